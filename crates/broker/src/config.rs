@@ -1,0 +1,59 @@
+//! The broker's settings: where Redis is and how much a stream keeps.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// What a broker needs to know at its start.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// Section `redis`.
+    pub redis: RedisSection,
+    /// Section `history`.
+    pub history: HistorySection,
+    /// `limits.send_timeout`: how long a publish may wait for Redis.
+    pub send_timeout: Duration,
+    /// `limits.embedded_bytes`: bytes of all streams of the memory broker.
+    pub embedded_bytes: ByteSize,
+}
+
+/// Section `redis`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSection {
+    /// `redis://[[user]:password@]host[:port][/db]`; empty: the embedded broker.
+    pub url: String,
+    /// Isolates several clusters in one Redis.
+    pub prefix: String,
+}
+
+impl Default for RedisSection {
+    fn default() -> Self {
+        Self { url: String::new(), prefix: "hubbub".to_owned() }
+    }
+}
+
+/// Section `history`: how far back a client can resume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistorySection {
+    /// Events a room's stream keeps.
+    pub stream_len: usize,
+    /// How long a quiet room's stream is kept.
+    #[serde(with = "humantime_serde")]
+    pub stream_ttl: Duration,
+    /// How long a quiet room's epoch and offset are kept; longer than `stream_ttl`.
+    #[serde(with = "humantime_serde")]
+    pub meta_ttl: Duration,
+}
+
+impl Default for HistorySection {
+    fn default() -> Self {
+        Self {
+            stream_len: 10_000,
+            stream_ttl: Duration::from_secs(24 * 60 * 60),
+            meta_ttl: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The node's settings: identity, limits, acks, drain.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// Everything a node needs to know at its start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Section `node`.
+    pub node: NodeSection,
+    /// Section `limits`.
+    pub limits: Limits,
+    /// Section `ack`.
+    pub ack: AckSection,
+    /// Section `drain`.
+    pub drain: DrainSection,
+}
+
+/// Section `node`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSection {
+    /// Shown in `welcome`, logs and metrics; empty: host name and a random suffix.
+    pub id: String,
+}
+
+/// Section `ack`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AckSection {
+    /// What a `sent` reply promises.
+    pub level: AckLevel,
+}
+
+/// How safe an acked event is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AckLevel {
+    /// Stored in the room's stream.
+    #[default]
+    Stream,
+}
+
+/// Section `drain`: how a node leaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainSection {
+    /// From "not ready" until the first client is moved.
+    #[serde(with = "humantime_serde")]
+    pub ready_delay: Duration,
+    /// Over which the clients are moved, at random.
+    #[serde(with = "humantime_serde")]
+    pub spread: Duration,
+    /// From the signal until the node ends in any case.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for DrainSection {
+    fn default() -> Self {
+        Self {
+            ready_delay: Duration::from_secs(5),
+            spread: Duration::from_secs(20),
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Section `limits`. A rate or a count of 0 means no limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one WebSocket message; beyond: close 1009.
+    pub frame_bytes: ByteSize,
+    /// Bytes of one body; beyond: `too_large`.
+    pub body_bytes: ByteSize,
+    /// Bytes of all request headers; beyond: 431.
+    pub header_bytes: ByteSize,
+    /// Number of request headers; beyond: 431.
+    pub headers: usize,
+    /// From the first byte to the last header.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// From the upgrade to `hello`; beyond: close 4506.
+    #[serde(with = "humantime_serde")]
+    pub hello_timeout: Duration,
+    /// Between two pings, ± 20 % at random.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// From a ping to its pong; beyond: close 4409.
+    #[serde(with = "humantime_serde")]
+    pub pong_timeout: Duration,
+    /// In which the socket must take at least a byte; beyond: close 4408.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// For the broker to answer a send; beyond: `unavailable` or `unknown`.
+    #[serde(with = "humantime_serde")]
+    pub send_timeout: Duration,
+    /// Rooms that one connection may join.
+    pub rooms_per_connection: u32,
+    /// Bytes that wait for one connection; beyond: `lagged`.
+    pub outbox_bytes: ByteSize,
+    /// Frames that wait for one connection; beyond: `lagged`.
+    pub outbox_frames: usize,
+    /// Sends a second of one connection, kept up.
+    pub sends_per_second: u32,
+    /// Sends at once of one connection.
+    pub sends_burst: u32,
+    /// Connections of this node; 0: the open-file limit less 64.
+    pub connections: usize,
+    /// Connections from one IPv4 address or IPv6 /64 network to this node.
+    pub connections_per_address: u32,
+    /// Connections of one user to this node.
+    pub connections_per_user: u32,
+    /// Connections that this node takes in a second.
+    pub accepts_per_second: u32,
+    /// Members up to which a room lists who they are.
+    pub presence_list: usize,
+    /// Events in one page.
+    pub resume_page: usize,
+    /// Events that one resume may ask for.
+    pub resume_events: usize,
+    /// Bytes of all streams of the embedded broker.
+    pub embedded_bytes: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: ByteSize::kib(64),
+            body_bytes: ByteSize::kib(16),
+            header_bytes: ByteSize::kib(16),
+            headers: 100,
+            header_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(2),
+            rooms_per_connection: 128,
+            outbox_bytes: ByteSize::mib(1),
+            outbox_frames: 1024,
+            sends_per_second: 10,
+            sends_burst: 30,
+            connections: 0,
+            connections_per_address: 200,
+            connections_per_user: 20,
+            accepts_per_second: 2_000,
+            presence_list: 1_000,
+            resume_page: 300,
+            resume_events: 10_000,
+            embedded_bytes: ByteSize::mib(256),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The words on the wire: what clients say (`command`), what they hear (`frame`, `event`),
+//! and what nodes hand each other (`packet`). Byte formats only: no I/O, no async.
+
+pub mod close;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod packet;
+pub mod user;
+
+pub use close::CloseCode;
+pub use command::{Command, DecodeError, Request, RequestId, decode_command};
+pub use error::ErrorCode;
+pub use event::{Draft, Envelope, EventHead};
+pub use frame::Frame;
+pub use id::{ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, RoomId, UserId};
+pub use packet::{Packet, PacketError, PresenceDelta};
+pub use user::User;
+
+/// The native protocol's name, offered as WebSocket sub-protocol.
+pub const NATIVE_PROTOCOL: &str = "hubbub.v1";
+/// Offered beside [`NATIVE_PROTOCOL`], this sub-protocol prefix carries a token.
+pub const BEARER_PROTOCOL_PREFIX: &str = "hubbub.bearer.";

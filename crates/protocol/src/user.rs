@@ -1,0 +1,14 @@
+//! Who sent something, as other clients see them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::UserId;
+
+/// A user as shown to others: the token's `sub` and `name`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Stable and unique: rights, presence and deduplication go by it.
+    pub id: UserId,
+    /// For people; not unique, and never a key.
+    pub name: String,
+}
