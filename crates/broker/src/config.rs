@@ -30,7 +30,10 @@ pub struct RedisSection {
 
 impl Default for RedisSection {
     fn default() -> Self {
-        Self { url: String::new(), prefix: "hubbub".to_owned() }
+        Self {
+            url: String::new(),
+            prefix: "hubbub".to_owned(),
+        }
     }
 }
 

@@ -212,14 +212,25 @@ impl Fields<'_> {
         };
         match kind {
             "hello" => Ok(Command::Hello { token: self.token }),
-            "join" => Ok(Command::Join { room: self.room()?, from: self.join_from()? }),
+            "join" => Ok(Command::Join {
+                room: self.room()?,
+                from: self.join_from()?,
+            }),
             "leave" => Ok(Command::Leave { room: self.room()? }),
             "send" => Ok(Command::Send {
                 room: self.room()?,
-                nonce: self.nonce.as_deref().map(Nonce::new).transpose().map_err(bad_value)?,
+                nonce: self
+                    .nonce
+                    .as_deref()
+                    .map(Nonce::new)
+                    .transpose()
+                    .map_err(bad_value)?,
                 body: self.body()?,
             }),
-            "typing" => Ok(Command::Typing { room: self.room()?, on: self.on.unwrap_or(true) }),
+            "typing" => Ok(Command::Typing {
+                room: self.room()?,
+                on: self.on.unwrap_or(true),
+            }),
             "history" => Ok(Command::History {
                 room: self.room()?,
                 before: self.before.map(|before| before.min(OFFSET_LIMIT)),
@@ -257,9 +268,10 @@ impl Fields<'_> {
 
     fn join_from(&self) -> Result<JoinFrom, DecodeError> {
         match (&self.since, self.recent) {
-            (Some(since), _) if since.position.offset >= OFFSET_LIMIT => {
-                Err(bad_frame(None, "'since.offset' must stay below 2^53".to_owned()))
-            }
+            (Some(since), _) if since.position.offset >= OFFSET_LIMIT => Err(bad_frame(
+                None,
+                "'since.offset' must stay below 2^53".to_owned(),
+            )),
             (Some(since), _) => Ok(JoinFrom::Since(since.clone())),
             (None, Some(recent)) => Ok(JoinFrom::Recent(clamp(recent))),
             (None, None) => Ok(JoinFrom::Now),
@@ -273,7 +285,11 @@ fn clamp(count: u64) -> usize {
 }
 
 fn bad_frame(id: Option<RequestId>, message: String) -> DecodeError {
-    DecodeError { code: ErrorCode::BadFrame, message, id }
+    DecodeError {
+        code: ErrorCode::BadFrame,
+        message,
+        id,
+    }
 }
 
 fn bad_value(error: InvalidId) -> DecodeError {
@@ -300,7 +316,10 @@ mod tests {
             assert_eq!(serde_json::to_string(&request.id).unwrap(), id);
         }
         assert_eq!(decode_command(r#"{"type":"ping"}"#).unwrap().id, None);
-        assert_eq!(refusal(r#"{"type":"ping","id":[1]}"#).0, ErrorCode::BadFrame);
+        assert_eq!(
+            refusal(r#"{"type":"ping","id":[1]}"#).0,
+            ErrorCode::BadFrame
+        );
     }
 
     #[test]
@@ -321,24 +340,37 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(from(r#"{"type":"join","room":"lobby"}"#), JoinFrom::Now);
-        assert_eq!(from(r#"{"type":"join","room":"lobby","recent":5}"#), JoinFrom::Recent(5));
-        let since =
-            from(r#"{"type":"join","room":"lobby","since":{"epoch":"k3","offset":41}}"#);
-        let JoinFrom::Since(since) = since else { panic!("{since:?}") };
-        assert_eq!((since.position.epoch.as_str(), since.position.offset), ("k3", 41));
+        assert_eq!(
+            from(r#"{"type":"join","room":"lobby","recent":5}"#),
+            JoinFrom::Recent(5)
+        );
+        let since = from(r#"{"type":"join","room":"lobby","since":{"epoch":"k3","offset":41}}"#);
+        let JoinFrom::Since(since) = since else {
+            panic!("{since:?}")
+        };
+        assert_eq!(
+            (since.position.epoch.as_str(), since.position.offset),
+            ("k3", 41)
+        );
     }
 
     #[test]
     fn a_body_is_kept_in_compact_form() {
-        let text = r#"{ "type":"send", "room":"r", "body": { "b" : [1, 2.50, "\u00e4"], "a":{} } }"#;
-        let Command::Send { body, nonce, .. } = decode(text) else { panic!("no send") };
+        let text =
+            r#"{ "type":"send", "room":"r", "body": { "b" : [1, 2.50, "\u00e4"], "a":{} } }"#;
+        let Command::Send { body, nonce, .. } = decode(text) else {
+            panic!("no send")
+        };
         assert_eq!(body.as_str(), r#"{"b":[1,2.5,"ä"],"a":{}}"#);
         assert_eq!(nonce, None);
     }
 
     #[test]
     fn hostile_json_is_refused_with_a_reason() {
-        let deep = format!(r#"{{"type":"send","room":"r","body":{}"#, "[".repeat(10_000));
+        let deep = format!(
+            r#"{{"type":"send","room":"r","body":{}"#,
+            "[".repeat(10_000)
+        );
         for text in [
             "",
             "[]",

@@ -70,7 +70,11 @@ mod tests {
 
     #[test]
     fn display_and_serde_agree() {
-        for code in [ErrorCode::BadFrame, ErrorCode::TooManyRooms, ErrorCode::Internal] {
+        for code in [
+            ErrorCode::BadFrame,
+            ErrorCode::TooManyRooms,
+            ErrorCode::Internal,
+        ] {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
     }

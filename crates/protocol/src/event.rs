@@ -57,7 +57,12 @@ impl Draft {
         let nonce = nonce.unwrap_or_else(|| {
             Nonce::new(message.as_str()).expect("a message id is a valid nonce")
         });
-        Self { message, from: from.id.clone(), nonce, open: open.into() }
+        Self {
+            message,
+            from: from.id.clone(),
+            nonce,
+            open: open.into(),
+        }
     }
 }
 
@@ -116,10 +121,16 @@ mod tests {
     #[test]
     fn a_sealed_message_is_the_frame_of_the_contract() {
         let room = RoomId::new("lobby").unwrap();
-        let from = User { id: UserId::new("alice").unwrap(), name: "Al \"x\"".to_owned() };
+        let from = User {
+            id: UserId::new("alice").unwrap(),
+            name: "Al \"x\"".to_owned(),
+        };
         let body = Body::from(&serde_json::json!({"text": "hi"}));
         let draft = Draft::message(&room, &from, Nonce::new("c-81").ok(), &body);
-        let position = Position { epoch: Epoch::new("k3f9").unwrap(), offset: 58 };
+        let position = Position {
+            epoch: Epoch::new("k3f9").unwrap(),
+            offset: 58,
+        };
         let frame = seal(&draft.open, 1_763_800_000_000, &position);
         let value: serde_json::Value = serde_json::from_str(frame.as_str()).unwrap();
         assert_eq!(
@@ -138,7 +149,10 @@ mod tests {
     #[test]
     fn a_made_up_nonce_is_not_shown() {
         let room = RoomId::new("lobby").unwrap();
-        let from = User { id: UserId::new("alice").unwrap(), name: String::new() };
+        let from = User {
+            id: UserId::new("alice").unwrap(),
+            name: String::new(),
+        };
         let draft = Draft::message(&room, &from, None, &Body::from(&serde_json::json!(1)));
         assert_eq!(draft.nonce.as_str(), draft.message.as_str());
         assert!(!String::from_utf8_lossy(&draft.open).contains("nonce"));

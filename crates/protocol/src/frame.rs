@@ -275,11 +275,18 @@ mod tests {
     fn events_are_spliced_in_as_they_are() {
         let (room, epoch) = (RoomId::new("lobby").unwrap(), Epoch::new("e1").unwrap());
         let event = |offset| Envelope {
-            position: Position { epoch: epoch.clone(), offset },
+            position: Position {
+                epoch: epoch.clone(),
+                offset,
+            },
             message: MessageId::generate(),
             frame: Frame::from_json(format!(r#"{{"offset":{offset}}}"#).into()).unwrap(),
         };
-        let history = ServerFrame::History { id: None, room: &room, more: true };
+        let history = ServerFrame::History {
+            id: None,
+            room: &room,
+            more: true,
+        };
         let frame = Frame::encode_with_events(&history, &[event(1), event(2)]);
         assert_eq!(
             frame.as_str(),

@@ -67,7 +67,9 @@ fn is_printable(value: &str, max_bytes: usize) -> bool {
 
 fn is_token(value: &str, max_bytes: usize) -> bool {
     (1..=max_bytes).contains(&value.len())
-        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
 }
 
 string_id!(
@@ -115,6 +117,15 @@ impl ConnectionId {
     }
 }
 
+impl Epoch {
+    /// A new name: eight random letters and digits.
+    #[must_use]
+    pub fn generate() -> Self {
+        let ulid = new_ulid().to_lowercase();
+        Self(ulid[ulid.len() - 8..].into())
+    }
+}
+
 fn new_ulid() -> String {
     ulid::Ulid::generate().to_string()
 }
@@ -149,7 +160,10 @@ mod tests {
     #[test]
     fn an_invalid_id_says_what_is_allowed() {
         let error = RoomId::new("a b").unwrap_err();
-        assert_eq!(error.to_string(), "a room id must be 1 to 128 of A-Z a-z 0-9 _ . : -");
+        assert_eq!(
+            error.to_string(),
+            "a room id must be 1 to 128 of A-Z a-z 0-9 _ . : -"
+        );
     }
 
     #[test]

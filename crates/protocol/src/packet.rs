@@ -2,7 +2,7 @@
 //! clients get, so that no receiving node encodes JSON again.
 //!
 //! ```text
-//! 1 E EPOCH FIRST COUNT\n  then COUNT times  MESSAGE LENGTH\n FRAME   numbered events
+//! 1 E EPOCH FIRST COUNT TS\n  then COUNT times  MESSAGE LENGTH\n FRAME  numbered events
 //! 1 P {"version":…,"count":…,"joined":[…],"left":[…]}                 who came and went
 //! 1 S CONNECTION\n FRAME                                             not stored, not to its sender
 //! 1 R EPOCH OFFSET                                                    a new life begins
@@ -32,7 +32,12 @@ pub struct PresenceDelta {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
     /// Numbered events, in order, of one epoch.
-    Events(Vec<Envelope>),
+    Events {
+        /// When they were stored, in milliseconds since 1970 by the broker's clock.
+        ts: u64,
+        /// At least one.
+        events: Vec<Envelope>,
+    },
     /// A presence change.
     Presence(PresenceDelta),
     /// A frame for the moment (typing): not stored, and not for the connection that made it.
@@ -65,7 +70,9 @@ impl Packet {
     /// # Errors
     /// [`PacketError`] when it breaks the format above: the room is then in doubt.
     pub fn decode(payload: &Bytes) -> Result<Self, PacketError> {
-        let mut reader = Reader { bytes: payload.clone() };
+        let mut reader = Reader {
+            bytes: payload.clone(),
+        };
         if reader.word()? != "1" {
             return Err(PacketError("version"));
         }
@@ -75,13 +82,19 @@ impl Packet {
                 .map(Self::Presence)
                 .map_err(|_| PacketError("presence")),
             "S" => {
-                let origin = ConnectionId::new(&reader.word()?)
-                    .map_err(|_| PacketError("connection"))?;
-                Ok(Self::Signal { origin, frame: reader.rest()? })
+                let origin =
+                    ConnectionId::new(&reader.word()?).map_err(|_| PacketError("connection"))?;
+                Ok(Self::Signal {
+                    origin,
+                    frame: reader.rest()?,
+                })
             }
             "R" => {
                 let epoch = reader.epoch()?;
-                Ok(Self::Reset(Position { epoch, offset: reader.number()? }))
+                Ok(Self::Reset(Position {
+                    epoch,
+                    offset: reader.number()?,
+                }))
             }
             _ => Err(PacketError("kind")),
         }
@@ -96,7 +109,11 @@ struct Reader {
 impl Reader {
     /// The next word, up to a space, a line's end or the payload's end, which it consumes.
     fn word(&mut self) -> Result<String, PacketError> {
-        let end = self.bytes.iter().position(|b| b" \n".contains(b)).unwrap_or(self.bytes.len());
+        let end = self
+            .bytes
+            .iter()
+            .position(|b| b" \n".contains(b))
+            .unwrap_or(self.bytes.len());
         let word = self.bytes.split_to(end);
         if !self.bytes.is_empty() {
             let _separator = self.bytes.split_to(1);
@@ -126,16 +143,24 @@ impl Reader {
 
     fn events(&mut self) -> Result<Packet, PacketError> {
         let (epoch, first, count) = (self.epoch()?, self.number()?, self.number()?);
+        let ts = self.number()?;
         let mut events = Vec::new();
         for index in 0..count {
             let message = MessageId::new(&self.word()?).map_err(|_| PacketError("message id"))?;
             let length = usize::try_from(self.number()?).map_err(|_| PacketError("length"))?;
             let frame = self.frame(length)?;
             let offset = first.checked_add(index).ok_or(PacketError("offset"))?;
-            let position = Position { epoch: epoch.clone(), offset };
-            events.push(Envelope { position, message, frame });
+            let position = Position {
+                epoch: epoch.clone(),
+                offset,
+            };
+            events.push(Envelope {
+                position,
+                message,
+                frame,
+            });
         }
-        Ok(Packet::Events(events))
+        Ok(Packet::Events { ts, events })
     }
 }
 
@@ -145,10 +170,14 @@ mod tests {
 
     #[test]
     fn events_are_read_with_consecutive_offsets() {
-        let payload = Bytes::from_static(b"1 E k3f9 58 2\nA1 7\n{\"a\":1}B2 4\n{  }");
-        let Packet::Events(events) = Packet::decode(&payload).unwrap() else { panic!() };
-        let seen: Vec<_> =
-            events.iter().map(|e| (e.position.offset, e.message.as_str(), e.frame.as_str())).collect();
+        let payload = Bytes::from_static(b"1 E k3f9 58 2 1763\nA1 7\n{\"a\":1}B2 4\n{  }");
+        let Packet::Events { ts: 1763, events } = Packet::decode(&payload).unwrap() else {
+            panic!()
+        };
+        let seen: Vec<_> = events
+            .iter()
+            .map(|e| (e.position.offset, e.message.as_str(), e.frame.as_str()))
+            .collect();
         assert_eq!(seen, [(58, "A1", "{\"a\":1}"), (59, "B2", "{  }")]);
     }
 
@@ -159,26 +188,40 @@ mod tests {
         let signal = Packet::encode_signal(&connection, &frame);
         assert_eq!(
             Packet::decode(&signal.into()).unwrap(),
-            Packet::Signal { origin: connection, frame }
+            Packet::Signal {
+                origin: connection,
+                frame
+            }
         );
         let reset = Packet::decode(&Bytes::from_static(b"1 R m7q2 12")).unwrap();
         assert_eq!(
             reset,
-            Packet::Reset(Position { epoch: Epoch::new("m7q2").unwrap(), offset: 12 })
+            Packet::Reset(Position {
+                epoch: Epoch::new("m7q2").unwrap(),
+                offset: 12
+            })
         );
-        let presence = Bytes::from_static(br#"1 P {"version":3,"count":1,"left":[{"id":"b","name":"B"}]}"#);
-        let Packet::Presence(delta) = Packet::decode(&presence).unwrap() else { panic!() };
+        let presence =
+            Bytes::from_static(br#"1 P {"version":3,"count":1,"left":[{"id":"b","name":"B"}]}"#);
+        let Packet::Presence(delta) = Packet::decode(&presence).unwrap() else {
+            panic!()
+        };
         assert_eq!((delta.version, delta.count, delta.left.len()), (3, 1, 1));
     }
 
     #[test]
     fn whatever_is_cut_or_foreign_is_an_error() {
-        let whole = b"1 E k3f9 58 2\nA1 7\n{\"a\":1}B2 4\n{  }";
+        let whole = b"1 E k3f9 58 2 1763\nA1 7\n{\"a\":1}B2 4\n{  }";
         for end in 0..whole.len() {
             let cut = Bytes::copy_from_slice(&whole[..end]);
             assert!(Packet::decode(&cut).is_err(), "{end}");
         }
-        for foreign in ["2 E a 1 0", "1 X", "hello", "1 E a 1 99999999999\nA1 1\n1"] {
+        for foreign in [
+            "2 E a 1 0 1",
+            "1 X",
+            "hello",
+            "1 E a 1 99999999999\nA1 1\n1",
+        ] {
             assert!(Packet::decode(&Bytes::from(foreign)).is_err(), "{foreign}");
         }
     }

@@ -1,0 +1,185 @@
+//! [`Broker`]: the one line to all other nodes, whichever way it goes.
+
+use std::time::Instant;
+
+use hubbub_protocol::frame::RoomSummary;
+use hubbub_protocol::{ConnectionId, Draft, Frame, NodeId, RoomId, User, UserId};
+
+use crate::memory::MemoryBroker;
+use crate::redis::RedisBroker;
+use crate::{
+    BrokerConfig, BrokerError, BrokerMetrics, Inbox, MemoryCluster, Page, Presence, Published, Span,
+};
+
+/// One node's line to all others; clones share it.
+///
+/// Deliveries, presence changes and signals of subscribed rooms come out of the [`Inbox`], to
+/// the publishing node too: nothing is delivered locally any other way, which is what makes one
+/// order for all.
+#[derive(Debug, Clone)]
+pub enum Broker {
+    /// Within this process.
+    Memory(MemoryBroker),
+    /// Over Redis.
+    Redis(RedisBroker),
+}
+
+/// Whether the broker works, for `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerHealth {
+    /// `None`: commands and subscription work. Else what is missing, in words.
+    pub problem: Option<String>,
+}
+
+/// Calls the same method on whichever broker it is.
+macro_rules! either {
+    ($self:ident, $broker:ident => $call:expr) => {
+        match $self {
+            Broker::Memory($broker) => $call,
+            Broker::Redis($broker) => $call,
+        }
+    };
+}
+
+impl Broker {
+    /// Joins the cluster at `redis.url`. Returns at once even when Redis is away: it goes on
+    /// trying for ever. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BrokerError::BadUrl`] when the URL can never work.
+    pub fn redis(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
+        let (broker, inbox) = RedisBroker::open(config, node)?;
+        Ok((Self::Redis(broker), inbox))
+    }
+
+    /// Joins a cluster within this process.
+    #[must_use]
+    pub fn memory(cluster: &MemoryCluster) -> (Self, Inbox) {
+        let (broker, inbox) = cluster.join();
+        (Self::Memory(broker), inbox)
+    }
+
+    /// Numbers, stores and publishes `drafts` in their order, all in one step. A draft whose
+    /// sender has used its nonce before is not stored again.
+    ///
+    /// `seen` is the highest offset that the caller knows of: should the room's state be lost,
+    /// numbering goes on above it. At most [`Broker::BATCH`] drafts.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`]: none is stored. [`BrokerError::Unknown`]: all or none is.
+    pub async fn publish(
+        &self,
+        room: &RoomId,
+        drafts: &[Draft],
+        seen: u64,
+        deadline: Instant,
+    ) -> Result<Vec<Published>, BrokerError> {
+        either!(self, broker => broker.publish(room, drafts, seen, deadline).await)
+    }
+
+    /// The most drafts of one publish.
+    pub const BATCH: usize = 64;
+
+    /// Hands `frame` to the members of the room at this moment, except to `origin`. Best effort:
+    /// it has no offset, and a subscriber that misses it does not learn so.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn signal(
+        &self,
+        room: &RoomId,
+        origin: &ConnectionId,
+        frame: &Frame,
+    ) -> Result<(), BrokerError> {
+        either!(self, broker => broker.signal(room, origin, frame).await)
+    }
+
+    /// From the moment this returns, the room's packets reach the inbox.
+    ///
+    /// # Errors
+    /// When Redis did not confirm; the room is then not subscribed.
+    pub async fn subscribe(&self, room: &RoomId) -> Result<(), BrokerError> {
+        either!(self, broker => broker.subscribe(room).await)
+    }
+
+    /// Ends a subscription. Packets already queued may still come.
+    pub async fn unsubscribe(&self, room: &RoomId) {
+        either!(self, broker => broker.unsubscribe(room).await);
+    }
+
+    /// Reads at most `limit` events and the head of the stream at the same moment. A room that
+    /// has no stream begins one, above `seen`.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn read(
+        &self,
+        room: &RoomId,
+        span: Span,
+        limit: usize,
+        seen: u64,
+    ) -> Result<Page, BrokerError> {
+        either!(self, broker => broker.read(room, span, limit, seen).await)
+    }
+
+    /// This node has `user` in `room` now. Announced when no other node had. Idempotent.
+    /// Returns the count and version after it, without names.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: call again later.
+    pub async fn enter(&self, room: &RoomId, user: &User) -> Result<Presence, BrokerError> {
+        either!(self, broker => broker.enter(room, user).await)
+    }
+
+    /// This node has `user` in `room` no more. Announced when no other node has. Idempotent.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: call again later.
+    pub async fn exit(&self, room: &RoomId, user: &UserId) -> Result<(), BrokerError> {
+        either!(self, broker => broker.exit(room, user).await)
+    }
+
+    /// Who is in the room, on all nodes; names only up to `limit`.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn presence(&self, room: &RoomId, limit: usize) -> Result<Presence, BrokerError> {
+        either!(self, broker => broker.presence(room, limit).await)
+    }
+
+    /// The `limit` rooms that had an event or a presence change most recently.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {
+        either!(self, broker => broker.rooms(limit).await)
+    }
+
+    /// The cluster's one random secret, made by the first node that asks.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn cluster_secret(&self) -> Result<[u8; 32], BrokerError> {
+        either!(self, broker => broker.cluster_secret().await)
+    }
+
+    /// Proves that commands and subscription work.
+    #[must_use]
+    pub fn health(&self) -> BrokerHealth {
+        match self {
+            Self::Memory(_) => BrokerHealth { problem: None },
+            Self::Redis(broker) => broker.health(),
+        }
+    }
+
+    /// The broker's figures.
+    #[must_use]
+    pub fn metrics(&self) -> &BrokerMetrics {
+        either!(self, broker => broker.metrics())
+    }
+
+    /// Ends the node's line: nothing comes any more. The connections to Redis are closed.
+    pub async fn close(&self) {
+        either!(self, broker => broker.close().await);
+    }
+}

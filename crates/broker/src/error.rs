@@ -1,0 +1,19 @@
+//! What can go wrong between a node and its broker.
+
+/// Why the broker could not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// `redis.url` can never work as it is.
+    #[error("redis.url: {0}")]
+    BadUrl(String),
+    /// Certainly not done: no connection, or Redis refused before it began.
+    #[error("broker unavailable: {0}")]
+    Unavailable(String),
+    /// Perhaps done: the connection or the time ended before the answer came. Try again with the
+    /// same nonces.
+    #[error("broker gave no answer: {0}")]
+    Unknown(String),
+    /// Redis holds something, or answered something, that this version does not understand.
+    #[error("unexpected answer from the broker: {0}")]
+    Unexpected(String),
+}

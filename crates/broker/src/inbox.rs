@@ -1,0 +1,238 @@
+//! What the broker brings to one node: packets by room, in order, in bounded queues, and doubts.
+//!
+//! A room's packets always go to the same queue, so one worker sees them in order. A full queue
+//! loses the packet but not the message: the room is put in doubt, and the node reads what it
+//! missed from the stream.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hubbub_protocol::{Packet, RoomId};
+use tokio::sync::{Notify, mpsc};
+
+/// Packets that one worker's queue holds; beyond, the room is put in doubt.
+const QUEUE_PACKETS: usize = 8_192;
+/// Bytes that all queues of a node hold; beyond, the room is put in doubt.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Rooms in doubt before all are taken to be.
+const DOUBTED_ROOMS: usize = 10_000;
+
+/// A packet for one room.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Which room.
+    pub room: RoomId,
+    /// What to hand on.
+    pub packet: Packet,
+    /// Bytes that it holds in the queue.
+    cost: usize,
+}
+
+/// Which rooms may have missed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Every room of this node.
+    All,
+    /// These.
+    Rooms(HashSet<RoomId>),
+}
+
+/// The node's end: one queue a worker, and the doubts.
+#[derive(Debug)]
+pub struct Inbox {
+    /// One for each delivery worker.
+    pub workers: Vec<WorkerQueue>,
+    /// Rooms to repair.
+    pub doubts: DoubtReceiver,
+}
+
+/// The queue of one delivery worker.
+#[derive(Debug)]
+pub struct WorkerQueue {
+    receiver: mpsc::Receiver<Delivery>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+impl WorkerQueue {
+    /// The next packet; `None` when the broker has ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        let delivery = self.receiver.recv().await?;
+        self.queued_bytes
+            .fetch_sub(delivery.cost, Ordering::Relaxed);
+        Some(delivery)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Doubts {
+    rooms: Mutex<Option<Doubt>>,
+    raised: Notify,
+}
+
+/// Where the node learns which rooms to repair.
+#[derive(Debug, Clone)]
+pub struct DoubtReceiver(Arc<Doubts>);
+
+impl DoubtReceiver {
+    /// Waits for doubts and takes them. Cancel safe.
+    pub async fn next(&mut self) -> Doubt {
+        loop {
+            let raised = self.0.raised.notified();
+            let taken = self
+                .0
+                .rooms
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(doubt) = taken {
+                return doubt;
+            }
+            raised.await;
+        }
+    }
+}
+
+/// The broker's end. Never waits.
+#[derive(Debug, Clone)]
+pub(crate) struct InboxSender {
+    workers: Arc<[mpsc::Sender<Delivery>]>,
+    queued_bytes: Arc<AtomicUsize>,
+    doubts: Arc<Doubts>,
+    hasher: BuildHasherDefault<DefaultHasher>,
+}
+
+/// Makes both ends, with one queue for each core.
+pub(crate) fn inbox() -> (InboxSender, Inbox) {
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let doubts = Arc::new(Doubts::default());
+    let (senders, queues): (Vec<_>, Vec<_>) = (0..workers)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel(QUEUE_PACKETS);
+            (
+                sender,
+                WorkerQueue {
+                    receiver,
+                    queued_bytes: Arc::clone(&queued_bytes),
+                },
+            )
+        })
+        .unzip();
+    let sender = InboxSender {
+        workers: senders.into(),
+        queued_bytes,
+        doubts: Arc::clone(&doubts),
+        hasher: BuildHasherDefault::default(),
+    };
+    (
+        sender,
+        Inbox {
+            workers: queues,
+            doubts: DoubtReceiver(doubts),
+        },
+    )
+}
+
+impl InboxSender {
+    /// Queues a packet of `cost` bytes. Returns whether it was taken; if not, the room is in
+    /// doubt now.
+    pub(crate) fn deliver(&self, room: &RoomId, packet: Packet, cost: usize) -> bool {
+        let index = self.hasher.hash_one(room) % self.workers.len() as u64;
+        let worker = &self.workers[usize::try_from(index).expect("an index below a usize")];
+        let queued = self.queued_bytes.fetch_add(cost, Ordering::Relaxed);
+        let delivery = Delivery {
+            room: room.clone(),
+            packet,
+            cost,
+        };
+        if queued + cost <= QUEUE_BYTES && worker.try_send(delivery).is_ok() {
+            return true;
+        }
+        self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
+        self.doubt(room);
+        false
+    }
+
+    /// The room may have missed something.
+    pub(crate) fn doubt(&self, room: &RoomId) {
+        let mut doubted = self
+            .doubts
+            .rooms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match doubted.get_or_insert_with(|| Doubt::Rooms(HashSet::new())) {
+            Doubt::All => {}
+            Doubt::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *doubted = Some(Doubt::All),
+            Doubt::Rooms(rooms) => {
+                rooms.insert(room.clone());
+            }
+        }
+        drop(doubted);
+        self.doubts.raised.notify_one();
+    }
+
+    /// Every room may have missed something.
+    pub(crate) fn doubt_all(&self) {
+        *self
+            .doubts
+            .rooms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Doubt::All);
+        self.doubts.raised.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hubbub_protocol::{ConnectionId, Frame};
+
+    use super::*;
+
+    fn packet() -> Packet {
+        let frame = Frame::from_json(Bytes::from_static(b"{}")).unwrap();
+        Packet::Signal {
+            origin: ConnectionId::generate(),
+            frame,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_puts_the_room_in_doubt() {
+        let (sender, mut inbox) = inbox();
+        let room = RoomId::new("busy").unwrap();
+        let taken = (0..=QUEUE_PACKETS)
+            .filter(|_| sender.deliver(&room, packet(), 1))
+            .count();
+        assert_eq!(taken, QUEUE_PACKETS);
+        assert_eq!(
+            inbox.doubts.next().await,
+            Doubt::Rooms(HashSet::from([room]))
+        );
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_and_given_back() {
+        let (sender, mut inbox) = inbox();
+        let room = RoomId::new("large").unwrap();
+        assert!(sender.deliver(&room, packet(), QUEUE_BYTES));
+        assert!(!sender.deliver(&room, packet(), 1));
+        let taken = inbox
+            .workers
+            .iter_mut()
+            .map(|worker| worker.receiver.try_recv().is_ok());
+        assert_eq!(taken.filter(|taken| *taken).count(), 1);
+        sender.queued_bytes.store(0, Ordering::Relaxed);
+        assert!(sender.deliver(&room, packet(), 1));
+    }
+
+    #[tokio::test]
+    async fn doubt_in_all_swallows_doubt_in_one() {
+        let (sender, mut inbox) = inbox();
+        sender.doubt_all();
+        sender.doubt(&RoomId::new("one").unwrap());
+        assert_eq!(inbox.doubts.next().await, Doubt::All);
+    }
+}

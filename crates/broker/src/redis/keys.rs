@@ -1,0 +1,172 @@
+//! Names of keys and channels in Redis. Section 6 of ARCHITECTURE.md lists what each holds.
+//!
+//! A room belongs to one of 64 partitions. All keys of a partition carry its tag in braces, so
+//! that in a Redis Cluster they share a slot and one script may touch them.
+
+use hubbub_protocol::{NodeId, RoomId};
+
+/// One tag a line, one in each 256 of the 16,384 slots of a Redis Cluster.
+const TAGS: &str = include_str!("partition-tags.txt");
+/// How many partitions there are. Fixed for ever: a room's keys depend on it.
+pub(crate) const PARTITIONS: usize = 64;
+
+/// Makes all names of one cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+    tags: Vec<&'static str>,
+}
+
+/// The keys of one room, and its channel.
+#[derive(Debug)]
+pub(crate) struct RoomKeys {
+    pub(crate) meta: String,
+    pub(crate) stream: String,
+    pub(crate) nonces: String,
+    pub(crate) older_nonces: String,
+    pub(crate) users: String,
+    pub(crate) changes: String,
+    pub(crate) channel: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        let tags: Vec<_> = TAGS.lines().collect();
+        assert_eq!(tags.len(), PARTITIONS, "one tag for each partition");
+        Self {
+            prefix: encode(prefix),
+            tags,
+        }
+    }
+
+    pub(crate) fn room(&self, room: &RoomId) -> RoomKeys {
+        let partition = self.partition(partition_of(room));
+        let base = self.channel(room);
+        RoomKeys {
+            meta: format!("{base}:meta"),
+            stream: format!("{base}:stream"),
+            nonces: format!("{base}:nonces"),
+            older_nonces: format!("{base}:nonces-older"),
+            users: format!("{base}:users"),
+            changes: format!("{partition}:changes"),
+            channel: base,
+        }
+    }
+
+    /// The channel that carries a room's packets.
+    pub(crate) fn channel(&self, room: &RoomId) -> String {
+        format!(
+            "{}:room:{}",
+            self.partition(partition_of(room)),
+            encode(room.as_str())
+        )
+    }
+
+    /// The users that a node has in a room.
+    pub(crate) fn node_users(&self, room: &RoomId, node: &NodeId) -> String {
+        format!("{}:node:{}", self.channel(room), encode(node.as_str()))
+    }
+
+    /// The rooms of the room's partition in which a node has users.
+    pub(crate) fn node_rooms(&self, room: &RoomId, node: &NodeId) -> String {
+        self.node_rooms_of(partition_of(room), node)
+    }
+
+    pub(crate) fn node_rooms_of(&self, partition: usize, node: &NodeId) -> String {
+        format!(
+            "{}:node:{}:rooms",
+            self.partition(partition),
+            encode(node.as_str())
+        )
+    }
+
+    /// Rooms of a partition by the time of their newest change.
+    pub(crate) fn changes(&self, partition: usize) -> String {
+        format!("{}:changes", self.partition(partition))
+    }
+
+    /// The cluster's secret.
+    pub(crate) fn secret(&self) -> String {
+        format!("{}:secret", self.prefix)
+    }
+
+    /// The channel on which a node hears itself.
+    pub(crate) fn probe(&self, node: &NodeId) -> String {
+        format!("{}:probe:{}", self.prefix, encode(node.as_str()))
+    }
+
+    fn partition(&self, partition: usize) -> String {
+        format!("{}:{{{}}}", self.prefix, self.tags[partition])
+    }
+}
+
+/// Which partition a room belongs to: FNV-1a over its id, the same in every version.
+pub(crate) fn partition_of(room: &RoomId) -> usize {
+    let hash = room
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    usize::try_from(hash % PARTITIONS as u64).expect("a partition is below 64")
+}
+
+/// Keeps a name from reaching hash tags, patterns and our own separator: ids may hold `:`, and
+/// what else they may hold is harmless.
+fn encode(name: &str) -> String {
+    name.bytes()
+        .fold(String::with_capacity(name.len()), |mut encoded, byte| {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+                    encoded.push(char::from(byte));
+                }
+                other => encoded.push_str(&format!("%{other:02X}")),
+            }
+            encoded
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_room_share_its_partitions_tag() {
+        let keys = Keys::new("hubbub");
+        let room = RoomId::new("lobby").unwrap();
+        let node = NodeId::new("gw-1:x").unwrap();
+        let tag = format!("hubbub:{{{}}}:", keys.tags[partition_of(&room)]);
+        let names = keys.room(&room);
+        for name in [
+            names.meta,
+            names.stream,
+            names.nonces,
+            names.older_nonces,
+            names.users,
+            names.changes,
+            names.channel,
+            keys.node_users(&room, &node),
+            keys.node_rooms(&room, &node),
+        ] {
+            assert!(name.starts_with(&tag), "{name} has not {tag}");
+        }
+    }
+
+    #[test]
+    fn no_two_rooms_share_a_key() {
+        let keys = Keys::new("hubbub");
+        let plain = keys.room(&RoomId::new("a").unwrap()).meta;
+        let tricky = keys.channel(&RoomId::new("a:meta").unwrap());
+        assert_ne!(plain, tricky);
+        assert!(tricky.ends_with(":room:a%3Ameta"));
+    }
+
+    #[test]
+    fn partitions_never_move() {
+        let partition = |room: &str| partition_of(&RoomId::new(room).unwrap());
+        assert_eq!(
+            [partition("lobby"), partition("a"), partition("room-1")],
+            [51, 12, 12]
+        );
+    }
+}

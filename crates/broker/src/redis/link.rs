@@ -1,0 +1,345 @@
+//! The connection for commands: made again for ever, and never waited for longer than the caller
+//! says.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind,
+};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout, timeout_at};
+use tracing::{info, warn};
+
+use crate::{BrokerError, BrokerMetrics};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often an idle connection is asked whether it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the answer may take before the connection is given up.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries at a call that Redis cannot take yet, as while it loads its data.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_LAST: Duration = Duration::from_secs(2);
+
+/// Reads `redis.url` and adds what every connection of ours has: no delay, keepalive and a limit
+/// on unacknowledged bytes, so that a half-open connection is found by the kernel too.
+pub(crate) fn parse_url(url: &str) -> Result<Client, BrokerError> {
+    let bad = |why: &str| Err(BrokerError::BadUrl(why.to_owned()));
+    let scheme = url.split("://").next().unwrap_or_default();
+    match scheme {
+        "redis" => {}
+        "rediss" => return bad("rediss:// (TLS) is not there yet, use redis://"),
+        "redis+sentinel" | "redis+cluster" => {
+            return bad("Sentinel and Cluster are not there yet, use redis://host:port");
+        }
+        _ => return bad("expected redis://[[user]:password@]host[:port][/db]"),
+    }
+    if url.contains(',') {
+        return bad("a list of URLs (shards) is not there yet, give one");
+    }
+    let info: ConnectionInfo = url
+        .into_connection_info()
+        .map_err(|error| BrokerError::BadUrl(error.to_string()))?;
+    if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
+        return bad("expected a host and port");
+    }
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_user_timeout(Duration::from_secs(5))
+        .set_keepalive(
+            TcpKeepalive::new()
+                .with_time(Duration::from_secs(5))
+                .with_interval(Duration::from_secs(5))
+                .with_retries(3),
+        );
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3);
+    let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+    Client::open(info).map_err(|error| BrokerError::BadUrl(error.to_string()))
+}
+
+/// Times are ours to keep, so the crate's own response timeout (500 ms) is turned off.
+pub(crate) fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(None)
+}
+
+/// Full jitter between tries, without end.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(BACKOFF_FIRST)
+    }
+
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        let longest = self.0;
+        self.0 = (longest * 2).min(BACKOFF_LAST);
+        longest.mul_f64(fastrand::f64())
+    }
+}
+
+/// What became of a call that failed.
+enum Failure {
+    /// Redis refused before it began, and will for a while.
+    Refused,
+    /// Redis refused before it began; soon it may not.
+    NotYet,
+    /// The connection ended before the answer.
+    Lost,
+    /// It began, and failed: a defect, or data that is not ours.
+    Broken,
+}
+
+fn classify(error: &RedisError) -> Failure {
+    match error.kind() {
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown,
+        ) => Failure::NotYet,
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::NoPerm) => Failure::Refused,
+        _ if error.is_unrecoverable_error() || error.is_io_error() => Failure::Lost,
+        _ => match error.code() {
+            Some("BUSY") => Failure::NotYet,
+            Some("OOM" | "MISCONF" | "NOREPLICAS" | "NOAUTH") => Failure::Refused,
+            _ => Failure::Broken,
+        },
+    }
+}
+
+/// A connection that lives, with a number that tells it from the one before.
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    number: u64,
+}
+
+/// The command connection; clones share it.
+#[derive(Clone)]
+pub(crate) struct Link {
+    live: watch::Receiver<Option<Live>>,
+    suspect: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("up", &self.is_up())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// The link, and the loop that keeps it: somebody must run and hold it. `greet` is called on
+    /// each new connection before anyone else may use it.
+    pub(crate) fn new<G, F>(
+        client: Client,
+        metrics: BrokerMetrics,
+        greet: G,
+    ) -> (Self, impl Future<Output = ()> + Send)
+    where
+        G: Fn(MultiplexedConnection) -> F + Send + Sync,
+        F: Future<Output = RedisResult<()>> + Send,
+    {
+        let (sender, live) = watch::channel(None);
+        let suspect = Arc::new(Notify::new());
+        let link = Self {
+            live,
+            suspect: Arc::clone(&suspect),
+        };
+        let keeper = Keeper {
+            client,
+            metrics,
+            greet,
+            live: Arc::new(sender),
+            suspect,
+        };
+        (link, keeper.run())
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.live.borrow().is_some()
+    }
+
+    /// Makes `call` until it succeeds, is refused for good, or `deadline` has come. A call that
+    /// may have reached Redis is made again too: calls must be idempotent.
+    pub(crate) async fn call<T, C, F>(&self, deadline: Instant, call: C) -> Result<T, BrokerError>
+    where
+        C: Fn(MultiplexedConnection) -> F,
+        F: Future<Output = RedisResult<T>>,
+    {
+        let mut live = self.live.clone();
+        let mut may_be_done = false;
+        let mut why = "no connection to Redis".to_owned();
+        let attempts = async {
+            loop {
+                let Some(Live { connection, number }) = wait_for_live(&mut live).await else {
+                    return Err(BrokerError::Unavailable("the broker is closed".to_owned()));
+                };
+                let may_be_done_before = std::mem::replace(&mut may_be_done, true);
+                let error = match call(connection).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                };
+                why = error.to_string();
+                match classify(&error) {
+                    Failure::Lost => self.wait_for_another(&mut live, number).await,
+                    Failure::NotYet => {
+                        may_be_done = may_be_done_before;
+                        sleep(RETRY_PAUSE).await;
+                    }
+                    Failure::Refused if may_be_done_before => {
+                        return Err(BrokerError::Unknown(why.clone()));
+                    }
+                    Failure::Refused => return Err(BrokerError::Unavailable(why.clone())),
+                    Failure::Broken => return Err(BrokerError::Unexpected(why.clone())),
+                }
+            }
+        };
+        match timeout_at(deadline.into(), attempts).await {
+            Ok(result) => result,
+            Err(_) if may_be_done => Err(BrokerError::Unknown(why)),
+            Err(_) => Err(BrokerError::Unavailable(why)),
+        }
+    }
+
+    /// Tells the loop that connection `number` is dead and waits until it has noticed.
+    async fn wait_for_another(&self, live: &mut watch::Receiver<Option<Live>>, number: u64) {
+        self.suspect.notify_one();
+        let is_other = |live: &Option<Live>| live.as_ref().is_none_or(|live| live.number != number);
+        if live.wait_for(is_other).await.is_err() {
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// `None`: the loop that makes connections has ended.
+async fn wait_for_live(live: &mut watch::Receiver<Option<Live>>) -> Option<Live> {
+    live.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// Makes the connection again and again.
+struct Keeper<G> {
+    client: Client,
+    metrics: BrokerMetrics,
+    greet: G,
+    live: Arc<watch::Sender<Option<Live>>>,
+    suspect: Arc<Notify>,
+}
+
+impl<G, F> Keeper<G>
+where
+    G: Fn(MultiplexedConnection) -> F + Send + Sync,
+    F: Future<Output = RedisResult<()>> + Send,
+{
+    async fn run(self) {
+        let mut backoff = Backoff::new();
+        for number in 1.. {
+            match within(2 * CONNECT_TIMEOUT, self.connect(number)).await {
+                Ok(connection) => {
+                    self.metrics.redis_up.set(1);
+                    if number > 1 {
+                        self.metrics.reconnects.inc();
+                    }
+                    info!(number, "connected to redis");
+                    backoff = Backoff::new();
+                    self.live.send_replace(Some(Live {
+                        connection: connection.clone(),
+                        number,
+                    }));
+                    let why = wait_until_dead(connection, &self.suspect).await;
+                    self.live.send_replace(None);
+                    self.metrics.redis_up.set(0);
+                    warn!(number, %why, "lost the connection to redis");
+                }
+                Err(error) => warn!(%error, "cannot connect to redis, trying again"),
+            }
+            sleep(backoff.next_pause()).await;
+        }
+    }
+
+    /// The connection's own task tells of its end at once. Calls that come after that find no
+    /// connection, so they know that they were not sent.
+    async fn connect(&self, number: u64) -> RedisResult<MultiplexedConnection> {
+        let (live, suspect) = (Arc::clone(&self.live), Arc::clone(&self.suspect));
+        let config = connection_config().set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                live.send_if_modified(|live| live.take_if(|live| live.number == number).is_some());
+                suspect.notify_one();
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        (self.greet)(connection.clone()).await?;
+        Ok(connection)
+    }
+}
+
+/// Asks the connection each second, and at once when a call on it has failed.
+async fn wait_until_dead(mut connection: MultiplexedConnection, suspect: &Notify) -> RedisError {
+    loop {
+        tokio::select! {
+            () = sleep(PING_INTERVAL) => {}
+            () = suspect.notified() => {}
+        }
+        let ping = redis::cmd("PING");
+        let ping = ping.exec_async(&mut connection);
+        if let Err(error) = within(PING_TIMEOUT, ping).await
+            && !matches!(classify(&error), Failure::NotYet)
+        {
+            return error;
+        }
+    }
+}
+
+/// Waits at most `limit`; no answer is an I/O error.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    match timeout(limit, answer).await {
+        Ok(result) => result,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_cannot_work_say_why() {
+        let refusal = |url: &str| parse_url(url).unwrap_err().to_string();
+        assert!(parse_url("redis://user:secret@localhost:6379/1").is_ok());
+        assert!(refusal("localhost:6379").contains("expected redis://"));
+        assert!(refusal("rediss://localhost").contains("TLS"));
+        assert!(refusal("redis+sentinel://a").contains("Sentinel"));
+        assert!(refusal("redis://a,redis://b").contains("shards"));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        let mut backoff = Backoff::new();
+        for _ in 0..50 {
+            assert!(backoff.next_pause() <= BACKOFF_LAST);
+        }
+        assert_eq!(backoff.0, BACKOFF_LAST);
+    }
+}

@@ -1,0 +1,18 @@
+-- Shared by the scripts below: where a room's stream stands, begun if it has none.
+-- A new life starts above everything known, so that offsets never go back, and without what an
+-- older life left behind.
+local function begin(meta, stream, nonces, older, epoch, seen, ttl)
+  local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation')
+  if known[1] then
+    return known[1], tonumber(known[2]), tonumber(known[3])
+  end
+  local top = tonumber(seen)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  if last then
+    top = math.max(top, tonumber(string.match(last[1], '^%d+')))
+  end
+  redis.call('UNLINK', stream, nonces, older)
+  redis.call('HSET', meta, 'epoch', epoch, 'top', string.format('%.0f', top), 'generation', 0)
+  redis.call('EXPIRE', meta, ttl)
+  return epoch, top, 0
+end

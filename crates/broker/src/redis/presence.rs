@@ -1,0 +1,83 @@
+//! Who is in a room, over all nodes: each node registers a user once a room.
+
+use hubbub_protocol::{RoomId, User, UserId};
+use redis::aio::MultiplexedConnection;
+
+use super::RedisBroker;
+use crate::{BrokerError, Presence};
+
+impl RedisBroker {
+    pub(crate) async fn enter(&self, room: &RoomId, user: &User) -> Result<Presence, BrokerError> {
+        let json = serde_json::to_string(user).expect("strings always serialize");
+        self.register(room, "enter", &user.id, &json).await
+    }
+
+    pub(crate) async fn exit(&self, room: &RoomId, user: &UserId) -> Result<(), BrokerError> {
+        self.register(room, "exit", user, "").await.map(|_| ())
+    }
+
+    async fn register(
+        &self,
+        room: &RoomId,
+        way: &str,
+        user: &UserId,
+        json: &str,
+    ) -> Result<Presence, BrokerError> {
+        let keys = self.0.keys.room(room);
+        let node_users = self.0.keys.node_users(room, &self.0.node);
+        let node_rooms = self.0.keys.node_rooms(room, &self.0.node);
+        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.presence.prepare_invoke();
+            script
+                .key(&keys.users)
+                .key(&node_users)
+                .key(&keys.meta)
+                .key(&keys.changes);
+            script
+                .key(&node_rooms)
+                .arg(&keys.channel)
+                .arg(room.as_str())
+                .arg(way);
+            script.arg(user.as_str()).arg(json).arg(unused_life);
+            script.invoke_async::<(u64, u64)>(&mut connection).await
+        };
+        let (count, version) = self.0.link.call(self.deadline(), call).await?;
+        Ok(Presence {
+            version,
+            count,
+            members: Vec::new(),
+        })
+    }
+
+    pub(crate) async fn presence(
+        &self,
+        room: &RoomId,
+        limit: usize,
+    ) -> Result<Presence, BrokerError> {
+        let keys = self.0.keys.room(room);
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.members.prepare_invoke();
+            script.key(&keys.users).key(&keys.meta).arg(limit);
+            script
+                .invoke_async::<(u64, u64, Vec<String>)>(&mut connection)
+                .await
+        };
+        let (count, version, values) = self.0.link.call(self.deadline(), call).await?;
+        let members = values
+            .iter()
+            .map(|value| parse_user(value))
+            .collect::<Result<_, _>>()?;
+        Ok(Presence {
+            version,
+            count,
+            members,
+        })
+    }
+}
+
+/// Reads `NODES JSON`.
+fn parse_user(value: &str) -> Result<User, BrokerError> {
+    let json = value.split_once(' ').map_or(value, |(_, json)| json);
+    serde_json::from_str(json).map_err(|error| BrokerError::Unexpected(format!("user: {error}")))
+}

@@ -1,0 +1,146 @@
+//! Reading a room's stream from Redis.
+
+use hubbub_protocol::frame::RoomSummary;
+use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position, RoomId};
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Value};
+
+use super::RedisBroker;
+use super::keys::PARTITIONS;
+use super::publish::number;
+use crate::{BrokerError, Head, Page, Span};
+
+impl RedisBroker {
+    pub(crate) async fn read(
+        &self,
+        room: &RoomId,
+        span: Span,
+        limit: usize,
+        seen: u64,
+    ) -> Result<Page, BrokerError> {
+        let keys = self.0.keys.room(room);
+        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
+        let new_epoch = Epoch::generate();
+        let (direction, offset) = match span {
+            Span::After(offset) => ("after", offset),
+            Span::Before(offset) => ("before", offset),
+            Span::Newest => ("newest", 0),
+        };
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.read.prepare_invoke();
+            script
+                .key(&keys.meta)
+                .key(&keys.stream)
+                .key(&keys.nonces)
+                .key(&keys.older_nonces);
+            script.arg(new_epoch.as_str()).arg(seen).arg(unused_life);
+            script.arg(direction).arg(offset).arg(limit);
+            script
+                .invoke_async::<(Value, Value, Vec<Value>)>(&mut connection)
+                .await
+        };
+        let (epoch, top, entries) = self.0.link.call(self.deadline(), call).await?;
+        let head = Head {
+            epoch: parse_epoch(epoch)?,
+            offset: number(top)?,
+        };
+        let mut events = entries
+            .into_iter()
+            .map(parse_entry)
+            .collect::<Result<Vec<_>, _>>()?;
+        if !matches!(span, Span::After(_)) {
+            events.reverse();
+        }
+        Ok(Page { head, events })
+    }
+
+    pub(crate) async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {
+        let newest = isize::try_from(limit).unwrap_or(isize::MAX) - 1;
+        let ask_changes = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            for partition in 0..PARTITIONS {
+                let changes = self.0.keys.changes(partition);
+                pipe.zrevrange_withscores(changes, 0, newest);
+            }
+            pipe.query_async::<Vec<Vec<(String, f64)>>>(&mut connection)
+                .await
+        };
+        let partitions = self.0.link.call(self.deadline(), ask_changes).await?;
+        let mut changed: Vec<(String, f64)> = partitions.into_iter().flatten().collect();
+        changed.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let rooms: Vec<RoomId> = changed
+            .iter()
+            .take(limit)
+            .filter_map(|(room, _)| RoomId::new(room).ok())
+            .collect();
+        self.summaries(rooms).await
+    }
+
+    async fn summaries(&self, rooms: Vec<RoomId>) -> Result<Vec<RoomSummary>, BrokerError> {
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            for room in &rooms {
+                let keys = self.0.keys.room(room);
+                pipe.cmd("HGET").arg(keys.meta).arg("top");
+                pipe.cmd("HLEN").arg(keys.users);
+            }
+            pipe.query_async::<Vec<Option<u64>>>(&mut connection).await
+        };
+        let figures = self.0.link.call(self.deadline(), ask).await?;
+        let summary = |(room, figures): (RoomId, &[Option<u64>])| RoomSummary {
+            room,
+            offset: figures[0].unwrap_or(0),
+            members: figures[1].unwrap_or(0),
+        };
+        Ok(rooms
+            .into_iter()
+            .zip(figures.chunks_exact(2))
+            .map(summary)
+            .collect())
+    }
+}
+
+pub(super) fn parse_epoch(value: Value) -> Result<Epoch, BrokerError> {
+    let text = String::from_redis_value(value)
+        .map_err(|error| BrokerError::Unexpected(error.to_string()))?;
+    Epoch::new(&text).map_err(|error| BrokerError::Unexpected(error.to_string()))
+}
+
+/// Reads `[OFFSET-0, [e, EPOCH, m, MESSAGE, f, FRAME]]`.
+fn parse_entry(value: Value) -> Result<Envelope, BrokerError> {
+    let unexpected = |what: &str| BrokerError::Unexpected(format!("stream entry: {what}"));
+    let (id, fields): (String, Vec<(String, Vec<u8>)>) =
+        FromRedisValue::from_redis_value(value).map_err(|error| unexpected(&error.to_string()))?;
+    let offset = id
+        .strip_suffix("-0")
+        .and_then(|offset| offset.parse().ok())
+        .ok_or_else(|| unexpected("an id that is no offset"))?;
+    let (mut epoch, mut message, mut frame) = (None, None, None);
+    for (name, bytes) in fields {
+        match name.as_str() {
+            "e" => {
+                epoch = std::str::from_utf8(&bytes)
+                    .ok()
+                    .and_then(|text| Epoch::new(text).ok())
+            }
+            "m" => {
+                message = std::str::from_utf8(&bytes)
+                    .ok()
+                    .and_then(|text| MessageId::new(text).ok());
+            }
+            "f" => frame = Frame::from_json(bytes.into()),
+            _ => {}
+        }
+    }
+    let (Some(epoch), Some(message), Some(frame)) = (epoch, message, frame) else {
+        return Err(unexpected("a field is missing"));
+    };
+    Ok(Envelope {
+        position: Position { epoch, offset },
+        message,
+        frame,
+    })
+}

@@ -1,0 +1,274 @@
+//! The subscription: our own loop, because the crate's one ends after a few tries and queues
+//! without bound.
+//!
+//! A connection of its own with RESP3 pushes: each message goes straight from the socket into the
+//! bounded inbox. After every new connection all rooms are subscribed again and then put in
+//! doubt, since nobody knows what was missed. The node also publishes to itself once a second: a
+//! subscription that does not bring that probe for three seconds is dead, whatever the socket
+//! says.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hubbub_protocol::{Packet, RoomId};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, PushInfo, PushKind, RedisResult, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::link::{Backoff, Link, connection_config, within};
+use crate::inbox::InboxSender;
+use crate::{BrokerError, BrokerMetrics};
+
+/// How often the node publishes to itself.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Without a probe for so long the subscription is dead.
+const PROBE_SILENCE: Duration = Duration::from_secs(3);
+/// How long Redis may take to confirm.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+/// Channels in one SUBSCRIBE.
+const CHUNK: usize = 500;
+
+/// What the node wants to hear, and through what; clones share it.
+#[derive(Clone)]
+pub(crate) struct Subscriber {
+    shared: Arc<Shared>,
+    live: watch::Receiver<Option<MultiplexedConnection>>,
+}
+
+impl std::fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscriber").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    /// Channel → room. The truth of what to subscribe to.
+    rooms: Mutex<HashMap<String, RoomId>>,
+    probe_channel: String,
+    /// When the node last heard itself; `None`: never on this connection.
+    probe_heard: Mutex<Option<Instant>>,
+    inbox: InboxSender,
+    metrics: BrokerMetrics,
+    lost: Notify,
+}
+
+impl Subscriber {
+    /// The subscriber, and the loop that keeps it: somebody must run and hold it.
+    pub(crate) fn new(
+        client: Client,
+        link: Link,
+        probe_channel: String,
+        inbox: InboxSender,
+        metrics: BrokerMetrics,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, live) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            rooms: Mutex::default(),
+            probe_channel,
+            probe_heard: Mutex::default(),
+            inbox,
+            metrics,
+            lost: Notify::new(),
+        });
+        let subscriber = Self {
+            shared: Arc::clone(&shared),
+            live,
+        };
+        (subscriber, keep(client, link, shared, sender))
+    }
+
+    /// Returns once Redis has confirmed. A connection that is being made again subscribes to the
+    /// room by itself, so waiting for it is enough.
+    pub(crate) async fn subscribe(
+        &self,
+        channel: String,
+        room: &RoomId,
+        deadline: Instant,
+    ) -> Result<(), BrokerError> {
+        self.shared.rooms().insert(channel.clone(), room.clone());
+        let mut live = self.live.clone();
+        let confirmed = async {
+            loop {
+                let connection = live.wait_for(Option::is_some).await.ok()?.clone();
+                let mut connection = connection.expect("waited for some");
+                if connection.subscribe(&channel).await.is_ok() {
+                    return Some(());
+                }
+                live.changed().await.ok()?;
+            }
+        };
+        match tokio::time::timeout_at(deadline.into(), confirmed).await {
+            Ok(Some(())) => {
+                self.shared.count_subscriptions();
+                Ok(())
+            }
+            Ok(None) | Err(_) => {
+                self.shared.rooms().remove(&channel);
+                Err(BrokerError::Unavailable(
+                    "no subscription to redis".to_owned(),
+                ))
+            }
+        }
+    }
+
+    pub(crate) async fn unsubscribe(&self, channel: String) {
+        self.shared.rooms().remove(&channel);
+        self.shared.count_subscriptions();
+        let connection = self.live.borrow().clone();
+        if let Some(mut connection) = connection
+            && let Err(error) = within(CONFIRM_TIMEOUT, connection.unsubscribe(&channel)).await
+        {
+            warn!(%error, "cannot unsubscribe, what comes is ignored");
+        }
+    }
+
+    /// Whether the node has heard itself within the last [`PROBE_SILENCE`].
+    pub(crate) fn is_alive(&self) -> bool {
+        self.shared
+            .probe_age()
+            .is_some_and(|age| age < PROBE_SILENCE)
+    }
+}
+
+impl Shared {
+    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<String, RoomId>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn probe(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.probe_heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn probe_age(&self) -> Option<Duration> {
+        self.probe().map(|heard| heard.elapsed())
+    }
+
+    fn count_subscriptions(&self) {
+        let rooms = self.rooms().len();
+        self.metrics
+            .subscriptions
+            .set(i64::try_from(rooms).unwrap_or(i64::MAX));
+    }
+
+    /// Runs on the connection's task: takes what the socket brings and never waits.
+    fn take(&self, push: PushInfo) {
+        match push.kind {
+            PushKind::Message => {
+                let mut parts = push.data.into_iter();
+                if let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
+                    (parts.next(), parts.next())
+                {
+                    self.take_message(&channel, payload);
+                }
+            }
+            PushKind::Disconnection => self.lost.notify_one(),
+            // Confirmations are awaited by whoever asked; the rest is not for us.
+            _ => {}
+        }
+    }
+
+    fn take_message(&self, channel: &[u8], payload: Vec<u8>) {
+        if channel == self.probe_channel.as_bytes() {
+            *self.probe() = Some(Instant::now());
+            self.metrics.subscription_up.set(1);
+            return;
+        }
+        let Ok(channel) = std::str::from_utf8(channel) else {
+            return;
+        };
+        let Some(room) = self.rooms().get(channel).cloned() else {
+            return;
+        };
+        let payload = Bytes::from(payload);
+        match Packet::decode(&payload) {
+            Ok(packet) => {
+                if !self.inbox.deliver(&room, packet, payload.len()) {
+                    self.metrics.overflows.inc();
+                }
+            }
+            Err(error) => {
+                warn!(%room, %error, "a packet that this version cannot read");
+                self.inbox.doubt(&room);
+            }
+        }
+    }
+}
+
+async fn keep(
+    client: Client,
+    link: Link,
+    shared: Arc<Shared>,
+    live: watch::Sender<Option<MultiplexedConnection>>,
+) {
+    let mut backoff = Backoff::new();
+    loop {
+        match within(Duration::from_secs(10), connect(&client, &shared)).await {
+            Ok(connection) => {
+                info!("subscribed to redis");
+                backoff = Backoff::new();
+                live.send_replace(Some(connection));
+                shared.inbox.doubt_all();
+                let why = wait_until_dead(&link, &shared).await;
+                live.send_replace(None);
+                *shared.probe() = None;
+                shared.metrics.subscription_up.set(0);
+                shared.metrics.reconnects.inc();
+                warn!(why, "lost the subscription to redis");
+            }
+            Err(error) => warn!(%error, "cannot subscribe to redis, trying again"),
+        }
+        sleep(backoff.next_pause()).await;
+    }
+}
+
+/// A new connection that hears every wanted room and the probe.
+///
+/// A room that is wanted while this runs may miss the batches; `Subscriber::subscribe` waits for
+/// the connection that this returns and subscribes on it itself.
+async fn connect(client: &Client, shared: &Arc<Shared>) -> RedisResult<MultiplexedConnection> {
+    let taker = Arc::clone(shared);
+    let config = connection_config().set_push_sender(move |push| {
+        taker.take(push);
+        Ok::<(), Infallible>(())
+    });
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
+    let mut channels: Vec<String> = shared.rooms().keys().cloned().collect();
+    channels.push(shared.probe_channel.clone());
+    for chunk in channels.chunks(CHUNK) {
+        connection.subscribe(chunk).await?;
+    }
+    *shared.probe() = Some(Instant::now());
+    Ok(connection)
+}
+
+/// Publishes the probe each second and watches for its return; says why the connection is dead.
+async fn wait_until_dead(link: &Link, shared: &Shared) -> &'static str {
+    loop {
+        tokio::select! {
+            () = shared.lost.notified() => return "the connection ended",
+            () = sleep(PROBE_INTERVAL) => {}
+        }
+        let probe = link.call(Instant::now() + PROBE_INTERVAL, async |mut connection| {
+            redis::cmd("PUBLISH")
+                .arg(&shared.probe_channel)
+                .arg("")
+                .exec_async(&mut connection)
+                .await
+        });
+        let sent = probe.await.is_ok();
+        // Without a way to send there is nothing to hear: the link tells of its own trouble. What
+        // counts is a probe that was sent and did not come back.
+        if sent && shared.probe_age().is_none_or(|age| age > PROBE_SILENCE) {
+            return "the node does not hear itself";
+        }
+    }
+}

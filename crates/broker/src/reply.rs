@@ -1,0 +1,62 @@
+//! What the broker answers.
+
+use hubbub_protocol::{Envelope, Epoch, Frame, Position, User};
+
+/// The outcome for one draft of a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// Numbered and stored just now.
+    Stored {
+        /// Its place.
+        position: Position,
+        /// Milliseconds since 1970, by the broker's clock.
+        ts: u64,
+    },
+    /// The sender has used this nonce before: this is the first send's place.
+    Duplicate {
+        /// The place of the first.
+        position: Position,
+        /// The first send's event; `None` when it has left the stream.
+        original: Option<Frame>,
+    },
+}
+
+/// Where a room's stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The stream's life.
+    pub epoch: Epoch,
+    /// The newest event's number; 0 before the first.
+    pub offset: u64,
+}
+
+/// Which part of a stream to read. Both ends are exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// The oldest events after this offset.
+    After(u64),
+    /// The newest events before this offset.
+    Before(u64),
+    /// The newest events.
+    Newest,
+}
+
+/// A part of a stream, together with its head at the same moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Where the stream stands.
+    pub head: Head,
+    /// Events in order of their offsets. Those older than the stream keeps are absent.
+    pub events: Vec<Envelope>,
+}
+
+/// Who is in a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The room's presence version at that moment.
+    pub version: u64,
+    /// How many users.
+    pub count: u64,
+    /// Who; empty when there are more than were asked for.
+    pub members: Vec<User>,
+}
