@@ -170,10 +170,11 @@ impl MemoryBroker {
         let began = Instant::now();
         let key = DigestKey::derive(&self.cluster.0.secret);
         let config = &self.cluster.0.config;
+        let ts = now_ms();
         let mut state = self.cluster.lock();
         let appended = state
             .room(room, seen)
-            .append(drafts, &key, now_ms(), &config.history);
+            .append(drafts, &key, ts, &config.history);
         state.bytes = (state.bytes + appended.added_bytes) - appended.removed_bytes;
         for event in &appended.events {
             state
