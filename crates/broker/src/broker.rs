@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Frame, NodeId, RoomId, User, UserId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, RoomId, User, UserId};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
@@ -120,6 +120,20 @@ impl Broker {
         seen: u64,
     ) -> Result<Page, BrokerError> {
         either!(self, broker => broker.read(room, span, limit, seen).await)
+    }
+
+    /// The newest `limit` events before `before` (`None`: of all), newest last. Unlike
+    /// [`Broker::read`] it begins no stream, so that asking costs nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn history(
+        &self,
+        room: &RoomId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, BrokerError> {
+        either!(self, broker => broker.history(room, before, limit).await)
     }
 
     /// This node has `user` in `room` now. Announced when no other node had. Idempotent.

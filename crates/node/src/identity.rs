@@ -33,9 +33,15 @@ pub struct Rights {
 
 impl Rights {
     /// Read and write.
-    pub const ALL: Self = Self { read: true, write: true };
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+    };
     /// Neither.
-    pub const NONE: Self = Self { read: false, write: false };
+    pub const NONE: Self = Self {
+        read: false,
+        write: false,
+    };
 
     /// `rw`, `r`, `w` or nothing.
     #[must_use]
@@ -55,8 +61,14 @@ impl TryFrom<String> for Rights {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "rw" | "wr" => Ok(Self::ALL),
-            "r" => Ok(Self { read: true, write: false }),
-            "w" => Ok(Self { read: false, write: true }),
+            "r" => Ok(Self {
+                read: true,
+                write: false,
+            }),
+            "w" => Ok(Self {
+                read: false,
+                write: true,
+            }),
             other => Err(format!("rights are \"r\", \"w\" or \"rw\", not {other:?}")),
         }
     }
@@ -81,11 +93,16 @@ impl Identity {
     /// What this identity may do in `room`: the union of all grants that cover it.
     #[must_use]
     pub fn rights(&self, room: &RoomId) -> Rights {
-        let Some(grants) = &self.rooms else { return Rights::ALL };
-        grants.iter().filter(|grant| grant.covers(room)).fold(Rights::NONE, |sum, grant| Rights {
-            read: sum.read || grant.rights.read,
-            write: sum.write || grant.rights.write,
-        })
+        let Some(grants) = &self.rooms else {
+            return Rights::ALL;
+        };
+        grants
+            .iter()
+            .filter(|grant| grant.covers(room))
+            .fold(Rights::NONE, |sum, grant| Rights {
+                read: sum.read || grant.rights.read,
+                write: sum.write || grant.rights.write,
+            })
     }
 }
 
@@ -96,12 +113,18 @@ mod tests {
     use super::*;
 
     fn identity(rooms: Option<&[(&str, Rights)]>) -> Identity {
-        let user = User { id: UserId::new("u").unwrap(), name: "U".to_owned() };
+        let user = User {
+            id: UserId::new("u").unwrap(),
+            name: "U".to_owned(),
+        };
         let grant = |(room, rights): &(&str, Rights)| RoomGrant {
             room: (*room).to_owned(),
             rights: *rights,
         };
-        Identity { user, rooms: rooms.map(|grants| grants.iter().map(grant).collect()) }
+        Identity {
+            user,
+            rooms: rooms.map(|grants| grants.iter().map(grant).collect()),
+        }
     }
 
     #[test]
@@ -113,11 +136,23 @@ mod tests {
 
     #[test]
     fn grants_add_up() {
-        let read = Rights { read: true, write: false };
-        let write = Rights { read: false, write: true };
+        let read = Rights {
+            read: true,
+            write: false,
+        };
+        let write = Rights {
+            read: false,
+            write: true,
+        };
         let identity = identity(Some(&[("team-*", read), ("team-a", write)]));
-        assert_eq!(identity.rights(&RoomId::new("team-a").unwrap()).as_str(), "rw");
-        assert_eq!(identity.rights(&RoomId::new("team-b").unwrap()).as_str(), "r");
+        assert_eq!(
+            identity.rights(&RoomId::new("team-a").unwrap()).as_str(),
+            "rw"
+        );
+        assert_eq!(
+            identity.rights(&RoomId::new("team-b").unwrap()).as_str(),
+            "r"
+        );
         assert_eq!(identity.rights(&RoomId::new("other").unwrap()).as_str(), "");
     }
 }

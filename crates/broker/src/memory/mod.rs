@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Frame, Packet, RoomId, User, UserId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, Packet, RoomId, User, UserId};
 
 use self::room::MemoryRoom;
 use crate::digest::DigestKey;
@@ -236,6 +236,21 @@ impl MemoryBroker {
         seen: u64,
     ) -> Result<Page, BrokerError> {
         Ok(self.cluster.lock().room(room, seen).read(span, limit))
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn history(
+        &self,
+        room: &RoomId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, BrokerError> {
+        let span = before.map_or(Span::Newest, Span::Before);
+        let mut state = self.cluster.lock();
+        Ok(state
+            .rooms
+            .get_mut(room)
+            .map_or_else(Vec::new, |room| room.read(span, limit).events))
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]

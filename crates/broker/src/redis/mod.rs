@@ -25,6 +25,9 @@ use self::subscriber::Subscriber;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
+/// What is for the moment only is not worth a longer wait.
+const SIGNAL_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// One node's line to all others over Redis; clones share it.
 #[derive(Debug, Clone)]
 pub struct RedisBroker(Arc<Shared>);
@@ -114,7 +117,10 @@ impl RedisBroker {
                 .exec_async(&mut connection)
                 .await
         };
-        self.0.link.call(self.deadline(), publish).await
+        self.0
+            .link
+            .call(Instant::now() + SIGNAL_TIMEOUT, publish)
+            .await
     }
 
     pub(crate) async fn cluster_secret(&self) -> Result<[u8; 32], BrokerError> {

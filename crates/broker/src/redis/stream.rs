@@ -18,9 +18,42 @@ impl RedisBroker {
         limit: usize,
         seen: u64,
     ) -> Result<Page, BrokerError> {
+        let new_epoch = Epoch::generate();
+        let (epoch, top, events) = self
+            .read_stream(room, span, limit, new_epoch.as_str(), seen)
+            .await?;
+        Ok(Page {
+            head: Head {
+                epoch: parse_epoch(epoch)?,
+                offset: number(top)?,
+            },
+            events,
+        })
+    }
+
+    pub(crate) async fn history(
+        &self,
+        room: &RoomId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, BrokerError> {
+        let span = before.map_or(Span::Newest, Span::Before);
+        self.read_stream(room, span, limit, "", 0)
+            .await
+            .map(|(_, _, events)| events)
+    }
+
+    /// With an empty `new_epoch` a room without a stream stays so.
+    async fn read_stream(
+        &self,
+        room: &RoomId,
+        span: Span,
+        limit: usize,
+        new_epoch: &str,
+        seen: u64,
+    ) -> Result<(Value, Value, Vec<Envelope>), BrokerError> {
         let keys = self.0.keys.room(room);
         let unused_life = Self::seconds(self.0.config.history.stream_ttl);
-        let new_epoch = Epoch::generate();
         let (direction, offset) = match span {
             Span::After(offset) => ("after", offset),
             Span::Before(offset) => ("before", offset),
@@ -33,17 +66,13 @@ impl RedisBroker {
                 .key(&keys.stream)
                 .key(&keys.nonces)
                 .key(&keys.older_nonces);
-            script.arg(new_epoch.as_str()).arg(seen).arg(unused_life);
+            script.arg(new_epoch).arg(seen).arg(unused_life);
             script.arg(direction).arg(offset).arg(limit);
             script
                 .invoke_async::<(Value, Value, Vec<Value>)>(&mut connection)
                 .await
         };
         let (epoch, top, entries) = self.0.link.call(self.deadline(), call).await?;
-        let head = Head {
-            epoch: parse_epoch(epoch)?,
-            offset: number(top)?,
-        };
         let mut events = entries
             .into_iter()
             .map(parse_entry)
@@ -51,7 +80,7 @@ impl RedisBroker {
         if !matches!(span, Span::After(_)) {
             events.reverse();
         }
-        Ok(Page { head, events })
+        Ok((epoch, top, events))
     }
 
     pub(crate) async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {

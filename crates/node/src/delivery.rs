@@ -1,0 +1,79 @@
+//! From the broker to the members: one worker for each of the inbox's queues, so that a room's
+//! packets stay in order. Nothing here waits for a client, for Redis, or for another room.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hubbub_broker::{Delivery, Doubt, DoubtReceiver, WorkerQueue};
+use hubbub_protocol::{Envelope, Packet};
+
+use crate::node::Node;
+use crate::room::Room;
+
+/// Hands on what one queue brings, until the broker ends.
+pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
+    while let Some(delivery) = queue.next().await {
+        node.deliver(delivery);
+        // A long run of ready packets must not starve the connections on this thread.
+        tokio::task::coop::consume_budget().await;
+    }
+}
+
+/// Repairs rooms that the broker is not sure about.
+pub(crate) async fn repair_doubts(mut doubts: DoubtReceiver, node: Arc<Node>) {
+    loop {
+        match doubts.next().await {
+            Doubt::All => {
+                for room in node.hub.rooms() {
+                    node.repair_all(room);
+                }
+            }
+            Doubt::Rooms(rooms) => {
+                for room in rooms.iter().filter_map(|id| node.hub.room(id)) {
+                    node.repair_all(room);
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    fn deliver(self: &Arc<Self>, delivery: Delivery) {
+        // A packet for a room that was left a moment ago.
+        let Some(room) = self.hub.room(&delivery.room) else {
+            return;
+        };
+        match delivery.packet {
+            Packet::Events { ts, events } => self.deliver_events(&room, ts, events),
+            Packet::Presence(delta) => self.hear_presence(&room, delta),
+            Packet::Signal { origin, frame } => room.push_to_all(&frame, Some(&origin)),
+            Packet::Reset(_) => {
+                if room.close_gate() {
+                    self.repair(room);
+                }
+            }
+        }
+    }
+
+    fn deliver_events(self: &Arc<Self>, room: &Arc<Room>, ts: u64, events: Vec<Envelope>) {
+        match room.take_live(events) {
+            Some(delivered) => {
+                self.metrics.deliveries.inc_by(delivered as u64);
+                self.metrics.delivery_seconds.observe(seconds_since(ts));
+            }
+            None => self.repair(Arc::clone(room)),
+        }
+    }
+}
+
+/// Seconds from `ts` (milliseconds since 1970, by the broker's clock) to now, by ours.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since 1970 fit into 2^53"
+)]
+fn seconds_since(ts: u64) -> f64 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    (now.as_secs_f64() - ts as f64 / 1_000.0).max(0.0)
+}

@@ -1,0 +1,127 @@
+//! Who is on this node: its rooms and its sessions.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use hubbub_protocol::{CloseCode, ConnectionId, RoomId, UserId};
+
+use crate::lock::lock;
+use crate::outbox::Outbox;
+use crate::room::Room;
+use crate::room::log::LogBudget;
+
+/// The node's rooms and sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
+    sessions: Mutex<Sessions>,
+    budget: LogBudget,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    by_connection: HashMap<ConnectionId, Arc<Outbox>>,
+    by_user: HashMap<UserId, u32>,
+}
+
+impl Hub {
+    /// The room, if this node has it.
+    pub(crate) fn room(&self, id: &RoomId) -> Option<Arc<Room>> {
+        lock(&self.rooms).get(id).cloned()
+    }
+
+    /// The room, made if need be; its stage tells whether it is open.
+    pub(crate) fn room_or_new(&self, id: &RoomId) -> Arc<Room> {
+        let mut rooms = lock(&self.rooms);
+        let room = rooms
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(Room::new(id.clone(), self.budget.clone())));
+        Arc::clone(room)
+    }
+
+    /// Forgets the room. Its stage lock must be held, and set to closed.
+    pub(crate) fn remove_room(&self, room: &Arc<Room>) {
+        let mut rooms = lock(&self.rooms);
+        if rooms
+            .get(&room.id)
+            .is_some_and(|current| Arc::ptr_eq(current, room))
+        {
+            rooms.remove(&room.id);
+        }
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<Arc<Room>> {
+        lock(&self.rooms).values().cloned().collect()
+    }
+
+    pub(crate) fn room_count(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
+    /// Adds a session unless its user has `limit` of them here already (0: no limit).
+    pub(crate) fn attach(
+        &self,
+        connection: &ConnectionId,
+        user: &UserId,
+        outbox: &Arc<Outbox>,
+        limit: u32,
+    ) -> Result<(), CloseCode> {
+        let mut sessions = lock(&self.sessions);
+        let count = sessions.by_user.entry(user.clone()).or_default();
+        if limit > 0 && *count >= limit {
+            return Err(CloseCode::TooManyConnections);
+        }
+        *count += 1;
+        sessions
+            .by_connection
+            .insert(connection.clone(), Arc::clone(outbox));
+        Ok(())
+    }
+
+    pub(crate) fn detach(&self, connection: &ConnectionId, user: &UserId) {
+        let mut sessions = lock(&self.sessions);
+        if sessions.by_connection.remove(connection).is_none() {
+            return;
+        }
+        if let Some(count) = sessions.by_user.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                sessions.by_user.remove(user);
+            }
+        }
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        lock(&self.sessions).by_connection.len()
+    }
+
+    pub(crate) fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        lock(&self.sessions)
+            .by_connection
+            .values()
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn a_user_has_a_limited_number_of_sessions() {
+        let hub = Hub::default();
+        let user = UserId::new("alice").unwrap();
+        let outbox = Arc::new(Outbox::new(&Limits::default()));
+        let connections: Vec<_> = (0..3).map(|_| ConnectionId::generate()).collect();
+        assert_eq!(hub.attach(&connections[0], &user, &outbox, 2), Ok(()));
+        assert_eq!(hub.attach(&connections[1], &user, &outbox, 2), Ok(()));
+        let refused = hub.attach(&connections[2], &user, &outbox, 2);
+        assert_eq!(refused, Err(CloseCode::TooManyConnections));
+        hub.detach(&connections[0], &user);
+        hub.detach(&connections[0], &user);
+        assert_eq!(hub.attach(&connections[2], &user, &outbox, 2), Ok(()));
+        assert_eq!(hub.session_count(), 2);
+    }
+}

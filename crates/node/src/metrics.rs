@@ -1,0 +1,110 @@
+//! The node's figures.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// What one node counts; clones share the figures.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeMetrics {
+    /// Sessions now.
+    pub(crate) sessions: Gauge,
+    /// Rooms with members here, now.
+    pub(crate) rooms: Gauge,
+    /// Sends accepted from clients.
+    pub(crate) messages_in: Counter,
+    /// Durable events handed to outboxes.
+    pub(crate) deliveries: Counter,
+    /// Rooms whose missed events were read from the stream.
+    pub(crate) repairs: Counter,
+    /// Joins that asked to resume, and could.
+    pub(crate) resumes: Counter,
+    /// Joins that asked to resume, and could not.
+    pub(crate) lost_resumes: Counter,
+    /// Times that a room's members were told to start over.
+    pub(crate) resets: Counter,
+    /// Times that a client was too slow for live frames.
+    pub(crate) lagged: Counter,
+    /// Reads of a room's stream.
+    pub(crate) stream_reads: Counter,
+    /// Seconds from the broker's storing to this node's outboxes.
+    pub(crate) delivery_seconds: Histogram,
+}
+
+impl Default for NodeMetrics {
+    fn default() -> Self {
+        Self {
+            sessions: Gauge::default(),
+            rooms: Gauge::default(),
+            messages_in: Counter::default(),
+            deliveries: Counter::default(),
+            repairs: Counter::default(),
+            resumes: Counter::default(),
+            lost_resumes: Counter::default(),
+            resets: Counter::default(),
+            lagged: Counter::default(),
+            stream_reads: Counter::default(),
+            delivery_seconds: Histogram::new([
+                0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+            ]),
+        }
+    }
+}
+
+impl NodeMetrics {
+    /// Adds the figures to `registry`, which is expected to add the product's prefix.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("sessions", "sessions now", self.sessions.clone());
+        registry.register(
+            "rooms",
+            "rooms with members on this node",
+            self.rooms.clone(),
+        );
+        registry.register(
+            "messages_in",
+            "sends accepted from clients",
+            self.messages_in.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "durable events handed to clients' outboxes",
+            self.deliveries.clone(),
+        );
+        registry.register(
+            "repairs",
+            "rooms repaired from their stream",
+            self.repairs.clone(),
+        );
+        registry.register(
+            "resumes",
+            "joins that resumed without loss",
+            self.resumes.clone(),
+        );
+        registry.register(
+            "lost_resumes",
+            "joins that could not be resumed and were told so",
+            self.lost_resumes.clone(),
+        );
+        registry.register(
+            "resets",
+            "rooms that had to start over",
+            self.resets.clone(),
+        );
+        registry.register(
+            "lagged",
+            "times a client read too slowly",
+            self.lagged.clone(),
+        );
+        registry.register(
+            "stream_reads",
+            "reads of a room's stream",
+            self.stream_reads.clone(),
+        );
+        registry.register(
+            "delivery_seconds",
+            "end to end: from the broker's storing to this node's outboxes, by their clocks",
+            self.delivery_seconds.clone(),
+        );
+    }
+}

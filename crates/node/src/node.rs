@@ -1,0 +1,157 @@
+//! [`Node`]: everything one process holds, and the tasks that keep it going.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hubbub_broker::{Broker, BrokerHealth, Inbox};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{CloseCode, Frame, NodeId};
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::delivery::{deliver_from, repair_doubts};
+use crate::hub::Hub;
+use crate::lock::lock;
+use crate::metrics::NodeMetrics;
+use crate::outbox::{Outbox, OutboxReader};
+use crate::presence::PresenceAgenda;
+use crate::publisher::Publisher;
+use crate::session::Session;
+use crate::{Identity, NodeConfig};
+
+/// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
+const REPAIRS_AT_ONCE: usize = 32;
+/// A client that is moved waits up to so long before it comes back.
+const RECONNECT_JITTER: Duration = Duration::from_secs(1);
+
+/// One node of the cluster.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    pub(crate) config: NodeConfig,
+    pub(crate) broker: Broker,
+    pub(crate) hub: Hub,
+    pub(crate) publisher: Publisher,
+    pub(crate) agenda: Mutex<PresenceAgenda>,
+    pub(crate) repairs: Semaphore,
+    pub(crate) metrics: NodeMetrics,
+    tasks: TaskTracker,
+    stopped: CancellationToken,
+}
+
+impl Node {
+    /// Starts the node's workers; they are held until [`Node::shutdown`].
+    #[must_use]
+    pub fn start(id: NodeId, config: NodeConfig, broker: Broker, inbox: Inbox) -> Arc<Self> {
+        let node = Arc::new(Self {
+            id,
+            config,
+            broker,
+            hub: Hub::default(),
+            publisher: Publisher::default(),
+            agenda: Mutex::default(),
+            repairs: Semaphore::new(REPAIRS_AT_ONCE),
+            metrics: NodeMetrics::default(),
+            tasks: TaskTracker::new(),
+            stopped: CancellationToken::new(),
+        });
+        for queue in inbox.workers {
+            node.spawn(deliver_from(queue, Arc::clone(&node)));
+        }
+        node.spawn(repair_doubts(inbox.doubts, Arc::clone(&node)));
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_presence().await });
+        node
+    }
+
+    /// Runs a task until it ends or the node is shut down.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        self.tasks.spawn(async move {
+            stopped.run_until_cancelled(task).await;
+        });
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// Whether its line to the others works.
+    #[must_use]
+    pub fn health(&self) -> BrokerHealth {
+        self.broker.health()
+    }
+
+    /// Sessions attached now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.hub.session_count()
+    }
+
+    /// Opens a session and pushes `welcome`. What the session hears comes from the reader.
+    ///
+    /// # Errors
+    /// The code to close the connection with: 4505 when the user has too many.
+    pub fn attach(
+        self: &Arc<Self>,
+        identity: Identity,
+    ) -> Result<(Session, OutboxReader), CloseCode> {
+        let outbox = Arc::new(Outbox::new(&self.config.limits));
+        let session = Session::open(Arc::clone(self), identity, Arc::clone(&outbox))?;
+        let reader = OutboxReader {
+            outbox,
+            connection: session.connection().clone(),
+            node: Arc::clone(self),
+        };
+        Ok((session, reader))
+    }
+
+    /// Asks every client to move to another node and closes its connection (1012), one after the
+    /// other in random order over `spread`. Returns when all have been told.
+    pub async fn drain(&self, spread: Duration) {
+        let mut outboxes = self.hub.outboxes();
+        fastrand::shuffle(&mut outboxes);
+        let count = u32::try_from(outboxes.len()).unwrap_or(u32::MAX);
+        let pause = spread.checked_div(count).unwrap_or_default();
+        for outbox in outboxes {
+            let after = RECONNECT_JITTER.min(spread).mul_f64(fastrand::f64());
+            outbox.push(Frame::encode(&ServerFrame::Reconnect {
+                after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                reason: "draining",
+            }));
+            outbox.close(CloseCode::Restart);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Ends the node's workers and its line to the others. Sessions that are still attached hear
+    /// nothing any more.
+    pub async fn shutdown(&self) {
+        for outbox in self.hub.outboxes() {
+            outbox.close(CloseCode::Restart);
+        }
+        self.stopped.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        // Rooms and presence agenda hold each other's parts: let go of both.
+        *lock(&self.agenda) = PresenceAgenda::default();
+        self.broker.close().await;
+    }
+
+    /// Adds the node's and its broker's figures.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.broker.metrics().register(registry);
+    }
+}

@@ -1,0 +1,351 @@
+//! The queue to one client: everything it receives, replies too, in one order.
+//!
+//! Bounded in bytes and frames. Durable events that do not fit are refused by
+//! [`Outbox::offer`]: the room then marks the client as behind, and the reader fills it up from
+//! the room's log or stream as the socket drains. Everything else is taken up to twice the
+//! bytes; beyond, the connection is closed with 4408.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+
+use crate::Limits;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::room::Room;
+
+/// A client that falls behind this often within [`LAG_WINDOW`] is closed with 4408.
+const LAG_STRIKES: usize = 3;
+const LAG_WINDOW: Duration = Duration::from_secs(60);
+/// What a queued frame costs beside its bytes.
+const FRAME_OVERHEAD: usize = 32;
+/// An idle queue gives memory above this many frames back.
+const IDLE_FRAMES: usize = 16;
+
+/// The writing end, shared by the session and its rooms.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    max_bytes: usize,
+    max_frames: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// The reader, or a session that waits for room.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    close: Option<CloseCode>,
+    /// Sends whose answer is still to come: a close waits for them.
+    due_answers: usize,
+    /// Rooms that the reader has to fill up from.
+    behind: VecDeque<Arc<Room>>,
+    lags: VecDeque<Instant>,
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let max_bytes = usize::try_from(limits.outbox_bytes.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            state: Mutex::default(),
+            max_bytes,
+            max_frames: limits.outbox_frames.max(1),
+        }
+    }
+
+    /// Takes as many of the live `frames` as fit, in order; returns how many.
+    pub(crate) fn offer<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> usize {
+        let mut state = lock(&self.state);
+        let mut taken = 0;
+        for frame in frames {
+            if state.frames.len() >= self.max_frames || state.bytes >= self.max_bytes {
+                break;
+            }
+            state.put(frame.clone());
+            taken += 1;
+        }
+        state.wake_reader();
+        taken
+    }
+
+    /// Takes a reply, or a push that has no offset.
+    pub(crate) fn push(&self, frame: Frame) {
+        let mut state = lock(&self.state);
+        if state.bytes >= self.max_bytes.saturating_mul(2) {
+            state.end(CloseCode::Slow);
+        } else {
+            state.put(frame);
+        }
+        state.wake_reader();
+    }
+
+    /// The client falls behind in `room`: the reader shall fill it up. Called under the room's
+    /// lock, like [`Outbox::caught_up`], so that the two agree.
+    pub(crate) fn fall_behind(&self, room: &Arc<Room>) {
+        let mut state = lock(&self.state);
+        if state.close.is_none() && !state.behind.iter().any(|behind| Arc::ptr_eq(behind, room)) {
+            state.behind.push_back(Arc::clone(room));
+        }
+        state.wake_reader();
+    }
+
+    /// The client has caught up in `room`, or has left it.
+    pub(crate) fn caught_up(&self, room: &Arc<Room>) {
+        lock(&self.state)
+            .behind
+            .retain(|behind| !Arc::ptr_eq(behind, room));
+    }
+
+    /// Rooms take turns.
+    fn next_behind(&self, last: &Arc<Room>) {
+        let mut state = lock(&self.state);
+        if state
+            .behind
+            .front()
+            .is_some_and(|front| Arc::ptr_eq(front, last))
+        {
+            state.behind.rotate_left(1);
+        }
+    }
+
+    /// Counts one time of reading too slowly; too often ends the connection.
+    pub(crate) fn strike(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        state
+            .lags
+            .retain(|lag| now.duration_since(*lag) < LAG_WINDOW);
+        state.lags.push_back(now);
+        if state.lags.len() >= LAG_STRIKES {
+            state.end(CloseCode::Slow);
+            state.wake_reader();
+        }
+    }
+
+    /// Ends the connection after what is queued now. The first code counts.
+    pub(crate) fn close(&self, code: CloseCode) {
+        let mut state = lock(&self.state);
+        state.end(code);
+        state.wake_reader();
+    }
+
+    /// Waits until the client has read enough for another command's answer. False: the connection
+    /// is being closed, and there will be none.
+    pub(crate) async fn has_room(&self) -> bool {
+        poll_fn(|context| {
+            let mut state = lock(&self.state);
+            if state.close.is_some() || state.frames.len() < self.max_frames {
+                return Poll::Ready(state.close.is_none());
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl State {
+    fn put(&mut self, frame: Frame) {
+        if self.close.is_none() {
+            self.put_last(frame);
+        }
+    }
+
+    fn put_last(&mut self, frame: Frame) {
+        self.bytes += frame.len() + FRAME_OVERHEAD;
+        self.frames.push_back(frame);
+    }
+
+    fn end(&mut self, code: CloseCode) {
+        self.close.get_or_insert(code);
+        self.behind.clear();
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn take_all(&mut self, batch: &mut Vec<Frame>) {
+        batch.extend(self.frames.drain(..));
+        self.bytes = 0;
+        if self.frames.capacity() > IDLE_FRAMES {
+            self.frames = VecDeque::new();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+/// The answer that a send is owed: given once, or dropped unanswered when the node stops.
+#[derive(Debug)]
+pub(crate) struct DueAnswer(Arc<Outbox>);
+
+impl DueAnswer {
+    pub(crate) fn new(outbox: &Arc<Outbox>) -> Self {
+        lock(&outbox.state).due_answers += 1;
+        Self(Arc::clone(outbox))
+    }
+
+    /// Goes out even on a connection that is being closed: what was accepted is answered.
+    pub(crate) fn give(&self, frame: Frame) {
+        let mut state = lock(&self.0.state);
+        state.put_last(frame);
+        state.wake_reader();
+    }
+}
+
+impl Drop for DueAnswer {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.due_answers -= 1;
+        state.wake_reader();
+    }
+}
+
+/// The reading end, held by the connection's write loop.
+#[derive(Debug)]
+pub struct OutboxReader {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) connection: ConnectionId,
+    pub(crate) node: Arc<Node>,
+}
+
+/// What the reader found.
+enum Found {
+    Frames,
+    Behind(Arc<Room>),
+    Closed(CloseCode),
+}
+
+impl OutboxReader {
+    /// Waits for frames and appends all that are queued to `batch`. Cancel safe.
+    ///
+    /// # Errors
+    /// The close code, once everything queued before it has been handed out.
+    pub async fn next(&mut self, batch: &mut Vec<Frame>) -> Result<(), CloseCode> {
+        loop {
+            match self.find(batch).await {
+                Found::Frames => return Ok(()),
+                Found::Closed(code) => return Err(code),
+                Found::Behind(room) => {
+                    self.node
+                        .fill_up(&room, &self.connection, &self.outbox)
+                        .await;
+                    self.outbox.next_behind(&room);
+                }
+            }
+        }
+    }
+
+    /// Frames first; then rooms to fill up from; a close only after all frames.
+    async fn find(&self, batch: &mut Vec<Frame>) -> Found {
+        poll_fn(|context| {
+            let mut state = lock(&self.outbox.state);
+            if !state.frames.is_empty() {
+                state.take_all(batch);
+                return Poll::Ready(Found::Frames);
+            }
+            if let (Some(code), 0) = (state.close, state.due_answers) {
+                return Poll::Ready(Found::Closed(code));
+            }
+            if let Some(room) = state.behind.front() {
+                return Poll::Ready(Found::Behind(Arc::clone(room)));
+            }
+            state.reader = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    fn outbox(bytes: u64, frames: usize) -> Outbox {
+        Outbox::new(&Limits {
+            outbox_bytes: ByteSize::b(bytes),
+            outbox_frames: frames,
+            ..Limits::default()
+        })
+    }
+
+    fn frame(bytes: usize) -> Frame {
+        Frame::from_json(vec![b' '; bytes].into()).unwrap()
+    }
+
+    fn take(outbox: &Outbox) -> usize {
+        let mut batch = Vec::new();
+        lock(&outbox.state).take_all(&mut batch);
+        batch.len()
+    }
+
+    #[test]
+    fn live_frames_stop_at_either_bound() {
+        let frames = vec![frame(100); 10];
+        assert_eq!(outbox(10_000, 4).offer(frames.iter()), 4);
+        let narrow = outbox(300, 100);
+        assert_eq!(narrow.offer(frames.iter()), 3);
+        assert_eq!(narrow.offer(frames.iter()), 0);
+        assert_eq!(take(&narrow), 3);
+        assert_eq!(narrow.offer(frames.iter()), 3);
+    }
+
+    #[test]
+    fn replies_pass_the_bound_but_not_twice_the_bound() {
+        let outbox = outbox(300, 1);
+        for _ in 0..10 {
+            outbox.push(frame(100));
+        }
+        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
+        assert_eq!(take(&outbox), 5);
+    }
+
+    #[test]
+    fn the_third_lag_in_a_minute_ends_it() {
+        let outbox = outbox(300, 1);
+        let start = Instant::now();
+        for seconds in [0, 61, 62] {
+            outbox.strike(start + Duration::from_secs(seconds));
+        }
+        assert_eq!(lock(&outbox.state).close, None);
+        outbox.strike(start + Duration::from_secs(63));
+        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
+    }
+
+    #[test]
+    fn a_due_answer_goes_out_before_the_close() {
+        let outbox = Arc::new(outbox(300, 10));
+        let answer = DueAnswer::new(&outbox);
+        outbox.close(CloseCode::Restart);
+        answer.give(frame(1));
+        assert_eq!(take(&outbox), 1);
+        assert_eq!(lock(&outbox.state).due_answers, 1);
+        drop(answer);
+        assert_eq!(lock(&outbox.state).due_answers, 0);
+    }
+
+    #[test]
+    fn nothing_is_queued_behind_a_close_and_the_first_code_counts() {
+        let outbox = outbox(300, 10);
+        outbox.push(frame(1));
+        outbox.close(CloseCode::Restart);
+        outbox.close(CloseCode::Slow);
+        outbox.push(frame(1));
+        assert_eq!(take(&outbox), 1);
+        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Restart));
+    }
+}

@@ -1,0 +1,230 @@
+//! From sessions to the broker: one publish in flight for a room, what queues meanwhile goes in
+//! the next one.
+//!
+//! That keeps each sender's order even over retries, and joins messages in busy rooms without
+//! waiting for more to come. A send is answered by its deadline: with its place, or with
+//! `unavailable` (certainly not stored) or `unknown` (perhaps stored).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hubbub_broker::{Broker, BrokerError, Published};
+use hubbub_protocol::command::{Body, RequestId};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{Draft, EventHead, Frame, Position, RoomId};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::debug;
+
+use crate::error::CommandError;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::outbox::DueAnswer;
+
+/// Bytes of sends that wait for the broker on one node; beyond: `unavailable`.
+const PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of one publish call.
+const BATCH_BYTES: usize = 512 * 1024;
+/// After a publish failed at once, before the next try.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A send that waits for its place.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) draft: Draft,
+    /// To tell a retry from another body under the same nonce.
+    pub(crate) body: Body,
+    pub(crate) answer: DueAnswer,
+    pub(crate) deadline: Instant,
+    /// A call that held it got no answer.
+    pub(crate) may_be_stored: bool,
+    /// Bounds what one connection has in flight.
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// The queues of all rooms that something is being sent to.
+#[derive(Debug, Default)]
+pub(crate) struct Publisher(Mutex<Queues>);
+
+#[derive(Debug, Default)]
+struct Queues {
+    by_room: HashMap<RoomId, VecDeque<Pending>>,
+    bytes: usize,
+}
+
+impl Publisher {
+    /// Queues a send. Returns whether the room's queue was not being worked on.
+    fn push(&self, room: &RoomId, pending: Pending) -> Result<bool, Box<Pending>> {
+        let mut queues = lock(&self.0);
+        if queues.bytes + pending.draft.open.len() > PENDING_BYTES {
+            return Err(Box::new(pending));
+        }
+        queues.bytes += pending.draft.open.len();
+        let is_new = !queues.by_room.contains_key(room);
+        queues
+            .by_room
+            .entry(room.clone())
+            .or_default()
+            .push_back(pending);
+        Ok(is_new)
+    }
+
+    /// The next batch; empty when the room has nothing more, and is forgotten.
+    fn take(&self, room: &RoomId) -> Vec<Pending> {
+        let mut queues = lock(&self.0);
+        let Some(queue) = queues.by_room.get_mut(room) else {
+            return Vec::new();
+        };
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while let Some(next) = queue.front() {
+            bytes += next.draft.open.len();
+            if batch.len() == Broker::BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
+                break;
+            }
+            batch.extend(queue.pop_front());
+        }
+        if batch.is_empty() {
+            queues.by_room.remove(room);
+        }
+        queues.bytes -= batch
+            .iter()
+            .map(|pending| pending.draft.open.len())
+            .sum::<usize>();
+        batch
+    }
+
+    /// Puts sends back in front, in their order.
+    fn put_back(&self, room: &RoomId, batch: Vec<Pending>) {
+        let mut queues = lock(&self.0);
+        queues.bytes += batch
+            .iter()
+            .map(|pending| pending.draft.open.len())
+            .sum::<usize>();
+        let queue = queues.by_room.entry(room.clone()).or_default();
+        for pending in batch.into_iter().rev() {
+            queue.push_front(pending);
+        }
+    }
+}
+
+impl Node {
+    /// Takes a send; its answer goes into its outbox by its deadline.
+    pub(crate) fn publish(self: &Arc<Self>, room: &RoomId, pending: Pending) {
+        match self.publisher.push(room, pending) {
+            Ok(false) => {}
+            Ok(true) => {
+                let (node, room) = (Arc::clone(self), room.clone());
+                self.spawn(async move { node.publish_queue(&room).await });
+            }
+            Err(pending) => pending.fail(&CommandError::Unavailable),
+        }
+    }
+
+    async fn publish_queue(&self, room: &RoomId) {
+        loop {
+            let batch = self.publisher.take(room);
+            let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
+                return;
+            };
+            let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
+            let seen = self.hub.room(room).map_or(0, |room| room.head());
+            match self.broker.publish(room, &drafts, seen, deadline).await {
+                Ok(outcomes) => {
+                    for (pending, outcome) in batch.into_iter().zip(outcomes) {
+                        pending.complete(room, outcome);
+                    }
+                }
+                Err(error) => self.retry_later(room, batch, &error, deadline).await,
+            }
+        }
+    }
+
+    /// Who has time left is tried again, in the same order; the nonces make that safe. An error
+    /// before the call's own `deadline` is a refusal, and it is told at once.
+    async fn retry_later(
+        &self,
+        room: &RoomId,
+        batch: Vec<Pending>,
+        error: &BrokerError,
+        deadline: Instant,
+    ) {
+        let now = Instant::now();
+        let is_refused = now < deadline;
+        debug!(%room, %error, is_refused, "publish failed");
+        let may_be_stored = !matches!(error, BrokerError::Unavailable(_));
+        let mut left = Vec::new();
+        for mut pending in batch {
+            pending.may_be_stored |= may_be_stored;
+            if !is_refused && pending.deadline > now + RETRY_PAUSE {
+                left.push(pending);
+            } else if pending.may_be_stored {
+                pending.fail(&CommandError::Unknown);
+            } else {
+                pending.fail(&CommandError::Unavailable);
+            }
+        }
+        if !left.is_empty() {
+            self.publisher.put_back(room, left);
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+impl Pending {
+    fn complete(self, room: &RoomId, outcome: Published) {
+        match outcome {
+            Published::Stored { position, ts } => {
+                let message = self.draft.message.clone();
+                self.acknowledge(room, &position, Some(&message), Some(ts), false);
+            }
+            Published::Duplicate { position, original } => {
+                self.complete_duplicate(room, &position, original.as_ref());
+            }
+        }
+    }
+
+    fn complete_duplicate(self, room: &RoomId, position: &Position, original: Option<&Frame>) {
+        let head = match original.map(|frame| EventHead::parse(frame.as_str())) {
+            None => None,
+            Some(Ok(head)) => Some(head),
+            Some(Err(error)) => {
+                tracing::error!(%room, %error, "the stream holds an event that cannot be read");
+                return self.fail(&CommandError::Internal);
+            }
+        };
+        if head.as_ref().is_some_and(|head| {
+            head.body
+                .is_none_or(|body| body.get() != self.body.as_str())
+        }) {
+            return self.fail(&CommandError::Conflict);
+        }
+        let (message, ts) = head.map(|head| (head.message, head.ts)).unzip();
+        self.acknowledge(room, position, message.as_ref(), ts, true);
+    }
+
+    fn acknowledge(
+        &self,
+        room: &RoomId,
+        position: &Position,
+        message: Option<&hubbub_protocol::MessageId>,
+        ts: Option<u64>,
+        duplicate: bool,
+    ) {
+        self.answer.give(Frame::encode(&ServerFrame::Sent {
+            id: self.id.as_ref(),
+            room,
+            epoch: &position.epoch,
+            offset: position.offset,
+            message,
+            ts,
+            duplicate,
+            ack: "stream",
+        }));
+    }
+
+    fn fail(&self, error: &CommandError) {
+        self.answer.give(error.to_wire(self.id.as_ref()));
+    }
+}

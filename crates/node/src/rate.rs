@@ -1,0 +1,115 @@
+//! How fast one connection may send: a bucket that refills with time.
+
+use std::time::{Duration, Instant};
+
+/// How long refusals count against a connection.
+const FLOOD_WINDOW: Duration = Duration::from_secs(10);
+/// After so many bursts' worth of refused sends within the window, it is flooding.
+const FLOOD_BURSTS: u32 = 3;
+
+/// What to do with one send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allowed,
+    /// Refused; the next is allowed after this time.
+    TooFast(Duration),
+    /// Refused too often: the client does not listen.
+    Flooding,
+}
+
+/// A token bucket, and how often it was found empty.
+#[derive(Debug)]
+pub(crate) struct SendRate {
+    per_second: u32,
+    burst: u32,
+    /// When the bucket will be full, if nothing more is taken: says how full it is now.
+    full_at: Instant,
+    refused: u32,
+    window_began: Instant,
+}
+
+impl SendRate {
+    /// A full bucket. A rate of 0 allows everything.
+    pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        Self {
+            per_second,
+            burst: burst.max(1),
+            full_at: now,
+            refused: 0,
+            window_began: now,
+        }
+    }
+
+    pub(crate) fn take(&mut self, now: Instant) -> Verdict {
+        if self.per_second == 0 {
+            return Verdict::Allowed;
+        }
+        let one = Duration::from_secs(1) / self.per_second;
+        let full_at = self.full_at.max(now) + one;
+        let excess = full_at
+            .saturating_duration_since(now)
+            .saturating_sub(one * self.burst);
+        if excess.is_zero() {
+            self.full_at = full_at;
+            return Verdict::Allowed;
+        }
+        if now.duration_since(self.window_began) > FLOOD_WINDOW {
+            self.window_began = now;
+            self.refused = 0;
+        }
+        self.refused += 1;
+        if self.refused > FLOOD_BURSTS * self.burst {
+            return Verdict::Flooding;
+        }
+        Verdict::TooFast(excess)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds() {
+        let start = Instant::now();
+        let mut rate = SendRate::new(10, 30, start);
+        let passed = (0..40)
+            .filter(|_| rate.take(start) == Verdict::Allowed)
+            .count();
+        assert_eq!(passed, 30);
+        let Verdict::TooFast(wait) = rate.take(start) else {
+            panic!("allowed")
+        };
+        assert_eq!(wait, Duration::from_millis(100));
+        assert_eq!(rate.take(start + wait), Verdict::Allowed);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(
+            (0..20)
+                .filter(|_| rate.take(later) == Verdict::Allowed)
+                .count(),
+            9
+        );
+    }
+
+    #[test]
+    fn who_does_not_listen_is_flooding() {
+        let start = Instant::now();
+        let mut rate = SendRate::new(10, 30, start);
+        let verdicts: Vec<_> = (0..200).map(|_| rate.take(start)).collect();
+        assert_eq!(
+            verdicts
+                .iter()
+                .filter(|v| matches!(v, Verdict::TooFast(_)))
+                .count(),
+            90
+        );
+        assert_eq!(verdicts.last(), Some(&Verdict::Flooding));
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let start = Instant::now();
+        let mut rate = SendRate::new(0, 0, start);
+        assert!((0..10_000).all(|_| rate.take(start) == Verdict::Allowed));
+    }
+}

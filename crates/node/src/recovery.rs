@@ -1,0 +1,393 @@
+//! Missed events: opening a room, repairing it after a doubt, and bringing members up to date.
+//!
+//! There is one way into a room's future, [`Node::catch_up`]: live events wait at the room's gate
+//! while the stream is read, then both are merged by offset. And one way through its past,
+//! [`Node::page_after`], for whoever resumes or has fallen behind: from the room's log if it
+//! reaches back far enough, else from the stream, one read at a time for a room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_broker::{BrokerError, Span};
+use hubbub_protocol::command::{JoinFrom, Since};
+use hubbub_protocol::{ConnectionId, Envelope, Epoch, RoomId};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::lock::lock;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::room::log::{LOG_EVENTS, RoomLog};
+use crate::room::{Place, Room, RoomState, Stage, Taken};
+
+/// Between two tries to read a stream while Redis is away; times a random number up to 1.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Pages that a room remembers for others who need the same.
+const REMEMBERED_PAGES: usize = 8;
+
+/// Pages read for members who are further back than the room's log.
+#[derive(Debug, Default)]
+pub(crate) struct RecentReads(VecDeque<(u64, Vec<Envelope>)>);
+
+impl RecentReads {
+    fn get(&self, after: u64, epoch: &Epoch) -> Option<Vec<Envelope>> {
+        let (_, events) = self.0.iter().find(|(offset, events)| {
+            *offset == after
+                && events
+                    .first()
+                    .is_some_and(|event| event.position.epoch == *epoch)
+        })?;
+        Some(events.clone())
+    }
+
+    fn remember(&mut self, after: u64, events: &[Envelope]) {
+        self.0.push_back((after, events.to_vec()));
+        if self.0.len() > REMEMBERED_PAGES {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// Why older events cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PageError {
+    /// They are older than the stream keeps, or of another life.
+    #[error("the events have left the stream")]
+    Lost,
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// What a joiner is given first.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) recovered: bool,
+    pub(crate) events: Vec<Envelope>,
+    /// The life that `given` counts in.
+    pub(crate) epoch: Epoch,
+    /// The offset up to which `events` brings the joiner; `None`: to wherever the room is.
+    pub(crate) given: Option<u64>,
+}
+
+impl Node {
+    /// The room, open, with the connection as a member that gets nothing yet.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        id: &RoomId,
+        connection: &ConnectionId,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Arc<Room>, BrokerError> {
+        loop {
+            let room = self.hub.room_or_new(id);
+            let mut stage = room.stage.lock().await;
+            match *stage {
+                Stage::Closed => continue,
+                Stage::Open => {}
+                Stage::New => match self.open(&room).await {
+                    Ok(()) => *stage = Stage::Open,
+                    Err(error) => {
+                        *stage = Stage::Closed;
+                        self.abandon(&room).await;
+                        return Err(error);
+                    }
+                },
+            }
+            lock(&room.state).members.admit(&room, connection, outbox);
+            drop(stage);
+            return Ok(room);
+        }
+    }
+
+    /// Subscribes first, so that nothing falls between the stream and the live events.
+    async fn open(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
+        self.broker.subscribe(&room.id).await?;
+        self.catch_up(room).await?;
+        self.open_presence(room).await?;
+        self.count_rooms();
+        debug!(room = %room.id, "room opened");
+        Ok(())
+    }
+
+    async fn abandon(&self, room: &Arc<Room>) {
+        self.hub.remove_room(room);
+        self.broker.unsubscribe(&room.id).await;
+        self.count_rooms();
+    }
+
+    /// Gives the room up if nobody needs it.
+    pub(crate) async fn close_if_idle(&self, room: &Arc<Room>) {
+        let mut stage = room.stage.lock().await;
+        if *stage == Stage::Open && room.is_idle() {
+            *stage = Stage::Closed;
+            self.abandon(room).await;
+            debug!(room = %room.id, "room closed");
+        }
+    }
+
+    fn count_rooms(&self) {
+        self.metrics
+            .rooms
+            .set(i64::try_from(self.hub.room_count()).unwrap_or(i64::MAX));
+    }
+
+    /// Reads the stream until the room is live. Whoever comes meanwhile waits for the same read.
+    pub(crate) async fn catch_up(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
+        let _one_reader = room.catching_up.lock().await;
+        while let Some((head, mark)) = room.mark() {
+            let (span, limit) = match head {
+                None => (Span::Newest, LOG_EVENTS / 2),
+                Some(head) => (Span::After(head), self.config.limits.resume_page),
+            };
+            self.metrics.stream_reads.inc();
+            let page = self
+                .broker
+                .read(&room.id, span, limit, head.unwrap_or(0))
+                .await?;
+            if room.take_page(page, mark) == Taken::Reset {
+                self.metrics.resets.inc();
+                warn!(room = %room.id, "the stream cannot be followed, members start over");
+            }
+        }
+        Ok(())
+    }
+
+    /// The room may have missed something: read it from the stream, however long that takes.
+    pub(crate) fn repair(self: &Arc<Self>, room: Arc<Room>) {
+        self.metrics.repairs.inc();
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            loop {
+                let repaired = {
+                    let _turn = node.repairs.acquire().await;
+                    node.catch_up(&room).await
+                };
+                match repaired {
+                    Ok(()) => return,
+                    Err(error) => debug!(room = %room.id, %error, "cannot repair yet"),
+                }
+                sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
+                if *room.stage.lock().await == Stage::Closed {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Nobody knows what the room has missed: its presence too.
+    pub(crate) fn repair_all(self: &Arc<Self>, room: Arc<Room>) {
+        if room.close_gate() {
+            self.repair(Arc::clone(&room));
+        }
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            while let Err(error) = node.register_again(&room).await {
+                debug!(room = %room.id, %error, "cannot register users yet");
+                sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
+                if *room.stage.lock().await == Stage::Closed {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The oldest events after `after`, without a hole; empty when there are none.
+    pub(crate) async fn page_after(
+        &self,
+        room: &Room,
+        after: u64,
+    ) -> Result<Vec<Envelope>, PageError> {
+        let limit = self.config.limits.resume_page;
+        let cached = || {
+            let state = lock(&room.state);
+            let log = state.log.as_ref().ok_or(PageError::Lost)?;
+            Ok::<_, PageError>((log.after(after, limit), log.epoch().clone()))
+        };
+        if let (Some(events), _) = cached()? {
+            return Ok(events);
+        }
+        let mut reads = room.reads.lock().await;
+        let (events, epoch) = cached()?;
+        if let Some(events) = events.or_else(|| reads.get(after, &epoch)) {
+            return Ok(events);
+        }
+        self.metrics.stream_reads.inc();
+        let page = self
+            .broker
+            .read(&room.id, Span::After(after), limit, room.head())
+            .await?;
+        let is_whole = page.head.epoch == epoch
+            && page
+                .events
+                .first()
+                .is_some_and(|first| first.position.offset == after + 1);
+        if !is_whole {
+            return Err(PageError::Lost);
+        }
+        reads.remember(after, &page.events);
+        if let Some(log) = &mut lock(&room.state).log {
+            log.prepend(page.events.clone());
+        }
+        Ok(page.events)
+    }
+
+    /// Brings a member that has fallen behind one page further.
+    pub(crate) async fn fill_up(
+        &self,
+        room: &Arc<Room>,
+        connection: &ConnectionId,
+        outbox: &Arc<Outbox>,
+    ) {
+        let place = lock(&room.state)
+            .members
+            .get(connection)
+            .map(|member| member.place);
+        let Some(Place::Behind(given)) = place else {
+            outbox.caught_up(room);
+            return;
+        };
+        match self.page_after(room, given).await {
+            Ok(events) => {
+                let mut state = lock(&room.state);
+                let RoomState {
+                    log: Some(log),
+                    members,
+                    ..
+                } = &mut *state
+                else {
+                    return;
+                };
+                let taken = members.fill(room, connection, given, &events, log.head());
+                self.metrics.deliveries.inc_by(taken as u64);
+            }
+            Err(PageError::Lost) => {
+                info!(room = %room.id, %connection, "a slow client's events have left the stream");
+                self.metrics.resets.inc();
+                let mut state = lock(&room.state);
+                let RoomState {
+                    log: Some(log),
+                    members,
+                    ..
+                } = &mut *state
+                else {
+                    return;
+                };
+                members.reset_one(room, connection, log);
+            }
+            Err(PageError::Broker(error)) => {
+                debug!(room = %room.id, %error, "cannot fill up yet");
+                sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
+            }
+        }
+    }
+
+    /// What a joiner is given first.
+    pub(crate) async fn start_of(
+        &self,
+        room: &Arc<Room>,
+        from: &JoinFrom,
+    ) -> Result<Start, BrokerError> {
+        match from {
+            JoinFrom::Now => {
+                let (epoch, _) = self.known_head(room);
+                Ok(Start {
+                    recovered: true,
+                    events: Vec::new(),
+                    epoch,
+                    given: None,
+                })
+            }
+            JoinFrom::Recent(count) => self.newest(room, *count, true).await,
+            JoinFrom::Since(since) => self.resume(room, since).await,
+        }
+    }
+
+    async fn resume(&self, room: &Arc<Room>, since: &Since) -> Result<Start, BrokerError> {
+        let (mut epoch, mut head) = self.known_head(room);
+        if since.position.epoch == epoch && since.position.offset > head {
+            // The client saw it on another node, and ours has not heard of it yet.
+            room.close_gate();
+            self.catch_up(room).await?;
+            (epoch, head) = self.known_head(room);
+        }
+        let given = since.position.offset;
+        let is_known = since.position.epoch == epoch
+            && given <= head
+            && head - given <= self.config.limits.resume_events as u64
+            && self.is_same_event(room, since);
+        if is_known {
+            match self.page_after(room, given).await {
+                Ok(events) => {
+                    self.metrics.resumes.inc();
+                    let given = events.last().map_or(given, |last| last.position.offset);
+                    return Ok(Start {
+                        recovered: true,
+                        events,
+                        epoch,
+                        given: Some(given),
+                    });
+                }
+                Err(PageError::Lost) => {}
+                Err(PageError::Broker(error)) => return Err(error),
+            }
+        }
+        self.metrics.lost_resumes.inc();
+        self.newest(room, self.config.limits.resume_page, false)
+            .await
+    }
+
+    /// Whether the event at the client's position is the one that we know, as far as we know it.
+    fn is_same_event(&self, room: &Room, since: &Since) -> bool {
+        let state = lock(&room.state);
+        let known = state
+            .log
+            .as_ref()
+            .and_then(|log| log.get(since.position.offset));
+        match (&since.message, known) {
+            (Some(theirs), Some(ours)) => ours.message.as_str() == theirs,
+            _ => true,
+        }
+    }
+
+    async fn newest(
+        &self,
+        room: &Arc<Room>,
+        count: usize,
+        recovered: bool,
+    ) -> Result<Start, BrokerError> {
+        let count = count.min(self.config.limits.resume_page);
+        let (epoch, head) = self.known_head(room);
+        let after = head.saturating_sub(count as u64);
+        let cached = lock(&room.state)
+            .log
+            .as_ref()
+            .and_then(|log| log.after(after, count));
+        let events = match cached {
+            Some(events) => events,
+            None => {
+                self.metrics.stream_reads.inc();
+                let span = Span::Before(head + 1);
+                let page = self.broker.read(&room.id, span, count, head).await?;
+                if page.head.epoch == epoch {
+                    page.events
+                } else {
+                    Vec::new()
+                }
+            }
+        };
+        let given = events.last().map_or(head, |last| last.position.offset);
+        Ok(Start {
+            recovered,
+            events,
+            epoch,
+            given: Some(given),
+        })
+    }
+
+    /// Where an open room is.
+    fn known_head(&self, room: &Room) -> (Epoch, u64) {
+        let state = lock(&room.state);
+        let log = state.log.as_ref().expect("an open room has a log");
+        (log.epoch().clone(), RoomLog::head(log))
+    }
+}

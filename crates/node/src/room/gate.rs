@@ -1,0 +1,155 @@
+//! Live events that wait while a room is being read from its stream.
+//!
+//! Bounded: when it is full the oldest go, and the hole that they leave makes the reader read
+//! once more.
+
+use std::collections::VecDeque;
+
+use hubbub_protocol::Envelope;
+
+use super::log::{RoomLog, Step};
+
+const GATE_EVENTS: usize = 1_000;
+const GATE_BYTES: usize = 256 * 1024;
+
+/// A closed gate.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    waiting: VecDeque<Envelope>,
+    bytes: usize,
+    /// Events that ever came, so that a reader can tell what came before its read.
+    arrived: u64,
+}
+
+/// What was known when a read of the stream began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(u64);
+
+impl Gate {
+    pub(crate) fn push(&mut self, event: Envelope) {
+        self.bytes += event.frame.len();
+        self.waiting.push_back(event);
+        self.arrived += 1;
+        while self.waiting.len() > GATE_EVENTS || self.bytes > GATE_BYTES {
+            let Some(oldest) = self.waiting.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.arrived)
+    }
+
+    /// Moves what follows `log` without a hole into `ready`, in order. Returns whether nothing is
+    /// left, so that the gate may open.
+    ///
+    /// Events of another life that came before the read at `mark` are dropped: the read would
+    /// have shown that life. One that came later may be newer than the read.
+    pub(crate) fn merge(
+        &mut self,
+        log: &mut RoomLog,
+        mark: Mark,
+        ready: &mut Vec<Envelope>,
+    ) -> bool {
+        let mut number = self.arrived - self.waiting.len() as u64;
+        while let Some(event) = self.waiting.pop_front() {
+            self.bytes -= event.frame.len();
+            let is_foreign = event.position.epoch != *log.epoch();
+            match log.step(&event) {
+                Step::Old => {}
+                Step::Gap if is_foreign && number < mark.0 => {}
+                Step::Next => {
+                    log.append(event.clone());
+                    ready.push(event);
+                }
+                Step::Gap => {
+                    self.bytes += event.frame.len();
+                    self.waiting.push_front(event);
+                    return false;
+                }
+            }
+            number += 1;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::log::LogBudget;
+    use super::super::log::tests::{empty_log, event, page};
+    use super::*;
+
+    #[test]
+    fn foreign_events_wait_only_if_they_may_be_newer_than_the_read() {
+        let mut log = RoomLog::new(page("new", 5, 5..=5), LogBudget::default());
+        let mut gate = Gate::default();
+        gate.push(event("old", 9));
+        let mark = gate.mark();
+        gate.push(event("newer", 6));
+        let mut ready = Vec::new();
+        assert!(!gate.merge(&mut log, mark, &mut ready));
+        assert!(ready.is_empty());
+        assert!(gate.merge(&mut log, gate.mark(), &mut ready));
+    }
+
+    #[test]
+    fn a_full_gate_forgets_the_oldest() {
+        let mut log = empty_log(0);
+        let mut gate = Gate::default();
+        for offset in 1..=GATE_EVENTS as u64 + 1 {
+            gate.push(event("e", offset));
+        }
+        let mut ready = Vec::new();
+        assert!(!gate.merge(&mut log, gate.mark(), &mut ready));
+        assert!(ready.is_empty());
+    }
+
+    proptest! {
+        /// However pages of the stream and live events meet, members get each event once and in
+        /// order: the live side may repeat, miss any, and start anywhere.
+        #[test]
+        fn merging_is_dense(
+            head in 0_u64..50,
+            total in 50_u64..120,
+            kept in prop::collection::vec(any::<bool>(), 120),
+            page_size in 1_u64..40,
+            arrivals in 0_u64..40,
+        ) {
+            let mut log = empty_log(head);
+            let mut gate = Gate::default();
+            let mut given = Vec::new();
+            let mut published = head;
+            loop {
+                // Some more are published; the live side brings some of them, one twice.
+                let until = (published + arrivals).min(total);
+                for offset in published + 1..=until {
+                    if kept[usize::try_from(offset).unwrap() % kept.len()] {
+                        gate.push(event("e", offset));
+                        gate.push(event("e", offset));
+                    }
+                }
+                published = until.max(published);
+                let mark = gate.mark();
+                let from = log.head() + 1;
+                for offset in from..=(from + page_size - 1).min(published) {
+                    let next = event("e", offset);
+                    prop_assert_eq!(log.step(&next), Step::Next);
+                    log.append(next.clone());
+                    given.push(next);
+                }
+                let opened = log.head() >= published && gate.merge(&mut log, mark, &mut given);
+                if opened && (published == total || arrivals == 0) {
+                    break;
+                }
+            }
+            let offsets: Vec<_> = given.iter().map(|event| event.position.offset).collect();
+            let expected: Vec<_> = (head + 1..=published).collect();
+            prop_assert_eq!(offsets, expected);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What a node knows of a room's stream: where it stands, and its newest events.
+//!
+//! Every live member has been given exactly the events up to `head`, so whoever asks for older
+//! ones can usually be served from here: a thousand clients that come back at once cost one read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hubbub_broker::{Head, Page};
+use hubbub_protocol::{Envelope, Epoch};
+
+/// Events that one room keeps at most.
+pub(crate) const LOG_EVENTS: usize = 1_000;
+/// Bytes that one room keeps at most.
+const LOG_BYTES: usize = 1024 * 1024;
+/// Bytes that all rooms of a node keep; beyond, the room that grows gives up its oldest.
+const NODE_BYTES: usize = 64 * 1024 * 1024;
+/// What an event costs beside its frame.
+const EVENT_OVERHEAD: usize = 120;
+
+/// How an event relates to what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The one that comes next.
+    Next,
+    /// Known already.
+    Old,
+    /// Something before it is missing, or it belongs to another life of the stream.
+    Gap,
+}
+
+/// The bytes that all logs of a node hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogBudget(Arc<AtomicUsize>);
+
+/// The newest part of a room's stream.
+#[derive(Debug)]
+pub(crate) struct RoomLog {
+    epoch: Epoch,
+    head: u64,
+    /// Without holes, and ending at `head`.
+    recent: VecDeque<Envelope>,
+    bytes: usize,
+    budget: LogBudget,
+}
+
+fn cost(event: &Envelope) -> usize {
+    event.frame.len() + EVENT_OVERHEAD
+}
+
+impl RoomLog {
+    /// Begins at a head, with whatever of `page` leads up to it without a hole.
+    pub(crate) fn new(page: Page, budget: LogBudget) -> Self {
+        let Page { head, events } = page;
+        let mut log = Self {
+            epoch: head.epoch,
+            head: head.offset,
+            recent: VecDeque::new(),
+            bytes: 0,
+            budget,
+        };
+        log.prepend(events);
+        log
+    }
+
+    pub(crate) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The newest offset given to live members.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Everything above this offset is kept here.
+    pub(crate) fn floor(&self) -> u64 {
+        self.head - self.recent.len() as u64
+    }
+
+    pub(crate) fn step(&self, event: &Envelope) -> Step {
+        let offset = event.position.offset;
+        if event.position.epoch != self.epoch {
+            Step::Gap
+        } else if offset <= self.head {
+            Step::Old
+        } else if offset == self.head + 1 {
+            Step::Next
+        } else {
+            Step::Gap
+        }
+    }
+
+    /// Takes the next event.
+    pub(crate) fn append(&mut self, event: Envelope) {
+        debug_assert_eq!(self.step(&event), Step::Next);
+        self.head = event.position.offset;
+        self.add(cost(&event));
+        self.recent.push_back(event);
+        self.trim();
+    }
+
+    /// Takes older events that end right below the floor, as far as there is room.
+    pub(crate) fn prepend(&mut self, events: Vec<Envelope>) {
+        for event in events.into_iter().rev() {
+            let fits = self.recent.len() < LOG_EVENTS
+                && self.bytes + cost(&event) <= LOG_BYTES
+                && self.budget.0.load(Ordering::Relaxed) < NODE_BYTES;
+            let floor = self.floor();
+            if event.position.offset > floor {
+                continue;
+            }
+            if !fits || event.position.epoch != self.epoch || event.position.offset != floor {
+                return;
+            }
+            self.add(cost(&event));
+            self.recent.push_front(event);
+        }
+    }
+
+    /// The oldest events after `offset`; `None` when they are no longer, or not yet, here.
+    pub(crate) fn after(&self, offset: u64, limit: usize) -> Option<Vec<Envelope>> {
+        if offset < self.floor() || offset > self.head {
+            return None;
+        }
+        let start = usize::try_from(offset - self.floor()).ok()?;
+        Some(
+            self.recent
+                .iter()
+                .skip(start)
+                .take(limit)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// The event at `offset`, if it is here.
+    pub(crate) fn get(&self, offset: u64) -> Option<&Envelope> {
+        let index = offset.checked_sub(self.floor() + 1)?;
+        self.recent.get(usize::try_from(index).ok()?)
+    }
+
+    /// Starts over at `head`, keeping nothing.
+    pub(crate) fn restart(&mut self, head: Head) {
+        self.clear();
+        self.epoch = head.epoch;
+        self.head = head.offset;
+    }
+
+    fn trim(&mut self) {
+        while self.recent.len() > LOG_EVENTS
+            || self.bytes > LOG_BYTES
+            || (self.budget.0.load(Ordering::Relaxed) > NODE_BYTES && !self.recent.is_empty())
+        {
+            let Some(oldest) = self.recent.pop_front() else {
+                return;
+            };
+            self.remove(cost(&oldest));
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.budget.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn clear(&mut self) {
+        self.remove(self.bytes);
+        self.recent.clear();
+    }
+}
+
+impl Drop for RoomLog {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+    use hubbub_protocol::{Frame, MessageId, Position};
+
+    use super::*;
+
+    pub(crate) fn event(epoch: &str, offset: u64) -> Envelope {
+        Envelope {
+            position: Position {
+                epoch: Epoch::new(epoch).unwrap(),
+                offset,
+            },
+            message: MessageId::new(&format!("m{offset}")).unwrap(),
+            frame: Frame::from_json(Bytes::from_static(b"{}")).unwrap(),
+        }
+    }
+
+    pub(crate) fn page(epoch: &str, head: u64, events: std::ops::RangeInclusive<u64>) -> Page {
+        Page {
+            head: Head {
+                epoch: Epoch::new(epoch).unwrap(),
+                offset: head,
+            },
+            events: events.map(|offset| event(epoch, offset)).collect(),
+        }
+    }
+
+    pub(crate) fn empty_log(head: u64) -> RoomLog {
+        let head = Head {
+            epoch: Epoch::new("e").unwrap(),
+            offset: head,
+        };
+        RoomLog::new(
+            Page {
+                head,
+                events: Vec::new(),
+            },
+            LogBudget::default(),
+        )
+    }
+
+    fn offsets(events: &[Envelope]) -> Vec<u64> {
+        events.iter().map(|event| event.position.offset).collect()
+    }
+
+    #[test]
+    fn it_serves_what_it_keeps_and_says_what_it_does_not() {
+        let mut log = RoomLog::new(page("e", 10, 8..=10), LogBudget::default());
+        log.append(event("e", 11));
+        assert_eq!(offsets(&log.after(7, 2).unwrap()), [8, 9]);
+        assert_eq!(offsets(&log.after(11, 2).unwrap()), [0; 0]);
+        assert_eq!(log.after(6, 2), None);
+        assert_eq!(log.after(12, 2), None);
+        assert_eq!(log.get(9).unwrap().message.as_str(), "m9");
+        assert_eq!(log.get(7), None);
+        log.prepend(page("e", 11, 3..=9).events);
+        assert_eq!(log.floor(), 2);
+    }
+
+    #[test]
+    fn steps() {
+        let log = RoomLog::new(page("e", 10, 8..=10), LogBudget::default());
+        assert_eq!(log.step(&event("e", 11)), Step::Next);
+        assert_eq!(log.step(&event("e", 10)), Step::Old);
+        assert_eq!(log.step(&event("e", 12)), Step::Gap);
+        assert_eq!(log.step(&event("f", 11)), Step::Gap);
+    }
+
+    #[test]
+    fn a_page_with_a_hole_keeps_only_its_end() {
+        let mut holed = page("e", 10, 5..=10);
+        holed.events.remove(2);
+        assert_eq!(RoomLog::new(holed, LogBudget::default()).floor(), 7);
+        assert_eq!(
+            RoomLog::new(page("e", 10, 5..=9), LogBudget::default()).floor(),
+            10
+        );
+    }
+
+    #[test]
+    fn it_is_bounded_and_gives_its_bytes_back() {
+        let budget = LogBudget::default();
+        let head = Head {
+            epoch: Epoch::new("e").unwrap(),
+            offset: 0,
+        };
+        let mut log = RoomLog::new(
+            Page {
+                head,
+                events: Vec::new(),
+            },
+            budget.clone(),
+        );
+        for offset in 1..=2 * LOG_EVENTS as u64 {
+            log.append(event("e", offset));
+        }
+        assert_eq!(log.recent.len(), LOG_EVENTS);
+        assert_eq!(log.floor(), LOG_EVENTS as u64);
+        drop(log);
+        assert_eq!(budget.0.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,183 @@
+//! A room's members on this node, and what each has been given.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{ConnectionId, Envelope, Frame};
+use indexmap::IndexMap;
+
+use super::Room;
+use super::log::RoomLog;
+use crate::outbox::Outbox;
+
+/// How far a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Its `joined` is not out yet: it gets nothing.
+    Joining,
+    /// It was given everything up to the log's head, and gets what comes.
+    Live,
+    /// It was given everything up to this offset; its reader fetches the rest.
+    Behind(u64),
+}
+
+/// One session in a room.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) place: Place,
+}
+
+/// In an order that is cheap to walk.
+#[derive(Debug, Default)]
+pub(crate) struct Members(IndexMap<ConnectionId, Member>);
+
+impl Members {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, connection: &ConnectionId) -> Option<&Member> {
+        self.0.get(connection)
+    }
+
+    /// Adds a member that gets nothing yet, or makes it so again.
+    pub(crate) fn admit(
+        &mut self,
+        room: &Arc<Room>,
+        connection: &ConnectionId,
+        outbox: &Arc<Outbox>,
+    ) {
+        outbox.caught_up(room);
+        let member = Member {
+            outbox: Arc::clone(outbox),
+            place: Place::Joining,
+        };
+        self.0.insert(connection.clone(), member);
+    }
+
+    /// Gives a member its `joined`, which ends at `given`; from there it follows.
+    pub(crate) fn start(
+        &mut self,
+        room: &Arc<Room>,
+        connection: &ConnectionId,
+        joined: Frame,
+        given: u64,
+        head: u64,
+    ) {
+        let Some(member) = self.0.get_mut(connection) else {
+            return;
+        };
+        member.outbox.push(joined);
+        member.go_on(room, given, head);
+    }
+
+    pub(crate) fn remove(&mut self, room: &Arc<Room>, connection: &ConnectionId) {
+        if let Some(member) = self.0.swap_remove(connection) {
+            member.outbox.caught_up(room);
+        }
+    }
+
+    /// Gives live members the next events, and returns how many frames that were. Who has no room
+    /// for them falls behind and is told so once.
+    pub(crate) fn deliver(&mut self, room: &Arc<Room>, events: &[Envelope], head: u64) -> usize {
+        if events.is_empty() {
+            return 0;
+        }
+        let mut delivered = 0;
+        for member in self
+            .0
+            .values_mut()
+            .filter(|member| member.place == Place::Live)
+        {
+            let taken = member.outbox.offer(events.iter().map(|event| &event.frame));
+            delivered += taken;
+            if let Some(first_missed) = events.get(taken) {
+                let from = first_missed.position.offset;
+                let lagged = ServerFrame::Lagged {
+                    room: &room.id,
+                    from,
+                    to: head,
+                };
+                member.outbox.push(Frame::encode(&lagged));
+                member.outbox.strike(Instant::now());
+                member.go_on(room, from - 1, head);
+            }
+        }
+        delivered
+    }
+
+    /// Gives a member that is at `given` older events; returns how many it took.
+    pub(crate) fn fill(
+        &mut self,
+        room: &Arc<Room>,
+        connection: &ConnectionId,
+        given: u64,
+        events: &[Envelope],
+        head: u64,
+    ) -> usize {
+        let Some(member) = self.0.get_mut(connection) else {
+            return 0;
+        };
+        if member.place != Place::Behind(given) {
+            return 0;
+        }
+        let taken = member.outbox.offer(events.iter().map(|event| &event.frame));
+        member.go_on(room, given + taken as u64, head);
+        taken
+    }
+
+    /// Tells everyone to start over at the log's head, and goes on from there.
+    pub(crate) fn reset(&mut self, room: &Arc<Room>, log: &RoomLog) {
+        let frame = reset_frame(room, log);
+        for member in self
+            .0
+            .values_mut()
+            .filter(|member| member.place != Place::Joining)
+        {
+            member.outbox.push(frame.clone());
+            member.go_on(room, log.head(), log.head());
+        }
+    }
+
+    /// Tells one member, whose missed events are gone, to start over.
+    pub(crate) fn reset_one(&mut self, room: &Arc<Room>, connection: &ConnectionId, log: &RoomLog) {
+        let Some(member) = self.0.get_mut(connection) else {
+            return;
+        };
+        if matches!(member.place, Place::Behind(_)) {
+            member.outbox.push(reset_frame(room, log));
+            member.go_on(room, log.head(), log.head());
+        }
+    }
+
+    pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
+        for (connection, member) in &self.0 {
+            if member.place != Place::Joining && Some(connection) != except {
+                member.outbox.push(frame.clone());
+            }
+        }
+    }
+}
+
+fn reset_frame(room: &Arc<Room>, log: &RoomLog) -> Frame {
+    let (epoch, offset) = (log.epoch(), log.head());
+    Frame::encode(&ServerFrame::Reset {
+        room: &room.id,
+        epoch,
+        offset,
+    })
+}
+
+impl Member {
+    fn go_on(&mut self, room: &Arc<Room>, given: u64, head: u64) {
+        if given >= head {
+            self.place = Place::Live;
+            self.outbox.caught_up(room);
+        } else {
+            self.place = Place::Behind(given);
+            self.outbox.fall_behind(room);
+        }
+    }
+}

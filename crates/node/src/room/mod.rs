@@ -1,0 +1,216 @@
+//! One room on one node: its log, its members here, and who is present.
+//!
+//! Lock order: `stage`, then `state`, then an outbox. `state` is short: nothing is awaited under
+//! it, and everything members get from the room is put into their outboxes under it, so that all
+//! of them get one order.
+
+pub(crate) mod gate;
+pub(crate) mod log;
+mod members;
+
+use std::sync::{Arc, Mutex};
+
+use hubbub_broker::Page;
+use hubbub_protocol::{ConnectionId, Envelope, Frame, RoomId};
+
+use self::gate::{Gate, Mark};
+use self::log::{LogBudget, RoomLog, Step};
+pub(crate) use self::members::Place;
+use crate::lock::lock;
+use crate::presence::RoomPresence;
+use crate::recovery::RecentReads;
+
+/// Where a room is in its life on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not subscribed yet.
+    New,
+    /// Subscribed, with a log.
+    Open,
+    /// Given up, and no longer in the hub: whoever waited looks again.
+    Closed,
+}
+
+/// A room with members on this node, or about to have some.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    /// Held while the room is opened or closed: hub and subscription change together.
+    pub(crate) stage: tokio::sync::Mutex<Stage>,
+    /// Held while the room is read from its stream to open the gate: one such read at a time.
+    pub(crate) catching_up: tokio::sync::Mutex<()>,
+    /// Held while older events are read for somebody: one such read at a time.
+    pub(crate) reads: tokio::sync::Mutex<RecentReads>,
+    pub(crate) state: Mutex<RoomState>,
+    budget: LogBudget,
+}
+
+/// What changes in a room.
+#[derive(Debug)]
+pub(crate) struct RoomState {
+    /// `None` until the room is open.
+    pub(crate) log: Option<RoomLog>,
+    /// `Some`: live events wait until the stream has been read.
+    gate: Option<Gate>,
+    pub(crate) members: members::Members,
+    pub(crate) presence: RoomPresence,
+}
+
+/// What came of taking a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The room is live.
+    Live,
+    /// More has to be read.
+    More,
+    /// The stream could not be followed: members were told to start over.
+    Reset,
+}
+
+impl Room {
+    /// A room whose gate is closed until its first page has been taken.
+    pub(crate) fn new(id: RoomId, budget: LogBudget) -> Self {
+        Self {
+            id,
+            stage: tokio::sync::Mutex::new(Stage::New),
+            catching_up: tokio::sync::Mutex::default(),
+            reads: tokio::sync::Mutex::default(),
+            state: Mutex::new(RoomState {
+                log: None,
+                gate: Some(Gate::default()),
+                members: members::Members::default(),
+                presence: RoomPresence::default(),
+            }),
+            budget,
+        }
+    }
+
+    /// Takes live events from the broker. Returns `None` when the room has to be read from its
+    /// stream first, else how many frames went to how many outboxes.
+    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> Option<usize> {
+        let mut state = lock(&self.state);
+        let RoomState {
+            log, gate, members, ..
+        } = &mut *state;
+        let (Some(log), None) = (log.as_mut(), gate.as_ref()) else {
+            let gate = gate.get_or_insert_default();
+            events.into_iter().for_each(|event| gate.push(event));
+            return Some(0);
+        };
+        let mut ready = Vec::with_capacity(events.len());
+        let mut events = events.into_iter();
+        for event in events.by_ref() {
+            match log.step(&event) {
+                Step::Next => {
+                    log.append(event.clone());
+                    ready.push(event);
+                }
+                Step::Old => {}
+                Step::Gap => {
+                    let gate = gate.insert(Gate::default());
+                    gate.push(event);
+                    events.for_each(|event| gate.push(event));
+                    members.deliver(self, &ready, log.head());
+                    return None;
+                }
+            }
+        }
+        Some(members.deliver(self, &ready, log.head()))
+    }
+
+    /// Makes live events wait. Returns whether they did not before.
+    pub(crate) fn close_gate(&self) -> bool {
+        let mut state = lock(&self.state);
+        let was_open = state.gate.is_none();
+        state.gate.get_or_insert_default();
+        was_open
+    }
+
+    /// What a read of the stream should start from; `None` when the gate is open.
+    pub(crate) fn mark(&self) -> Option<(Option<u64>, Mark)> {
+        let state = lock(&self.state);
+        let mark = state.gate.as_ref()?.mark();
+        Some((state.log.as_ref().map(RoomLog::head), mark))
+    }
+
+    /// The newest offset known here; 0 when none is.
+    pub(crate) fn head(&self) -> u64 {
+        lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
+    }
+
+    /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
+    /// one after its head. Opens the gate when nothing is missing.
+    pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
+        let mut state = lock(&self.state);
+        let RoomState {
+            log, gate, members, ..
+        } = &mut *state;
+        let mut ready = Vec::new();
+        let (log, mut taken) = match log {
+            None => (
+                log.insert(RoomLog::new(page, self.budget.clone())),
+                Taken::Live,
+            ),
+            Some(log) => {
+                let taken = follow(log, page, &mut ready);
+                (log, taken)
+            }
+        };
+        if taken == Taken::Reset {
+            members.reset(self, log);
+        }
+        if taken != Taken::More {
+            if gate
+                .as_mut()
+                .is_none_or(|gate| gate.merge(log, mark, &mut ready))
+            {
+                *gate = None;
+            } else if taken == Taken::Live {
+                taken = Taken::More;
+            }
+        }
+        members.deliver(self, &ready, log.head());
+        taken
+    }
+
+    /// Gives a frame that has no offset to every member but one.
+    pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
+        lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// Whether nobody is here and nobody is expected back.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        state.members.is_empty() && state.presence.is_empty()
+    }
+}
+
+/// Follows the stream with the page after the log's head. What cannot be followed is another
+/// life, a head below what was seen, or a hole that the stream no longer fills.
+fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
+    let Page { head, events } = page;
+    let is_same_life = head.epoch == *log.epoch() && head.offset >= log.head();
+    let starts_next = events
+        .first()
+        .is_none_or(|first| log.step(first) == Step::Next);
+    let is_whole = !events.is_empty() || head.offset == log.head();
+    if !(is_same_life && starts_next && is_whole) {
+        ready.clear();
+        log.restart(head);
+        return Taken::Reset;
+    }
+    for event in events {
+        if log.step(&event) != Step::Next {
+            ready.clear();
+            log.restart(head);
+            return Taken::Reset;
+        }
+        log.append(event.clone());
+        ready.push(event);
+    }
+    if log.head() == head.offset {
+        Taken::Live
+    } else {
+        Taken::More
+    }
+}

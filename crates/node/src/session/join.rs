@@ -1,0 +1,144 @@
+//! `join` and `leave`.
+
+use hubbub_protocol::command::JoinFrom;
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{Frame, RoomId};
+
+use super::{Membership, ReplyId, Session};
+use crate::error::CommandError;
+use crate::lock::lock;
+use crate::recovery::Start;
+use crate::room::RoomState;
+
+/// How often a room may start over while somebody joins it, before the join is given up.
+const ATTEMPTS: usize = 3;
+
+impl Session {
+    /// A second join of the same room is a resync: it starts anew from what it asks for.
+    pub(super) async fn join(
+        &mut self,
+        id: ReplyId<'_>,
+        room: &RoomId,
+        from: &JoinFrom,
+    ) -> Result<(), CommandError> {
+        let rights = self.identity.rights(room);
+        if !rights.read {
+            return Err(CommandError::Forbidden);
+        }
+        let limit = self.node.config.limits.rooms_per_connection;
+        let is_in = self
+            .rooms
+            .iter()
+            .any(|membership| membership.room.id == *room);
+        if !is_in && limit > 0 && self.rooms.len() >= limit as usize {
+            return Err(CommandError::TooManyRooms { limit });
+        }
+        let entered = self.node.enter(room, &self.connection, &self.outbox).await;
+        let entered = entered.map_err(CommandError::of_read)?;
+        if !is_in {
+            // Before anything is awaited: should the connection end meanwhile, it is given up.
+            self.rooms.push(Membership {
+                room: entered,
+                rights,
+                is_joined: false,
+                is_present: false,
+                typed: None,
+            });
+        }
+        let joined = self.start(id, room, from).await;
+        if joined.is_err()
+            && let Some(index) = self.rooms.iter().position(|m| m.room.id == *room)
+        {
+            let membership = self.rooms.swap_remove(index);
+            self.give_up(membership);
+        }
+        joined
+    }
+
+    async fn start(
+        &mut self,
+        id: ReplyId<'_>,
+        room: &RoomId,
+        from: &JoinFrom,
+    ) -> Result<(), CommandError> {
+        let node = self.node.clone();
+        let membership = self.rooms.iter_mut().find(|m| m.room.id == *room);
+        let membership = membership.ok_or(CommandError::Internal)?;
+        let room = membership.room.clone();
+        let members = if membership.is_present {
+            lock(&room.state).presence.count()
+        } else {
+            membership.is_present = true;
+            node.arrive(&room, &self.identity.user)
+                .await
+                .map_err(CommandError::of_read)?
+        };
+        for _ in 0..ATTEMPTS {
+            let start = node
+                .start_of(&room, from)
+                .await
+                .map_err(CommandError::of_read)?;
+            let mut state = lock(&room.state);
+            let RoomState {
+                log: Some(log),
+                members: all,
+                ..
+            } = &mut *state
+            else {
+                break;
+            };
+            if start.epoch != *log.epoch() {
+                continue;
+            }
+            let Start {
+                recovered,
+                events,
+                epoch,
+                given,
+            } = start;
+            let joined = ServerFrame::Joined {
+                id,
+                room: &room.id,
+                epoch: &epoch,
+                offset: log.head(),
+                recovered,
+                members,
+                rights: membership.rights.as_str(),
+            };
+            let frame = Frame::encode_with_events(&joined, &events);
+            let given = given.unwrap_or(log.head());
+            all.start(&room, &self.connection, frame, given, log.head());
+            membership.is_joined = true;
+            return Ok(());
+        }
+        Err(CommandError::Unavailable)
+    }
+
+    pub(super) fn leave(&mut self, id: ReplyId<'_>, room: &RoomId) -> Result<(), CommandError> {
+        let index = self
+            .rooms
+            .iter()
+            .position(|membership| membership.room.id == *room);
+        let membership = self
+            .rooms
+            .swap_remove(index.ok_or(CommandError::NotJoined)?);
+        self.give_up(membership);
+        self.reply(&ServerFrame::Left { id, room });
+        Ok(())
+    }
+
+    /// Leaves a room, however far the join had come.
+    pub(super) fn give_up(&self, membership: Membership) {
+        let Membership {
+            room, is_present, ..
+        } = membership;
+        lock(&room.state).members.remove(&room, &self.connection);
+        if is_present {
+            self.node.depart(&room, &self.identity.user.id);
+        } else {
+            let node = self.node.clone();
+            self.node
+                .spawn(async move { node.close_if_idle(&room).await });
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! [`Session`]: the server's side of one client. One file for each kind of command.
+
+mod join;
+mod query;
+mod send;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::command::RequestId;
+use hubbub_protocol::frame::{ServerFrame, WelcomeLimits};
+use hubbub_protocol::{
+    CloseCode, Command, ConnectionId, DecodeError, Frame, Request, RoomId, User,
+};
+use tokio::sync::Semaphore;
+
+use crate::error::CommandError;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::rate::SendRate;
+use crate::room::Room;
+use crate::{Identity, Rights};
+
+/// Sends of one connection that wait for the broker; beyond, its frames are read no further.
+const SENDS_IN_FLIGHT: usize = 64;
+/// So many bad frames within [`BAD_FRAME_WINDOW`] close the connection with 4500.
+const BAD_FRAMES: u32 = 20;
+const BAD_FRAME_WINDOW: Duration = Duration::from_secs(60);
+
+/// The server's side of one client. Dropping it leaves all rooms.
+#[derive(Debug)]
+pub struct Session {
+    node: Arc<Node>,
+    connection: ConnectionId,
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    /// Few at most, so a list is smaller and no slower than a map.
+    rooms: Vec<Membership>,
+    rate: SendRate,
+    in_flight: Arc<Semaphore>,
+    bad_frames: u32,
+    bad_frames_since: Instant,
+}
+
+/// A room that the session is in, or about to be.
+#[derive(Debug)]
+struct Membership {
+    room: Arc<Room>,
+    rights: Rights,
+    /// `joined` has been sent.
+    is_joined: bool,
+    /// The connection counts in the room's presence.
+    is_present: bool,
+    typed: Option<(bool, Instant)>,
+}
+
+impl Session {
+    pub(crate) fn open(
+        node: Arc<Node>,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+    ) -> Result<Self, CloseCode> {
+        let limits = &node.config.limits;
+        let connection = ConnectionId::generate();
+        let user = &identity.user;
+        node.hub
+            .attach(&connection, &user.id, &outbox, limits.connections_per_user)?;
+        node.metrics.sessions.inc();
+        outbox.push(welcome(&node, &connection, user));
+        let now = Instant::now();
+        let rate = SendRate::new(limits.sends_per_second, limits.sends_burst, now);
+        Ok(Self {
+            connection,
+            identity,
+            outbox,
+            rooms: Vec::new(),
+            rate,
+            in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
+            bad_frames: 0,
+            bad_frames_since: now,
+            node,
+        })
+    }
+
+    /// This connection.
+    #[must_use]
+    pub fn connection(&self) -> &ConnectionId {
+        &self.connection
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.identity.user
+    }
+
+    /// Does what is asked; every answer goes through the outbox. Waits while the client has too
+    /// much in flight or does not read its answers, which is what stops the read loop. Does
+    /// nothing on a connection that is being closed: the client asks again elsewhere.
+    pub async fn handle(&mut self, request: Request) {
+        if !self.outbox.has_room().await {
+            return;
+        }
+        let Request { id, command } = request;
+        let done = match command {
+            Command::Hello { .. } => Err(CommandError::LateHello),
+            Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
+            Command::Leave { room } => self.leave(id.as_ref(), &room),
+            Command::Send { room, nonce, body } => {
+                Box::pin(self.send(id.clone(), &room, nonce, body)).await
+            }
+            Command::Typing { room, on } => Box::pin(self.typing(&room, on)).await,
+            Command::History {
+                room,
+                before,
+                limit,
+            } => Box::pin(self.history(id.as_ref(), &room, before, limit)).await,
+            Command::Members { room } => Box::pin(self.members(id.as_ref(), &room)).await,
+            Command::Rooms => Box::pin(self.list_rooms(id.as_ref())).await,
+            Command::Ping => {
+                self.reply(&ServerFrame::Pong { id: id.as_ref() });
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            self.outbox.push(error.to_wire(id.as_ref()));
+        }
+    }
+
+    /// Answers a frame that was no command; repeated ones close with 4500.
+    pub fn refuse(&mut self, error: &DecodeError) {
+        let DecodeError { code, message, id } = error;
+        let (id, code) = (id.as_ref(), *code);
+        self.reply(&ServerFrame::Error {
+            id,
+            code,
+            message,
+            retry_after_ms: None,
+        });
+        if self.bad_frames_since.elapsed() > BAD_FRAME_WINDOW {
+            self.bad_frames_since = Instant::now();
+            self.bad_frames = 0;
+        }
+        self.bad_frames += 1;
+        if self.bad_frames >= BAD_FRAMES {
+            self.close(CloseCode::BadFrames);
+        }
+    }
+
+    /// Ends the connection from the server's side; frames already queued go out first.
+    pub fn close(&self, code: CloseCode) {
+        self.outbox.close(code);
+    }
+
+    fn reply(&self, frame: &ServerFrame<'_>) {
+        self.outbox.push(Frame::encode(frame));
+    }
+
+    fn membership(&mut self, room: &RoomId) -> Result<&mut Membership, CommandError> {
+        let is_it =
+            |membership: &&mut Membership| membership.is_joined && membership.room.id == *room;
+        self.rooms
+            .iter_mut()
+            .find(is_it)
+            .ok_or(CommandError::NotJoined)
+    }
+
+    fn may_read(&self, room: &RoomId) -> Result<(), CommandError> {
+        if self.identity.rights(room).read {
+            Ok(())
+        } else {
+            Err(CommandError::Forbidden)
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for membership in std::mem::take(&mut self.rooms) {
+            self.give_up(membership);
+        }
+        self.node
+            .hub
+            .detach(&self.connection, &self.identity.user.id);
+        self.node.metrics.sessions.dec();
+    }
+}
+
+fn welcome(node: &Node, connection: &ConnectionId, user: &User) -> Frame {
+    let limits = &node.config.limits;
+    let ping_ms = u64::try_from(limits.ping_interval.as_millis()).unwrap_or(u64::MAX);
+    Frame::encode(&ServerFrame::Welcome {
+        connection,
+        node: node.id(),
+        user,
+        ping_ms,
+        limits: WelcomeLimits {
+            frame_bytes: limits.frame_bytes.as_u64(),
+            body_bytes: limits.body_bytes.as_u64(),
+            rooms_per_connection: limits.rooms_per_connection,
+            sends_per_second: limits.sends_per_second,
+            sends_burst: limits.sends_burst,
+            resume_page: limits.resume_page,
+        },
+    })
+}
+
+/// A request's id, as replies borrow it.
+type ReplyId<'a> = Option<&'a RequestId>;

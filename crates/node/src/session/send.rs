@@ -1,0 +1,96 @@
+//! `send` and `typing`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::command::{Body, RequestId};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{CloseCode, Draft, Frame, Nonce, RoomId};
+
+use super::Session;
+use crate::error::CommandError;
+use crate::outbox::DueAnswer;
+use crate::publisher::Pending;
+use crate::rate::Verdict;
+
+/// The same news of typing is passed on once in this time.
+const TYPING_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Hands the message to the publisher, which answers it.
+    pub(super) async fn send(
+        &mut self,
+        id: Option<RequestId>,
+        room: &RoomId,
+        nonce: Option<Nonce>,
+        body: Body,
+    ) -> Result<(), CommandError> {
+        if !self.membership(room)?.rights.write {
+            return Err(CommandError::Forbidden);
+        }
+        let limits = &self.node.config.limits;
+        let (bytes, limit) = (body.len(), limits.body_bytes.as_u64());
+        if bytes as u64 > limit {
+            return Err(CommandError::TooLarge { bytes, limit });
+        }
+        let deadline = Instant::now() + limits.send_timeout;
+        self.check_rate()?;
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        self.node.metrics.messages_in.inc();
+        let pending = Pending {
+            id,
+            draft: Draft::message(room, &self.identity.user, nonce, &body),
+            body,
+            answer: DueAnswer::new(&self.outbox),
+            deadline,
+            may_be_stored: false,
+            _permit: permit,
+        };
+        self.node.publish(room, pending);
+        Ok(())
+    }
+
+    fn check_rate(&mut self) -> Result<(), CommandError> {
+        let wait = match self.rate.take(Instant::now()) {
+            Verdict::Allowed => return Ok(()),
+            Verdict::TooFast(wait) => wait,
+            Verdict::Flooding => {
+                self.close(CloseCode::Flooding);
+                TYPING_INTERVAL
+            }
+        };
+        let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        Err(CommandError::RateLimited { retry_after_ms })
+    }
+
+    /// Passed on at most once a second a room, unless it has changed.
+    pub(super) async fn typing(&mut self, room: &RoomId, on: bool) -> Result<(), CommandError> {
+        let membership = self.membership(room)?;
+        if !membership.rights.write {
+            return Err(CommandError::Forbidden);
+        }
+        let now = Instant::now();
+        if let Some((last, at)) = membership.typed
+            && last == on
+            && now.duration_since(at) < TYPING_INTERVAL
+        {
+            return Ok(());
+        }
+        membership.typed = Some((on, now));
+        let frame = Frame::encode(&ServerFrame::Typing {
+            room,
+            user: &self.identity.user,
+            on,
+        });
+        if let Err(error) = self
+            .node
+            .broker
+            .signal(room, &self.connection, &frame)
+            .await
+        {
+            tracing::debug!(%room, %error, "typing is not passed on");
+        }
+        Ok(())
+    }
+}
