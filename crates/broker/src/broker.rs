@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, RoomId, User, UserId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, RoomId, User, UserId};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
@@ -120,6 +120,16 @@ impl Broker {
         seen: u64,
     ) -> Result<Page, BrokerError> {
         either!(self, broker => broker.read(room, span, limit, seen).await)
+    }
+
+    /// The room's stream is not the one that nodes have seen under the epoch `forked`: begins a
+    /// new life above `seen` and tells every node. Changes nothing when the epoch is another by
+    /// now, so that of several nodes that notice one begins it and the others adopt it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn fork(&self, room: &RoomId, forked: &Epoch, seen: u64) -> Result<(), BrokerError> {
+        either!(self, broker => broker.fork(room, forked, seen).await)
     }
 
     /// The newest `limit` events before `before` (`None`: of all), newest last. Unlike

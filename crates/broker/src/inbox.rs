@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hubbub_protocol::{Packet, RoomId};
+use hubbub_protocol::{Epoch, Packet, RoomId};
 use tokio::sync::{Notify, mpsc};
 
 /// Packets that one worker's queue holds; beyond, the room is put in doubt.
@@ -19,15 +19,36 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Rooms in doubt before all are taken to be.
 const DOUBTED_ROOMS: usize = 10_000;
 
-/// A packet for one room.
+/// News of one room.
 #[derive(Debug)]
 pub struct Delivery {
     /// Which room.
     pub room: RoomId,
-    /// What to hand on.
-    pub packet: Packet,
+    /// What is new.
+    pub news: News,
     /// Bytes that it holds in the queue.
     cost: usize,
+}
+
+/// What a queue brings.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// To hand on to members.
+    Packet(Packet),
+    /// Where the room stood a moment ago. Packets that led there may still be on their way, so
+    /// it takes two of these to prove that some were lost.
+    Head(RoomHead),
+}
+
+/// Where a room stands in the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomHead {
+    /// Its life; `None`: it has none.
+    pub epoch: Option<Epoch>,
+    /// Its newest event's number.
+    pub offset: u64,
+    /// Its presence version.
+    pub presence: u64,
 }
 
 /// Which rooms may have missed something.
@@ -139,20 +160,37 @@ impl InboxSender {
     /// Queues a packet of `cost` bytes. Returns whether it was taken; if not, the room is in
     /// doubt now.
     pub(crate) fn deliver(&self, room: &RoomId, packet: Packet, cost: usize) -> bool {
-        let index = self.hasher.hash_one(room) % self.workers.len() as u64;
-        let worker = &self.workers[usize::try_from(index).expect("an index below a usize")];
-        let queued = self.queued_bytes.fetch_add(cost, Ordering::Relaxed);
-        let delivery = Delivery {
+        let taken = self.queue(Delivery {
             room: room.clone(),
-            packet,
+            news: News::Packet(packet),
             cost,
-        };
-        if queued + cost <= QUEUE_BYTES && worker.try_send(delivery).is_ok() {
-            return true;
+        });
+        if !taken {
+            self.doubt(room);
         }
-        self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
-        self.doubt(room);
-        false
+        taken
+    }
+
+    /// Queues where a room stands, behind the packets that have come before. A full queue has put
+    /// rooms in doubt already, and there is another look in a second.
+    pub(crate) fn head(&self, room: &RoomId, head: RoomHead) {
+        self.queue(Delivery {
+            room: room.clone(),
+            news: News::Head(head),
+            cost: 0,
+        });
+    }
+
+    fn queue(&self, delivery: Delivery) -> bool {
+        let index = self.hasher.hash_one(&delivery.room) % self.workers.len() as u64;
+        let worker = &self.workers[usize::try_from(index).expect("an index below a usize")];
+        let cost = delivery.cost;
+        let queued = self.queued_bytes.fetch_add(cost, Ordering::Relaxed);
+        let taken = queued + cost <= QUEUE_BYTES && worker.try_send(delivery).is_ok();
+        if !taken {
+            self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// The room may have missed something.

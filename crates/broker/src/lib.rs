@@ -15,7 +15,7 @@ mod reply;
 pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
 pub use error::BrokerError;
-pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, WorkerQueue};
+pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, News, RoomHead, WorkerQueue};
 pub use memory::MemoryCluster;
 pub use metrics::BrokerMetrics;
 pub use reply::{Head, Page, Presence, Published, Span};

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hubbub_broker::{Delivery, Doubt, DoubtReceiver, WorkerQueue};
+use hubbub_broker::{Delivery, Doubt, DoubtReceiver, News, RoomHead, WorkerQueue};
 use hubbub_protocol::{Envelope, Packet};
 
 use crate::node::Node;
-use crate::room::Room;
+use crate::room::{Missing, Room};
 
 /// Hands on what one queue brings, until the broker ends.
 pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
@@ -43,7 +43,11 @@ impl Node {
         let Some(room) = self.hub.room(&delivery.room) else {
             return;
         };
-        match delivery.packet {
+        let packet = match delivery.news {
+            News::Packet(packet) => packet,
+            News::Head(head) => return self.compare(&room, head),
+        };
+        match packet {
             Packet::Events { ts, events } => self.deliver_events(&room, ts, events),
             Packet::Presence(delta) => self.hear_presence(&room, delta),
             Packet::Signal { origin, frame } => room.push_to_all(&frame, Some(&origin)),
@@ -52,6 +56,17 @@ impl Node {
                     self.repair(room);
                 }
             }
+        }
+    }
+
+    /// Finds what was lost without a sign: a last message followed by silence, a presence change.
+    fn compare(self: &Arc<Self>, room: &Arc<Room>, head: RoomHead) {
+        let Missing { events, presence } = room.compare(head);
+        if events && room.close_gate() {
+            self.repair(Arc::clone(room));
+        }
+        if presence {
+            self.refresh_presence_soon(room);
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct NodeMetrics {
     pub(crate) lost_resumes: Counter,
     /// Times that a room's members were told to start over.
     pub(crate) resets: Counter,
+    /// Streams that were found to be other ones under the same epoch.
+    pub(crate) forks: Counter,
     /// Times that a client was too slow for live frames.
     pub(crate) lagged: Counter,
     /// Reads of a room's stream.
@@ -43,6 +45,7 @@ impl Default for NodeMetrics {
             resumes: Counter::default(),
             lost_resumes: Counter::default(),
             resets: Counter::default(),
+            forks: Counter::default(),
             lagged: Counter::default(),
             stream_reads: Counter::default(),
             delivery_seconds: Histogram::new([

@@ -71,6 +71,11 @@ impl RoomPresence {
         self.count
     }
 
+    /// Counts the changes heard.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Counts a connection; returns whether the broker has to be told.
     fn arrive(&mut self, user: &User) -> bool {
         let here = self.here.entry(user.id.clone()).or_insert_with(|| Here {
@@ -124,11 +129,9 @@ impl RoomPresence {
         self.here.values().map(|here| here.user.clone()).collect()
     }
 
-    /// Takes the cluster's word on everybody, and notes the difference to what was known.
+    /// Takes the cluster's word on everybody, and notes the difference to what was known. Should
+    /// deltas have overtaken it, the next one shows a gap and the cluster is asked again.
     fn learn(&mut self, presence: Presence) {
-        if presence.version < self.version && self.known.is_some() {
-            return;
-        }
         self.version = presence.version;
         self.count = presence.count;
         let is_listed = presence.members.len() as u64 == presence.count;
@@ -300,7 +303,7 @@ impl Node {
         Ok(())
     }
 
-    fn refresh_presence_soon(self: &Arc<Self>, room: &Arc<Room>) {
+    pub(crate) fn refresh_presence_soon(self: &Arc<Self>, room: &Arc<Room>) {
         if std::mem::replace(&mut lock(&room.state).presence.is_refreshing, true) {
             return;
         }

@@ -134,19 +134,30 @@ impl Node {
     /// Reads the stream until the room is live. Whoever comes meanwhile waits for the same read.
     pub(crate) async fn catch_up(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
         let _one_reader = room.catching_up.lock().await;
-        while let Some((head, mark)) = room.mark() {
-            let (span, limit) = match head {
+        while let Some((known, mark)) = room.mark() {
+            let (span, limit) = match &known {
                 None => (Span::Newest, LOG_EVENTS / 2),
-                Some(head) => (Span::After(head), self.config.limits.resume_page),
+                Some(known) => {
+                    // One event back: it proves that this is still the same stream.
+                    let before_head = known.offset.saturating_sub(1);
+                    (Span::After(before_head), self.config.limits.resume_page + 1)
+                }
             };
             self.metrics.stream_reads.inc();
-            let page = self
-                .broker
-                .read(&room.id, span, limit, head.unwrap_or(0))
-                .await?;
-            if room.take_page(page, mark) == Taken::Reset {
-                self.metrics.resets.inc();
-                warn!(room = %room.id, "the stream cannot be followed, members start over");
+            let seen = known.as_ref().map_or(0, |known| known.offset);
+            let page = self.broker.read(&room.id, span, limit, seen).await?;
+            match room.take_page(page, mark) {
+                Taken::Live | Taken::More => {}
+                Taken::Reset => {
+                    self.metrics.resets.inc();
+                    warn!(room = %room.id, "the stream cannot be followed, members start over");
+                }
+                Taken::Fork => {
+                    self.metrics.forks.inc();
+                    warn!(room = %room.id, seen, "the stream is another one than before");
+                    let known = known.expect("only what follows something known can fork");
+                    self.broker.fork(&room.id, &known.epoch, seen).await?;
+                }
             }
         }
         Ok(())

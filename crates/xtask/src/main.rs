@@ -1,2 +1,42 @@
-//! xtask.
-fn main() {}
+//! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask setup`.
+
+mod setup;
+mod shell;
+mod suites;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  test [SUITE…]   install what the tests need, then run all suites, or those named
+  setup           only install what the tests need
+  help            this text
+
+Suites: ";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.split_first() {
+        Some((command, names)) if command == "test" => test(names),
+        Some((command, [])) if command == "setup" => setup::install(),
+        Some((command, [])) if command == "help" || command == "--help" => {
+            eprintln!("{HELP}{}", suites::names());
+            Ok(())
+        }
+        _ => Err(format!("{HELP}{}", suites::names())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(names: &[String]) -> Result<(), String> {
+    let chosen = suites::choose(names)?;
+    setup::install()?;
+    suites::run(&chosen)
+}

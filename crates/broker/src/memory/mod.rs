@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, Packet, RoomId, User, UserId};
+use hubbub_protocol::{
+    ConnectionId, Draft, Envelope, Epoch, Frame, Packet, Position, RoomId, User, UserId,
+};
 
 use self::room::MemoryRoom;
 use crate::digest::DigestKey;
@@ -236,6 +238,26 @@ impl MemoryBroker {
         seen: u64,
     ) -> Result<Page, BrokerError> {
         Ok(self.cluster.lock().room(room, seen).read(span, limit))
+    }
+
+    /// Never needed here, since nothing but this memory can hold the room's stream; it does what
+    /// the contract says all the same.
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn fork(
+        &self,
+        room: &RoomId,
+        forked: &Epoch,
+        seen: u64,
+    ) -> Result<(), BrokerError> {
+        let mut state = self.cluster.lock();
+        if state.room(room, seen).head().epoch == *forked {
+            let freed = state.room(room, seen).begin_again(seen);
+            state.bytes -= freed;
+            let Head { epoch, offset } = state.room(room, seen).head();
+            let packet = Packet::Reset(Position { epoch, offset });
+            state.broadcast(room, &packet, 64, &self.metrics);
+        }
+        Ok(())
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]

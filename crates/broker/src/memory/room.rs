@@ -181,6 +181,15 @@ impl MemoryRoom {
         }
     }
 
+    /// Begins a new life above `seen`; returns the bytes freed.
+    pub(super) fn begin_again(&mut self, seen: u64) -> usize {
+        self.epoch = Epoch::generate();
+        self.top = self.top.max(seen);
+        self.nonces.clear();
+        self.older_nonces.clear();
+        self.stream.drain(..).map(|event| cost(&event)).sum()
+    }
+
     /// Whether the event is still there.
     pub(super) fn keeps(&self, offset: u64) -> bool {
         self.stream

@@ -3,7 +3,7 @@
 //! A room belongs to one of 64 partitions. All keys of a partition carry its tag in braces, so
 //! that in a Redis Cluster they share a slot and one script may touch them.
 
-use hubbub_protocol::{NodeId, RoomId};
+use hubbub_protocol::RoomId;
 
 /// One tag a line, one in each 256 of the 16,384 slots of a Redis Cluster.
 const TAGS: &str = include_str!("partition-tags.txt");
@@ -62,27 +62,24 @@ impl Keys {
         )
     }
 
-    /// The users that a node has in a room.
-    pub(crate) fn node_users(&self, room: &RoomId, node: &NodeId) -> String {
-        format!("{}:node:{}", self.channel(room), encode(node.as_str()))
+    /// The users that a lease has in a room.
+    pub(crate) fn lease_users(&self, room: &RoomId, lease: &str) -> String {
+        format!("{}:node:{}", self.channel(room), encode(lease))
     }
 
-    /// The rooms of the room's partition in which a node has users.
-    pub(crate) fn node_rooms(&self, room: &RoomId, node: &NodeId) -> String {
-        self.node_rooms_of(partition_of(room), node)
-    }
-
-    pub(crate) fn node_rooms_of(&self, partition: usize, node: &NodeId) -> String {
-        format!(
-            "{}:node:{}:rooms",
-            self.partition(partition),
-            encode(node.as_str())
-        )
+    /// The rooms of a partition in which a lease has users.
+    pub(crate) fn lease_rooms(&self, partition: usize, lease: &str) -> String {
+        format!("{}:node:{}:rooms", self.partition(partition), encode(lease))
     }
 
     /// Rooms of a partition by the time of their newest change.
     pub(crate) fn changes(&self, partition: usize) -> String {
         format!("{}:changes", self.partition(partition))
+    }
+
+    /// Leases by the time of their last renewal.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}:nodes", self.prefix)
     }
 
     /// The cluster's secret.
@@ -91,8 +88,8 @@ impl Keys {
     }
 
     /// The channel on which a node hears itself.
-    pub(crate) fn probe(&self, node: &NodeId) -> String {
-        format!("{}:probe:{}", self.prefix, encode(node.as_str()))
+    pub(crate) fn probe(&self, lease: &str) -> String {
+        format!("{}:probe:{}", self.prefix, encode(lease))
     }
 
     fn partition(&self, partition: usize) -> String {
@@ -134,7 +131,6 @@ mod tests {
     fn all_keys_of_a_room_share_its_partitions_tag() {
         let keys = Keys::new("hubbub");
         let room = RoomId::new("lobby").unwrap();
-        let node = NodeId::new("gw-1:x").unwrap();
         let tag = format!("hubbub:{{{}}}:", keys.tags[partition_of(&room)]);
         let names = keys.room(&room);
         for name in [
@@ -145,8 +141,8 @@ mod tests {
             names.users,
             names.changes,
             names.channel,
-            keys.node_users(&room, &node),
-            keys.node_rooms(&room, &node),
+            keys.lease_users(&room, "gw-1:x"),
+            keys.lease_rooms(partition_of(&room), "gw-1:x"),
         ] {
             assert!(name.starts_with(&tag), "{name} has not {tag}");
         }

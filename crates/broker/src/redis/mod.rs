@@ -2,12 +2,14 @@
 //! keep what all nodes share consistent.
 
 mod keys;
+mod lease;
 mod link;
 mod presence;
 mod publish;
 mod scripts;
 mod stream;
 mod subscriber;
+mod watch;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -19,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::keys::Keys;
+use self::lease::{Lease, LeaseKeeper};
 use self::link::{Link, parse_url};
 use self::scripts::Scripts;
 use self::subscriber::Subscriber;
+use self::watch::Watch;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
@@ -35,9 +39,9 @@ pub struct RedisBroker(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: BrokerConfig,
-    node: NodeId,
+    lease: Lease,
     keys: Keys,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
     link: Link,
     subscriber: Subscriber,
     secret: Arc<OnceLock<[u8; 32]>>,
@@ -52,6 +56,7 @@ impl RedisBroker {
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
         let secret = Arc::new(OnceLock::new());
+        let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new()));
         let (sender, inbox) = inbox();
 
         let (greet_key, greet_secret) = (keys.secret(), Arc::clone(&secret));
@@ -61,20 +66,35 @@ impl RedisBroker {
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
             link.clone(),
-            keys.probe(node),
-            sender,
+            keys.probe(&lease.name()),
+            sender.clone(),
             metrics.clone(),
         );
+        let lease_keeper = LeaseKeeper {
+            lease: lease.clone(),
+            link: link.clone(),
+            keys: keys.clone(),
+            scripts: Arc::clone(&scripts),
+            inbox: sender.clone(),
+        };
+        let watch = Watch {
+            link: link.clone(),
+            keys: keys.clone(),
+            subscriber: subscriber.clone(),
+            inbox: sender,
+        };
 
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(closed.clone().run_until_cancelled_owned(keep_link));
         tasks.spawn(closed.clone().run_until_cancelled_owned(keep_subscriber));
+        tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
+        tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
         tasks.close();
         let shared = Shared {
             config: config.clone(),
-            node: node.clone(),
+            lease,
             keys,
-            scripts: Scripts::new(),
+            scripts,
             link,
             subscriber,
             secret,

@@ -1,9 +1,11 @@
-//! Who is in a room, over all nodes: each node registers a user once a room.
+//! Who is in a room, over all nodes: each node registers a user once a
+//! room, under its lease.
 
 use hubbub_protocol::{RoomId, User, UserId};
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
+use super::keys::partition_of;
 use crate::{BrokerError, Presence};
 
 impl RedisBroker {
@@ -24,18 +26,19 @@ impl RedisBroker {
         json: &str,
     ) -> Result<Presence, BrokerError> {
         let keys = self.0.keys.room(room);
-        let node_users = self.0.keys.node_users(room, &self.0.node);
-        let node_rooms = self.0.keys.node_rooms(room, &self.0.node);
+        let lease = self.0.lease.name();
+        let lease_users = self.0.keys.lease_users(room, &lease);
+        let lease_rooms = self.0.keys.lease_rooms(partition_of(room), &lease);
         let unused_life = Self::seconds(self.0.config.history.stream_ttl);
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.presence.prepare_invoke();
             script
                 .key(&keys.users)
-                .key(&node_users)
+                .key(&lease_users)
                 .key(&keys.meta)
                 .key(&keys.changes);
             script
-                .key(&node_rooms)
+                .key(&lease_rooms)
                 .arg(&keys.channel)
                 .arg(room.as_str())
                 .arg(way);

@@ -6,24 +6,31 @@
 use redis::Script;
 
 const BEGIN: &str = include_str!("lua/begin.lua");
+const ANNOUNCE: &str = include_str!("lua/announce.lua");
 
 /// All scripts, loaded into Redis when it answers NOSCRIPT.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) publish: Script,
     pub(crate) read: Script,
+    pub(crate) fork: Script,
     pub(crate) presence: Script,
     pub(crate) members: Script,
+    pub(crate) renew: Script,
+    pub(crate) evict: Script,
 }
 
 impl Scripts {
     pub(crate) fn new() -> Self {
-        let with_begin = |script: &str| Script::new(&format!("#!lua\n{BEGIN}{script}"));
+        let with = |shared: &str, script: &str| Script::new(&format!("#!lua\n{shared}{script}"));
         Self {
-            publish: with_begin(include_str!("lua/publish.lua")),
-            read: with_begin(include_str!("lua/read.lua")),
-            presence: Script::new(&format!("#!lua\n{}", include_str!("lua/presence.lua"))),
+            publish: with(BEGIN, include_str!("lua/publish.lua")),
+            read: with(BEGIN, include_str!("lua/read.lua")),
+            fork: with(BEGIN, include_str!("lua/fork.lua")),
+            presence: with(ANNOUNCE, include_str!("lua/presence.lua")),
             members: Script::new(include_str!("lua/members.lua")),
+            renew: Script::new(include_str!("lua/renew.lua")),
+            evict: with(ANNOUNCE, include_str!("lua/evict.lua")),
         }
     }
 }

@@ -43,6 +43,36 @@ impl RedisBroker {
             .map(|(_, _, events)| events)
     }
 
+    pub(crate) async fn fork(
+        &self,
+        room: &RoomId,
+        forked: &Epoch,
+        seen: u64,
+    ) -> Result<(), BrokerError> {
+        let keys = self.0.keys.room(room);
+        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
+        let new_epoch = Epoch::generate();
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.fork.prepare_invoke();
+            script
+                .key(&keys.meta)
+                .key(&keys.stream)
+                .key(&keys.nonces)
+                .key(&keys.older_nonces);
+            script
+                .key(&keys.changes)
+                .arg(&keys.channel)
+                .arg(room.as_str());
+            script
+                .arg(new_epoch.as_str())
+                .arg(seen)
+                .arg(unused_life)
+                .arg(forked.as_str());
+            script.invoke_async::<()>(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), call).await
+    }
+
     /// With an empty `new_epoch` a room without a stream stays so.
     async fn read_stream(
         &self,

@@ -7,7 +7,7 @@
 //! subscription that does not bring that probe for three seconds is dead, whatever the socket
 //! says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -125,6 +125,11 @@ impl Subscriber {
         {
             warn!(%error, "cannot unsubscribe, what comes is ignored");
         }
+    }
+
+    /// The rooms that the node wants to hear.
+    pub(crate) fn subscribed(&self) -> HashSet<RoomId> {
+        self.shared.rooms().values().cloned().collect()
     }
 
     /// Whether the node has heard itself within the last [`PROBE_SILENCE`].

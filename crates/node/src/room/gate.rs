@@ -58,7 +58,7 @@ impl Gate {
             self.bytes -= event.frame.len();
             let is_foreign = event.position.epoch != *log.epoch();
             match log.step(&event) {
-                Step::Old => {}
+                Step::Old | Step::Fork => {}
                 Step::Gap if is_foreign && number < mark.0 => {}
                 Step::Next => {
                     log.append(event.clone());

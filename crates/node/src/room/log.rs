@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hubbub_broker::{Head, Page};
-use hubbub_protocol::{Envelope, Epoch};
+use hubbub_protocol::{Envelope, Epoch, MessageId, Position};
 
 /// Events that one room keeps at most.
 pub(crate) const LOG_EVENTS: usize = 1_000;
@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Old,
     /// Something before it is missing, or it belongs to another life of the stream.
     Gap,
+    /// Another event than the one that we know at this offset.
+    Fork,
 }
 
 /// The bytes that all logs of a node hold.
@@ -39,6 +41,8 @@ pub(crate) struct LogBudget(Arc<AtomicUsize>);
 pub(crate) struct RoomLog {
     epoch: Epoch,
     head: u64,
+    /// The event at `head`, where it is known: tells a forked stream from ours.
+    head_message: Option<MessageId>,
     /// Without holes, and ending at `head`.
     recent: VecDeque<Envelope>,
     bytes: usize,
@@ -53,9 +57,14 @@ impl RoomLog {
     /// Begins at a head, with whatever of `page` leads up to it without a hole.
     pub(crate) fn new(page: Page, budget: LogBudget) -> Self {
         let Page { head, events } = page;
+        let last = events
+            .last()
+            .filter(|last| last.position.offset == head.offset);
+        let head_message = last.map(|last| last.message.clone());
         let mut log = Self {
             epoch: head.epoch,
             head: head.offset,
+            head_message,
             recent: VecDeque::new(),
             bytes: 0,
             budget,
@@ -73,6 +82,19 @@ impl RoomLog {
         self.head
     }
 
+    /// Where live members are.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch.clone(),
+            offset: self.head,
+        }
+    }
+
+    /// The event at the head, where it is known.
+    pub(crate) fn head_message(&self) -> Option<&MessageId> {
+        self.head_message.as_ref()
+    }
+
     /// Everything above this offset is kept here.
     pub(crate) fn floor(&self) -> u64 {
         self.head - self.recent.len() as u64
@@ -82,6 +104,11 @@ impl RoomLog {
         let offset = event.position.offset;
         if event.position.epoch != self.epoch {
             Step::Gap
+        } else if self
+            .get(offset)
+            .is_some_and(|known| known.message != event.message)
+        {
+            Step::Fork
         } else if offset <= self.head {
             Step::Old
         } else if offset == self.head + 1 {
@@ -95,6 +122,7 @@ impl RoomLog {
     pub(crate) fn append(&mut self, event: Envelope) {
         debug_assert_eq!(self.step(&event), Step::Next);
         self.head = event.position.offset;
+        self.head_message = Some(event.message.clone());
         self.add(cost(&event));
         self.recent.push_back(event);
         self.trim();
@@ -145,6 +173,7 @@ impl RoomLog {
         self.clear();
         self.epoch = head.epoch;
         self.head = head.offset;
+        self.head_message = None;
     }
 
     fn trim(&mut self) {
@@ -184,7 +213,7 @@ impl Drop for RoomLog {
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
-    use hubbub_protocol::{Frame, MessageId, Position};
+    use hubbub_protocol::Frame;
 
     use super::*;
 
@@ -248,6 +277,11 @@ pub(crate) mod tests {
         assert_eq!(log.step(&event("e", 10)), Step::Old);
         assert_eq!(log.step(&event("e", 12)), Step::Gap);
         assert_eq!(log.step(&event("f", 11)), Step::Gap);
+        let other = Envelope {
+            message: MessageId::new("other").unwrap(),
+            ..event("e", 9)
+        };
+        assert_eq!(log.step(&other), Step::Fork);
     }
 
     #[test]

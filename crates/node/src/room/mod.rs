@@ -7,15 +7,18 @@
 pub(crate) mod gate;
 pub(crate) mod log;
 mod members;
+mod vigil;
 
 use std::sync::{Arc, Mutex};
 
-use hubbub_broker::Page;
-use hubbub_protocol::{ConnectionId, Envelope, Frame, RoomId};
+use hubbub_broker::{Page, RoomHead};
+use hubbub_protocol::{ConnectionId, Envelope, Frame, Position, RoomId};
 
 use self::gate::{Gate, Mark};
 use self::log::{LogBudget, RoomLog, Step};
 pub(crate) use self::members::Place;
+pub(crate) use self::vigil::Missing;
+use self::vigil::Vigil;
 use crate::lock::lock;
 use crate::presence::RoomPresence;
 use crate::recovery::RecentReads;
@@ -54,6 +57,7 @@ pub(crate) struct RoomState {
     gate: Option<Gate>,
     pub(crate) members: members::Members,
     pub(crate) presence: RoomPresence,
+    vigil: Vigil,
 }
 
 /// What came of taking a page.
@@ -65,6 +69,8 @@ pub(crate) enum Taken {
     More,
     /// The stream could not be followed: members were told to start over.
     Reset,
+    /// The stream is another one under the same epoch: it has to begin a new life first.
+    Fork,
 }
 
 impl Room {
@@ -80,6 +86,7 @@ impl Room {
                 gate: Some(Gate::default()),
                 members: members::Members::default(),
                 presence: RoomPresence::default(),
+                vigil: Vigil::default(),
             }),
             budget,
         }
@@ -106,7 +113,7 @@ impl Room {
                     ready.push(event);
                 }
                 Step::Old => {}
-                Step::Gap => {
+                Step::Gap | Step::Fork => {
                     let gate = gate.insert(Gate::default());
                     gate.push(event);
                     events.for_each(|event| gate.push(event));
@@ -127,10 +134,10 @@ impl Room {
     }
 
     /// What a read of the stream should start from; `None` when the gate is open.
-    pub(crate) fn mark(&self) -> Option<(Option<u64>, Mark)> {
+    pub(crate) fn mark(&self) -> Option<(Option<Position>, Mark)> {
         let state = lock(&self.state);
         let mark = state.gate.as_ref()?.mark();
-        Some((state.log.as_ref().map(RoomLog::head), mark))
+        Some((state.log.as_ref().map(RoomLog::position), mark))
     }
 
     /// The newest offset known here; 0 when none is.
@@ -139,7 +146,8 @@ impl Room {
     }
 
     /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
-    /// one after its head. Opens the gate when nothing is missing.
+    /// one from its head on, with the event at the head as proof that it is the same stream.
+    /// Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
         let mut state = lock(&self.state);
         let RoomState {
@@ -156,6 +164,9 @@ impl Room {
                 (log, taken)
             }
         };
+        if taken == Taken::Fork {
+            return taken;
+        }
         if taken == Taken::Reset {
             members.reset(self, log);
         }
@@ -173,6 +184,22 @@ impl Room {
         taken
     }
 
+    /// Compares with where the broker says that the room stands.
+    pub(crate) fn compare(&self, head: RoomHead) -> Missing {
+        let mut state = lock(&self.state);
+        let RoomState {
+            log: Some(log),
+            gate: None,
+            presence,
+            vigil,
+            ..
+        } = &mut *state
+        else {
+            return Missing::default();
+        };
+        vigil.compare(head, log, presence.version())
+    }
+
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
@@ -185,32 +212,88 @@ impl Room {
     }
 }
 
-/// Follows the stream with the page after the log's head. What cannot be followed is another
-/// life, a head below what was seen, or a hole that the stream no longer fills.
+/// Follows the stream with the page from the log's head on. What cannot be followed is another
+/// life, or a hole that the stream no longer fills.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let Page { head, events } = page;
-    let is_same_life = head.epoch == *log.epoch() && head.offset >= log.head();
-    let starts_next = events
-        .first()
-        .is_none_or(|first| log.step(first) == Step::Next);
-    let is_whole = !events.is_empty() || head.offset == log.head();
-    if !(is_same_life && starts_next && is_whole) {
-        ready.clear();
+    if head.epoch != *log.epoch() {
         log.restart(head);
         return Taken::Reset;
     }
+    let first = events
+        .first()
+        .filter(|first| first.position.offset == log.head());
+    let is_other =
+        first.is_some_and(|first| log.head_message().is_some_and(|m| *m != first.message));
+    if head.offset < log.head() || is_other {
+        return Taken::Fork;
+    }
     for event in events {
-        if log.step(&event) != Step::Next {
-            ready.clear();
-            log.restart(head);
-            return Taken::Reset;
+        match log.step(&event) {
+            Step::Old => {}
+            Step::Next => {
+                log.append(event.clone());
+                ready.push(event);
+            }
+            Step::Gap | Step::Fork => break,
         }
-        log.append(event.clone());
-        ready.push(event);
     }
     if log.head() == head.offset {
-        Taken::Live
-    } else {
-        Taken::More
+        return Taken::Live;
+    }
+    if ready.is_empty() {
+        log.restart(head);
+        return Taken::Reset;
+    }
+    Taken::More
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::MessageId;
+
+    use super::log::tests::{empty_log, page};
+    use super::*;
+
+    fn follow_page(head: u64, page: Page) -> (Taken, usize, u64) {
+        let mut log = empty_log(head - 1);
+        log.append(log::tests::event("e", head));
+        let mut ready = Vec::new();
+        let taken = follow(&mut log, page, &mut ready);
+        (taken, ready.len(), log.head())
+    }
+
+    #[test]
+    fn a_page_is_followed_to_its_end() {
+        assert_eq!(follow_page(5, page("e", 8, 5..=8)), (Taken::Live, 3, 8));
+        assert_eq!(follow_page(5, page("e", 20, 5..=8)), (Taken::More, 3, 8));
+        assert_eq!(follow_page(5, page("e", 5, 5..=5)), (Taken::Live, 0, 5));
+    }
+
+    #[test]
+    fn an_expired_stream_at_the_same_head_is_no_loss() {
+        let mut expired = page("e", 5, 5..=5);
+        expired.events.clear();
+        assert_eq!(follow_page(5, expired), (Taken::Live, 0, 5));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_starts_over() {
+        assert_eq!(follow_page(5, page("new", 7, 6..=7)), (Taken::Reset, 0, 7));
+        assert_eq!(
+            follow_page(5, page("e", 9, 8..=9)),
+            (Taken::Reset, 0, 9),
+            "trimmed"
+        );
+    }
+
+    /// A promoted replica may be behind, or have overtaken us, under the same epoch: offsets
+    /// alone do not show it.
+    #[test]
+    fn another_stream_under_the_same_epoch_is_a_fork() {
+        assert_eq!(follow_page(5, page("e", 4, 4..=4)).0, Taken::Fork);
+        let mut overtaken = page("e", 9, 5..=9);
+        overtaken.events[0].message = MessageId::new("other").unwrap();
+        assert_eq!(follow_page(5, overtaken).0, Taken::Fork);
     }
 }

@@ -1,5 +1,5 @@
 -- A node gets its first, or loses its last, connection of a user in a room. Idempotent.
--- KEYS  1 users  2 this node's users here  3 meta  4 changes  5 this node's rooms
+-- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
 -- ARGV  1 channel  2 room  3 'enter' or 'exit'  4 user id  5 user as JSON  6 life of an unused room, s
 -- Returns how many users are in the room and its presence version.
 -- users: user id → number of nodes that have it, a space, the user as JSON
@@ -35,14 +35,9 @@ if not change then
   return { redis.call('HLEN', KEYS[1]), tonumber(redis.call('HGET', KEYS[3], 'presence') or 0) }
 end
 
-local time = redis.call('TIME')
-local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-local version = redis.call('HINCRBY', KEYS[3], 'presence', 1)
-if version == 1 and redis.call('TTL', KEYS[3]) == -1 then
+local count, version =
+  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], change, user)
+if redis.call('TTL', KEYS[3]) == -1 then
   redis.call('EXPIRE', KEYS[3], ARGV[6])
 end
-redis.call('ZADD', KEYS[4], ms, ARGV[2])
-local count = redis.call('HLEN', KEYS[1])
-redis.call('PUBLISH', ARGV[1], '1 P {"version":' .. version .. ',"count":' .. count
-  .. ',"' .. change .. '":[' .. user .. ']}')
 return { count, version }

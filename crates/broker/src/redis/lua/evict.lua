@@ -1,0 +1,22 @@
+-- Takes back what an expired lease has registered in a room. Whoever comes second finds nothing.
+-- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
+-- ARGV  1 channel  2 room
+local gone = {}
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  local value = redis.call('HGET', KEYS[1], id)
+  if value then
+    local nodes, user = string.match(value, '^(%d+) (.*)$')
+    if tonumber(nodes) > 1 then
+      redis.call('HSET', KEYS[1], id, (tonumber(nodes) - 1) .. ' ' .. user)
+    else
+      redis.call('HDEL', KEYS[1], id)
+      gone[#gone + 1] = user
+    end
+  end
+end
+redis.call('UNLINK', KEYS[2])
+redis.call('SREM', KEYS[5], ARGV[2])
+if #gone > 0 then
+  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], 'left', table.concat(gone, ','))
+end
+return #gone

@@ -1,0 +1,17 @@
+-- Begins a new life of a room whose stream turned out to be another one than nodes have seen.
+-- Whoever comes second, with an epoch that is no longer the room's, changes nothing.
+-- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 changes
+-- ARGV  1 channel  2 room  3 epoch for the new life  4 highest offset seen  5 life of an unused room, s
+--       6 the epoch that forked
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[6] then
+  return 0
+end
+local top = math.max(tonumber(redis.call('HGET', KEYS[1], 'top')), tonumber(ARGV[4]))
+redis.call('HDEL', KEYS[1], 'epoch')
+local epoch
+epoch, top = begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], string.format('%.0f', top), ARGV[5])
+local time = redis.call('TIME')
+local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+redis.call('ZADD', KEYS[5], ms, ARGV[2])
+redis.call('PUBLISH', ARGV[1], '1 R ' .. epoch .. ' ' .. string.format('%.0f', top))
+return 1

@@ -1,0 +1,47 @@
+//! Installs what the tests need: Debian packages, and npm packages by their lock file.
+
+use crate::shell::{exists, run, top};
+
+/// A program that the tests start, and the Debian package that brings it.
+const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("chromium", "chromium")];
+/// The folder with the lock file of the npm packages.
+const NPM_FOLDER: &str = "tests/browser";
+
+/// Installs what is missing. Debian packages need root, or sudo.
+pub(crate) fn install() -> Result<(), String> {
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !exists(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        apt(&["update", "--quiet"])?;
+        let mut install = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+        install.extend(missing);
+        apt(&install)?;
+    }
+    if !exists("npm") {
+        return Err("npm is missing: install Node.js 20 or newer".to_owned());
+    }
+    let folder = top().join(NPM_FOLDER);
+    let is_fresh = |installed: &std::path::Path| {
+        let time = |path: &std::path::Path| path.metadata().and_then(|m| m.modified()).ok();
+        time(installed) >= time(&folder.join("package-lock.json"))
+    };
+    if is_fresh(&folder.join("node_modules/.package-lock.json")) {
+        return Ok(());
+    }
+    run(NPM_FOLDER, "npm", &["ci", "--no-audit", "--no-fund"])
+}
+
+fn apt(args: &[&str]) -> Result<(), String> {
+    if !exists("apt-get") {
+        return Err("apt-get is missing: install redis-server and chromium yourself".to_owned());
+    }
+    if std::env::var("USER").is_ok_and(|user| user != "root") && exists("sudo") {
+        let mut with_sudo = vec!["apt-get"];
+        with_sudo.extend(args);
+        return run(".", "sudo", &with_sudo);
+    }
+    run(".", "apt-get", args)
+}

@@ -1,0 +1,36 @@
+//! Running other programs from the top of the checkout.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The top of the checkout.
+pub(crate) fn top() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("crates/xtask lies two folders down")
+        .to_owned()
+}
+
+/// Runs `program` in `folder` of the checkout and shows what it prints.
+pub(crate) fn run(folder: &str, program: &str, args: &[&str]) -> Result<(), String> {
+    let line = format!("{program} {}", args.join(" "));
+    eprintln!("\n$ {line}");
+    let status = Command::new(program)
+        .args(args)
+        .current_dir(top().join(folder))
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .map_err(|error| format!("cannot start `{line}`: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{line}` failed: {status}"))
+    }
+}
+
+/// Whether `program` is on the PATH.
+pub(crate) fn exists(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -1,0 +1,113 @@
+//! The test suites, in the order in which they run: quick ones first.
+
+use std::time::{Duration, Instant};
+
+use crate::shell;
+
+/// One suite: what it is called, and how it runs.
+pub(crate) struct Suite {
+    name: &'static str,
+    runner: Runner,
+}
+
+enum Runner {
+    /// Tests beside the code they test.
+    Unit,
+    /// A test binary of the `tests` package.
+    Cargo,
+    /// Node's own test runner, in a folder.
+    Node(&'static str),
+}
+
+static SUITES: [Suite; 7] = [
+    Suite {
+        name: "unit",
+        runner: Runner::Unit,
+    },
+    Suite {
+        name: "contract",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "config",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "edge",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "cluster",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "faults",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "browser",
+        runner: Runner::Node("tests/browser"),
+    },
+];
+
+/// All names, for messages.
+pub(crate) fn names() -> String {
+    SUITES.each_ref().map(|suite| suite.name).join(" ")
+}
+
+/// The named suites, or all.
+pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Suite>, String> {
+    for name in names {
+        if !SUITES.iter().any(|suite| suite.name == name) {
+            return Err(format!("no suite {name:?}; there are: {}", self::names()));
+        }
+    }
+    let is_chosen =
+        |suite: &&Suite| names.is_empty() || names.iter().any(|name| name == suite.name);
+    Ok(SUITES.iter().filter(is_chosen).collect())
+}
+
+/// Builds once, runs one suite after the other, and shows how long each took. Goes on after a
+/// failure, so that one run shows everything that fails.
+pub(crate) fn run(suites: &[&Suite]) -> Result<(), String> {
+    let start = Instant::now();
+    run_cargo(&["build"])?;
+    run_cargo(&["test", "--workspace", "--no-run"])?;
+    let mut rows = vec![("build", start.elapsed(), Ok(()))];
+    for suite in suites {
+        let start = Instant::now();
+        let done = suite.run();
+        rows.push((suite.name, start.elapsed(), done));
+    }
+    eprintln!("\n{:10} {:>8}", "suite", "minutes");
+    for (name, took, done) in &rows {
+        let verdict = if done.is_ok() { "" } else { "  FAILED" };
+        eprintln!("{name:10} {:>8.1}{verdict}", minutes(*took));
+    }
+    rows.into_iter()
+        .map(|(_, _, done)| done)
+        .find(Result::is_err)
+        .unwrap_or(Ok(()))
+}
+
+impl Suite {
+    fn run(&self) -> Result<(), String> {
+        match self.runner {
+            Runner::Unit => run_cargo(&["test", "--workspace", "--lib", "--bins"]),
+            Runner::Cargo => run_cargo(&["test", "--package", "hubbub-tests", "--test", self.name]),
+            Runner::Node(folder) => shell::run(folder, "npm", &["test"]),
+        }
+    }
+}
+
+/// One profile for all, so that everything is compiled once.
+fn run_cargo(args: &[&str]) -> Result<(), String> {
+    let (command, rest) = args.split_first().expect("a command");
+    let mut all = vec![*command, "--release", "--locked"];
+    all.extend(rest);
+    shell::run(".", "cargo", &all)
+}
+
+fn minutes(took: Duration) -> f64 {
+    took.as_secs_f64() / 60.0
+}

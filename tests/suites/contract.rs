@@ -1,0 +1,45 @@
+//! What every broker does: the same scenarios for the embedded one and for Redis.
+
+#[path = "contract/fixture.rs"]
+mod fixture;
+#[path = "contract/presence.rs"]
+mod presence;
+#[path = "contract/stream.rs"]
+mod stream;
+
+/// Runs each scenario against both brokers.
+macro_rules! contract {
+    ($($room:ident :: $scenario:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $scenario() {
+                crate::$room::$scenario(crate::fixture::Pair::memory()).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $scenario() {
+                crate::$room::$scenario(crate::fixture::Pair::redis().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    stream::all_nodes_hear_one_order,
+    stream::a_nonce_is_stored_once_on_any_node,
+    stream::a_nonce_twice_in_one_batch_is_stored_once,
+    stream::pages_are_read_from_either_end,
+    stream::an_empty_room_has_one_epoch_and_offset_zero,
+    stream::a_new_life_begins_above_what_was_seen,
+    stream::old_events_leave_a_long_stream,
+    stream::asking_for_history_begins_nothing,
+    stream::a_fork_begins_one_new_life_above_what_was_seen,
+    stream::only_subscribers_hear,
+    stream::a_signal_is_heard_and_not_stored,
+    presence::a_user_is_counted_once_over_nodes,
+    presence::entering_and_exiting_are_idempotent,
+    presence::names_are_listed_up_to_a_limit,
+    presence::rooms_are_listed_by_their_last_change,
+    presence::all_nodes_agree_on_the_secret,
+}

@@ -1,0 +1,163 @@
+//! Two nodes' lines to one broker, and short ways to use them.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use hubbub_broker::{
+    Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News, Published, RedisSection,
+};
+use hubbub_protocol::command::Body;
+use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};
+use hubbub_tests::deadline::{eventually, within};
+use hubbub_tests::redis::{Fsync, Redis};
+
+/// The streams of these tests keep so many events (Redis rounds up to whole nodes of 100).
+pub const STREAM_LEN: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Two nodes over one broker.
+pub struct Pair {
+    pub a: Line,
+    pub b: Line,
+    _redis: Option<Redis>,
+}
+
+/// One node's line and what came in.
+pub struct Line {
+    pub broker: Broker,
+    inbox: Inbox,
+}
+
+fn config(url: String) -> BrokerConfig {
+    BrokerConfig {
+        redis: RedisSection {
+            url,
+            prefix: "contract".to_owned(),
+        },
+        history: HistorySection {
+            stream_len: STREAM_LEN,
+            ..HistorySection::default()
+        },
+        send_timeout: PATIENCE,
+        embedded_bytes: ByteSize::mib(16),
+    }
+}
+
+impl Pair {
+    pub fn memory() -> Self {
+        let cluster = MemoryCluster::new(config(String::new()));
+        let line = || {
+            let (broker, inbox) = Broker::memory(&cluster);
+            Line { broker, inbox }
+        };
+        Self {
+            a: line(),
+            b: line(),
+            _redis: None,
+        }
+    }
+
+    pub async fn redis() -> Self {
+        let redis = Redis::start(Fsync::EverySecond).await;
+        let config = config(redis.url());
+        let line = |name: &str| {
+            let node = NodeId::new(name).unwrap();
+            let (broker, inbox) = Broker::redis(&config, &node).unwrap();
+            Line { broker, inbox }
+        };
+        let (a, b) = (line("a"), line("b"));
+        for line in [&a, &b] {
+            eventually("the broker is ready", PATIENCE, || {
+                let health = line.broker.health();
+                async move { health.problem.is_none().then_some(()) }
+            })
+            .await;
+        }
+        Self {
+            a,
+            b,
+            _redis: Some(redis),
+        }
+    }
+}
+
+impl Line {
+    /// Publishes one draft after the other, in one call.
+    pub async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
+        let deadline = Instant::now() + PATIENCE;
+        self.broker
+            .publish(room, drafts, 0, deadline)
+            .await
+            .unwrap()
+    }
+
+    /// What comes next for any room.
+    pub async fn hear(&mut self) -> Delivery {
+        within("a packet", PATIENCE, async {
+            let mut queues: Vec<_> = self
+                .inbox
+                .workers
+                .iter_mut()
+                .map(|queue| Box::pin(queue.next()))
+                .collect();
+            std::future::poll_fn(|context| {
+                for queue in &mut queues {
+                    if let std::task::Poll::Ready(delivery) = queue.as_mut().poll(context) {
+                        return std::task::Poll::Ready(delivery.unwrap());
+                    }
+                }
+                std::task::Poll::Pending
+            })
+            .await
+        })
+        .await
+    }
+
+    /// The next packet; looks at where rooms stand are passed over.
+    pub async fn hear_packet(&mut self) -> Packet {
+        loop {
+            if let News::Packet(packet) = self.hear().await.news {
+                return packet;
+            }
+        }
+    }
+
+    /// The frames of the next `count` events.
+    pub async fn hear_events(&mut self, count: usize) -> Vec<String> {
+        let mut heard = Vec::new();
+        while heard.len() < count {
+            if let Packet::Events { events, .. } = self.hear_packet().await {
+                heard.extend(
+                    events
+                        .into_iter()
+                        .map(|event| event.frame.as_str().to_owned()),
+                );
+            }
+        }
+        heard
+    }
+}
+
+pub fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+pub fn user(name: &str) -> User {
+    User {
+        id: UserId::new(name).unwrap(),
+        name: name.to_uppercase(),
+    }
+}
+
+pub fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft {
+    let body = Body::from(&serde_json::json!({ "text": text }));
+    Draft::message(room, &user(from), Some(Nonce::new(nonce).unwrap()), &body)
+}
+
+/// The offset of a stored event; panics on a duplicate.
+pub fn stored(outcome: &Published) -> u64 {
+    match outcome {
+        Published::Stored { position, .. } => position.offset,
+        Published::Duplicate { .. } => panic!("a duplicate: {outcome:?}"),
+    }
+}
