@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubbub_broker::{Broker, BrokerHealth, Inbox};
 use hubbub_protocol::frame::ServerFrame;
@@ -123,15 +123,19 @@ impl Node {
         let mut outboxes = self.hub.outboxes();
         fastrand::shuffle(&mut outboxes);
         let count = u32::try_from(outboxes.len()).unwrap_or(u32::MAX);
-        let pause = spread.checked_div(count).unwrap_or_default();
-        for outbox in outboxes {
+        let began = Instant::now();
+        for (index, outbox) in (0..).zip(outboxes) {
+            // A timer is no finer than a millisecond, so only moments still to come are awaited.
+            let moment = began + spread.mul_f64(f64::from(index) / f64::from(count));
+            if moment > Instant::now() {
+                tokio::time::sleep_until(moment.into()).await;
+            }
             let after = RECONNECT_JITTER.min(spread).mul_f64(fastrand::f64());
             outbox.push(Frame::encode(&ServerFrame::Reconnect {
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                 reason: "draining",
             }));
             outbox.close(CloseCode::Restart);
-            tokio::time::sleep(pause).await;
         }
     }
 

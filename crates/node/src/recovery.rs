@@ -59,6 +59,19 @@ pub(crate) enum PageError {
     Broker(#[from] BrokerError),
 }
 
+/// A connection may end while it opens a room: then somebody else has to close it.
+struct CloseOnDrop<'a> {
+    node: &'a Arc<Node>,
+    room: &'a Arc<Room>,
+}
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        let (node, room) = (Arc::clone(self.node), Arc::clone(self.room));
+        self.node.spawn(async move { node.close_if_idle(&room).await });
+    }
+}
+
 /// What a joiner is given first.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -81,6 +94,7 @@ impl Node {
         loop {
             let room = self.hub.room_or_new(id);
             let mut stage = room.stage.lock().await;
+            let unless_cancelled = CloseOnDrop { node: self, room: &room };
             match *stage {
                 Stage::Closed => continue,
                 Stage::Open => {}
@@ -94,6 +108,7 @@ impl Node {
                 },
             }
             lock(&room.state).members.admit(&room, connection, outbox);
+            std::mem::forget(unless_cancelled);
             drop(stage);
             return Ok(room);
         }
@@ -118,7 +133,7 @@ impl Node {
     /// Gives the room up if nobody needs it.
     pub(crate) async fn close_if_idle(&self, room: &Arc<Room>) {
         let mut stage = room.stage.lock().await;
-        if *stage == Stage::Open && room.is_idle() {
+        if *stage != Stage::Closed && room.is_idle() {
             *stage = Stage::Closed;
             self.abandon(room).await;
             debug!(room = %room.id, "room closed");
