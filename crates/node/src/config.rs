@@ -105,6 +105,8 @@ pub struct Limits {
     pub outbox_bytes: ByteSize,
     /// Frames that wait for one connection; beyond: `lagged`.
     pub outbox_frames: usize,
+    /// Bytes that wait for all connections of this node; beyond: the largest are closed, 4408.
+    pub outbox_node_bytes: ByteSize,
     /// Sends a second of one connection, kept up.
     pub sends_per_second: u32,
     /// Sends at once of one connection.
@@ -143,6 +145,7 @@ impl Default for Limits {
             rooms_per_connection: 128,
             outbox_bytes: ByteSize::mib(1),
             outbox_frames: 1024,
+            outbox_node_bytes: ByteSize::mib(256),
             sends_per_second: 10,
             sends_burst: 30,
             connections: 0,

@@ -108,12 +108,14 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::Limits;
+    use crate::outbox::OutboxBudget;
 
     #[test]
     fn a_user_has_a_limited_number_of_sessions() {
         let hub = Hub::default();
         let user = UserId::new("alice").unwrap();
-        let outbox = Arc::new(Outbox::new(&Limits::default()));
+        let limits = Limits::default();
+        let outbox = Arc::new(Outbox::new(&limits, &Arc::new(OutboxBudget::new(&limits))));
         let connections: Vec<_> = (0..3).map(|_| ConnectionId::generate()).collect();
         assert_eq!(hub.attach(&connections[0], &user, &outbox, 2), Ok(()));
         assert_eq!(hub.attach(&connections[1], &user, &outbox, 2), Ok(()));

@@ -28,6 +28,8 @@ pub(crate) struct NodeMetrics {
     pub(crate) forks: Counter,
     /// Times that a client was too slow for live frames.
     pub(crate) lagged: Counter,
+    /// Clients closed because all outboxes together were too large.
+    pub(crate) shed: Counter,
     /// Reads of a room's stream.
     pub(crate) stream_reads: Counter,
     /// Seconds from the broker's storing to this node's outboxes.
@@ -47,6 +49,7 @@ impl Default for NodeMetrics {
             resets: Counter::default(),
             forks: Counter::default(),
             lagged: Counter::default(),
+            shed: Counter::default(),
             stream_reads: Counter::default(),
             delivery_seconds: Histogram::new([
                 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,

@@ -16,7 +16,7 @@ use crate::delivery::{deliver_from, repair_doubts};
 use crate::hub::Hub;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
-use crate::outbox::{Outbox, OutboxReader};
+use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::session::Session;
@@ -37,6 +37,7 @@ pub struct Node {
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) repairs: Semaphore,
+    outbox_budget: Arc<OutboxBudget>,
     pub(crate) metrics: NodeMetrics,
     tasks: TaskTracker,
     stopped: CancellationToken,
@@ -47,6 +48,7 @@ impl Node {
     #[must_use]
     pub fn start(id: NodeId, config: NodeConfig, broker: Broker, inbox: Inbox) -> Arc<Self> {
         let node = Arc::new(Self {
+            outbox_budget: Arc::new(OutboxBudget::new(&config.limits)),
             id,
             config,
             broker,
@@ -64,6 +66,8 @@ impl Node {
         node.spawn(repair_doubts(inbox.doubts, Arc::clone(&node)));
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_presence().await });
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_outbox_budget().await });
         node
     }
 
@@ -107,7 +111,7 @@ impl Node {
         self: &Arc<Self>,
         identity: Identity,
     ) -> Result<(Session, OutboxReader), CloseCode> {
-        let outbox = Arc::new(Outbox::new(&self.config.limits));
+        let outbox = Arc::new(Outbox::new(&self.config.limits, &self.outbox_budget));
         let session = Session::open(Arc::clone(self), identity, Arc::clone(&outbox))?;
         let reader = OutboxReader {
             outbox,
@@ -115,6 +119,26 @@ impl Node {
             node: Arc::clone(self),
         };
         Ok((session, reader))
+    }
+
+    /// Runs for as long as the node: closes the largest outboxes when all together are too large.
+    async fn keep_outbox_budget(&self) {
+        loop {
+            self.outbox_budget.overdrawn().await;
+            let mut outboxes = self.hub.outboxes();
+            outboxes.sort_by_key(|outbox| std::cmp::Reverse(outbox.bytes()));
+            for outbox in outboxes {
+                if self.outbox_budget.excess() == 0 {
+                    break;
+                }
+                let bytes = outbox.shed();
+                self.metrics.shed.inc();
+                tracing::warn!(
+                    bytes,
+                    "the node's outboxes are too large, closed the largest"
+                );
+            }
+        }
     }
 
     /// Asks every client to move to another node and closes its connection (1012), one after the

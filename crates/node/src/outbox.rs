@@ -7,11 +7,14 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+
+use tokio::sync::Notify;
 
 use crate::Limits;
 use crate::lock::lock;
@@ -26,18 +29,71 @@ const FRAME_OVERHEAD: usize = 32;
 /// An idle queue gives memory above this many frames back.
 const IDLE_FRAMES: usize = 16;
 
+/// The bytes that all outboxes of a node hold. Spent: live events are refused everywhere, and the
+/// node closes the largest outboxes until there is room again.
+#[derive(Debug)]
+pub(crate) struct OutboxBudget {
+    used: AtomicUsize,
+    limit: usize,
+    spent: Notify,
+}
+
+impl OutboxBudget {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let limit = usize::try_from(limits.outbox_node_bytes.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            used: AtomicUsize::new(0),
+            limit,
+            spent: Notify::new(),
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.limit {
+            self.spent.notify_one();
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes too many there are.
+    pub(crate) fn excess(&self) -> usize {
+        self.used.load(Ordering::Relaxed).saturating_sub(self.limit)
+    }
+
+    /// Waits until it has been overdrawn.
+    pub(crate) async fn overdrawn(&self) {
+        self.spent.notified().await;
+    }
+}
+
 /// The writing end, shared by the session and its rooms.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
     max_bytes: usize,
     max_frames: usize,
+    budget: Arc<OutboxBudget>,
+}
+
+/// What became of live frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// How many of them were taken, from the first on.
+    pub(crate) taken: usize,
+    /// The client's own bound stopped the rest: it reads too slowly.
+    pub(crate) is_full: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     frames: VecDeque<Frame>,
+    /// Of `frames`, and of those that the reader has taken but not written yet.
     bytes: usize,
+    taken_bytes: usize,
+    taken_frames: usize,
     /// The reader, or a session that waits for room.
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -50,28 +106,35 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let max_bytes = usize::try_from(limits.outbox_bytes.as_u64()).unwrap_or(usize::MAX);
+    pub(crate) fn new(limits: &Limits, budget: &Arc<OutboxBudget>) -> Self {
         Self {
             state: Mutex::default(),
-            max_bytes,
+            max_bytes: usize::try_from(limits.outbox_bytes.as_u64()).unwrap_or(usize::MAX),
             max_frames: limits.outbox_frames.max(1),
+            budget: Arc::clone(budget),
         }
     }
 
-    /// Takes as many of the live `frames` as fit, in order; returns how many.
-    pub(crate) fn offer<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> usize {
+    /// Takes as many of the live `frames` as fit, in order.
+    pub(crate) fn offer<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> Offered {
+        let has_budget = self.budget.excess() == 0;
         let mut state = lock(&self.state);
-        let mut taken = 0;
+        let before = state.bytes;
+        let mut offered = Offered {
+            taken: 0,
+            is_full: false,
+        };
         for frame in frames {
-            if state.frames.len() >= self.max_frames || state.bytes >= self.max_bytes {
+            offered.is_full = state.len() >= self.max_frames || state.bytes >= self.max_bytes;
+            if offered.is_full || !(has_budget || state.frames.is_empty()) {
                 break;
             }
             state.put(frame.clone());
-            taken += 1;
+            offered.taken += 1;
         }
+        self.budget.add(state.bytes - before);
         state.wake_reader();
-        taken
+        offered
     }
 
     /// Takes a reply, or a push that has no offset.
@@ -80,9 +143,28 @@ impl Outbox {
         if state.bytes >= self.max_bytes.saturating_mul(2) {
             state.end(CloseCode::Slow);
         } else {
+            let before = state.bytes;
             state.put(frame);
+            self.budget.add(state.bytes - before);
         }
         state.wake_reader();
+    }
+
+    /// Bytes that wait for the client.
+    pub(crate) fn bytes(&self) -> usize {
+        lock(&self.state).bytes
+    }
+
+    /// Ends the connection and drops what waits; the client resumes. Returns the bytes freed.
+    pub(crate) fn shed(&self) -> usize {
+        let mut state = lock(&self.state);
+        let freed = state.bytes - state.taken_bytes;
+        state.bytes = state.taken_bytes;
+        state.frames = VecDeque::new();
+        self.budget.give_back(freed);
+        state.end(CloseCode::Slow);
+        state.wake_reader();
+        freed
     }
 
     /// The client falls behind in `room`: the reader shall fill it up. Called under the room's
@@ -139,13 +221,19 @@ impl Outbox {
     pub(crate) async fn has_room(&self) -> bool {
         poll_fn(|context| {
             let mut state = lock(&self.state);
-            if state.close.is_some() || state.frames.len() < self.max_frames {
+            if state.close.is_some() || state.len() < self.max_frames {
                 return Poll::Ready(state.close.is_none());
             }
             state.writer = Some(context.waker().clone());
             Poll::Pending
         })
         .await
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes());
     }
 }
 
@@ -175,9 +263,21 @@ impl State {
         }
     }
 
+    fn len(&self) -> usize {
+        self.frames.len() + self.taken_frames
+    }
+
+    /// What was taken has been written; returns how many bytes that were.
+    fn settle(&mut self) -> usize {
+        self.bytes -= self.taken_bytes;
+        self.taken_frames = 0;
+        std::mem::take(&mut self.taken_bytes)
+    }
+
     fn take_all(&mut self, batch: &mut Vec<Frame>) {
+        self.taken_frames = self.frames.len();
+        self.taken_bytes = self.bytes;
         batch.extend(self.frames.drain(..));
-        self.bytes = 0;
         if self.frames.capacity() > IDLE_FRAMES {
             self.frames = VecDeque::new();
         }
@@ -200,7 +300,9 @@ impl DueAnswer {
     /// Goes out even on a connection that is being closed: what was accepted is answered.
     pub(crate) fn give(&self, frame: Frame) {
         let mut state = lock(&self.0.state);
+        let before = state.bytes;
         state.put_last(frame);
+        self.0.budget.add(state.bytes - before);
         state.wake_reader();
     }
 }
@@ -229,7 +331,8 @@ enum Found {
 }
 
 impl OutboxReader {
-    /// Waits for frames and appends all that are queued to `batch`. Cancel safe.
+    /// Waits for frames and appends all that are queued to `batch`. Asking again says that the
+    /// last batch has been written: until then it counts against the bounds. Cancel safe.
     ///
     /// # Errors
     /// The close code, once everything queued before it has been handed out.
@@ -252,6 +355,7 @@ impl OutboxReader {
     async fn find(&self, batch: &mut Vec<Frame>) -> Found {
         poll_fn(|context| {
             let mut state = lock(&self.outbox.state);
+            self.outbox.budget.give_back(state.settle());
             if !state.frames.is_empty() {
                 state.take_all(batch);
                 return Poll::Ready(Found::Frames);
@@ -276,11 +380,13 @@ mod tests {
     use super::*;
 
     fn outbox(bytes: u64, frames: usize) -> Outbox {
-        Outbox::new(&Limits {
+        let limits = Limits {
             outbox_bytes: ByteSize::b(bytes),
             outbox_frames: frames,
+            outbox_node_bytes: ByteSize::b(2_000),
             ..Limits::default()
-        })
+        };
+        Outbox::new(&limits, &Arc::new(OutboxBudget::new(&limits)))
     }
 
     fn frame(bytes: usize) -> Frame {
@@ -289,19 +395,44 @@ mod tests {
 
     fn take(outbox: &Outbox) -> usize {
         let mut batch = Vec::new();
-        lock(&outbox.state).take_all(&mut batch);
+        let mut state = lock(&outbox.state);
+        state.settle();
+        state.take_all(&mut batch);
+        state.settle();
         batch.len()
     }
 
     #[test]
     fn live_frames_stop_at_either_bound() {
         let frames = vec![frame(100); 10];
-        assert_eq!(outbox(10_000, 4).offer(frames.iter()), 4);
+        assert_eq!(outbox(10_000, 4).offer(frames.iter()).taken, 4);
         let narrow = outbox(300, 100);
-        assert_eq!(narrow.offer(frames.iter()), 3);
-        assert_eq!(narrow.offer(frames.iter()), 0);
+        assert_eq!(
+            narrow.offer(frames.iter()),
+            Offered {
+                taken: 3,
+                is_full: true
+            }
+        );
+        assert_eq!(narrow.offer(frames.iter()).taken, 0);
         assert_eq!(take(&narrow), 3);
-        assert_eq!(narrow.offer(frames.iter()), 3);
+        assert_eq!(narrow.offer(frames.iter()).taken, 3);
+    }
+
+    #[test]
+    fn a_spent_budget_of_the_node_is_nobodys_slowness() {
+        let outbox = outbox(100_000, 100);
+        let frames = vec![frame(1_000); 3];
+        assert_eq!(outbox.offer(frames.iter()).taken, 3);
+        assert_eq!(
+            outbox.offer(frames.iter()),
+            Offered {
+                taken: 0,
+                is_full: false
+            }
+        );
+        assert_eq!(outbox.shed(), 3 * (1_000 + FRAME_OVERHEAD));
+        assert_eq!(outbox.budget.excess(), 0);
     }
 
     #[test]

@@ -68,7 +68,8 @@ struct CloseOnDrop<'a> {
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         let (node, room) = (Arc::clone(self.node), Arc::clone(self.room));
-        self.node.spawn(async move { node.close_if_idle(&room).await });
+        self.node
+            .spawn(async move { node.close_if_idle(&room).await });
     }
 }
 
@@ -94,7 +95,10 @@ impl Node {
         loop {
             let room = self.hub.room_or_new(id);
             let mut stage = room.stage.lock().await;
-            let unless_cancelled = CloseOnDrop { node: self, room: &room };
+            let unless_cancelled = CloseOnDrop {
+                node: self,
+                room: &room,
+            };
             match *stage {
                 Stage::Closed => continue,
                 Stage::Open => {}

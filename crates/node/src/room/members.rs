@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use super::Room;
 use super::log::RoomLog;
-use crate::outbox::Outbox;
+use crate::outbox::{Offered, Outbox};
 
 /// How far a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,8 @@ impl Members {
             .values_mut()
             .filter(|member| member.place == Place::Live)
         {
-            let taken = member.outbox.offer(events.iter().map(|event| &event.frame));
+            let Offered { taken, is_full } =
+                member.outbox.offer(events.iter().map(|event| &event.frame));
             delivered += taken;
             if let Some(first_missed) = events.get(taken) {
                 let from = first_missed.position.offset;
@@ -101,7 +102,9 @@ impl Members {
                     to: head,
                 };
                 member.outbox.push(Frame::encode(&lagged));
-                member.outbox.strike(Instant::now());
+                if is_full {
+                    member.outbox.strike(Instant::now());
+                }
                 member.go_on(room, from - 1, head);
             }
         }
@@ -123,7 +126,10 @@ impl Members {
         if member.place != Place::Behind(given) {
             return 0;
         }
-        let taken = member.outbox.offer(events.iter().map(|event| &event.frame));
+        let taken = member
+            .outbox
+            .offer(events.iter().map(|event| &event.frame))
+            .taken;
         member.go_on(room, given + taken as u64, head);
         taken
     }
