@@ -5,6 +5,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::BrokerError;
+use crate::redis::parse_url;
+
 /// What a broker needs to know at its start.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
@@ -34,6 +37,19 @@ impl Default for RedisSection {
             url: String::new(),
             prefix: "hubbub".to_owned(),
         }
+    }
+}
+
+impl RedisSection {
+    /// Checks the URL without connecting.
+    ///
+    /// # Errors
+    /// [`BrokerError::BadUrl`] says what is wrong with it.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        parse_url(&self.url).map(|_client| ())
     }
 }
 

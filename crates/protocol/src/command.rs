@@ -167,11 +167,19 @@ struct Fields<'a> {
     recent: Option<u64>,
     #[serde(borrow)]
     nonce: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "any_value")]
     body: Option<&'a RawValue>,
     on: Option<bool>,
     before: Option<u64>,
     limit: Option<u64>,
+}
+
+/// Unlike an optional field, takes `null` for a value.
+fn any_value<'de, D>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The events of a history page when the client names no limit.
@@ -183,26 +191,44 @@ const DEFAULT_HISTORY: u64 = 50;
 /// [`DecodeError`] says what is wrong with the frame; the connection may go on.
 pub fn decode_command(text: &str) -> Result<Request, DecodeError> {
     let fields: Fields<'_> = serde_json::from_str(text)
-        .map_err(|error| bad_frame(None, format!("not a command: {error}")))?;
+        .map_err(|error| bad_frame(salvage_id(text), format!("not a command: {error}")))?;
     let id = match &fields.id {
-        None | Some(Value::Null) => None,
-        Some(Value::Number(number)) => Some(RequestId::Number(number.clone())),
-        Some(Value::String(text)) if text.len() <= RequestId::MAX_BYTES => {
-            Some(RequestId::Text(text.clone()))
+        None => None,
+        Some(value) => request_id(value)?,
+    };
+    fields
+        .command()
+        .map(|command| Request {
+            id: id.clone(),
+            command,
+        })
+        .map_err(|error| DecodeError { id, ..error })
+}
+
+/// `null` is no id.
+fn request_id(value: &Value) -> Result<Option<RequestId>, DecodeError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(number) => Ok(Some(RequestId::Number(number.clone()))),
+        Value::String(text) if text.len() <= RequestId::MAX_BYTES => {
+            Ok(Some(RequestId::Text(text.clone())))
         }
-        Some(_) => {
+        Value::String(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
             let rule = RequestId::MAX_BYTES;
             let message = format!("'id' must be a number or a string of at most {rule} bytes");
-            return Err(bad_frame(None, message));
-        }
-    };
-    match fields.command() {
-        Ok(command) => Ok(Request { id, command }),
-        Err(mut error) => {
-            error.id = id;
-            Err(error)
+            Err(bad_frame(None, message))
         }
     }
+}
+
+/// The id of a frame that is no command because of something else in it.
+fn salvage_id(text: &str) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: Value,
+    }
+    let OnlyId { id } = serde_json::from_str(text).ok()?;
+    request_id(&id).ok()?
 }
 
 impl Fields<'_> {
@@ -327,6 +353,8 @@ mod tests {
         let error = decode_command(r#"{"type":"send","id":4,"room":"a b","body":1}"#).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadRoom);
         assert_eq!(error.id, Some(RequestId::Number(4.into())));
+        let error = decode_command(r#"{"type":"send","id":5,"nonce":7}"#).unwrap_err();
+        assert_eq!(error.id, Some(RequestId::Number(5.into())));
     }
 
     #[test]
@@ -363,6 +391,8 @@ mod tests {
         };
         assert_eq!(body.as_str(), r#"{"b":[1,2.5,"ä"],"a":{}}"#);
         assert_eq!(nonce, None);
+        let null = decode(r#"{"type":"send","room":"r","body":null}"#);
+        assert!(matches!(null, Command::Send { body, .. } if body.as_str() == "null"));
     }
 
     #[test]

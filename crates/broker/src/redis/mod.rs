@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
-use self::link::{Link, parse_url};
+use self::link::Link;
+pub(crate) use self::link::parse_url;
 use self::scripts::Scripts;
 use self::subscriber::Subscriber;
 use self::watch::Watch;

@@ -1,0 +1,80 @@
+// The line to write in: Enter sends, and the room hears that someone writes.
+
+import { byId } from "./dom.js";
+
+const TYPING_EVERY_MS = 2_500;
+
+export class Composer {
+  #form = byId("composer");
+  #input = byId("composer-input");
+  #drafts = new Map();
+  #room = "";
+  #toldAt = 0;
+  #actions;
+
+  /** `actions` has `send(text)` and `typing(on)`, both for the room shown. */
+  constructor(actions) {
+    this.#actions = actions;
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.#input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#send();
+    });
+    this.#input.addEventListener("input", () => {
+      this.#fit();
+      this.#tell();
+    });
+  }
+
+  /** Each room has its own draft. */
+  show(room) {
+    if (this.#room) {
+      this.#stop();
+      this.#drafts.set(this.#room, this.#input.value);
+    }
+    this.#room = room;
+    this.#input.value = this.#drafts.get(room) ?? "";
+    this.#input.placeholder = `Message #${room}`;
+    byId("composer-label").textContent = `Message to ${room}`;
+    this.#fit();
+  }
+
+  /** Not where that would bring up a keyboard over half of the screen. */
+  focus() {
+    if (matchMedia("(hover: hover)").matches) this.#input.focus();
+  }
+
+  #send() {
+    const text = this.#input.value.trim();
+    if (text === "") return;
+    this.#input.value = "";
+    this.#fit();
+    this.#stop();
+    this.#actions.send(text);
+    this.#input.focus();
+  }
+
+  #tell() {
+    if (this.#input.value.trim() === "") this.#stop();
+    else if (Date.now() - this.#toldAt > TYPING_EVERY_MS) {
+      this.#toldAt = Date.now();
+      this.#actions.typing(true);
+    }
+  }
+
+  #stop() {
+    if (this.#toldAt > 0) this.#actions.typing(false);
+    this.#toldAt = 0;
+  }
+
+  /** For browsers without `field-sizing`. */
+  #fit() {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.#input.style.height = "auto";
+    this.#input.style.height = `${this.#input.scrollHeight + 2}px`;
+  }
+}

@@ -1,0 +1,240 @@
+// One connection to any of several nodes: dials, checks that it lives, backs off, moves on.
+
+import { jitter } from "./backoff.js";
+import { HubbubError } from "./error.js";
+
+const BACKOFF_BASE_MS = 500;
+const BACKOFF_CAP_MS = 20_000;
+const STABLE_MS = 30_000;
+const DIAL_TIMEOUT_MS = 10_000;
+const PONG_TIMEOUT_MS = 10_000;
+const DEFAULT_PING_MS = 25_000;
+
+/** A refused guest stays refused; anything else may get better. */
+const isRefusal = (error) =>
+  error instanceof HubbubError && error.code !== "unavailable" && error.code !== "rate_limited";
+
+/** 45xx: do not come back as you are. Everything else, abrupt ends too: reconnect and resume. */
+const isFinal = (code) => code >= 4500 && code <= 4599;
+
+export class Connection {
+  #urls;
+  #next = 0;
+  #token;
+  #WebSocket;
+  #on;
+  /** The socket that counts; what older ones still say is ignored. */
+  #socket = null;
+  #online = false;
+  #onlineSince = 0;
+  #attempts = 0;
+  /** From a `reconnect` frame: when to dial again. */
+  #moveAt = 0;
+  #heardAt = 0;
+  #pingMs = DEFAULT_PING_MS;
+  #checking = false;
+  /** At most one of: time to dial again, the dial's deadline. */
+  #dialTimer;
+  #liveTimer;
+  #moveTimer;
+  #dialing = 0;
+  #closed = false;
+  #state = { state: "connecting", url: null, node: null, attempt: 0, nextAttemptAt: null };
+
+  /** `on` has `online(welcome)`, `frame(frame)`, `down()`, `state(state)` and `error(error)`. */
+  constructor(urls, token, WebSocket, on) {
+    this.#urls = urls;
+    this.#token = token;
+    this.#WebSocket = WebSocket;
+    this.#on = on;
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wakeIfVisible);
+    queueMicrotask(() => this.#dial());
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get online() {
+    return this.#online;
+  }
+
+  /** False when there is no connection to send on. */
+  send(frame) {
+    if (!this.#online || this.#socket.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** Dials now instead of waiting; a connection that seems to live is checked. */
+  retryNow() {
+    if (this.#closed) return;
+    if (this.#state.nextAttemptAt !== null) this.#dial();
+    else if (this.#online) this.#check();
+  }
+
+  close() {
+    this.#end({ code: 1000, reason: "closed by this client" });
+  }
+
+  #wake = () => this.retryNow();
+  #wakeIfVisible = () => {
+    if (globalThis.document.visibilityState === "visible") this.retryNow();
+  };
+
+  async #dial() {
+    if (this.#closed) return;
+    clearTimeout(this.#dialTimer);
+    const dialing = ++this.#dialing;
+    const url = this.#urls[this.#next++ % this.#urls.length];
+    this.#setState({ url, node: null, nextAttemptAt: null });
+    this.#dialTimer = setTimeout(() => this.#lost(0, "no answer in time"), DIAL_TIMEOUT_MS);
+    let token;
+    try {
+      token = await this.#token(url);
+    } catch (error) {
+      if (dialing !== this.#dialing) return;
+      if (isRefusal(error)) {
+        this.#end({ code: 0, reason: error.message });
+        return;
+      }
+      this.#on.error(new HubbubError("token", `no token: ${error?.message ?? error}`));
+      this.#lost(0, "no token");
+      return;
+    }
+    if (dialing === this.#dialing) this.#open(url, token);
+  }
+
+  #open(url, token) {
+    const protocols = token ? ["hubbub.v1", `hubbub.bearer.${token}`] : ["hubbub.v1"];
+    let socket;
+    try {
+      socket = new this.#WebSocket(url, protocols);
+    } catch (error) {
+      this.#end({ code: 0, reason: `cannot connect: ${error.message}` });
+      return;
+    }
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
+    socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
+    // A close follows each error and says more.
+    socket.onerror = () => {};
+  }
+
+  #hear(data) {
+    this.#heardAt = Date.now();
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      // It may have been an event: the resume brings it again.
+      this.#lost(1007, "a frame that is no JSON");
+      return;
+    }
+    if (frame.type === "welcome") this.#welcome(frame);
+    else if (frame.type === "reconnect") this.#moveIn(frame.after_ms ?? 0);
+    else this.#on.frame(frame);
+  }
+
+  #welcome(frame) {
+    clearTimeout(this.#dialTimer);
+    this.#online = true;
+    this.#onlineSince = Date.now();
+    this.#pingMs = frame.ping_ms > 0 ? frame.ping_ms : DEFAULT_PING_MS;
+    this.#watch(this.#pingMs);
+    this.#on.online(frame);
+    this.#setState({ state: "online", node: frame.node, attempt: 0 });
+  }
+
+  /** The server closes by itself about then; if it does not, we go. */
+  #moveIn(afterMs) {
+    this.#moveAt = Date.now() + afterMs;
+    clearTimeout(this.#moveTimer);
+    this.#moveTimer = setTimeout(() => this.#lost(1012, "asked to move"), afterMs);
+  }
+
+  /** Browsers do not show the server's pings: a quiet connection is asked whether it lives. */
+  #watch(delay) {
+    clearTimeout(this.#liveTimer);
+    this.#checking = false;
+    this.#liveTimer = setTimeout(() => {
+      const quiet = Date.now() - this.#heardAt;
+      if (quiet < this.#pingMs) this.#watch(this.#pingMs - quiet);
+      else this.#check();
+    }, delay);
+  }
+
+  #check() {
+    if (this.#checking) return;
+    this.#checking = true;
+    clearTimeout(this.#liveTimer);
+    const asked = Date.now();
+    this.send({ type: "ping" });
+    this.#liveTimer = setTimeout(() => {
+      if (this.#heardAt >= asked) this.#watch(this.#pingMs);
+      else this.#lost(0, "the connection went silent");
+    }, PONG_TIMEOUT_MS);
+  }
+
+  #lost(code, reason) {
+    if (this.#closed) return;
+    if (isFinal(code)) {
+      this.#end({ code, reason });
+      return;
+    }
+    const delay = this.#nextDelay();
+    this.#drop();
+    this.#setState({
+      state: "reconnecting",
+      node: null,
+      attempt: this.#attempts,
+      nextAttemptAt: Date.now() + delay,
+      code,
+      reason,
+    });
+    this.#dialTimer = setTimeout(() => this.#dial(), delay);
+  }
+
+  #nextDelay() {
+    const now = Date.now();
+    if (this.#online && now - this.#onlineSince >= STABLE_MS) this.#attempts = 0;
+    const asked = this.#moveAt;
+    this.#moveAt = 0;
+    if (asked > 0) return Math.max(0, asked - now);
+    return jitter(this.#attempts++, BACKOFF_BASE_MS, BACKOFF_CAP_MS);
+  }
+
+  /** Lets go of the socket, whatever state it is in, and of all that waited on it. */
+  #drop() {
+    clearTimeout(this.#dialTimer);
+    clearTimeout(this.#liveTimer);
+    clearTimeout(this.#moveTimer);
+    this.#checking = false;
+    this.#dialing++;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket && socket.readyState < 2) socket.close(1000);
+    if (!this.#online) return;
+    this.#online = false;
+    this.#on.down();
+  }
+
+  #end({ code, reason }) {
+    if (this.#closed) return;
+    this.#closed = true;
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wakeIfVisible);
+    this.#drop();
+    this.#setState({ state: "closed", url: null, node: null, nextAttemptAt: null, code, reason });
+  }
+
+  #setState(change) {
+    this.#state = { ...this.#state, ...change };
+    if (change.state === "online") {
+      delete this.#state.code;
+      delete this.#state.reason;
+    }
+    this.#on.state(this.#state);
+  }
+}

@@ -1,0 +1,262 @@
+// Types and promises of the Hubbub JavaScript client (protocol hubbub.v1).
+
+/** Any JSON value. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Who someone is. `id` is unique; `name` is for people and is not. */
+export interface User {
+  id: string;
+  name: string;
+}
+
+/** Where a client stands in a room's stream. Keep it to resume in a later run. */
+export interface Position {
+  epoch: string;
+  offset: number;
+  /** Id of the event at that offset; makes a fork after a failover visible. */
+  message?: string;
+}
+
+/** A durable event. Offsets of one epoch are consecutive; all clients see the same order. */
+export interface Message {
+  type: "message";
+  room: string;
+  /** Unique id. */
+  message: string;
+  from: User;
+  /** Milliseconds since 1970. */
+  ts: number;
+  /** The sender's nonce: it matches your own message with what you drew before the ack. */
+  nonce?: string;
+  /** Absent when `deleted`. */
+  body?: Json;
+  deleted?: true;
+  epoch: string;
+  offset: number;
+}
+
+/** Who came and went, at most once a second. In very large rooms only `count` is told. */
+export interface Presence {
+  type: "presence";
+  room: string;
+  count: number;
+  joined: User[];
+  left: User[];
+}
+
+/** Someone writes, or has stopped to. Treat it as over after some seconds. */
+export interface Typing {
+  type: "typing";
+  room: string;
+  user: User;
+  on: boolean;
+}
+
+/** This client read too slowly: these offsets follow from the stream, in order. */
+export interface Lagged {
+  type: "lagged";
+  room: string;
+  from: number;
+  to: number;
+}
+
+/**
+ * What you have of the room may not connect to what follows: forget it and ask `history()`.
+ * `reset`: the stream began a new life. `unrecovered`: what you missed is gone from it, and the
+ * newest page follows as messages.
+ */
+export interface Reset {
+  type: "reset";
+  room: string;
+  epoch: string;
+  offset: number;
+  reason: "reset" | "unrecovered";
+}
+
+/** The room was entered: at first, and again after each reconnect. */
+export interface Joined {
+  room: string;
+  epoch: string;
+  /** The room's newest offset at that moment. */
+  offset: number;
+  /** False: what `since` asked for could not be proven complete (a `reset` came before). */
+  recovered: boolean;
+  /** False: the first join. */
+  resumed: boolean;
+  /** Users present. */
+  members: number;
+  /** "r", "w" or "rw". */
+  rights: string;
+}
+
+/** The ack of a send. */
+export interface Sent {
+  type: "sent";
+  room: string;
+  epoch: string;
+  offset: number;
+  /** Absent for a duplicate whose event has left the stream; so is `ts`. */
+  message?: string;
+  ts?: number;
+  /** It had been stored before: this is the first send's place. */
+  duplicate: boolean;
+  /** How safe it is: "stream", "replicated" or "archived". */
+  ack: string;
+}
+
+export interface ConnectionState {
+  /**
+   * `connecting`: first try. `online`. `reconnecting`: lost, and resuming by itself.
+   * `closed`: by `close()`, or by a server that does not want this client back as it is.
+   */
+  state: "connecting" | "online" | "reconnecting" | "closed";
+  /** The socket's address in use, or tried last. */
+  url: string | null;
+  /** The node that holds the connection. */
+  node: string | null;
+  /** Tries since the last stable connection. */
+  attempt: number;
+  /** When the next try starts (`Date.now()` time); null while one is under way. */
+  nextAttemptAt: number | null;
+  /** The close code that led here; 0 when there was none. */
+  code?: number;
+  reason?: string;
+}
+
+/**
+ * `code` is the server's stable error code, such as `forbidden`, `too_large` or `conflict`, or
+ * the client's own: `closed`, `left`, `outbox_full`, `timeout` (no ack for 10 minutes, or no
+ * answer to a read for 10 seconds), `token` (there is none to connect with yet).
+ */
+export class HubbubError extends Error {
+  code: string;
+  retryAfterMs?: number;
+}
+
+export interface HubbubOptions {
+  /**
+   * One or more nodes, as `http(s)://` or `ws(s)://` URLs: any of them serves any room. Default:
+   * the page's own origin.
+   */
+  urls?: string | string[];
+  /** A JWT. Without `token` and `getToken` the client asks a node once for a guest's token. */
+  token?: string;
+  /** The guest's name; without one the server makes it up. */
+  name?: string;
+  /**
+   * Called before each connection; wins over `token`. Throwing means "try again later", except
+   * for a `HubbubError` that is neither `unavailable` nor `rate_limited`, which ends the client.
+   */
+  getToken?: (url: string) => string | undefined | Promise<string | undefined>;
+  /** The WebSocket class, where there is no global one. */
+  WebSocket?: new (url: string, protocols?: string[]) => object;
+}
+
+export interface HubbubEvents {
+  /** Each change, the times of the next try included. */
+  state: ConnectionState;
+  /** Errors that belong to no call: nothing needs to be done for the client to go on. */
+  error: HubbubError;
+}
+
+export interface RoomEvents {
+  message: Message;
+  presence: Presence;
+  typing: Typing;
+  lagged: Lagged;
+  reset: Reset;
+  joined: Joined;
+  /** A rejoin was refused: the room is left. */
+  error: HubbubError;
+}
+
+export interface JoinOptions {
+  /** Replay the newest events first. */
+  recent?: number;
+  /** Replay what came after a position kept from before. */
+  since?: Position;
+}
+
+/**
+ * A connection to a cluster. It connects by itself, and stays: whatever ends a connection
+ * (other than a close code 45xx), it comes back on this or another node after a random delay
+ * of up to 0.5 s, doubling up to 20 s, at once when the network or the page wakes up; rejoins
+ * its rooms where it left off, and sends again what had no ack. Each event is handed out once.
+ */
+export class Hubbub {
+  constructor(options?: HubbubOptions);
+  readonly state: ConnectionState;
+  /** Who the server takes this client for; null before the first `online`. */
+  readonly user: User | null;
+  /** The node in use; null while there is none. */
+  readonly node: string | null;
+  /** What the server allows, as told in `welcome`. */
+  readonly limits: Record<string, number> | null;
+  /** The room's handle, always the same one. Nothing is sent. */
+  room(name: string): Room;
+  /** `room(name)`, with handlers set before the replayed events come, and joined. */
+  join(
+    name: string,
+    options?: JoinOptions & { on?: { [K in keyof RoomEvents]?: (event: RoomEvents[K]) => void } },
+  ): Promise<Room>;
+  /** The public rooms and mine. */
+  rooms(): Promise<{ room: string; members: number; offset: number }[]>;
+  /** Ends the wait for the next try, or checks that the connection still lives. */
+  retryNow(): void;
+  /** Ends everything: timers, the connection, and each promise still open (`closed`). */
+  close(): void;
+  /** Returns a function that takes the handler back. */
+  on<K extends keyof HubbubEvents>(type: K, handler: (event: HubbubEvents[K]) => void): () => void;
+  off<K extends keyof HubbubEvents>(type: K, handler: (event: HubbubEvents[K]) => void): void;
+}
+
+/** One room. Get it from `Hubbub.room()` or `Hubbub.join()`. */
+export class Room {
+  private constructor();
+  readonly name: string;
+  readonly joined: boolean;
+  /** Of the last event handed out; null when not joined. */
+  readonly position: Position | null;
+  /** "r", "w" or "rw". */
+  readonly rights: string;
+  /** Users present, as last heard. */
+  readonly memberCount: number;
+  /**
+   * Enters the room and stays in it over reconnects. Resolves after the replayed events were
+   * handed out; rejects when the server refuses for good. Joining again is a resync.
+   */
+  join(options?: JoinOptions): Promise<Joined>;
+  /** Leaves, and refuses with `left` the sends that still wait. */
+  leave(): Promise<void>;
+  /**
+   * Sends a JSON value; resolves with the ack. Kept and repeated under the same nonce until
+   * there is an answer, so that it is stored once, in the order of sending. Rejects when the
+   * answer is final, after 10 minutes (`timeout`), or at once when 100 sends wait already
+   * (`outbox_full`). Repeat a failed send with the same `nonce` to stay safe.
+   */
+  send(body: Json, options?: { nonce?: string }): Promise<Sent>;
+  /** Tells the others; dropped when offline. Say it every few seconds while the user writes. */
+  typing(on?: boolean): void;
+  /** A page of older events, oldest first; without `before` the newest. */
+  history(options?: { before?: number; limit?: number }): Promise<{
+    events: Message[];
+    more: boolean;
+  }>;
+  /** Who is here; `members` is empty in very large rooms. */
+  members(): Promise<{ count: number; members: User[] }>;
+  /** Returns a function that takes the handler back. */
+  on<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): () => void;
+  off<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): void;
+}
+
+/**
+ * Asks a node of a cluster in guest mode (`POST /v1/guests`) to make a guest, with a token to
+ * keep. `expires` is in milliseconds since 1970.
+ */
+export function newGuest(
+  node: string,
+  name?: string,
+): Promise<{ token: string; user: User; expires: number }>;
+
+/** A nonce as the client makes them: 24 hexadecimal digits at random. */
+export function newNonce(): string;

@@ -1,0 +1,176 @@
+// The JavaScript client of a Hubbub cluster. See hubbub.d.ts for what each part promises.
+
+import { Connection } from "./connection.js";
+import { Emitter } from "./emitter.js";
+import { HubbubError } from "./error.js";
+import { guestTokens, newGuest } from "./guest.js";
+import { Outbox, newNonce } from "./outbox.js";
+import { Room } from "./room.js";
+import { socketUrls } from "./url.js";
+
+export { HubbubError, newGuest, newNonce };
+
+const ASK_TIMEOUT_MS = 10_000;
+const MAX_ASKS = 100;
+const DEFAULT_RATE_WAIT_MS = 1_000;
+
+export class Hubbub extends Emitter {
+  #connection;
+  #outbox;
+  #rooms = new Map();
+  /** Who waits for which reply on this connection: id → handler, called with null at its end. */
+  #replies = new Map();
+  /** Reads, which are asked again on the next connection. */
+  #asks = new Set();
+  #nextId = 1;
+  #closed = null;
+  #welcome = null;
+  #link;
+
+  constructor({ urls, token, getToken, name, WebSocket = globalThis.WebSocket } = {}) {
+    super();
+    if (!WebSocket) throw new TypeError("no WebSocket here: give one in the option `WebSocket`");
+    this.#link = this.#makeLink();
+    this.#outbox = new Outbox(this.#link);
+    this.#link.outbox = this.#outbox;
+    const ask = getToken ?? (token ? () => token : guestTokens(name));
+    this.#connection = new Connection(socketUrls(urls), async (url) => ask(url), WebSocket, {
+      online: (welcome) => this.#goOnline(welcome),
+      frame: (frame) => this.#hear(frame),
+      down: () => this.#goDown(),
+      state: (state) => this.#hearState(state),
+      error: (error) => this.emit("error", error),
+    });
+  }
+
+  get state() {
+    return this.#connection.state;
+  }
+
+  get user() {
+    return this.#welcome?.user ?? null;
+  }
+
+  get node() {
+    return this.#connection.state.node;
+  }
+
+  get limits() {
+    return this.#welcome?.limits ?? null;
+  }
+
+  room(name) {
+    if (!this.#rooms.has(name)) this.#rooms.set(name, new Room(name, this.#link));
+    return this.#rooms.get(name);
+  }
+
+  async join(name, { recent, since, on = {} } = {}) {
+    const room = this.room(name);
+    for (const [type, handler] of Object.entries(on)) room.on(type, handler);
+    await room.join({ recent, since });
+    return room;
+  }
+
+  async rooms() {
+    return (await this.#ask({ type: "rooms" })).rooms;
+  }
+
+  retryNow() {
+    this.#connection.retryNow();
+  }
+
+  close() {
+    this.#connection.close();
+  }
+
+  #makeLink() {
+    return {
+      transmit: (command, onReply) => this.#transmit(command, onReply),
+      post: (command) => this.#connection.send(command),
+      ask: (command) => this.#ask(command),
+      ready: (room) => this.#rooms.get(room)?.ready ?? true,
+      online: () => this.#connection.online,
+      limits: () => this.limits ?? {},
+      closed: () => this.#closed,
+    };
+  }
+
+  /** Sends a command on this connection; false when there is none. */
+  #transmit(command, onReply) {
+    const id = this.#nextId++;
+    if (!this.#connection.send({ ...command, id })) return false;
+    this.#replies.set(id, onReply);
+    return true;
+  }
+
+  /** Asks for something that may be asked twice, over as many connections as it takes. */
+  #ask(command) {
+    if (this.#closed) return Promise.reject(this.#closed);
+    if (this.#asks.size >= MAX_ASKS) {
+      return Promise.reject(new HubbubError("outbox_full", `${MAX_ASKS} requests wait already`));
+    }
+    return new Promise((resolve, reject) => {
+      const ask = { command, resolve, reject, wait: undefined };
+      const late = new HubbubError("timeout", "no answer in time");
+      ask.deadline = setTimeout(() => this.#settleAsk(ask, () => reject(late)), ASK_TIMEOUT_MS);
+      this.#asks.add(ask);
+      this.#sendAsk(ask);
+    });
+  }
+
+  #sendAsk(ask) {
+    this.#transmit(ask.command, (reply) => {
+      if (reply === null || !this.#asks.has(ask)) return;
+      if (reply.type !== "error") this.#settleAsk(ask, () => ask.resolve(reply));
+      else if (reply.code === "rate_limited") {
+        const delay = reply.retry_after_ms ?? DEFAULT_RATE_WAIT_MS;
+        ask.wait = setTimeout(() => this.#sendAsk(ask), delay);
+      } else this.#settleAsk(ask, () => ask.reject(HubbubError.fromFrame(reply)));
+    });
+  }
+
+  #settleAsk(ask, answer) {
+    clearTimeout(ask.deadline);
+    clearTimeout(ask.wait);
+    this.#asks.delete(ask);
+    answer();
+  }
+
+  #goOnline(welcome) {
+    this.#welcome = welcome;
+    this.#outbox.restart();
+    for (const room of this.#rooms.values()) room.goOnline();
+    for (const ask of this.#asks) {
+      clearTimeout(ask.wait);
+      this.#sendAsk(ask);
+    }
+  }
+
+  #goDown() {
+    for (const room of this.#rooms.values()) room.goDown();
+    const replies = [...this.#replies.values()];
+    this.#replies.clear();
+    for (const onReply of replies) onReply(null);
+  }
+
+  #hear(frame) {
+    const onReply = this.#replies.get(frame.id);
+    if (onReply) {
+      this.#replies.delete(frame.id);
+      onReply(frame);
+    } else if (frame.type === "error") this.emit("error", HubbubError.fromFrame(frame));
+    else if (frame.room !== undefined) this.#rooms.get(frame.room)?.hear(frame);
+  }
+
+  #hearState(state) {
+    if (state.state === "closed") this.#end(state);
+    this.emit("state", state);
+  }
+
+  #end({ code, reason }) {
+    this.#closed = new HubbubError("closed", `${reason || "closed"} (${code}); make a new client`);
+    for (const room of this.#rooms.values()) room.end(this.#closed);
+    this.#outbox.refuse(this.#closed);
+    for (const ask of [...this.#asks]) this.#settleAsk(ask, () => ask.reject(this.#closed));
+  }
+}

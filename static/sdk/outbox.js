@@ -1,0 +1,139 @@
+// Sends that are not acked yet: kept over reconnects, in order, each always under its own nonce.
+
+import { jitter } from "./backoff.js";
+import { HubbubError } from "./error.js";
+import { Pace } from "./pace.js";
+
+const MAX_ENTRIES = 100;
+/** Servers remember a nonce for 15 minutes: a later retry might store the message twice. */
+const GIVE_UP_MS = 10 * 60_000;
+const RETRY_BASE_MS = 500;
+const RETRY_CAP_MS = 5_000;
+const DEFAULT_RATE_WAIT_MS = 1_000;
+
+const encoder = new TextEncoder();
+const byteLength = (frame) => encoder.encode(JSON.stringify(frame)).length;
+
+/** `crypto.randomUUID` is missing on pages without TLS; this is not. */
+export function newNonce() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class Outbox {
+  /** In the order of sending. Of one room, only the first is ever on its way: that keeps the
+   * order also when a send has to be repeated. */
+  #entries = [];
+  #pace = new Pace();
+  #paceTimer;
+  #link;
+
+  /** `link` has `transmit(command, onReply)`, `online()`, `ready(room)` and `limits()`. */
+  constructor(link) {
+    this.#link = link;
+  }
+
+  add(room, body, { nonce = newNonce() } = {}) {
+    if (this.#entries.length >= MAX_ENTRIES) {
+      const message = `${MAX_ENTRIES} sends wait for their ack already; try again later`;
+      return Promise.reject(new HubbubError("outbox_full", message));
+    }
+    return new Promise((resolve, reject) => {
+      // A copy: what the caller changes later must not change what a retry says.
+      const command = { type: "send", room, nonce, body: JSON.parse(JSON.stringify(body)) };
+      const entry = { command, resolve, reject, inFlight: false, attempts: 0, wait: undefined };
+      entry.deadline = setTimeout(() => this.#giveUp(entry), GIVE_UP_MS);
+      this.#entries.push(entry);
+      this.flush();
+    });
+  }
+
+  /** There is a new connection: nothing has been sent on it. */
+  restart() {
+    this.#pace.restart();
+    this.flush();
+  }
+
+  /** Puts the first send of each room on its way, where nothing holds it back. */
+  flush() {
+    if (!this.#link.online()) return;
+    clearTimeout(this.#paceTimer);
+    const seen = new Set();
+    for (const entry of [...this.#entries]) {
+      const { room } = entry.command;
+      if (seen.has(room)) continue;
+      seen.add(room);
+      if (entry.inFlight || entry.wait || !this.#link.ready(room)) continue;
+      const wait = this.#pace.take(this.#link.limits());
+      if (wait > 0) {
+        this.#paceTimer = setTimeout(() => this.flush(), Math.ceil(wait));
+        return;
+      }
+      this.#transmit(entry);
+    }
+  }
+
+  /** Refuses all sends of one room, or of all rooms. */
+  refuse(error, room) {
+    if (room === undefined) clearTimeout(this.#paceTimer);
+    for (const entry of [...this.#entries]) {
+      if (room === undefined || entry.command.room === room) {
+        this.#settle(entry, () => entry.reject(error));
+      }
+    }
+  }
+
+  #transmit(entry) {
+    const limit = this.#link.limits().frame_bytes ?? Infinity;
+    // The server would end the connection over it, each time.
+    if (byteLength(entry.command) + 64 > limit) {
+      const error = new HubbubError("too_large", `a frame has at most ${limit} bytes`);
+      this.#settle(entry, () => entry.reject(error));
+      queueMicrotask(() => this.flush());
+      return;
+    }
+    entry.inFlight = this.#link.transmit(entry.command, (reply) => this.#hear(entry, reply));
+  }
+
+  /** `reply` is null when the connection went first: the next one sends it again. */
+  #hear(entry, reply) {
+    entry.inFlight = false;
+    if (reply === null || !this.#entries.includes(entry)) return;
+    // A resync failed just before: the next join brings the room back.
+    if (reply.code === "not_joined" && !this.#link.ready(entry.command.room)) return;
+    const delay = reply.type === "error" ? retryDelay(entry, reply) : null;
+    if (delay !== null) {
+      entry.wait = setTimeout(() => {
+        entry.wait = undefined;
+        this.flush();
+      }, delay);
+      return;
+    }
+    if (reply.type === "error") {
+      this.#settle(entry, () => entry.reject(HubbubError.fromFrame(reply)));
+    } else {
+      this.#settle(entry, () => entry.resolve(reply));
+    }
+    this.flush();
+  }
+
+  #giveUp(entry) {
+    const message = "no ack for too long; it may have been stored, or not";
+    this.#settle(entry, () => entry.reject(new HubbubError("timeout", message)));
+    this.flush();
+  }
+
+  #settle(entry, answer) {
+    clearTimeout(entry.wait);
+    clearTimeout(entry.deadline);
+    this.#entries = this.#entries.filter((other) => other !== entry);
+    answer();
+  }
+}
+
+/** When to send it again, or null when the answer is final. */
+function retryDelay(entry, { code, retry_after_ms: retryAfter }) {
+  if (code === "rate_limited") return retryAfter ?? DEFAULT_RATE_WAIT_MS;
+  if (code !== "unknown" && code !== "unavailable") return null;
+  return Math.max(retryAfter ?? 0, jitter(entry.attempts++, RETRY_BASE_MS, RETRY_CAP_MS));
+}

@@ -1,0 +1,202 @@
+// One room as this client sees it: where it stands in the stream, and how it gets back there.
+
+import { jitter } from "./backoff.js";
+import { Emitter } from "./emitter.js";
+import { HubbubError } from "./error.js";
+
+const REJOIN_BASE_MS = 500;
+const REJOIN_CAP_MS = 10_000;
+const TRANSIENT = new Set(["unavailable", "unknown", "internal", "rate_limited"]);
+
+export class Room extends Emitter {
+  #link;
+  #wanted = false;
+  #joined = false;
+  #joining = false;
+  /** `{epoch, offset, message}` of the last event handed out; null before the first join. */
+  #position = null;
+  #recent;
+  #waiters = [];
+  #attempts = 0;
+  #rejoin;
+
+  /** Made by `Hubbub.room()`. `link` has `transmit`, `post`, `ask`, `outbox` and `closed()`. */
+  constructor(name, link) {
+    super();
+    this.name = name;
+    this.rights = "";
+    this.memberCount = 0;
+    this.#link = link;
+  }
+
+  get joined() {
+    return this.#joined;
+  }
+
+  get position() {
+    return this.#position && { ...this.#position };
+  }
+
+  /** Sends may go: it is joined, or nobody wants it to be and the server shall say so. */
+  get ready() {
+    return this.#joined || !this.#wanted;
+  }
+
+  join({ recent, since } = {}) {
+    if (this.#link.closed()) return Promise.reject(this.#link.closed());
+    this.#wanted = true;
+    if (since) this.#position = { ...since };
+    this.#recent = recent;
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+      this.#sendJoin();
+    });
+  }
+
+  leave() {
+    const left = new HubbubError("left", `${this.name} was left`);
+    this.#forget();
+    this.#answer((waiter) => waiter.reject(left));
+    this.#link.outbox.refuse(left, this.name);
+    return new Promise((resolve, reject) => {
+      // A connection that ends has left by itself.
+      const sent = this.#link.transmit({ type: "leave", room: this.name }, (reply) => {
+        if (reply?.type === "error" && reply.code !== "not_joined") {
+          reject(HubbubError.fromFrame(reply));
+        } else resolve();
+      });
+      if (!sent) resolve();
+    });
+  }
+
+  send(body, options) {
+    if (this.#link.closed()) return Promise.reject(this.#link.closed());
+    return this.#link.outbox.add(this.name, body, options);
+  }
+
+  /** Of the moment only: without a connection it is dropped. */
+  typing(on = true) {
+    this.#link.post({ type: "typing", room: this.name, on });
+  }
+
+  async history({ before, limit } = {}) {
+    const reply = await this.#link.ask({ type: "history", room: this.name, before, limit });
+    return { events: reply.events, more: reply.more };
+  }
+
+  async members() {
+    const reply = await this.#link.ask({ type: "members", room: this.name });
+    return { count: reply.count, members: reply.members };
+  }
+
+  /** @internal */
+  goOnline() {
+    if (this.#wanted) this.#sendJoin();
+  }
+
+  /** @internal */
+  goDown() {
+    this.#joined = false;
+    this.#joining = false;
+    clearTimeout(this.#rejoin);
+  }
+
+  /** @internal */
+  end(error) {
+    this.#forget();
+    this.#answer((waiter) => waiter.reject(error));
+  }
+
+  /** @internal A frame of this room that is no reply. */
+  hear(frame) {
+    if (!this.#wanted) return;
+    if (frame.type === "reset") this.#reset(frame, "reset");
+    else if (frame.offset !== undefined && frame.epoch !== undefined) this.#live(frame);
+    else {
+      if (frame.type === "presence") this.memberCount = frame.count;
+      this.emit(frame.type, frame);
+    }
+  }
+
+  #sendJoin() {
+    clearTimeout(this.#rejoin);
+    if (this.#joining) return;
+    const command = { type: "join", room: this.name };
+    if (this.#position) command.since = this.#position;
+    else if (this.#recent !== undefined) command.recent = this.#recent;
+    this.#joining = this.#link.transmit(command, (reply) => this.#hearJoin(reply));
+  }
+
+  #hearJoin(reply) {
+    this.#joining = false;
+    if (reply === null || !this.#wanted) return;
+    if (reply.type === "joined") this.#enter(reply);
+    else if (TRANSIENT.has(reply.code)) {
+      // A resync that fails has left the room.
+      this.#joined = false;
+      const delay = jitter(this.#attempts++, REJOIN_BASE_MS, REJOIN_CAP_MS);
+      this.#rejoin = setTimeout(() => this.#sendJoin(), Math.max(delay, reply.retry_after_ms ?? 0));
+    } else this.#refused(HubbubError.fromFrame(reply));
+  }
+
+  #enter({ epoch, offset, recovered, members, rights, events }) {
+    const resumed = this.#position !== null;
+    if (resumed && !recovered) this.#reset({ room: this.name, epoch, offset }, "unrecovered");
+    if (!resumed || !recovered || this.#position.epoch !== epoch) {
+      this.#position = { epoch, offset: events.length > 0 ? events[0].offset - 1 : offset };
+    }
+    this.#joined = true;
+    this.#attempts = 0;
+    this.rights = rights;
+    this.memberCount = members;
+    const info = { room: this.name, epoch, offset, recovered, resumed, members, rights };
+    this.emit("joined", info);
+    for (const event of events) this.#accept(event);
+    this.#answer((waiter) => waiter.resolve(info));
+    this.#link.outbox.flush();
+  }
+
+  #refused(error) {
+    const asked = this.#waiters.length > 0;
+    this.#forget();
+    this.#link.outbox.refuse(error, this.name);
+    this.#answer((waiter) => waiter.reject(error));
+    if (!asked) this.emit("error", error);
+  }
+
+  #reset({ room, epoch, offset }, reason) {
+    this.#position = { epoch, offset };
+    this.emit("reset", { type: "reset", room, epoch, offset, reason });
+  }
+
+  /** Live events come one after the other; one that does not is fetched again by a resync,
+   * with all that came before it. */
+  #live(event) {
+    const at = this.#position;
+    if (!at || event.epoch !== at.epoch || event.offset > at.offset + 1) {
+      if (this.#joined) this.#sendJoin();
+    } else this.#accept(event);
+  }
+
+  #accept(event) {
+    const at = this.#position;
+    // A handler may have left the room meanwhile.
+    if (!this.#wanted || !at) return;
+    if (event.epoch === at.epoch && event.offset <= at.offset) return;
+    this.#position = { epoch: event.epoch, offset: event.offset, message: event.message };
+    this.emit(event.type, event);
+  }
+
+  #forget() {
+    this.#wanted = false;
+    this.#joined = false;
+    this.#position = null;
+    clearTimeout(this.#rejoin);
+  }
+
+  #answer(answer) {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    waiters.forEach(answer);
+  }
+}
