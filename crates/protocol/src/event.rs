@@ -84,6 +84,9 @@ pub struct Envelope {
     pub position: Position,
     /// Its id: two events with one position but two ids prove a fork of the stream.
     pub message: MessageId,
+    /// The id of the event before it, where that is known: live events form a chain, which shows
+    /// a fork that offsets do not.
+    pub previous: Option<MessageId>,
     /// What native clients get, byte for byte.
     pub frame: Frame,
 }

@@ -280,6 +280,7 @@ mod tests {
                 offset,
             },
             message: MessageId::generate(),
+            previous: None,
             frame: Frame::from_json(format!(r#"{{"offset":{offset}}}"#).into()).unwrap(),
         };
         let history = ServerFrame::History {

@@ -2,7 +2,7 @@
 //! clients get, so that no receiving node encodes JSON again.
 //!
 //! ```text
-//! 1 E EPOCH FIRST COUNT TS\n  then COUNT times  MESSAGE LENGTH\n FRAME  numbered events
+//! 1 E EPOCH FIRST COUNT TS PREVIOUS\n  then COUNT times  MESSAGE LENGTH\n FRAME  numbered events
 //! 1 P {"version":…,"count":…,"joined":[…],"left":[…]}                 who came and went
 //! 1 S CONNECTION\n FRAME                                             not stored, not to its sender
 //! 1 R EPOCH OFFSET                                                    a new life begins
@@ -144,6 +144,10 @@ impl Reader {
     fn events(&mut self) -> Result<Packet, PacketError> {
         let (epoch, first, count) = (self.epoch()?, self.number()?, self.number()?);
         let ts = self.number()?;
+        // `-`: the stream's life begins here, or nobody remembers.
+        let mut previous = MessageId::new(&self.word()?)
+            .ok()
+            .filter(|id| id.as_str() != "-");
         let mut events = Vec::new();
         for index in 0..count {
             let message = MessageId::new(&self.word()?).map_err(|_| PacketError("message id"))?;
@@ -154,9 +158,11 @@ impl Reader {
                 epoch: epoch.clone(),
                 offset,
             };
+            let before = previous.replace(message.clone());
             events.push(Envelope {
                 position,
                 message,
+                previous: before,
                 frame,
             });
         }
@@ -170,7 +176,7 @@ mod tests {
 
     #[test]
     fn events_are_read_with_consecutive_offsets() {
-        let payload = Bytes::from_static(b"1 E k3f9 58 2 1763\nA1 7\n{\"a\":1}B2 4\n{  }");
+        let payload = Bytes::from_static(b"1 E k3f9 58 2 1763 -\nA1 7\n{\"a\":1}B2 4\n{  }");
         let Packet::Events { ts: 1763, events } = Packet::decode(&payload).unwrap() else {
             panic!()
         };
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn whatever_is_cut_or_foreign_is_an_error() {
-        let whole = b"1 E k3f9 58 2 1763\nA1 7\n{\"a\":1}B2 4\n{  }";
+        let whole = b"1 E k3f9 58 2 1763 -\nA1 7\n{\"a\":1}B2 4\n{  }";
         for end in 0..whole.len() {
             let cut = Bytes::copy_from_slice(&whole[..end]);
             assert!(Packet::decode(&cut).is_err(), "{end}");

@@ -121,9 +121,11 @@ impl MemoryRoom {
             offset: self.top,
         };
         let frame = seal(&draft.open, ts, &position);
+        let previous = self.stream.back().map(|last| last.message.clone());
         let event = Envelope {
             position,
             message: draft.message.clone(),
+            previous,
             frame,
         };
         self.nonces.insert(digest, self.top);

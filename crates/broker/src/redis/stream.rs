@@ -200,6 +200,7 @@ fn parse_entry(value: Value) -> Result<Envelope, BrokerError> {
     Ok(Envelope {
         position: Position { epoch, offset },
         message,
+        previous: None,
         frame,
     })
 }

@@ -46,7 +46,8 @@ impl Gate {
     /// left, so that the gate may open.
     ///
     /// Events of another life that came before the read at `mark` are dropped: the read would
-    /// have shown that life. One that came later may be newer than the read.
+    /// have shown that life. One that came later may be newer than the read. The same goes for
+    /// events of a fork.
     pub(crate) fn merge(
         &mut self,
         log: &mut RoomLog,
@@ -58,13 +59,14 @@ impl Gate {
             self.bytes -= event.frame.len();
             let is_foreign = event.position.epoch != *log.epoch();
             match log.step(&event) {
-                Step::Old | Step::Fork => {}
+                Step::Old => {}
                 Step::Gap if is_foreign && number < mark.0 => {}
+                Step::Fork if number < mark.0 => {}
                 Step::Next => {
                     log.append(event.clone());
                     ready.push(event);
                 }
-                Step::Gap => {
+                Step::Gap | Step::Fork => {
                     self.bytes += event.frame.len();
                     self.waiting.push_front(event);
                     return false;

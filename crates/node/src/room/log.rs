@@ -28,7 +28,7 @@ pub(crate) enum Step {
     Old,
     /// Something before it is missing, or it belongs to another life of the stream.
     Gap,
-    /// Another event than the one that we know at this offset.
+    /// Another event than the one that we know at this offset, or after another than our newest.
     Fork,
 }
 
@@ -112,7 +112,10 @@ impl RoomLog {
         } else if offset <= self.head {
             Step::Old
         } else if offset == self.head + 1 {
-            Step::Next
+            match (&event.previous, &self.head_message) {
+                (Some(previous), Some(head)) if previous != head => Step::Fork,
+                _ => Step::Next,
+            }
         } else {
             Step::Gap
         }
@@ -224,6 +227,7 @@ pub(crate) mod tests {
                 offset,
             },
             message: MessageId::new(&format!("m{offset}")).unwrap(),
+            previous: None,
             frame: Frame::from_json(Bytes::from_static(b"{}")).unwrap(),
         }
     }
@@ -282,6 +286,11 @@ pub(crate) mod tests {
             ..event("e", 9)
         };
         assert_eq!(log.step(&other), Step::Fork);
+        let after_other = Envelope {
+            previous: Some(other.message),
+            ..event("e", 11)
+        };
+        assert_eq!(log.step(&after_other), Step::Fork);
     }
 
     #[test]

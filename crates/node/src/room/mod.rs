@@ -297,3 +297,6 @@ mod tests {
         assert_eq!(follow_page(5, overtaken).0, Taken::Fork);
     }
 }
+
+#[cfg(test)]
+mod model;

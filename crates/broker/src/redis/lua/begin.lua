@@ -2,9 +2,9 @@
 -- A new life starts above everything known, so that offsets never go back, and without what an
 -- older life left behind.
 local function begin(meta, stream, nonces, older, epoch, seen, ttl)
-  local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation')
+  local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation', 'last')
   if known[1] then
-    return known[1], tonumber(known[2]), tonumber(known[3])
+    return known[1], tonumber(known[2]), tonumber(known[3]), known[4] or '-'
   end
   local top = tonumber(seen)
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
@@ -13,6 +13,7 @@ local function begin(meta, stream, nonces, older, epoch, seen, ttl)
   end
   redis.call('UNLINK', stream, nonces, older)
   redis.call('HSET', meta, 'epoch', epoch, 'top', string.format('%.0f', top), 'generation', 0)
+  redis.call('HDEL', meta, 'last')
   redis.call('EXPIRE', meta, ttl)
-  return epoch, top, 0
+  return epoch, top, 0, '-'
 end

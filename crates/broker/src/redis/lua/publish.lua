@@ -8,7 +8,7 @@ local FIRST = 9
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 local ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2]) / 1000))
-local epoch, top, generation =
+local epoch, top, generation, previous =
   begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], ARGV[4], ARGV[6])
 
 local digests = {}
@@ -23,6 +23,7 @@ local fresh = {}   -- digest, offset, … as HSET takes them
 local batch = {}   -- digest → offset, for a nonce twice in one call
 local packet = {}
 local first = top + 1
+local last
 for i, digest in ipairs(digests) do
   local known = newer[i] or older[i] or batch[digest]
   if known then
@@ -37,6 +38,7 @@ for i, digest in ipairs(digests) do
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], offset .. '-0',
       'e', epoch, 'm', message, 'f', frame)
     batch[digest] = offset
+    last = message
     fresh[#fresh + 1] = digest
     fresh[#fresh + 1] = offset
     packet[#packet + 1] = message .. ' ' .. #frame .. '\n' .. frame
@@ -58,7 +60,7 @@ if turn then
   redis.call('HSET', KEYS[1], 'generation', seconds)
 end
 redis.call('HSET', KEYS[3], unpack(fresh))
-redis.call('HSET', KEYS[1], 'top', string.format('%.0f', top))
+redis.call('HSET', KEYS[1], 'top', string.format('%.0f', top), 'last', last)
 redis.call('ZADD', KEYS[5], ms, ARGV[2])
 if turn then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))
@@ -67,5 +69,5 @@ if turn then
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds * 1000 - tonumber(ARGV[6]) * 1000)
 end
 redis.call('PUBLISH', ARGV[1], '1 E ' .. epoch .. ' ' .. string.format('%.0f', first) .. ' '
-  .. #packet .. ' ' .. ms .. '\n' .. table.concat(packet))
+  .. #packet .. ' ' .. ms .. ' ' .. previous .. '\n' .. table.concat(packet))
 return reply
