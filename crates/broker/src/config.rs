@@ -22,7 +22,7 @@ pub struct BrokerConfig {
 }
 
 /// Section `redis`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSection {
     /// `redis://[[user]:password@]host[:port][/db]`; empty: the embedded broker.
@@ -37,6 +37,15 @@ impl Default for RedisSection {
             url: String::new(),
             prefix: "hubbub".to_owned(),
         }
+    }
+}
+
+impl std::fmt::Debug for RedisSection {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSection")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,1 +1,189 @@
-//! To be written.
+//! Every way in: WebSocket, REST, static files, health and metrics. Only this crate knows HTTP.
+
+mod address;
+mod admission;
+mod assets;
+pub mod auth;
+mod config;
+mod error;
+mod gate;
+mod listener;
+mod metrics;
+mod ops;
+mod rest;
+mod router;
+mod server;
+mod ws;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+use hubbub_node::Node;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::Proxies;
+use crate::admission::{Admission, AdmissionLimits};
+use crate::assets::Assets;
+use crate::auth::Auth;
+use crate::auth::origin::{OriginError, OriginPolicy};
+use crate::gate::{Gate, Phase};
+use crate::listener::Listener;
+use crate::metrics::Metrics;
+use crate::ops::OpsState;
+use crate::server::Server;
+
+/// What a gateway needs to know at its start; limits come with the node.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Section `http`.
+    pub http: HttpSection,
+    /// Section `ops`.
+    pub ops: OpsSection,
+    /// Connections that this process can hold; 0: no limit.
+    pub connections: usize,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Nobody could reach it.
+    #[error("{setting}: cannot listen on {address}: {source}")]
+    Bind {
+        /// The setting's key.
+        setting: &'static str,
+        /// Its value.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An origin that cannot be one.
+    #[error("http.allowed_origins or http.public_urls: {0}")]
+    Origin(#[from] OriginError),
+}
+
+/// The open doors of one node. Dropped, it takes nobody in any more; call [`Gateway::shutdown`] to
+/// wait for those who are in.
+pub struct Gateway {
+    gate: Arc<Gate>,
+    http_addr: SocketAddr,
+    ops_addr: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// Opens the doors.
+    ///
+    /// # Errors
+    /// [`GatewayError`] names the setting that does not work; nothing is left running.
+    pub async fn start(
+        config: GatewayConfig,
+        auth: Arc<Auth>,
+        node: Arc<Node>,
+    ) -> Result<Self, GatewayError> {
+        let http = bind("http.bind", &config.http.bind).await?;
+        let ops = match config.ops.bind.as_str() {
+            "" => None,
+            address => Some(bind("ops.bind", address).await?),
+        };
+        let assets = Assets::new(&config.http.public_urls)?;
+        let origins = OriginPolicy::new(&config.http)?;
+
+        let mut registry = Registry::with_prefix("hubbub");
+        node.register_metrics(&mut registry);
+        let limits = AdmissionLimits {
+            connections: config.connections,
+            connections_per_address: node.config().limits.connections_per_address,
+            accepts_per_second: node.config().limits.accepts_per_second,
+        };
+        let gate = Arc::new(Gate {
+            node,
+            auth,
+            origins,
+            proxies: Proxies::new(&config.http.trusted_proxies),
+            admission: Admission::new(limits),
+            metrics: Metrics::register(&mut registry),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            phase: Phase::default(),
+        });
+
+        let (listener, http_addr) = http;
+        let clients = router::client_router(Arc::clone(&gate), assets);
+        gate.tasks
+            .spawn(Server::new(Arc::clone(&gate), clients, true).run(listener));
+        let ops_addr = ops.map(|(listener, address)| {
+            let state = OpsState {
+                gate: Arc::clone(&gate),
+                registry: Arc::new(registry),
+            };
+            let operators = router::ops_router(state);
+            gate.tasks
+                .spawn(Server::new(Arc::clone(&gate), operators, false).run(listener));
+            address
+        });
+        Ok(Self {
+            gate,
+            http_addr,
+            ops_addr,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where operators connect, if they can.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_addr
+    }
+
+    /// `/readyz` says "draining" from now on; clients are still taken in, until balancers know.
+    pub fn leave(&self) {
+        self.gate.phase.leave();
+    }
+
+    /// WebSocket clients are sent elsewhere from now on.
+    pub fn refuse(&self) {
+        self.gate.phase.leave();
+        self.gate.phase.drain();
+    }
+
+    /// Takes nobody in any more and waits for those who are in, whom the node must have told to
+    /// go. Says how many were still there when `patience` was over.
+    pub async fn shutdown(&self, patience: Duration) -> usize {
+        self.refuse();
+        self.gate.closing.cancel();
+        self.gate.tasks.close();
+        match tokio::time::timeout(patience, self.gate.tasks.wait()).await {
+            Ok(()) => 0,
+            Err(_) => self.gate.tasks.len(),
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.gate.closing.cancel();
+    }
+}
+
+async fn bind(
+    setting: &'static str,
+    address: &str,
+) -> Result<(Listener, SocketAddr), GatewayError> {
+    let failed = |source| GatewayError::Bind {
+        setting,
+        address: address.to_owned(),
+        source,
+    };
+    let listener = Listener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

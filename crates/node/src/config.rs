@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::Failpoints;
+
 /// Everything a node needs to know at its start.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,9 @@ pub struct NodeConfig {
     pub ack: AckSection,
     /// Section `drain`.
     pub drain: DrainSection,
+    /// For tests only, and no setting.
+    #[serde(skip)]
+    pub failpoints: Failpoints,
 }
 
 /// Section `node`.

@@ -6,6 +6,7 @@
 mod config;
 mod delivery;
 mod error;
+mod failpoint;
 mod hub;
 mod identity;
 mod lock;
@@ -20,6 +21,7 @@ mod room;
 mod session;
 
 pub use config::{AckLevel, AckSection, DrainSection, Limits, NodeConfig, NodeSection};
+pub use failpoint::{Failpoints, UnknownFailpoint};
 pub use identity::{Identity, Rights, RoomGrant};
 pub use node::Node;
 pub use outbox::OutboxReader;

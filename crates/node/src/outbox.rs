@@ -342,9 +342,8 @@ impl OutboxReader {
                 Found::Frames => return Ok(()),
                 Found::Closed(code) => return Err(code),
                 Found::Behind(room) => {
-                    self.node
-                        .fill_up(&room, &self.connection, &self.outbox)
-                        .await;
+                    // On the heap: every idle connection holds this future, few ever need that.
+                    Box::pin(self.node.fill_up(&room, &self.connection, &self.outbox)).await;
                     self.outbox.next_behind(&room);
                 }
             }

@@ -233,8 +233,16 @@ impl RoomPresence {
     }
 }
 
-/// What is due later, over all rooms of the node. Every delay is the same, so the oldest is due
-/// first.
+/// How a connection left a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The client said so.
+    Said,
+    /// The connection ended: it may be a page reload.
+    Cut,
+}
+
+/// What is due later, over all rooms of the node. What is due sooner stands in front.
 #[derive(Debug, Default)]
 pub(crate) struct PresenceAgenda {
     leaves: VecDeque<(Instant, Arc<Room>, UserId)>,
@@ -258,14 +266,17 @@ impl Node {
         Ok(lock(&room.state).presence.count)
     }
 
-    /// A connection of `user` leaves `room`: if it was the last one here, the broker is told
-    /// after [`LEAVE_DELAY`], unless the user is back by then.
-    pub(crate) fn depart(&self, room: &Arc<Room>, user: &UserId) {
-        if lock(&room.state).presence.depart(user) {
-            let due = Instant::now() + LEAVE_DELAY;
-            lock(&self.agenda)
-                .leaves
-                .push_back((due, Arc::clone(room), user.clone()));
+    /// A connection of `user` leaves `room`: if it was the last one here, the broker is told, and
+    /// if it may come back, only after [`LEAVE_DELAY`].
+    pub(crate) fn depart(&self, room: &Arc<Room>, user: &UserId, departure: Departure) {
+        if !lock(&room.state).presence.depart(user) {
+            return;
+        }
+        let leave = |due| (due, Arc::clone(room), user.clone());
+        let mut agenda = lock(&self.agenda);
+        match departure {
+            Departure::Said => agenda.leaves.push_front(leave(Instant::now())),
+            Departure::Cut => agenda.leaves.push_back(leave(Instant::now() + LEAVE_DELAY)),
         }
     }
 

@@ -132,6 +132,8 @@ impl Node {
             let seen = self.hub.room(room).map_or(0, |room| room.head());
             match self.broker.publish(room, &drafts, seen, deadline).await {
                 Ok(outcomes) => {
+                    let nonces = batch.iter().map(|pending| &pending.draft.nonce);
+                    self.config.failpoints.after_publish(nonces);
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {
                         pending.complete(room, outcome);
                     }

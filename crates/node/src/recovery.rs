@@ -165,6 +165,17 @@ impl Node {
             self.metrics.stream_reads.inc();
             let seen = known.as_ref().map_or(0, |known| known.offset);
             let page = self.broker.read(&room.id, span, limit, seen).await?;
+            let is_new_life = known
+                .as_ref()
+                .is_some_and(|known| known.epoch != page.head.epoch);
+            let page = if is_new_life {
+                // Nothing of what it has already is to be left out, wherever it began.
+                self.broker
+                    .read(&room.id, Span::After(0), limit, seen)
+                    .await?
+            } else {
+                page
+            };
             match room.take_page(page, mark) {
                 Taken::Live | Taken::More => {}
                 Taken::Reset => {
@@ -313,7 +324,7 @@ impl Node {
 
     /// What a joiner is given first.
     pub(crate) async fn start_of(
-        &self,
+        self: &Arc<Self>,
         room: &Arc<Room>,
         from: &JoinFrom,
     ) -> Result<Start, BrokerError> {
@@ -332,11 +343,18 @@ impl Node {
         }
     }
 
-    async fn resume(&self, room: &Arc<Room>, since: &Since) -> Result<Start, BrokerError> {
+    async fn resume(
+        self: &Arc<Self>,
+        room: &Arc<Room>,
+        since: &Since,
+    ) -> Result<Start, BrokerError> {
         let (mut epoch, mut head) = self.known_head(room);
         if since.position.epoch == epoch && since.position.offset > head {
             // The client saw it on another node, and ours has not heard of it yet.
-            room.close_gate();
+            if room.close_gate() {
+                // Goes on with it even if this join gives up.
+                self.repair(Arc::clone(room));
+            }
             self.catch_up(room).await?;
             (epoch, head) = self.known_head(room);
         }

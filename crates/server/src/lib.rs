@@ -1,1 +1,12 @@
-//! To be written.
+//! Configuration, wiring, start and shutdown of a node: the one place that knows which choices
+//! were made.
+
+pub mod cli;
+mod commands;
+pub mod config;
+mod files;
+mod logging;
+mod server;
+
+pub use crate::config::Settings;
+pub use crate::server::{Server, StartError};

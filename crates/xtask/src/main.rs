@@ -1,5 +1,6 @@
 //! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask setup`.
 
+mod compose;
 mod setup;
 mod shell;
 mod suites;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::shell;
+use crate::{compose, shell};
 
 /// One suite: what it is called, and how it runs.
 pub(crate) struct Suite {
@@ -17,9 +17,11 @@ enum Runner {
     Cargo,
     /// Node's own test runner, in a folder.
     Node(&'static str),
+    /// A test binary that needs a Docker engine, and shows how it gets on.
+    Compose,
 }
 
-static SUITES: [Suite; 7] = [
+static SUITES: [Suite; 8] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -47,6 +49,10 @@ static SUITES: [Suite; 7] = [
     Suite {
         name: "browser",
         runner: Runner::Node("tests/browser"),
+    },
+    Suite {
+        name: "compose",
+        runner: Runner::Compose,
     },
 ];
 
@@ -94,9 +100,17 @@ impl Suite {
     fn run(&self) -> Result<(), String> {
         match self.runner {
             Runner::Unit => run_cargo(&["test", "--workspace", "--lib", "--bins"]),
-            Runner::Cargo => run_cargo(&["test", "--package", "hubbub-tests", "--test", self.name]),
+            Runner::Cargo => run_cargo(&self.cargo_test()),
+            Runner::Compose => compose::with_engine(|| {
+                let shown = ["--", "--nocapture"];
+                run_cargo(&[self.cargo_test().as_slice(), &shown].concat())
+            }),
             Runner::Node(folder) => shell::run(folder, "npm", &["test"]),
         }
+    }
+
+    fn cargo_test(&self) -> [&'static str; 5] {
+        ["test", "--package", "hubbub-tests", "--test", self.name]
     }
 }
 

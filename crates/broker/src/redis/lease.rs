@@ -23,6 +23,8 @@ use crate::inbox::InboxSender;
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
+/// A renewal proves for so long that Redis takes writes: a little more than until the next.
+const FRESH: Duration = Duration::from_secs(3);
 /// How long it lives without renewal.
 const LIFE: Duration = Duration::from_secs(6);
 
@@ -31,6 +33,7 @@ const LIFE: Duration = Duration::from_secs(6);
 pub(crate) struct Lease {
     node: NodeId,
     name: Arc<Mutex<Arc<str>>>,
+    renewed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Lease {
@@ -38,11 +41,22 @@ impl Lease {
         Self {
             node: node.clone(),
             name: Arc::new(Mutex::new(new_name(node))),
+            renewed: Arc::default(),
         }
     }
 
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a script of ours has written to Redis within the last [`FRESH`].
+    pub(crate) fn is_fresh(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.is_some_and(|renewed| renewed.elapsed() < FRESH)
+    }
+
+    fn set_renewed(&self, now: Instant) {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     fn take_another(&self) {
@@ -83,6 +97,7 @@ impl LeaseKeeper {
                         unbroken_since = now;
                     }
                     renewed = Some(now);
+                    self.lease.set_renewed(now);
                     if now.duration_since(unbroken_since) >= LIFE {
                         self.evict_all(expired).await;
                     }

@@ -163,6 +163,8 @@ impl RedisBroker {
             Some("redis does not answer commands")
         } else if !self.0.subscriber.is_alive() {
             Some("the subscription to redis is silent")
+        } else if !self.0.lease.is_fresh() {
+            Some("redis takes no writes")
         } else {
             None
         };

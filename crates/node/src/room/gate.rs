@@ -19,11 +19,16 @@ pub(crate) struct Gate {
     bytes: usize,
     /// Events that ever came, so that a reader can tell what came before its read.
     arrived: u64,
+    /// How often something may have been missed.
+    doubts: u64,
 }
 
 /// What was known when a read of the stream began.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark(u64);
+pub(crate) struct Mark {
+    arrived: u64,
+    doubts: u64,
+}
 
 impl Gate {
     pub(crate) fn push(&mut self, event: Envelope) {
@@ -39,7 +44,15 @@ impl Gate {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark(self.arrived)
+        Mark {
+            arrived: self.arrived,
+            doubts: self.doubts,
+        }
+    }
+
+    /// Something may have been missed just now: a read that has begun is too old to show it.
+    pub(crate) fn doubt(&mut self) {
+        self.doubts += 1;
     }
 
     /// Moves what follows `log` without a hole into `ready`, in order. Returns whether nothing is
@@ -60,8 +73,8 @@ impl Gate {
             let is_foreign = event.position.epoch != *log.epoch();
             match log.step(&event) {
                 Step::Old => {}
-                Step::Gap if is_foreign && number < mark.0 => {}
-                Step::Fork if number < mark.0 => {}
+                Step::Gap if is_foreign && number < mark.arrived => {}
+                Step::Fork if number < mark.arrived => {}
                 Step::Next => {
                     log.append(event.clone());
                     ready.push(event);
@@ -74,7 +87,7 @@ impl Gate {
             }
             number += 1;
         }
-        true
+        self.doubts == mark.doubts
     }
 }
 
@@ -97,6 +110,16 @@ mod tests {
         assert!(!gate.merge(&mut log, mark, &mut ready));
         assert!(ready.is_empty());
         assert!(gate.merge(&mut log, gate.mark(), &mut ready));
+    }
+
+    #[test]
+    fn a_doubt_during_a_read_asks_for_another() {
+        let mut log = empty_log(5);
+        let mut gate = Gate::default();
+        let mark = gate.mark();
+        gate.doubt();
+        assert!(!gate.merge(&mut log, mark, &mut Vec::new()));
+        assert!(gate.merge(&mut log, gate.mark(), &mut Vec::new()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod vigil;
 
 use std::sync::{Arc, Mutex};
 
-use hubbub_broker::{Page, RoomHead};
+use hubbub_broker::{Head, Page, RoomHead};
 use hubbub_protocol::{ConnectionId, Envelope, Frame, Position, RoomId};
 
 use self::gate::{Gate, Mark};
@@ -67,7 +67,8 @@ pub(crate) enum Taken {
     Live,
     /// More has to be read.
     More,
-    /// The stream could not be followed: members were told to start over.
+    /// The stream could not be followed: members were told to start over where it begins now, and
+    /// what it has since then is still to be read.
     Reset,
     /// The stream is another one under the same epoch: it has to begin a new life first.
     Fork,
@@ -125,11 +126,12 @@ impl Room {
         Some(members.deliver(self, &ready, log.head()))
     }
 
-    /// Makes live events wait. Returns whether they did not before.
+    /// Makes live events wait until the stream has been read once more. Returns whether they did
+    /// not wait before; if they did, whoever reads now does not open the gate with that read.
     pub(crate) fn close_gate(&self) -> bool {
         let mut state = lock(&self.state);
         let was_open = state.gate.is_none();
-        state.gate.get_or_insert_default();
+        state.gate.get_or_insert_default().doubt();
         was_open
     }
 
@@ -164,20 +166,22 @@ impl Room {
                 (log, taken)
             }
         };
-        if taken == Taken::Fork {
-            return taken;
-        }
-        if taken == Taken::Reset {
-            members.reset(self, log);
-        }
-        if taken != Taken::More {
-            if gate
-                .as_mut()
-                .is_none_or(|gate| gate.merge(log, mark, &mut ready))
-            {
-                *gate = None;
-            } else if taken == Taken::Live {
-                taken = Taken::More;
+        match taken {
+            Taken::Fork => return Taken::Fork,
+            Taken::Reset => {
+                members.reset(self, log);
+                return Taken::Reset;
+            }
+            Taken::More => {}
+            Taken::Live => {
+                if gate
+                    .as_mut()
+                    .is_none_or(|gate| gate.merge(log, mark, &mut ready))
+                {
+                    *gate = None;
+                } else {
+                    taken = Taken::More;
+                }
             }
         }
         members.deliver(self, &ready, log.head());
@@ -213,20 +217,27 @@ impl Room {
 }
 
 /// Follows the stream with the page from the log's head on. What cannot be followed is another
-/// life, or a hole that the stream no longer fills.
+/// life, or a hole that the stream no longer fills: then the log starts over right before the
+/// page's first event.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let Page { head, events } = page;
     if head.epoch != *log.epoch() {
-        log.restart(head);
-        return Taken::Reset;
+        return start_over(log, head, &events);
     }
-    let first = events
+    let at_head = events
         .first()
         .filter(|first| first.position.offset == log.head());
     let is_other =
-        first.is_some_and(|first| log.head_message().is_some_and(|m| *m != first.message));
+        at_head.is_some_and(|event| log.head_message().is_some_and(|id| *id != event.message));
     if head.offset < log.head() || is_other {
         return Taken::Fork;
+    }
+    let follows = events
+        .iter()
+        .find(|event| event.position.offset > log.head());
+    if log.head() < head.offset && follows.is_none_or(|event| log.step(event) != Step::Next) {
+        let rest: Vec<_> = follows.into_iter().cloned().collect();
+        return start_over(log, head, &rest);
     }
     for event in events {
         match log.step(&event) {
@@ -239,13 +250,18 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
         }
     }
     if log.head() == head.offset {
-        return Taken::Live;
+        Taken::Live
+    } else {
+        Taken::More
     }
-    if ready.is_empty() {
-        log.restart(head);
-        return Taken::Reset;
-    }
-    Taken::More
+}
+
+fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> Taken {
+    let offset = events
+        .first()
+        .map_or(head.offset, |first| first.position.offset - 1);
+    log.restart(Head { offset, ..head });
+    Taken::Reset
 }
 
 #[cfg(test)]
@@ -279,12 +295,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_starts_over() {
-        assert_eq!(follow_page(5, page("new", 7, 6..=7)), (Taken::Reset, 0, 7));
-        assert_eq!(
-            follow_page(5, page("e", 9, 8..=9)),
-            (Taken::Reset, 0, 9),
-            "trimmed"
-        );
+        assert_eq!(follow_page(5, page("new", 7, 6..=7)), (Taken::Reset, 0, 5));
+        assert_eq!(follow_page(5, page("new", 7, 4..=7)), (Taken::Reset, 0, 3));
+        let trimmed = follow_page(5, page("e", 9, 8..=9));
+        assert_eq!(trimmed, (Taken::Reset, 0, 7));
+        let mut expired = page("e", 9, 9..=9);
+        expired.events.clear();
+        assert_eq!(follow_page(5, expired), (Taken::Reset, 0, 9));
     }
 
     /// A promoted replica may be behind, or have overtaken us, under the same epoch: offsets

@@ -7,6 +7,7 @@ use hubbub_protocol::{Frame, RoomId};
 use super::{Membership, ReplyId, Session};
 use crate::error::CommandError;
 use crate::lock::lock;
+use crate::presence::Departure;
 use crate::recovery::Start;
 use crate::room::RoomState;
 
@@ -50,7 +51,7 @@ impl Session {
             && let Some(index) = self.rooms.iter().position(|m| m.room.id == *room)
         {
             let membership = self.rooms.swap_remove(index);
-            self.give_up(membership);
+            self.give_up(membership, Departure::Cut);
         }
         joined
     }
@@ -122,19 +123,19 @@ impl Session {
         let membership = self
             .rooms
             .swap_remove(index.ok_or(CommandError::NotJoined)?);
-        self.give_up(membership);
+        self.give_up(membership, Departure::Said);
         self.reply(&ServerFrame::Left { id, room });
         Ok(())
     }
 
     /// Leaves a room, however far the join had come.
-    pub(super) fn give_up(&self, membership: Membership) {
+    pub(super) fn give_up(&self, membership: Membership, departure: Departure) {
         let Membership {
             room, is_present, ..
         } = membership;
         lock(&room.state).members.remove(&room, &self.connection);
         if is_present {
-            self.node.depart(&room, &self.identity.user.id);
+            self.node.depart(&room, &self.identity.user.id, departure);
         } else {
             let node = self.node.clone();
             self.node

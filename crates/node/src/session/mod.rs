@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::error::CommandError;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::presence::Departure;
 use crate::rate::SendRate;
 use crate::room::Room;
 use crate::{Identity, Rights};
@@ -177,7 +178,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         for membership in std::mem::take(&mut self.rooms) {
-            self.give_up(membership);
+            self.give_up(membership, Departure::Cut);
         }
         self.node
             .hub

@@ -33,6 +33,7 @@ impl Session {
         if bytes as u64 > limit {
             return Err(CommandError::TooLarge { bytes, limit });
         }
+        self.node.config.failpoints.in_session(nonce.as_ref());
         let deadline = Instant::now() + limits.send_timeout;
         self.check_rate()?;
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;

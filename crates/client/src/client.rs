@@ -1,0 +1,296 @@
+//! The handle that users hold.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hubbub_protocol::RoomId;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{ClientConfig, Credentials, Start};
+use crate::driver::{Command, Driver};
+use crate::error::{ConfigError, RequestError};
+use crate::event::ClientEvent;
+use crate::frame::{Answer, History, Joined, Members, RoomInfo, Sent};
+use crate::outbox::Entry;
+use crate::requests::{Asked, Question};
+use crate::rooms::Waiter;
+use crate::url::NodeUrl;
+
+/// Questions that may be unanswered at one time; further ones wait before they are asked.
+const REQUESTS: usize = 64;
+/// Commands on their way to the task; when it is full, callers wait.
+const COMMANDS: usize = 64;
+
+/// A client of the cluster. Dropping it ends the connection at once, without a goodbye; use it
+/// from several tasks behind an [`Arc`].
+#[derive(Debug)]
+pub struct Client {
+    commands: mpsc::Sender<Command>,
+    outbox: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    closing: CancellationToken,
+    send_timeout: Duration,
+    request_timeout: Duration,
+    /// Nonces of this client begin with this.
+    nonce_prefix: String,
+    next_nonce: AtomicU64,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// A send that is on its way.
+#[derive(Debug)]
+#[must_use = "the answer says whether the message was kept"]
+pub struct Receipt {
+    nonce: String,
+    reply: oneshot::Receiver<Result<Sent, RequestError>>,
+}
+
+impl Receipt {
+    /// The nonce that makes a retry by hand safe.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// [`RequestError`]: refused, not answered in time, or closed.
+    pub async fn wait(self) -> Result<Sent, RequestError> {
+        self.reply.await.unwrap_or(Err(RequestError::Closed))
+    }
+}
+
+impl Client {
+    /// Starts a client; it connects in the background. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the settings can never work. Anything else is retried.
+    pub fn start(config: ClientConfig) -> Result<(Self, mpsc::Receiver<ClientEvent>), ConfigError> {
+        let urls: Result<Vec<NodeUrl>, _> =
+            config.urls.iter().map(|url| NodeUrl::parse(url)).collect();
+        let urls = urls?;
+        if urls.is_empty() {
+            return Err(ConfigError::NoUrl);
+        }
+        if let Credentials::Token(token) = &config.credentials
+            && HeaderValue::from_str(token).is_err()
+        {
+            return Err(ConfigError::BadToken);
+        }
+        let (events, receiver) = mpsc::channel(config.event_capacity.max(1));
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let closing = CancellationToken::new();
+        let client = |task| Self {
+            commands,
+            outbox: Arc::new(Semaphore::new(config.outbox.max(1))),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            closing: closing.clone(),
+            send_timeout: config.send_timeout,
+            request_timeout: config.request_timeout,
+            nonce_prefix: format!("{:016x}", fastrand::u64(..)),
+            next_nonce: AtomicU64::new(1),
+            _task: AbortOnDropHandle::new(task),
+        };
+        let driver = Driver::new(config.clone(), urls, queue, events, closing.clone());
+        Ok((client(tokio::spawn(driver.run())), receiver))
+    }
+
+    /// Joins a room and keeps it joined over reconnects. A room joined already is resynced from
+    /// where it stands, and `start` is ignored.
+    ///
+    /// # Errors
+    /// [`RequestError`]; a room that could not be joined is not tried again.
+    pub async fn join(&self, room: &RoomId, start: Start) -> Result<Joined, RequestError> {
+        let (deadline, permit) = self.slot().await?;
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter {
+            deadline,
+            reply,
+            permit,
+        };
+        self.command(Command::Join(room.clone(), start, waiter))
+            .await?;
+        match answer.await.unwrap_or(Err(RequestError::Closed))? {
+            Answer::Joined(joined, _) => Ok(joined),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Leaves a room; events still queued may be read after that.
+    ///
+    /// # Errors
+    /// [`RequestError`]; the room is left in any case.
+    pub async fn leave(&self, room: &RoomId) -> Result<(), RequestError> {
+        let room = room.clone();
+        self.ask(Question::Leave { room }).await.map(|_| ())
+    }
+
+    /// Sends a message and waits until it is kept.
+    ///
+    /// # Errors
+    /// [`RequestError`]; `unavailable` and `unknown` are retried until the send time-out.
+    pub async fn send(
+        &self,
+        room: &RoomId,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Sent, RequestError> {
+        self.begin_send(room, body, None).await?.wait().await
+    }
+
+    /// Puts a message into the outbox, after all that were put there before, and does not wait
+    /// for its answer: so many can be under way. With `nonce`, a send whose answer was lost in an
+    /// earlier run is repeated safely.
+    ///
+    /// Messages of one room are stored in this order, unless the server refuses one for the
+    /// moment while later ones are under way; where that matters, wait for each answer.
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`], or [`RequestError::TimedOut`] when the outbox stays full.
+    ///
+    /// # Panics
+    /// When `body` cannot be written as JSON, as a map with keys that are no strings.
+    pub async fn begin_send(
+        &self,
+        room: &RoomId,
+        body: &(impl Serialize + Sync),
+        nonce: Option<&str>,
+    ) -> Result<Receipt, RequestError> {
+        let body = serde_json::value::to_raw_value(body).expect("the body can be written as JSON");
+        let nonce = nonce.map_or_else(|| self.nonce(), str::to_owned);
+        let deadline = Instant::now() + self.send_timeout;
+        let permit = acquire(&self.outbox, deadline).await?;
+        let (reply, receiver) = oneshot::channel();
+        let entry = Entry {
+            // The task numbers it.
+            id: 0,
+            room: room.clone(),
+            nonce: nonce.clone(),
+            body,
+            deadline,
+            reply,
+            permit,
+        };
+        self.command(Command::Send(entry)).await?;
+        Ok(Receipt {
+            nonce,
+            reply: receiver,
+        })
+    }
+
+    fn nonce(&self) -> String {
+        let number = self.next_nonce.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", self.nonce_prefix)
+    }
+
+    /// Tells the room that the user writes, or has stopped to. Not answered, and lost when there
+    /// is no connection.
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`].
+    pub async fn typing(&self, room: &RoomId, on: bool) -> Result<(), RequestError> {
+        self.command(Command::Typing(room.clone(), on)).await
+    }
+
+    /// A page of events before an offset, or the newest ones.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn history(
+        &self,
+        room: &RoomId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<History, RequestError> {
+        let room = room.clone();
+        let question = Question::History {
+            room,
+            before,
+            limit,
+        };
+        match self.ask(question).await? {
+            Answer::History(history) => Ok(history),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Who is in a room.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn members(&self, room: &RoomId) -> Result<Members, RequestError> {
+        let room = room.clone();
+        match self.ask(Question::Members { room }).await? {
+            Answer::Members(members) => Ok(members),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// The public rooms and mine.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn rooms(&self) -> Result<Vec<RoomInfo>, RequestError> {
+        match self.ask(Question::Rooms).await? {
+            Answer::Rooms(rooms) => Ok(rooms),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Asks the node for a sign of life; how long that took.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ping(&self) -> Result<Duration, RequestError> {
+        let asked = Instant::now();
+        self.ask(Question::Ping).await.map(|_| asked.elapsed())
+    }
+
+    /// Says goodbye and ends. Unanswered sends and requests get [`RequestError::Closed`].
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.commands.closed().await;
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
+        let (deadline, permit) = self.slot().await?;
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked {
+            question,
+            deadline,
+            reply,
+            permit,
+        };
+        self.command(Command::Ask(asked)).await?;
+        answer.await.unwrap_or(Err(RequestError::Closed))
+    }
+
+    async fn slot(&self) -> Result<(Instant, OwnedSemaphorePermit), RequestError> {
+        let deadline = Instant::now() + self.request_timeout;
+        Ok((deadline, acquire(&self.requests, deadline).await?))
+    }
+
+    async fn command(&self, command: Command) -> Result<(), RequestError> {
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| RequestError::Closed)
+    }
+}
+
+async fn acquire(
+    places: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<OwnedSemaphorePermit, RequestError> {
+    match timeout_at(deadline, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(RequestError::Closed),
+        Err(_) => Err(RequestError::TimedOut),
+    }
+}

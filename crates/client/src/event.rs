@@ -1,0 +1,137 @@
+//! What a client hears.
+
+use std::time::Duration;
+
+use hubbub_protocol::{Epoch, RoomId, User};
+use serde_json::Value;
+
+use crate::error::{Refusal, RequestError};
+use crate::frame::Joined;
+
+/// One durable event of a room, numbered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// Where.
+    pub room: RoomId,
+    /// The life of the stream that `offset` counts in.
+    pub epoch: Epoch,
+    /// Its number.
+    pub offset: u64,
+    /// A message's own id.
+    pub message: Option<String>,
+    /// Who did it.
+    pub from: Option<User>,
+    /// When, in milliseconds since 1970 by the server's clock.
+    pub ts: u64,
+    /// What its sender called it.
+    pub nonce: Option<String>,
+    /// Its content; none where a message was deleted.
+    pub body: Option<Value>,
+    /// The frame as it came, byte for byte the same for every client.
+    pub raw: String,
+}
+
+/// What a durable event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Someone said something.
+    Message,
+    /// A message has a new content.
+    Edited,
+    /// A message has lost its content.
+    Deleted,
+    /// A reaction came or went.
+    Reacted,
+}
+
+/// Everything that comes without having been asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientEvent {
+    /// A connection is there; the rooms are being joined again.
+    Connected {
+        /// Which node holds it.
+        node: String,
+        /// The connection's id.
+        connection: String,
+        /// Who the server takes the client for.
+        user: User,
+    },
+    /// The connection is lost; the client comes back by itself.
+    Disconnected {
+        /// The close code, if there was one.
+        code: Option<u16>,
+        /// For people.
+        reason: String,
+        /// When the next attempt begins.
+        retry_in: Duration,
+    },
+    /// The last event: the client is closed and does not come back.
+    Closed {
+        /// The close code 45xx; `None`: closed by its user.
+        code: Option<u16>,
+        /// For people.
+        reason: String,
+    },
+    /// A room was joined, by its user or again after a reconnect. Its events follow.
+    Joined(Joined),
+    /// A room could not be joined again; it is left.
+    RoomLost {
+        /// Which room.
+        room: RoomId,
+        /// Why.
+        error: RequestError,
+    },
+    /// A room's next event.
+    Event(Event),
+    /// Offsets are missing: a breach of the server's promise. The client asks for them again.
+    Gap {
+        /// Which room.
+        room: RoomId,
+        /// The offset that should have come.
+        expected: u64,
+        /// The one that came.
+        got: u64,
+    },
+    /// The room's stream has begun a new life: forget what you had.
+    Reset {
+        /// Which room.
+        room: RoomId,
+        /// The new life.
+        epoch: Epoch,
+        /// Its newest offset.
+        offset: u64,
+    },
+    /// This client reads too slowly; the events still come, in order.
+    Lagged {
+        /// Which room.
+        room: RoomId,
+        /// The first event not sent live.
+        from: u64,
+        /// The newest one at that time.
+        to: u64,
+    },
+    /// Who came and went.
+    Presence {
+        /// Which room.
+        room: RoomId,
+        /// Users present.
+        count: u64,
+        /// Who came.
+        joined: Vec<User>,
+        /// Who went.
+        left: Vec<User>,
+    },
+    /// Someone writes.
+    Typing {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: User,
+        /// `false`: stopped.
+        on: bool,
+    },
+    /// The server refused something that has no answer, as typing.
+    Refused(Refusal),
+}

@@ -1,0 +1,286 @@
+//! Sends that have no answer yet: kept in order, retried with the same nonce, answered once.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use hubbub_protocol::RoomId;
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::error::{Refusal, RequestError};
+use crate::frame::Sent;
+use crate::outgoing::Outgoing;
+
+const RETRY_BASE: Duration = Duration::from_millis(200);
+const RETRY_CAP: Duration = Duration::from_secs(2);
+
+/// One send on its way.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) room: RoomId,
+    pub(crate) nonce: String,
+    pub(crate) body: Box<RawValue>,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<Sent, RequestError>>,
+    /// Given back when the entry goes: this bounds the outbox.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be written, not before this time.
+    Waiting(Option<Instant>),
+    /// Written; the answer is awaited.
+    InFlight,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    state: State,
+    backoff: Backoff,
+}
+
+/// The entries in the order of their sending. Its bound is the semaphore behind the permits.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    slots: VecDeque<Slot>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.slots.push_back(Slot {
+            entry,
+            state: State::Waiting(None),
+            backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
+        });
+    }
+
+    /// The frames to write now, in order. A send that waits for its retry holds back the later
+    /// ones of its room, so that a retry is not overtaken by what was never in flight.
+    pub(crate) fn take_due(
+        &mut self,
+        now: Instant,
+        ready: impl Fn(&RoomId) -> bool,
+    ) -> Vec<String> {
+        let mut held = HashSet::new();
+        let mut frames = Vec::new();
+        for Slot { entry, state, .. } in &mut self.slots {
+            let State::Waiting(until) = *state else {
+                continue;
+            };
+            let is_due = until.is_none_or(|until| until <= now);
+            if held.contains(&entry.room) || !is_due || !ready(&entry.room) {
+                held.insert(entry.room.clone());
+                continue;
+            }
+            *state = State::InFlight;
+            let frame = Outgoing::Send {
+                id: entry.id,
+                room: &entry.room,
+                nonce: &entry.nonce,
+                body: &entry.body,
+            };
+            frames.push(frame.encode());
+        }
+        frames
+    }
+
+    /// The server has answered `id`; `false` when this is no send's id.
+    pub(crate) fn settle(&mut self, id: u64, answer: Result<Sent, Refusal>, now: Instant) -> bool {
+        let Some(index) = self.slots.iter().position(|slot| slot.entry.id == id) else {
+            return false;
+        };
+        if let Err(refusal) = &answer
+            && refusal.is_passing()
+        {
+            let slot = &mut self.slots[index];
+            let delay = slot.backoff.next_delay();
+            let delay = delay.max(refusal.retry_after.unwrap_or_default());
+            slot.state = State::Waiting(Some(now + delay));
+            return true;
+        }
+        if let Some(slot) = self.slots.remove(index) {
+            slot.answer(answer.map_err(RequestError::Refused));
+        }
+        true
+    }
+
+    /// The connection is gone: everything unanswered is written again on the next one.
+    pub(crate) fn disconnected(&mut self) {
+        for slot in &mut self.slots {
+            slot.state = State::Waiting(None);
+        }
+    }
+
+    /// Answers what has waited for too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let mut index = 0;
+        while let Some(slot) = self.slots.get(index) {
+            if slot.entry.deadline > now {
+                index += 1;
+            } else if let Some(slot) = self.slots.remove(index) {
+                slot.answer(Err(RequestError::TimedOut));
+            }
+        }
+    }
+
+    /// When `take_due` or `expire` has something to do.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        self.slots
+            .iter()
+            .map(|slot| match slot.state {
+                State::Waiting(Some(until)) => until.min(slot.entry.deadline),
+                State::Waiting(None) | State::InFlight => slot.entry.deadline,
+            })
+            .min()
+    }
+
+    /// The client is closed.
+    pub(crate) fn close(&mut self) {
+        for slot in self.slots.drain(..) {
+            slot.answer(Err(RequestError::Closed));
+        }
+    }
+}
+
+impl Slot {
+    fn answer(self, result: Result<Sent, RequestError>) {
+        drop(self.entry.permit);
+        // A caller that no longer waits does not want to know.
+        let _ = self.entry.reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    type Reply = oneshot::Receiver<Result<Sent, RequestError>>;
+
+    fn push(outbox: &mut Outbox, id: u64, room: &str, now: Instant) -> Reply {
+        let (reply, receiver) = oneshot::channel();
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        outbox.push(Entry {
+            id,
+            room: RoomId::new(room).unwrap(),
+            nonce: format!("n{id}"),
+            body: RawValue::from_string("1".to_owned()).unwrap(),
+            deadline: now + Duration::from_secs(10),
+            reply,
+            permit,
+        });
+        receiver
+    }
+
+    fn sent() -> Sent {
+        serde_json::from_str(
+            r#"{"room":"r","epoch":"e","offset":1,"duplicate":false,"ack":"stream"}"#,
+        )
+        .unwrap()
+    }
+
+    fn refused(code: &str) -> Refusal {
+        Refusal {
+            code: code.to_owned(),
+            message: String::new(),
+            retry_after: None,
+        }
+    }
+
+    /// Ids of the frames to write.
+    fn due(outbox: &mut Outbox, now: Instant) -> Vec<u64> {
+        ids(&outbox.take_due(now, |_| true))
+    }
+
+    fn ids(frames: &[String]) -> Vec<u64> {
+        let id = |frame: &String| {
+            let value: serde_json::Value = serde_json::from_str(frame).unwrap();
+            assert_eq!(value["nonce"], format!("n{}", value["id"]));
+            value["id"].as_u64().unwrap()
+        };
+        frames.iter().map(id).collect()
+    }
+
+    #[test]
+    fn each_send_is_written_once_and_answered_once() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let mut reply = push(&mut outbox, 1, "r", now);
+        assert_eq!(due(&mut outbox, now), [1]);
+        assert_eq!(due(&mut outbox, now), [] as [u64; 0]);
+        assert!(outbox.settle(1, Ok(sent()), now));
+        assert_eq!(reply.try_recv().unwrap(), Ok(sent()));
+        assert!(!outbox.settle(1, Ok(sent()), now));
+    }
+
+    #[test]
+    fn after_a_reconnect_all_unanswered_go_again_in_order_with_their_nonces() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        assert_eq!(due(&mut outbox, now), [1, 2, 3, 4]);
+        outbox.settle(2, Ok(sent()), now);
+        outbox.disconnected();
+        assert_eq!(due(&mut outbox, now), [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_room_not_joined_yet_holds_its_sends_only() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let _a = push(&mut outbox, 1, "a", now);
+        let _b = push(&mut outbox, 2, "b", now);
+        let frames = outbox.take_due(now, |room| room.as_str() == "b");
+        assert_eq!(ids(&frames), [2]);
+        assert_eq!(due(&mut outbox, now), [1]);
+    }
+
+    #[test]
+    fn unavailable_and_unknown_are_retried_and_hold_their_room() {
+        for code in ["unavailable", "unknown"] {
+            let (mut outbox, now) = (Outbox::default(), Instant::now());
+            let mut first = push(&mut outbox, 1, "r", now);
+            assert_eq!(due(&mut outbox, now), [1]);
+            outbox.settle(1, Err(refused(code)), now);
+            let _second = push(&mut outbox, 2, "r", now);
+            let _other = push(&mut outbox, 3, "other", now);
+            assert_eq!(due(&mut outbox, now - Duration::from_millis(1)), [3]);
+            assert!(first.try_recv().is_err(), "not answered yet");
+            let wake = outbox.next_wake().unwrap();
+            assert!(wake <= now + RETRY_BASE);
+            assert_eq!(due(&mut outbox, wake), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn any_other_error_is_the_callers() {
+        for code in ["conflict", "too_large", "rate_limited", "forbidden"] {
+            let (mut outbox, now) = (Outbox::default(), Instant::now());
+            let mut reply = push(&mut outbox, 1, "r", now);
+            due(&mut outbox, now);
+            outbox.settle(1, Err(refused(code)), now);
+            assert_eq!(
+                reply.try_recv().unwrap(),
+                Err(RequestError::Refused(refused(code)))
+            );
+        }
+    }
+
+    #[test]
+    fn the_deadline_ends_the_tries() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let mut reply = push(&mut outbox, 1, "r", now);
+        due(&mut outbox, now);
+        outbox.settle(1, Err(refused("unavailable")), now);
+        outbox.expire(now + Duration::from_secs(9));
+        assert!(reply.try_recv().is_err());
+        outbox.expire(now + Duration::from_secs(10));
+        assert_eq!(reply.try_recv().unwrap(), Err(RequestError::TimedOut));
+        assert_eq!(outbox.next_wake(), None);
+    }
+}

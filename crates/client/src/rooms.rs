@@ -1,0 +1,292 @@
+//! The rooms that the user wants: joined again on every connection, each from where it stood.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use hubbub_protocol::{Epoch, RoomId};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::config::Start;
+use crate::error::{Refusal, RequestError};
+use crate::event::{ClientEvent, Event};
+use crate::frame::{Answer, Joined};
+use crate::outgoing::Outgoing;
+use crate::requests::Reply;
+use crate::track::{Track, Verdict};
+
+const RETRY_BASE: Duration = Duration::from_millis(200);
+const RETRY_CAP: Duration = Duration::from_secs(5);
+
+/// Someone who waits for a room to be joined.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) deadline: Instant,
+    pub(crate) reply: Reply,
+    /// Given back when the answer goes: this bounds the waiters.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be joined, not before this time.
+    Out(Option<Instant>),
+    /// The join with this id is written.
+    Joining(u64),
+    /// Joined on this connection.
+    In,
+}
+
+#[derive(Debug)]
+struct Room {
+    start: Start,
+    /// `None` until the first join has been answered.
+    track: Option<Track>,
+    state: State,
+    backoff: Backoff,
+    waiters: Vec<Waiter>,
+}
+
+/// Where events for the user are put.
+pub(crate) type Ready = VecDeque<ClientEvent>;
+
+/// All rooms that are joined or to be joined.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    rooms: BTreeMap<RoomId, Room>,
+}
+
+impl Rooms {
+    /// The user wants `room`; one that is there already is resynced from where it stands.
+    pub(crate) fn join(&mut self, id: RoomId, start: Start, waiter: Waiter) {
+        let room = self.rooms.entry(id).or_insert_with(|| Room::new(start));
+        room.waiters.push(waiter);
+        if room.state == State::In {
+            room.state = State::Out(None);
+        }
+    }
+
+    /// The user no longer wants `room`; `true` when this connection must be told.
+    pub(crate) fn leave(&mut self, id: &RoomId) -> bool {
+        let Some(mut room) = self.rooms.remove(id) else {
+            return true;
+        };
+        room.answer(&Err(RequestError::Refused(Refusal {
+            code: "not_joined".to_owned(),
+            message: "left before it was joined".to_owned(),
+            retry_after: None,
+        })));
+        // A room that waits for a resync is still joined on the server's side.
+        room.state != State::Out(None) || room.track.is_some()
+    }
+
+    /// Whether sends to `room` may be written: it is joined here, or the user never joined it
+    /// and the server decides.
+    pub(crate) fn may_send(&self, id: &RoomId) -> bool {
+        self.rooms
+            .get(id)
+            .is_none_or(|room| room.state == State::In)
+    }
+
+    /// The joins to write now.
+    pub(crate) fn take_due(&mut self, now: Instant, last_id: &mut u64) -> Vec<String> {
+        let mut frames = Vec::new();
+        for (name, room) in &mut self.rooms {
+            let State::Out(until) = room.state else {
+                continue;
+            };
+            if until.is_none_or(|until| until <= now) {
+                *last_id += 1;
+                room.state = State::Joining(*last_id);
+                frames.push(room.join_frame(*last_id, name));
+            }
+        }
+        frames
+    }
+
+    /// The answer to a join; gives it back when `id` is no join's id.
+    pub(crate) fn settle(
+        &mut self,
+        id: u64,
+        answer: Answer,
+        now: Instant,
+        ready: &mut Ready,
+    ) -> Option<Answer> {
+        let mut rooms = self.rooms.iter_mut();
+        let Some((name, room)) = rooms.find(|(_, room)| room.state == State::Joining(id)) else {
+            return Some(answer);
+        };
+        match answer {
+            Answer::Joined(joined, events) => room.joined(joined, events, ready),
+            Answer::Error(refusal) if refusal.is_passing() || refusal.retry_after.is_some() => {
+                let delay = room.backoff.next_delay();
+                let delay = delay.max(refusal.retry_after.unwrap_or_default());
+                room.state = State::Out(Some(now + delay));
+            }
+            Answer::Error(refusal) => {
+                let (room, error) = (name.clone(), RequestError::Refused(refusal));
+                self.lose(&room, error, ready);
+            }
+            answer => return Some(answer),
+        }
+        None
+    }
+
+    fn lose(&mut self, id: &RoomId, error: RequestError, ready: &mut Ready) {
+        let Some(mut room) = self.rooms.remove(id) else {
+            return;
+        };
+        room.answer(&Err(error.clone()));
+        if room.track.is_some() {
+            let room = id.clone();
+            ready.push_back(ClientEvent::RoomLost { room, error });
+        }
+    }
+
+    /// A durable event came live, or as a further page of a resume.
+    pub(crate) fn event(&mut self, event: Event, now: Instant, ready: &mut Ready) {
+        let Some(room) = self.rooms.get_mut(&event.room) else {
+            return;
+        };
+        let (State::In, Some(track)) = (room.state, &mut room.track) else {
+            return;
+        };
+        match track.judge(&event) {
+            Verdict::Duplicate => {}
+            Verdict::Next => {
+                track.advance(&event);
+                ready.push_back(ClientEvent::Event(event));
+            }
+            Verdict::Gap { expected } => {
+                ready.push_back(ClientEvent::Gap {
+                    room: event.room,
+                    expected,
+                    got: event.offset,
+                });
+                room.state = State::Out(Some(now + room.backoff.next_delay()));
+            }
+        }
+    }
+
+    /// The room's stream has begun a new life.
+    pub(crate) fn reset(&mut self, id: &RoomId, epoch: &Epoch, offset: u64) {
+        if let Some(room) = self.rooms.get_mut(id)
+            && room.state == State::In
+        {
+            room.track = Some(Track::at(epoch, offset));
+        }
+    }
+
+    /// The connection is gone: every room is to be joined again.
+    pub(crate) fn disconnected(&mut self) {
+        for room in self.rooms.values_mut() {
+            room.state = State::Out(None);
+        }
+    }
+
+    /// Answers who has waited for too long. A room never joined is then given up.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.rooms.retain(|_, room| {
+            for waiter in room.waiters.extract_if(.., |waiter| waiter.deadline <= now) {
+                waiter.answer(Err(RequestError::TimedOut));
+            }
+            room.track.is_some() || !room.waiters.is_empty()
+        });
+    }
+
+    /// When `take_due` or `expire` has something to do.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        let retries = self.rooms.values().filter_map(|room| match room.state {
+            State::Out(until) => until,
+            State::Joining(_) | State::In => None,
+        });
+        let waiters = self.rooms.values().flat_map(|room| &room.waiters);
+        retries.chain(waiters.map(|waiter| waiter.deadline)).min()
+    }
+
+    /// The client is closed.
+    pub(crate) fn close(&mut self) {
+        while let Some((_, mut room)) = self.rooms.pop_first() {
+            room.answer(&Err(RequestError::Closed));
+        }
+    }
+}
+
+impl Room {
+    fn new(start: Start) -> Self {
+        let track = match &start {
+            Start::Since(since) => Some(Track::from(since.clone())),
+            Start::Now | Start::Recent(_) => None,
+        };
+        Self {
+            start,
+            track,
+            state: State::Out(None),
+            backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
+            waiters: Vec::new(),
+        }
+    }
+
+    fn join_frame(&self, id: u64, room: &RoomId) -> String {
+        let recent = match self.start {
+            Start::Recent(count) if self.track.is_none() => Some(count),
+            _ => None,
+        };
+        let since = self.track.as_ref().map(Track::since);
+        Outgoing::Join {
+            id,
+            room,
+            since,
+            recent,
+        }
+        .encode()
+    }
+
+    fn joined(&mut self, joined: Joined, events: Vec<Event>, ready: &mut Ready) {
+        let resumed = self.track.take().filter(|_| joined.recovered);
+        let mut track = resumed.unwrap_or_else(|| match events.first() {
+            Some(first) => Track::at(&joined.epoch, first.offset.saturating_sub(1)),
+            None => Track::at(&joined.epoch, joined.offset),
+        });
+        ready.push_back(ClientEvent::Joined(joined.clone()));
+        for event in events {
+            match track.judge(&event) {
+                Verdict::Duplicate => continue,
+                Verdict::Next => {}
+                // Asking again would bring the same: say it and go on.
+                Verdict::Gap { expected } => ready.push_back(ClientEvent::Gap {
+                    room: event.room.clone(),
+                    expected,
+                    got: event.offset,
+                }),
+            }
+            track.advance(&event);
+            ready.push_back(ClientEvent::Event(event));
+        }
+        self.track = Some(track);
+        self.state = State::In;
+        self.backoff.reset();
+        self.answer(&Ok(joined));
+    }
+
+    fn answer(&mut self, result: &Result<Joined, RequestError>) {
+        for waiter in self.waiters.drain(..) {
+            let answer = result
+                .clone()
+                .map(|joined| Answer::Joined(joined, Vec::new()));
+            waiter.answer(answer);
+        }
+    }
+}
+
+impl Waiter {
+    fn answer(self, result: Result<Answer, RequestError>) {
+        drop(self.permit);
+        // A caller that no longer waits does not want to know.
+        let _ = self.reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Resume bookkeeping: what is asked for after a reconnect, and what reaches the user.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::*;
+use crate::frame::{Incoming, read};
+
+struct Fixture {
+    rooms: Rooms,
+    ready: Ready,
+    last_id: u64,
+    now: Instant,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            rooms: Rooms::default(),
+            ready: Ready::new(),
+            last_id: 0,
+            now: Instant::now(),
+        }
+    }
+
+    fn join(&mut self, start: Start) -> oneshot::Receiver<Result<Answer, RequestError>> {
+        let (reply, receiver) = oneshot::channel();
+        let waiter = Waiter {
+            deadline: self.now + Duration::from_secs(10),
+            reply,
+            permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        };
+        self.rooms.join(RoomId::new("r").unwrap(), start, waiter);
+        receiver
+    }
+
+    fn due(&mut self) -> Vec<String> {
+        self.rooms.take_due(self.now, &mut self.last_id)
+    }
+
+    fn answer(&mut self, text: &str) {
+        let Ok(Incoming::Answer(id, answer)) = read(text) else {
+            panic!("{text}")
+        };
+        let unused = self.rooms.settle(id, answer, self.now, &mut self.ready);
+        assert!(unused.is_none(), "{unused:?}");
+    }
+
+    fn joined(&mut self, epoch: &str, top: u64, recovered: bool, offsets: &[u64]) {
+        let events: Vec<String> = offsets.iter().map(|offset| text(epoch, *offset)).collect();
+        let (id, events) = (self.last_id, events.join(","));
+        self.answer(&format!(
+            r#"{{"type":"joined","id":{id},"room":"r","epoch":"{epoch}","offset":{top},"recovered":{recovered},"members":1,"rights":"rw","events":[{events}]}}"#
+        ));
+    }
+
+    fn event(&mut self, epoch: &str, offset: u64) {
+        let Ok(Incoming::Event(event)) = read(&text(epoch, offset)) else {
+            panic!("no event")
+        };
+        self.rooms.event(event, self.now, &mut self.ready);
+    }
+
+    /// What reached the user since the last look, in short.
+    fn heard(&mut self) -> Vec<String> {
+        let short = |event| match event {
+            ClientEvent::Event(event) => format!("{}/{}", event.epoch, event.offset),
+            ClientEvent::Joined(joined) => format!("joined {}", joined.recovered),
+            ClientEvent::Gap { expected, got, .. } => format!("gap {expected} {got}"),
+            ClientEvent::RoomLost { .. } => "lost".to_owned(),
+            other => panic!("{other:?}"),
+        };
+        self.ready.drain(..).map(short).collect()
+    }
+}
+
+fn text(epoch: &str, offset: u64) -> String {
+    format!(
+        r#"{{"type":"message","room":"r","message":"M{offset}","from":{{"id":"a","name":"A"}},"ts":1,"body":1,"epoch":"{epoch}","offset":{offset}}}"#
+    )
+}
+
+#[test]
+fn a_reconnect_resumes_after_the_last_event_seen() {
+    let mut f = Fixture::new();
+    let mut reply = f.join(Start::Recent(2));
+    assert_eq!(f.due(), [r#"{"type":"join","id":1,"room":"r","recent":2}"#]);
+    f.joined("e", 5, true, &[4, 5]);
+    assert!(matches!(reply.try_recv(), Ok(Ok(Answer::Joined(..)))));
+    f.event("e", 6);
+    assert_eq!(f.heard(), ["joined true", "e/4", "e/5", "e/6"]);
+    f.rooms.disconnected();
+    assert!(!f.rooms.may_send(&RoomId::new("r").unwrap()));
+    assert_eq!(
+        f.due(),
+        [r#"{"type":"join","id":2,"room":"r","since":{"epoch":"e","offset":6,"message":"M6"}}"#]
+    );
+    f.joined("e", 9, true, &[7, 8]);
+    f.event("e", 8);
+    f.event("e", 9);
+    assert_eq!(f.heard(), ["joined true", "e/7", "e/8", "e/9"]);
+    assert!(f.rooms.may_send(&RoomId::new("r").unwrap()));
+}
+
+#[test]
+fn a_room_without_events_resumes_from_the_offset_of_its_join() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 41, true, &[]);
+    f.rooms.disconnected();
+    assert!(f.due()[0].contains(r#""since":{"epoch":"e","offset":41}"#));
+}
+
+#[test]
+fn what_could_not_be_resumed_starts_over_and_is_said() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    f.rooms.disconnected();
+    f.due();
+    f.joined("f", 90, false, &[89, 90]);
+    f.event("f", 91);
+    assert_eq!(
+        f.heard(),
+        ["joined true", "joined false", "f/89", "f/90", "f/91"]
+    );
+}
+
+#[test]
+fn a_live_gap_is_said_and_asked_for_again() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    f.event("e", 8);
+    f.event("e", 9);
+    assert_eq!(f.heard(), ["joined true", "gap 6 8"]);
+    f.now += RETRY_BASE;
+    assert!(f.due()[0].contains(r#""since":{"epoch":"e","offset":5}"#));
+    f.joined("e", 9, true, &[6, 7, 8, 9]);
+    f.event("e", 9);
+    f.event("e", 10);
+    assert_eq!(
+        f.heard(),
+        ["joined true", "e/6", "e/7", "e/8", "e/9", "e/10"]
+    );
+}
+
+#[test]
+fn a_gap_inside_a_resume_is_said_once_and_passed() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    f.rooms.disconnected();
+    f.due();
+    f.joined("e", 8, true, &[7, 8]);
+    f.event("e", 9);
+    assert_eq!(
+        f.heard(),
+        ["joined true", "joined true", "gap 6 7", "e/7", "e/8", "e/9"]
+    );
+}
+
+#[test]
+fn after_a_reset_counting_goes_on_in_the_new_life() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    let (room, epoch) = (RoomId::new("r").unwrap(), Epoch::new("f").unwrap());
+    f.rooms.reset(&room, &epoch, 12);
+    f.event("f", 13);
+    assert_eq!(f.heard(), ["joined true", "f/13"]);
+}
+
+#[test]
+fn a_passing_refusal_is_retried_and_a_lasting_one_loses_the_room() {
+    let mut f = Fixture::new();
+    let mut reply = f.join(Start::Now);
+    f.due();
+    f.answer(r#"{"type":"error","id":1,"code":"unavailable","message":"m"}"#);
+    assert!(reply.try_recv().is_err(), "not answered yet");
+    f.now += RETRY_BASE;
+    assert_eq!(f.due().len(), 1);
+    f.joined("e", 0, true, &[]);
+    assert!(reply.try_recv().unwrap().is_ok());
+    f.rooms.disconnected();
+    f.due();
+    f.answer(r#"{"type":"error","id":3,"code":"forbidden","message":"m"}"#);
+    assert_eq!(f.heard(), ["joined true", "lost"]);
+    assert_eq!(f.due(), [] as [String; 0]);
+}
+
+#[test]
+fn a_join_without_an_answer_ends_at_its_deadline() {
+    let mut f = Fixture::new();
+    let mut reply = f.join(Start::Now);
+    f.due();
+    assert_eq!(f.rooms.next_wake(), Some(f.now + Duration::from_secs(10)));
+    f.rooms.expire(f.now + Duration::from_secs(10));
+    assert!(matches!(reply.try_recv(), Ok(Err(RequestError::TimedOut))));
+    assert_eq!(f.rooms.next_wake(), None);
+}

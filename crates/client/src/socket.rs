@@ -1,0 +1,297 @@
+//! One WebSocket connection: opened up to `welcome`, then read and written side by side.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{Sink, SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::config::Credentials;
+use crate::frame::{Incoming, Welcome, read};
+use crate::guest::{self, GuestError};
+use crate::url::NodeUrl;
+
+/// How a connection ended, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) code: Option<u16>,
+    pub(crate) reason: String,
+    pub(crate) retry_after: Option<Duration>,
+    /// Coming back as we are is no use.
+    pub(crate) is_final: bool,
+}
+
+impl Ending {
+    pub(crate) fn abrupt(reason: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            reason: reason.into(),
+            retry_after: None,
+            is_final: false,
+        }
+    }
+
+    fn closed(frame: Option<CloseFrame>) -> Self {
+        let Some(frame) = frame else {
+            return Self::abrupt("closed without a code");
+        };
+        let code = u16::from(frame.code);
+        Self {
+            code: Some(code),
+            reason: frame.reason.as_str().to_owned(),
+            retry_after: None,
+            is_final: !hubbub_protocol::CloseCode::is_resumable(code),
+        }
+    }
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        let retry_after = match &error {
+            Error::Http(response) => retry_after(response.headers()),
+            _ => None,
+        };
+        Self {
+            retry_after,
+            ..Self::abrupt(error.to_string())
+        }
+    }
+}
+
+impl From<GuestError> for Ending {
+    fn from(error: GuestError) -> Self {
+        let mut ending = Self::abrupt(error.to_string());
+        if let GuestError::Refused {
+            status,
+            retry_after,
+        } = error
+        {
+            ending.retry_after = retry_after;
+            ending.is_final = (400..500).contains(&status) && ![408, 429].contains(&status);
+        }
+        ending
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+type Stream = WebSocketStream<TcpStream>;
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    reader: SplitStream<Stream>,
+    writer: Writer,
+    /// The server pings more often than this; without a word for so long it is dead.
+    silence: Duration,
+    heard: Instant,
+}
+
+#[derive(Debug)]
+struct Writer {
+    sink: SplitSink<Stream, Message>,
+    /// Bounded by what may be unanswered at one time, and by [`Socket::QUEUE`] for the rest.
+    queue: VecDeque<Message>,
+    is_dirty: bool,
+}
+
+/// What a new connection brings.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) socket: Socket,
+    pub(crate) welcome: Welcome,
+    /// The token that was good, for the next connection.
+    pub(crate) token: String,
+}
+
+/// Connects and waits for `welcome`.
+pub(crate) async fn open(
+    url: NodeUrl,
+    credentials: Credentials,
+    within: Duration,
+) -> Result<Opened, Ending> {
+    match timeout(within, handshake(&url, credentials)).await {
+        Ok(result) => result,
+        Err(_) => Err(Ending::abrupt("no connection in time")),
+    }
+}
+
+async fn handshake(url: &NodeUrl, credentials: Credentials) -> Result<Opened, Ending> {
+    let token = match credentials {
+        Credentials::Token(token) => token,
+        Credentials::Guest { name } => guest::request(url, name.as_deref()).await?.token,
+    };
+    let mut request = url.websocket().into_client_request()?;
+    let bearer = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Ending::abrupt("the token cannot stand in a header"))?;
+    request.headers_mut().insert(header::AUTHORIZATION, bearer);
+    let tcp = TcpStream::connect(&url.authority)
+        .await
+        .map_err(Error::Io)?;
+    tcp.set_nodelay(true).map_err(Error::Io)?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(16 * 1024);
+    let (stream, _) = client_async_with_config(request, tcp, Some(config)).await?;
+    let (sink, mut reader) = stream.split();
+    let welcome = first_frame(&mut reader).await?;
+    let writer = Writer {
+        sink,
+        queue: VecDeque::new(),
+        is_dirty: false,
+    };
+    let ping = Duration::from_millis(welcome.ping_ms);
+    let socket = Socket {
+        reader,
+        writer,
+        silence: ping.mul_f64(1.25) + Duration::from_secs(10),
+        heard: Instant::now(),
+    };
+    Ok(Opened {
+        socket,
+        welcome,
+        token,
+    })
+}
+
+async fn first_frame(reader: &mut SplitStream<Stream>) -> Result<Welcome, Ending> {
+    loop {
+        match reader.next().await {
+            Some(Ok(Message::Text(text))) => match read(text.as_str()) {
+                Ok(Incoming::Welcome(welcome)) => return Ok(welcome),
+                _ => return Err(Ending::abrupt("the first frame is no welcome")),
+            },
+            Some(Ok(Message::Close(frame))) => return Err(Ending::closed(frame)),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(Ending::abrupt("closed before the welcome")),
+        }
+    }
+}
+
+impl Socket {
+    /// Frames that may wait for the socket before those that can be dropped are dropped.
+    const QUEUE: usize = 512;
+
+    /// Queues a frame; [`Socket::progress`] writes it.
+    pub(crate) fn queue(&mut self, frame: String) {
+        self.writer.queue.push_back(Message::text(frame));
+        self.writer.is_dirty = true;
+    }
+
+    /// Queues a frame that is of no use later, unless too many wait already.
+    pub(crate) fn queue_if_idle(&mut self, frame: String) {
+        if self.writer.queue.len() < Self::QUEUE {
+            self.queue(frame);
+        }
+    }
+
+    /// Writes what is queued and, while `reading`, reads. Cancel safe.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub(crate) async fn progress(&mut self, reading: bool) -> Result<String, Ending> {
+        if !reading {
+            self.heard = Instant::now();
+        }
+        loop {
+            let Self {
+                reader,
+                writer,
+                silence,
+                heard,
+            } = self;
+            let message = tokio::select! {
+                written = std::future::poll_fn(|cx| writer.poll_flush(cx)), if writer.is_dirty => {
+                    written?;
+                    continue;
+                }
+                message = reader.next(), if reading => message,
+                () = sleep_until(*heard + *silence), if reading => {
+                    return Err(Ending::abrupt("the server is silent"));
+                }
+                else => std::future::pending().await,
+            };
+            *heard = Instant::now();
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Close(frame))) => return Err(Ending::closed(frame)),
+                // The library answers pings; there are no binary frames in this protocol.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(Ending::abrupt("the connection ended")),
+            }
+        }
+    }
+
+    /// Says goodbye, and waits a little for the answer.
+    pub(crate) async fn close(mut self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let farewell = async {
+            self.writer.sink.send(Message::Close(None)).await?;
+            while let Some(Ok(_)) = self.reader.next().await {}
+            Ok::<(), Error>(())
+        };
+        // The server forgets us anyway: a goodbye that fails changes nothing.
+        let _ = timeout(PATIENCE, farewell).await;
+    }
+}
+
+impl Writer {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut sink = std::pin::Pin::new(&mut self.sink);
+        while !self.queue.is_empty() {
+            ready!(sink.as_mut().poll_ready(cx))?;
+            if let Some(message) = self.queue.pop_front() {
+                sink.as_mut().start_send(message)?;
+            }
+        }
+        ready!(sink.poll_flush(cx))?;
+        self.is_dirty = false;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+    #[test]
+    fn only_45xx_is_final() {
+        for (code, is_final) in [(1012, false), (4408, false), (4501, true), (4505, true)] {
+            let ending = Ending::closed(Some(CloseFrame {
+                code: CloseCode::from(code),
+                reason: "x".into(),
+            }));
+            assert_eq!((ending.code, ending.is_final), (Some(code), is_final));
+        }
+        assert!(!Ending::closed(None).is_final);
+    }
+
+    #[test]
+    fn a_guest_refused_for_good_is_final_and_a_full_node_is_not() {
+        for (status, is_final) in [(404, true), (403, true), (429, false), (503, false)] {
+            let retry_after = Some(Duration::from_secs(2));
+            let ending = Ending::from(GuestError::Refused {
+                status,
+                retry_after,
+            });
+            assert_eq!(
+                (ending.is_final, ending.retry_after),
+                (is_final, retry_after)
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a node is: `http://host:port`, `ws://host:port/v1/ws` and what lies between.
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
+use crate::error::ConfigError;
+
+/// A node's address, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeUrl {
+    /// `host:port`, for the TCP connection and the `Host` header.
+    pub(crate) authority: String,
+    /// What stands before `/v1/`, without a slash at its end.
+    pub(crate) prefix: String,
+}
+
+impl NodeUrl {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
+        let bad = |reason: &str| ConfigError::BadUrl {
+            url: url.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let rest = match url.split_once("://") {
+            None => url,
+            Some(("http" | "ws", rest)) => rest,
+            Some(("https" | "wss", _)) => {
+                return Err(bad("TLS is not supported yet; use http:// or ws://"));
+            }
+            Some(_) => return Err(bad("use http:// or ws://")),
+        };
+        let uri: Uri = format!("ws://{rest}")
+            .parse()
+            .map_err(|error| bad(&format!("{error}")))?;
+        let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("a user name does not belong here; use a token"));
+        }
+        if uri.query().is_some() {
+            return Err(bad("a query does not belong here; use a token"));
+        }
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(bad("the host is missing"));
+        }
+        let port = authority.port_u16().unwrap_or(80);
+        let path = uri.path();
+        let prefix = path.strip_suffix("/v1/ws").unwrap_or(path);
+        Ok(Self {
+            authority: format!("{host}:{port}"),
+            prefix: prefix.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// The WebSocket endpoint.
+    pub(crate) fn websocket(&self) -> String {
+        format!("ws://{}{}/v1/ws", self.authority, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_form_leads_to_the_endpoint() {
+        for (given, endpoint) in [
+            ("127.0.0.1:3000", "ws://127.0.0.1:3000/v1/ws"),
+            ("http://127.0.0.1:3000/", "ws://127.0.0.1:3000/v1/ws"),
+            ("ws://node:3000/v1/ws", "ws://node:3000/v1/ws"),
+            ("http://chat.example", "ws://chat.example:80/v1/ws"),
+            ("http://example/chat/", "ws://example:80/chat/v1/ws"),
+            ("ws://[::1]:3000", "ws://[::1]:3000/v1/ws"),
+        ] {
+            assert_eq!(NodeUrl::parse(given).unwrap().websocket(), endpoint);
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_reason() {
+        for (given, reason) in [
+            ("wss://chat.example", "TLS is not supported yet"),
+            ("https://chat.example", "TLS is not supported yet"),
+            ("ftp://chat.example", "use http://"),
+            ("http://", "cannot be used"),
+            ("http://me:pw@chat.example", "user name"),
+            ("http://chat.example/?token=x", "use a token"),
+        ] {
+            let error = NodeUrl::parse(given).unwrap_err().to_string();
+            assert!(error.contains(reason), "{given}: {error}");
+        }
+    }
+}

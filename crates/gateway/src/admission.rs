@@ -1,0 +1,212 @@
+//! How many may come in: at once, from one address, and in one second.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::address::address_key;
+use crate::error::ApiError;
+
+/// Why somebody has to stay outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `limits.accepts_per_second`.
+    Rate,
+    /// `limits.connections`.
+    Full,
+    /// `limits.connections_per_address`.
+    Address,
+}
+
+impl Refusal {
+    /// As a metric's label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Full => "full",
+            Self::Address => "address",
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rate => Self::Busy("too many new connections a second"),
+            Refusal::Full => Self::Busy("it holds as many connections as it can"),
+            Refusal::Address => Self::AddressFull,
+        }
+    }
+}
+
+/// The limits; 0 is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdmissionLimits {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: u32,
+    pub(crate) accepts_per_second: u32,
+}
+
+/// Counts who is in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: AdmissionLimits,
+    open: AtomicUsize,
+    bucket: Mutex<Bucket>,
+    addresses: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A second's worth of tokens, filled evenly.
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+/// One of `limits.connections`, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Admission>);
+
+/// One of `limits.connections_per_address`, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct AddressSlot {
+    admission: Arc<Admission>,
+    key: IpAddr,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: AdmissionLimits) -> Arc<Self> {
+        let tokens = f64::from(limits.accepts_per_second);
+        Arc::new(Self {
+            limits,
+            open: AtomicUsize::new(0),
+            bucket: Mutex::new(Bucket {
+                tokens,
+                filled: Instant::now(),
+            }),
+            addresses: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Lets a new TCP connection in.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
+        self.take_token()?;
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        // The permit exists from here on, so that an early return gives the place back.
+        let permit = Permit(Arc::clone(self));
+        if self.limits.connections > 0 && open >= self.limits.connections {
+            return Err(Refusal::Full);
+        }
+        Ok(permit)
+    }
+
+    fn take_token(&self) -> Result<(), Refusal> {
+        if self.limits.accepts_per_second == 0 {
+            return Ok(());
+        }
+        let rate = f64::from(self.limits.accepts_per_second);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let refill = now.duration_since(bucket.filled).as_secs_f64() * rate;
+        bucket.tokens = (bucket.tokens + refill).min(rate);
+        bucket.filled = now;
+        if bucket.tokens < 1.0 {
+            return Err(Refusal::Rate);
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// Counts one more connection of a client's address.
+    pub(crate) fn take_slot(self: &Arc<Self>, client: IpAddr) -> Result<AddressSlot, Refusal> {
+        let key = address_key(client);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(key).or_default();
+        let limit = self.limits.connections_per_address;
+        if limit > 0 && *count >= limit {
+            return Err(Refusal::Address);
+        }
+        *count += 1;
+        Ok(AddressSlot {
+            admission: Arc::clone(self),
+            key,
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        let mut addresses = self
+            .admission
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = addresses.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn admission(connections: usize, per_address: u32, per_second: u32) -> Arc<Admission> {
+        Admission::new(AdmissionLimits {
+            connections,
+            connections_per_address: per_address,
+            accepts_per_second: per_second,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_come_back_when_connections_end() {
+        let admission = admission(2, 0, 0);
+        let (first, _second) = (admission.enter().unwrap(), admission.enter().unwrap());
+        assert_eq!(admission.enter().unwrap_err(), Refusal::Full);
+        drop(first);
+        assert!(admission.enter().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_has_so_many_accepts() {
+        let admission = admission(0, 0, 10);
+        let in_a_burst = (0..20).filter(|_| admission.enter().is_ok()).count();
+        assert_eq!(in_a_burst, 10);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let later = (0..20).filter(|_| admission.enter().is_ok()).count();
+        assert_eq!(later, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_leaves_room_for_others_and_nothing_behind() {
+        let admission = admission(0, 2, 0);
+        let [mine, other] = ["2001:db8::1", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        let slots = (
+            admission.take_slot(mine).unwrap(),
+            admission.take_slot(mine).unwrap(),
+        );
+        assert_eq!(admission.take_slot(mine).unwrap_err(), Refusal::Address);
+        assert!(admission.take_slot(other).is_ok());
+        drop(slots);
+        assert!(admission.addresses.lock().unwrap().is_empty());
+        assert!(admission.take_slot(mine).is_ok());
+    }
+}

@@ -1,0 +1,7 @@
+//! Who is there: tokens, guests, and which pages may ask.
+
+pub mod guest;
+mod jwt;
+pub mod origin;
+
+pub use jwt::{Auth, AuthError, Grant, TokenError};

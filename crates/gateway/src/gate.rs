@@ -1,0 +1,106 @@
+//! What every door of one node shares.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::http::HeaderMap;
+use axum::http::header::{HOST, ORIGIN};
+use hubbub_node::{Limits, Node};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::Proxies;
+use crate::admission::{AddressSlot, Admission, Permit};
+use crate::auth::Auth;
+use crate::auth::origin::{Origin, OriginPolicy};
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+
+/// The node behind the doors, and who may pass.
+pub(crate) struct Gate {
+    pub(crate) node: Arc<Node>,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) proxies: Proxies,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Holds every connection's task, HTTP and upgraded.
+    pub(crate) tasks: TaskTracker,
+    /// Ends what is not yet, or no longer, a session of the node's.
+    pub(crate) closing: CancellationToken,
+    pub(crate) phase: Phase,
+}
+
+/// The peer of one TCP connection, as handlers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Operators need none.
+    pub(crate) permit: Option<Arc<Permit>>,
+    /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
+    pub(crate) slot: Option<Arc<AddressSlot>>,
+}
+
+impl Gate {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.node.config().limits
+    }
+
+    /// Where the client really is.
+    pub(crate) fn client(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client(peer.address.ip(), headers)
+    }
+
+    /// The origin of the pages that this node serves to this client.
+    fn own_origin(&self, peer: &Peer, headers: &HeaderMap) -> Option<Origin> {
+        let host = headers.get(HOST)?.to_str().ok()?;
+        Origin::of_host(self.proxies.is_secure(peer.address.ip(), headers), host)
+    }
+
+    /// Refuses foreign pages. Says whether there was an allowed `Origin`; programs send none.
+    pub(crate) fn check_origin(&self, peer: &Peer, headers: &HeaderMap) -> Result<bool, ApiError> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else {
+            return Ok(false);
+        };
+        let own = self.own_origin(peer, headers);
+        let allowed = origins.next().is_none()
+            && origin
+                .to_str()
+                .is_ok_and(|origin| self.origins.allows(origin, own.as_ref()));
+        if allowed {
+            return Ok(true);
+        }
+        self.metrics.rejected("origin");
+        tracing::debug!(peer = %peer.address, ?origin, ?own, "origin refused");
+        Err(ApiError::Origin)
+    }
+}
+
+/// How far the node is on its way out.
+#[derive(Debug, Default)]
+pub(crate) struct Phase(AtomicU8);
+
+impl Phase {
+    const LEAVING: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// From now on `/readyz` says no; whoever comes is still served, until balancers know.
+    pub(crate) fn leave(&self) {
+        self.0.fetch_max(Self::LEAVING, Ordering::Relaxed);
+    }
+
+    /// From now on nobody new is let in.
+    pub(crate) fn drain(&self) {
+        self.0.fetch_max(Self::DRAINING, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::LEAVING
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::DRAINING
+    }
+}

@@ -1,0 +1,3 @@
+//! Plain HTTP resources.
+
+pub(crate) mod guests;

@@ -1,0 +1,127 @@
+//! From the upgrade to the session: who is it? A token says so at the upgrade or in the first
+//! frame; in guest mode nobody has to say anything.
+
+use std::time::Duration;
+
+use hubbub_node::{Identity, OutboxReader, Session};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_command};
+
+use super::socket::{End, Socket};
+use crate::auth::TokenError;
+use crate::auth::guest::new_guest;
+use crate::config::AuthMode;
+use crate::gate::Gate;
+
+/// In guest mode a client without a token has so long to say `hello` before it is taken for a
+/// guest who only listens.
+const GUEST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// A session and what its connection still has to do for it.
+pub(super) struct Seat {
+    pub(super) session: Session,
+    pub(super) outbox: OutboxReader,
+    /// A frame that came before the session and is to be handled by it.
+    pub(super) first: Option<String>,
+    /// A guest who has said nothing yet: a `hello` may still name somebody else.
+    pub(super) silent: bool,
+}
+
+/// Finds out who it is and opens the session.
+pub(super) async fn greet(
+    gate: &Gate,
+    socket: &mut Socket,
+    token: Option<String>,
+) -> Result<Box<Seat>, End> {
+    if let Some(token) = token {
+        return seat_with_token(gate, &token);
+    }
+    match gate.auth.mode() {
+        AuthMode::Guest => greet_guest(gate, socket).await,
+        AuthMode::Jwt => greet_stranger(gate, socket).await,
+    }
+}
+
+async fn greet_guest(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+    let Some(text) = first_frame(gate, socket, GUEST_PATIENCE).await? else {
+        let mut seat = seat(gate, new_guest(None))?;
+        seat.silent = true;
+        return Ok(seat);
+    };
+    match decode_command(&text).map(|request| request.command) {
+        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, &token),
+        Ok(Command::Hello { token: None }) => seat(gate, new_guest(None)),
+        Ok(_) | Err(_) => {
+            let mut seat = seat(gate, new_guest(None))?;
+            seat.first = Some(text);
+            Ok(seat)
+        }
+    }
+}
+
+async fn greet_stranger(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+    let patience = gate.limits().hello_timeout;
+    let Some(text) = first_frame(gate, socket, patience).await? else {
+        return Err(End::Ours(CloseCode::NoHello));
+    };
+    let id = match decode_command(&text) {
+        Ok(request) => match request.command {
+            Command::Hello { token: Some(token) } => return seat_with_token(gate, &token),
+            _ => request.id,
+        },
+        Err(error) => error.id,
+    };
+    let error = unauthorized(id.as_ref());
+    // Should the socket take nothing now, the rest goes out before the close frame.
+    drop(socket.split().1.try_write(&mut std::iter::once(error)));
+    Err(End::Ours(CloseCode::BadToken))
+}
+
+fn unauthorized(id: Option<&RequestId>) -> Frame {
+    Frame::encode(&ServerFrame::Error {
+        id,
+        code: ErrorCode::Unauthorized,
+        message: "say who you are first: {\"type\":\"hello\",\"token\":…}",
+        retry_after_ms: None,
+    })
+}
+
+/// The first text, or nothing within `patience`.
+async fn first_frame(
+    gate: &Gate,
+    socket: &mut Socket,
+    patience: Duration,
+) -> Result<Option<String>, End> {
+    let (mut reader, _) = socket.split();
+    tokio::select! {
+        biased;
+        text = reader.next() => text.map(Some),
+        () = gate.closing.cancelled() => Err(End::Ours(CloseCode::Restart)),
+        () = tokio::time::sleep(patience) => Ok(None),
+    }
+}
+
+/// Opens the session of whoever the token names.
+pub(super) fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End> {
+    let identity = gate.auth.verify(token).map_err(|error| {
+        tracing::debug!(%error, "token refused");
+        End::Ours(match error {
+            TokenError::NotReady => CloseCode::TryLater,
+            TokenError::TooLong
+            | TokenError::Invalid(_)
+            | TokenError::Critical
+            | TokenError::BadSubject(_) => CloseCode::BadToken,
+        })
+    })?;
+    seat(gate, identity)
+}
+
+fn seat(gate: &Gate, identity: Identity) -> Result<Box<Seat>, End> {
+    let (session, outbox) = gate.node.attach(identity).map_err(End::Ours)?;
+    Ok(Box::new(Seat {
+        session,
+        outbox,
+        first: None,
+        silent: false,
+    }))
+}

@@ -1,0 +1,328 @@
+//! The upgrade: which requests become WebSocket connections, and with which token.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::Response;
+use bytes::Bytes;
+use hubbub_protocol::{BEARER_PROTOCOL_PREFIX, NATIVE_PROTOCOL};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::socket::Socket;
+use super::{Arrival, serve};
+use crate::error::ApiError;
+use crate::gate::{Gate, Peer};
+
+/// The cookie that `POST /v1/session` sets.
+const TOKEN_COOKIE: &str = "hubbub_token";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Where people try to put a token, and where it would end in logs.
+const QUERY_TOKENS: [&str; 3] = ["token", "access_token", "jwt"];
+
+/// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
+/// upgrade, since a browser cannot read why a handshake failed.
+pub(crate) async fn upgrade_socket(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let headers = request.headers();
+    let accept = check_request(request.method(), headers)?;
+    check_query(request.uri())?;
+    let from_page = gate.check_origin(&peer, headers)?;
+    if gate.phase.is_draining() {
+        gate.metrics.rejected("draining");
+        return Err(ApiError::Busy("it is being shut down"));
+    }
+    let client = gate.client(&peer, headers);
+    let slot = match peer.slot {
+        Some(slot) => slot,
+        None => Arc::new(gate.admission.take_slot(client).inspect_err(|refusal| {
+            gate.metrics.rejected(refusal.as_str());
+        })?),
+    };
+    let cookies = gate.origins.trusts_cookies() && (from_page || is_same_origin(headers));
+    let tasks = gate.tasks.clone();
+    let arrival = Box::new(Arrival {
+        gate,
+        client,
+        token: find_token(headers, cookies),
+        began: Instant::now(),
+        _permit: peer.permit,
+        _slot: slot,
+    });
+    let protocol = offers(headers, NATIVE_PROTOCOL);
+    let pending = hyper::upgrade::on(&mut request);
+    tasks.spawn(take_over(pending, arrival));
+    Ok(switching_protocols(&accept, protocol))
+}
+
+async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
+    let raw = Box::pin(raw_stream(pending)).await;
+    let socket = match raw {
+        Ok((stream, early)) => {
+            let frame_bytes = usize::try_from(arrival.gate.limits().frame_bytes.as_u64());
+            Box::new(Socket::new(
+                stream,
+                &early,
+                frame_bytes.unwrap_or(usize::MAX),
+            ))
+        }
+        Err(error) => {
+            tracing::debug!(%error, client = %arrival.client, "upgrade failed");
+            return;
+        }
+    };
+    serve(arrival, socket).await;
+}
+
+/// The TCP stream itself, without hyper's buffers around it, and what they held.
+async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
+    let parts = pending
+        .await?
+        .downcast::<TokioIo<TcpStream>>()
+        .expect("the edge serves plain TCP streams in TokioIo only");
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+fn switching_protocols(accept: &str, protocol: bool) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_str(accept).expect("base64 is a valid header value");
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if protocol {
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(NATIVE_PROTOCOL),
+        );
+    }
+    response
+}
+
+/// Checks that this is a WebSocket handshake and gives the `Sec-WebSocket-Accept` for it.
+fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
+    if method != Method::GET {
+        return Err(ApiError::Method("GET"));
+    }
+    let lists = |name, wanted| words(headers, name).any(|word| word.eq_ignore_ascii_case(wanted));
+    if !lists(CONNECTION, "upgrade") || !lists(UPGRADE, "websocket") {
+        return Err(bad_request(
+            "this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket",
+        ));
+    }
+    if headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0")
+    {
+        return Err(bad_request("a handshake has no body"));
+    }
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        return Err(ApiError::WebSocketVersion);
+    }
+    match headers.get(SEC_WEBSOCKET_KEY) {
+        Some(key) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
+        Some(_) => Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64")),
+        None => Err(bad_request("Sec-WebSocket-Key is missing")),
+    }
+}
+
+/// 16 bytes in base64 are 22 letters and `==`.
+fn is_key(key: &[u8]) -> bool {
+    let letter = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(letter)
+}
+
+fn check_query(uri: &Uri) -> Result<(), ApiError> {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        return Err(bad_request("the query string cannot be read"));
+    };
+    for (name, _) in pairs {
+        if QUERY_TOKENS
+            .iter()
+            .any(|token| name.eq_ignore_ascii_case(token))
+        {
+            return Err(bad_request(
+                "a token in the query string ends in logs: send it as Authorization: Bearer, as \
+                 sub-protocol hubbub.bearer.TOKEN, or in a first frame hello",
+            ));
+        }
+        if name == "ticket" {
+            return Err(bad_request(
+                "tickets are not there yet: send the token as sub-protocol hubbub.bearer.TOKEN \
+                 or in a first frame hello",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn bad_request(detail: &str) -> ApiError {
+    ApiError::BadRequest(detail.to_owned())
+}
+
+/// The words of a list header, over all its lines.
+fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+fn offers(headers: &HeaderMap, protocol: &str) -> bool {
+    words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == protocol)
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    headers
+        .get(SEC_FETCH_SITE)
+        .is_some_and(|site| site == "same-origin")
+}
+
+/// The first token found: `Authorization`, then the cookie where it may be believed, then the
+/// sub-protocol.
+fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
+    let token = bearer(headers)
+        .or_else(|| cookies.then(|| cookie(headers)).flatten())
+        .or_else(|| {
+            words(headers, SEC_WEBSOCKET_PROTOCOL)
+                .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))
+        });
+    token.map(str::to_owned)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers
+        .get_all(COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        (name.trim() == TOKEN_COOKIE).then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn handshake(change: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = headers(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ]);
+        for (name, value) in change {
+            map.insert(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn status(method: Method, headers: &HeaderMap) -> u16 {
+        use axum::response::IntoResponse;
+        check_request(&method, headers)
+            .unwrap_err()
+            .into_response()
+            .status()
+            .as_u16()
+    }
+
+    #[test]
+    fn a_handshake_is_accepted_with_the_key_of_the_rfc() {
+        let accept = check_request(&Method::GET, &handshake(&[])).unwrap();
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_its_status() {
+        assert_eq!(status(Method::POST, &handshake(&[])), 405);
+        assert_eq!(
+            status(Method::GET, &handshake(&[("connection", "close")])),
+            400
+        );
+        assert_eq!(status(Method::GET, &handshake(&[("upgrade", "h2c")])), 400);
+        assert_eq!(
+            status(Method::GET, &handshake(&[("sec-websocket-version", "8")])),
+            426
+        );
+        assert_eq!(
+            status(Method::GET, &handshake(&[("sec-websocket-key", "short")])),
+            400
+        );
+        let mut no_key = handshake(&[]);
+        no_key.remove("sec-websocket-key");
+        assert_eq!(status(Method::GET, &no_key), 400);
+        assert_eq!(status(Method::GET, &HeaderMap::new()), 400);
+    }
+
+    #[test]
+    fn a_token_is_found_in_this_order() {
+        let all = headers(&[
+            ("authorization", "bearer a.a.a"),
+            ("cookie", "x=1; hubbub_token=\"b.b.b\""),
+            ("sec-websocket-protocol", "hubbub.v1, hubbub.bearer.c.c.c"),
+        ]);
+        let mut rest = all.clone();
+        assert_eq!(find_token(&rest, true).as_deref(), Some("a.a.a"));
+        rest.insert("authorization", "Basic YTpi".parse().unwrap());
+        assert_eq!(find_token(&rest, true).as_deref(), Some("b.b.b"));
+        assert_eq!(
+            find_token(&rest, false).as_deref(),
+            Some("c.c.c"),
+            "cookies not believed"
+        );
+        assert!(offers(&all, NATIVE_PROTOCOL) && !offers(&all, "hubbub.v2"));
+        assert_eq!(find_token(&HeaderMap::new(), true), None);
+    }
+
+    #[test]
+    fn a_token_in_the_query_string_is_refused_with_the_reason() {
+        for query in [
+            "token=a",
+            "x=1&access_token=a",
+            "JWT=a",
+            "%74oken=a",
+            "ticket=t",
+        ] {
+            let uri = format!("/v1/ws?{query}").parse().unwrap();
+            assert!(
+                matches!(check_query(&uri), Err(ApiError::BadRequest(_))),
+                "{query}"
+            );
+        }
+        assert!(check_query(&"/v1/ws?tokens=1&x".parse().unwrap()).is_ok());
+        assert!(check_query(&"/v1/ws".parse().unwrap()).is_ok());
+    }
+}

@@ -1,0 +1,234 @@
+//! The native door: one function owns a connection from open to close.
+
+mod decoder;
+mod greeting;
+pub(crate) mod handshake;
+mod pulse;
+mod socket;
+mod wire;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hubbub_node::{Limits, OutboxReader, Session};
+use hubbub_protocol::{CloseCode, Command, Frame, decode_command};
+use tokio::time::Instant;
+
+use self::greeting::{Seat, greet, seat_with_token};
+use self::pulse::Pulse;
+use self::socket::{End, Progress, Reader, Socket, Writer};
+use crate::admission::{AddressSlot, Permit};
+use crate::gate::Gate;
+
+/// Messages handled, or batches written, before the other direction gets its turn.
+const TURN: u32 = 16;
+
+/// Who comes in, as far as the handshake knows. It lives as long as the connection.
+struct Arrival {
+    gate: Arc<Gate>,
+    client: IpAddr,
+    token: Option<String>,
+    began: Instant,
+    /// Both are given back when the connection ends.
+    _permit: Option<Arc<Permit>>,
+    _slot: Arc<AddressSlot>,
+}
+
+/// Owns one connection from the upgrade to its end. The task that runs it is the only one that
+/// the connection has. What it holds is on the heap, since a future keeps room for its arguments
+/// twice, and an idle connection is little more than this future.
+async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
+    let token = arrival.token.take();
+    let greeted = Box::pin(greet(&arrival.gate, &mut socket, token)).await;
+    let end = match greeted {
+        Ok(seat) => stay(&arrival, &mut socket, seat).await,
+        Err(end) => {
+            let (client, node) = (arrival.client, arrival.gate.node.id());
+            tracing::info!(%client, %node, ?end, "connection refused");
+            end
+        }
+    };
+    match end {
+        End::Ours(code) => arrival.gate.metrics.closed_by_server(code),
+        End::Theirs(_) => arrival.gate.metrics.closed_by_client(),
+        End::Gone => arrival.gate.metrics.closed_abruptly(),
+    }
+    Box::pin(socket.finish(end)).await;
+}
+
+/// From the welcome to whatever ends it. The session ends here: the rooms hear of the leave
+/// before the goodbyes are said.
+async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> End {
+    let gate = &*arrival.gate;
+    gate.metrics.handshake(arrival.began.elapsed());
+    let _open = gate.metrics.opened();
+    loop {
+        log_opened(gate, &seat.session, arrival.client);
+        let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
+        let end = match talk.await {
+            Ok(Pause::End(end)) => end,
+            Ok(Pause::Hello(token)) => match seat_with_token(gate, &token) {
+                Ok(next) => {
+                    // The guest, who has joined nothing, is gone with this.
+                    seat = next;
+                    continue;
+                }
+                Err(end) => end,
+            },
+            Err(_panic) => {
+                gate.metrics.panicked();
+                End::Ours(CloseCode::Internal)
+            }
+        };
+        log_closed(gate, &seat.session, arrival.client, end);
+        return end;
+    }
+}
+
+fn log_opened(gate: &Gate, session: &Session, client: IpAddr) {
+    let (connection, user) = (session.connection(), &session.user().id);
+    tracing::info!(%connection, %user, node = %gate.node.id(), %client, "connection opened");
+}
+
+fn log_closed(gate: &Gate, session: &Session, client: IpAddr, end: End) {
+    let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
+    match end {
+        End::Ours(close) => {
+            let (code, reason) = (close.as_u16(), close.reason());
+            tracing::info!(%connection, %user, %node, %client, by = "server", code, reason, "connection closed");
+        }
+        End::Theirs(code) => {
+            tracing::info!(%connection, %user, %node, %client, by = "client", code, "connection closed");
+        }
+        End::Gone => {
+            tracing::info!(%connection, %user, %node, %client, by = "network", "connection closed");
+        }
+    }
+}
+
+/// Why the two loops stopped.
+enum Pause {
+    End(End),
+    /// A guest's very first frame was a `hello` with this token.
+    Hello(String),
+}
+
+/// Runs both loops until one of them ends. The reading one is polled first: the writing one sees
+/// in the same poll what it has left.
+async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
+    let (mut reader, writer) = socket.split();
+    let busy = AtomicBool::new(false);
+    let limits = gate.limits();
+    let Seat {
+        session,
+        outbox,
+        first,
+        silent,
+    } = seat;
+    tokio::select! {
+        biased;
+        pause = read_loop(&mut reader, session, first.take(), *silent, &busy) => pause,
+        end = write_loop(&writer, outbox, limits, &busy) => Pause::End(end),
+    }
+}
+
+async fn read_loop(
+    reader: &mut Reader<'_>,
+    session: &mut Session,
+    mut first: Option<String>,
+    silent: bool,
+    busy: &AtomicBool,
+) -> Pause {
+    let mut is_first = silent;
+    let mut turn = 0;
+    loop {
+        let text = match first.take() {
+            Some(text) => text,
+            None => match reader.next().await {
+                Ok(text) => text,
+                Err(end) => return Pause::End(end),
+            },
+        };
+        let request = decode_command(&text);
+        drop(text);
+        match request {
+            Ok(request) => match request.command {
+                Command::Hello { token: Some(token) } if is_first => return Pause::Hello(token),
+                // The welcome that a guest already has is the answer.
+                Command::Hello { token: None } if is_first => {}
+                _ => {
+                    busy.store(true, Ordering::Relaxed);
+                    // On the heap, so that an idle connection does not carry its size.
+                    Box::pin(session.handle(request)).await;
+                    busy.store(false, Ordering::Relaxed);
+                }
+            },
+            Err(error) => session.refuse(&error),
+        }
+        is_first = false;
+        turn += 1;
+        if turn % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn write_loop(
+    writer: &Writer<'_>,
+    outbox: &mut OutboxReader,
+    limits: &Limits,
+    busy: &AtomicBool,
+) -> End {
+    let mut pulse = Pulse::new(limits.ping_interval, limits.pong_timeout);
+    let mut batch = Vec::new();
+    let mut turn = 0;
+    loop {
+        let mut last = None;
+        tokio::select! {
+            biased;
+            () = writer.has_unsent() => {}
+            next = outbox.next(&mut batch) => last = next.err(),
+            () = pulse.due() => {
+                if !pulse.beat(writer, busy) {
+                    return End::Ours(CloseCode::NoPong);
+                }
+            }
+        }
+        if let Err(end) = write(writer, &mut batch, &mut pulse, limits.write_timeout).await {
+            return end;
+        }
+        if let Some(code) = last {
+            return End::Ours(code);
+        }
+        turn += 1;
+        if turn % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Writes everything; the other side must take at least a byte in every `timeout`.
+async fn write(
+    writer: &Writer<'_>,
+    batch: &mut Vec<Frame>,
+    pulse: &mut Pulse,
+    timeout: Duration,
+) -> Result<(), End> {
+    let mut frames = batch.drain(..);
+    while writer.try_write(&mut frames).map_err(|_| End::Gone)? == Progress::Blocked {
+        tokio::select! {
+            ready = writer.writable() => ready.map_err(|_| End::Gone)?,
+            () = pulse.stalled(timeout) => return Err(End::Ours(CloseCode::Slow)),
+        }
+    }
+    drop(frames);
+    // An idle connection keeps no room for a burst.
+    if batch.capacity() > 4 {
+        *batch = Vec::new();
+    }
+    Ok(())
+}

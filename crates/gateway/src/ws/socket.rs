@@ -1,0 +1,322 @@
+//! One upgraded socket, from open to close. It buffers nothing while it is idle: bytes are read
+//! and written through the thread's own buffers, and only what is incomplete stays with it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use hubbub_protocol::{CloseCode, Frame};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::decoder::{Decoder, Incoming};
+use super::wire::{Opcode, encode, encode_close};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Frames are joined up to about so many bytes for one write.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Pings and pongs that a client may send in a second; beyond, kept up: close 4429.
+const CONTROLS_PER_SECOND: f32 = 20.0;
+/// Pings and pongs at once.
+const CONTROLS_BURST: f32 = 40.0;
+/// How long a closing connection waits for the other side.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    static WRITE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The server closes it.
+    Ours(CloseCode),
+    /// The client closed it, with this code.
+    Theirs(Option<u16>),
+    /// It broke.
+    Gone,
+}
+
+/// The TCP stream and what is incomplete on it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    decoder: Decoder,
+    controls: Controls,
+    shared: Shared,
+}
+
+/// What the reading side leaves for the writing side. Both live in one task and the reading side
+/// is polled first, so whatever it leaves is seen in the same poll and needs no waker.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whole frames, or the rest of one, that go out before anything else.
+    unsent: Mutex<Vec<u8>>,
+    pong: AtomicBool,
+}
+
+impl Shared {
+    fn unsent(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bucket of control frames, filled evenly.
+#[derive(Debug)]
+struct Controls {
+    left: f32,
+    filled: Instant,
+}
+
+impl Controls {
+    fn take(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        let refill = now.duration_since(self.filled).as_secs_f32() * CONTROLS_PER_SECOND;
+        self.left = (self.left + refill).min(CONTROLS_BURST) - 1.0;
+        self.filled = now;
+        if self.left < 0.0 {
+            Err(End::Ours(CloseCode::Flooding))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Socket {
+    /// Takes over after the upgrade; `early` are bytes that came with the request.
+    pub(super) fn new(stream: TcpStream, early: &[u8], max_message: usize) -> Self {
+        let mut decoder = Decoder::new(max_message);
+        decoder.push(early);
+        let controls = Controls {
+            left: CONTROLS_BURST,
+            filled: Instant::now(),
+        };
+        Self {
+            stream,
+            decoder,
+            controls,
+            shared: Shared::default(),
+        }
+    }
+
+    /// The two directions.
+    pub(super) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        let Self {
+            stream,
+            decoder,
+            controls,
+            shared,
+        } = self;
+        (
+            Reader {
+                stream,
+                decoder,
+                controls,
+                shared,
+            },
+            Writer { stream, shared },
+        )
+    }
+
+    /// Says goodbye and waits, for at most 5 s, until the other side has gone too.
+    pub(super) async fn finish(mut self: Box<Self>, end: End) {
+        match end {
+            End::Ours(code) => {
+                encode_close(
+                    Some(code.as_u16()),
+                    code.reason(),
+                    &mut self.shared.unsent(),
+                );
+            }
+            // The reader has queued the answer.
+            End::Theirs(_) => {}
+            End::Gone => return,
+        }
+        // Who takes no byte for `write_timeout` gets the one try that costs nothing.
+        let slow = end == End::Ours(CloseCode::Slow);
+        let patience = if slow { Duration::ZERO } else { CLOSE_PATIENCE };
+        let farewell = async {
+            let (_, writer) = self.split();
+            while writer.try_write(&mut std::iter::empty())? == Progress::Blocked {
+                writer.writable().await?;
+            }
+            // Bytes that nobody read would make the kernel reset the connection, and our last
+            // words could be lost: so let the client hear the end, and read until it has.
+            self.stream.shutdown().await?;
+            self.discard().await
+        };
+        // An error means that the other side has gone: which is what was waited for.
+        drop(tokio::time::timeout(patience, farewell).await);
+    }
+
+    async fn discard(&self) -> io::Result<()> {
+        loop {
+            self.stream.readable().await?;
+            match READ.with_borrow_mut(|buffer| self.stream.try_read(buffer)) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The direction from the client.
+pub(super) struct Reader<'a> {
+    stream: &'a TcpStream,
+    decoder: &'a mut Decoder,
+    controls: &'a mut Controls,
+    shared: &'a Shared,
+}
+
+impl Reader<'_> {
+    /// The next text message. Pings are answered here. Cancel safe.
+    ///
+    /// # Errors
+    /// How the connection ends.
+    pub(super) async fn next(&mut self) -> Result<String, End> {
+        loop {
+            match self.decoder.next().map_err(End::Ours)? {
+                Some(Incoming::Text(text)) => return Ok(text),
+                Some(Incoming::Ping(payload)) => {
+                    self.controls.take()?;
+                    encode(Opcode::Pong, &payload, &mut self.shared.unsent());
+                }
+                Some(Incoming::Pong) => {
+                    self.controls.take()?;
+                    self.shared.pong.store(true, Ordering::Relaxed);
+                }
+                Some(Incoming::Close(code)) => {
+                    encode_close(code, "", &mut self.shared.unsent());
+                    return Err(End::Theirs(code));
+                }
+                None => self.fill().await?,
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        poll_fn(|cx| {
+            READ.with_borrow_mut(|buffer| {
+                loop {
+                    match self.stream.try_read(buffer) {
+                        Ok(0) => return Poll::Ready(Err(End::Gone)),
+                        Ok(length) => {
+                            self.decoder.push(&buffer[..length]);
+                            return Poll::Ready(Ok(()));
+                        }
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            if ready!(self.stream.poll_read_ready(cx)).is_err() {
+                                return Poll::Ready(Err(End::Gone));
+                            }
+                        }
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(_) => return Poll::Ready(Err(End::Gone)),
+                    }
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// Whether everything went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// The socket takes no more now.
+    Blocked,
+}
+
+/// The direction to the client.
+pub(super) struct Writer<'a> {
+    stream: &'a TcpStream,
+    shared: &'a Shared,
+}
+
+impl Writer<'_> {
+    /// Queues a ping.
+    pub(super) fn ping(&self) {
+        encode(Opcode::Ping, b"", &mut self.shared.unsent());
+    }
+
+    /// Whether a pong has come since this was last asked.
+    pub(super) fn take_pong(&self) -> bool {
+        self.shared.pong.swap(false, Ordering::Relaxed)
+    }
+
+    /// Ready when the reading side has left something to be sent; see [`Shared`].
+    pub(super) async fn has_unsent(&self) {
+        poll_fn(|_| {
+            let empty = self.shared.unsent().is_empty();
+            if empty {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the socket takes bytes again.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.stream.poll_write_ready(cx)).await
+    }
+
+    /// Sends what is unsent, then `frames`, joined into as few writes as possible. Frames that do
+    /// not fit stay in the iterator, at most about one write's worth stays with the socket.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) fn try_write(
+        &self,
+        frames: &mut impl Iterator<Item = Frame>,
+    ) -> io::Result<Progress> {
+        let mut unsent = self.shared.unsent();
+        WRITE.with_borrow_mut(|buffer| {
+            loop {
+                let sent = self.write_some(&unsent)?;
+                if sent < unsent.len() {
+                    unsent.drain(..sent);
+                    return Ok(Progress::Blocked);
+                }
+                *unsent = Vec::new();
+                while buffer.len() < WRITE_BYTES {
+                    let Some(frame) = frames.next() else { break };
+                    encode(Opcode::Text, frame.as_bytes(), buffer);
+                }
+                if buffer.is_empty() {
+                    return Ok(Progress::Done);
+                }
+                let sent = self.write_some(buffer)?;
+                unsent.extend_from_slice(&buffer[sent..]);
+                // One enormous frame must not stay with the thread for ever.
+                buffer.clear();
+                buffer.shrink_to(2 * WRITE_BYTES);
+            }
+        })
+    }
+
+    /// Writes until the socket takes no more; says how much it took.
+    fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.try_write(&bytes[sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+}

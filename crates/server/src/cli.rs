@@ -1,0 +1,241 @@
+//! The command line: what can be asked for, and what the answer was.
+
+use std::io::{Write, stderr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::config::{ConfigError, Loaded, SettingsFile, Sources, load};
+
+/// Chat that runs on your own machines and scales by adding nodes.
+#[derive(Debug, Parser)]
+#[command(name = "hubbub", version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hubbub demo                      a cluster of three nodes on this machine: open the URLs it prints
+  hubbub serve                     one node that stands alone
+  hubbub serve --redis-url redis://127.0.0.1:6379
+                                   one node of a cluster; start as many as you like
+  hubbub config                    all settings, and where each one came from
+
+Settings come from hubbub.toml, then from the environment (HUBBUB__SECTION__KEY), then from flags;
+the later wins. RUST_LOG says what is logged: RUST_LOG=debug hubbub serve.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole cluster on this machine, without any other service
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// Run one node: of a cluster with redis.url set, alone without
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(SettingsArgs),
+    /// Make a token (a JWT) with the configured secret and print it
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token(TokenArgs),
+    /// Check the settings and print them, each with where it came from, secrets hidden
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(SettingsArgs),
+    /// Ask a node whether it is ready: exit code 0 when it is, 1 when not
+    #[command(after_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck(HealthcheckArgs),
+    /// Measure memory, CPU, latency, loss and order under load
+    Bench(hubbub_bench::BenchArgs),
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  hubbub demo                      nodes on the ports 3000, 3001 and 3002
+  hubbub demo --nodes 5 --port 4000
+  hubbub demo --redis-url redis://127.0.0.1:6379
+  hubbub demo --ops-port 9090      with /readyz and /metrics on the ports 9090, 9091, 9092";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  hubbub serve --config /etc/hubbub.toml
+  hubbub serve --redis-url redis://127.0.0.1:6379 --http-bind 0.0.0.0:3000 --node-id gw-1
+  hubbub serve --set limits.connections=10000 --set drain.spread=60s
+  HUBBUB__REDIS__URL=redis://127.0.0.1:6379 hubbub serve
+
+SIGTERM and Ctrl-C move the clients to other nodes first (see drain.* in `hubbub config`);
+a second signal ends the node at once.";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  hubbub token --sub alice --name Alice
+  hubbub token --sub bot-7 --ttl 30days --room 'news=r' --room 'team-*=rw'
+
+auth.secret must be set, for example by HUBBUB__AUTH__SECRET. Without --room the token is good for
+every room that is not private.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  hubbub config                    what `hubbub serve` would use here
+  hubbub config > hubbub.toml      a file to begin with
+  HUBBUB__DRAIN__SPREAD=60s hubbub config --config /etc/hubbub.toml";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  hubbub healthcheck
+  hubbub healthcheck --url http://10.0.0.7:9090/readyz";
+
+/// Flags for settings; they win over file and environment.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SettingsArgs {
+    /// Settings file; without it hubbub.toml in the current folder, if there is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port for clients (http.bind)
+    #[arg(long, value_name = "ADDRESS")]
+    http_bind: Option<String>,
+    /// Address and port for operators (ops.bind); "" for none
+    #[arg(long, value_name = "ADDRESS")]
+    ops_bind: Option<String>,
+    /// The cluster's Redis (redis.url)
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
+    /// This node's name (node.id)
+    #[arg(long, value_name = "NAME")]
+    node_id: Option<String>,
+    /// Any setting; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Flags of `hubbub demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: u16,
+    /// The first node's port; the others follow
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// The first node's port for operators; the others follow
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) ops_port: Option<u16>,
+    /// Use this Redis instead of the embedded broker
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis_url: Option<String>,
+}
+
+/// Flags of `hubbub token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The user's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) sub: String,
+    /// The name that others see
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How long the token is good
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Duration,
+    /// A room id, or the beginning of one and *, and r, w or rw; may be repeated
+    #[arg(long = "room", value_name = "PATTERN=RIGHTS")]
+    pub(crate) rooms: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// Flags of `hubbub healthcheck`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// What to ask
+    #[arg(long, default_value = "http://127.0.0.1:9090/readyz")]
+    pub(crate) url: String,
+}
+
+impl SettingsArgs {
+    /// Reads the settings from all their sources.
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+        let named = [
+            ("http.bind", &self.http_bind, "--http-bind"),
+            ("ops.bind", &self.ops_bind, "--ops-bind"),
+            ("redis.url", &self.redis_url, "--redis-url"),
+            ("node.id", &self.node_id, "--node-id"),
+        ];
+        let mut flags = Vec::new();
+        for assignment in &self.set {
+            let (key, value) = assignment
+                .split_once('=')
+                .ok_or_else(|| ConfigError::BadFlag(assignment.clone()))?;
+            flags.push((key.trim().to_owned(), value.to_owned(), "--set".to_owned()));
+        }
+        for (key, value, flag) in named {
+            if let Some(value) = value {
+                flags.push((key.to_owned(), value.clone(), flag.to_owned()));
+            }
+        }
+        let file = self
+            .config
+            .clone()
+            .map_or(SettingsFile::Usual, SettingsFile::Named);
+        load(&Sources {
+            file,
+            env: environment(),
+            flags,
+        })
+    }
+}
+
+/// The variables that are text; no setting can be anything else.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => commands::demo(&args),
+        Command::Serve(args) => commands::serve(&args),
+        Command::Token(args) => commands::token(&args),
+        Command::Config(args) => commands::config(&args),
+        Command::Healthcheck(args) => commands::healthcheck(&args),
+        Command::Bench(args) => commands::bench(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell, and nobody to tell it to, if this fails.
+            drop(writeln!(stderr(), "hubbub: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_is_explained() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let help = argument.get_help().or(argument.get_long_help());
+                assert!(
+                    help.is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+}

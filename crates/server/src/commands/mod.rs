@@ -1,0 +1,90 @@
+//! What the program does, one command a file.
+
+mod bench;
+mod config;
+mod demo;
+mod healthcheck;
+mod serve;
+mod token;
+
+use std::io::{self, Write, stdout};
+
+pub(crate) use bench::bench;
+pub(crate) use config::config;
+pub(crate) use demo::demo;
+pub(crate) use healthcheck::healthcheck;
+use hubbub_bench::BenchError;
+use hubbub_gateway::GatewayError;
+use hubbub_node::UnknownFailpoint;
+pub(crate) use serve::serve;
+pub(crate) use token::token;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::healthcheck::HealthError;
+use self::token::MintError;
+use crate::config::ConfigError;
+use crate::server::StartError;
+
+/// Why a command failed, for the person who gave it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("HUBBUB_FAILPOINTS: {0}")]
+    Failpoints(#[from] UnknownFailpoint),
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    #[error("the last node would be on port {0}: take a lower one")]
+    PortRange(u32),
+    #[error("{0}\nIs another demo running? Choose other ports with --port")]
+    Port(GatewayError),
+    #[error("ended at once by a second signal")]
+    Interrupted,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// One runtime for everything that this process runs.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
+/// Prints on standard output. A reader who has gone is no error.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on they no longer end the process by themselves.
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The effective settings as TOML, each with where it came from, secrets hidden.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::layers::{Loaded, Setting, is_secret};
+
+const HIDDEN: &str = "(hidden)";
+/// Comments begin here where the values leave room for it.
+const COMMENT_COLUMN: usize = 44;
+
+/// All settings, in sections.
+#[must_use]
+pub fn print_effective(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for setting in &loaded.list {
+        let (in_section, name) = setting.key.split_once('.').unwrap_or(("", &setting.key));
+        if in_section != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            writeln!(text, "{gap}[{in_section}]").expect("writing to a string never fails");
+            section = in_section;
+        }
+        let line = format!("{name} = {}", toml_value(&shown(setting)));
+        let origin = setting.origin.replace(['\n', '\r'], " ");
+        writeln!(text, "{line:<COMMENT_COLUMN$} # {origin}")
+            .expect("writing to a string never fails");
+    }
+    text
+}
+
+fn shown(setting: &Setting) -> Json {
+    match &setting.value {
+        Json::String(text) if !text.is_empty() && is_secret(&setting.key) => HIDDEN.into(),
+        Json::String(text) => hide_password(text).into(),
+        other => other.clone(),
+    }
+}
+
+/// `scheme://user:password@host` loses its password, wherever it stands.
+fn hide_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let Some(at) = rest[..end].rfind('@').or_else(|| rest.rfind('@')) else {
+        return text.to_owned();
+    };
+    let (credentials, host) = rest.split_at(at);
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}{host}"),
+        None => text.to_owned(),
+    }
+}
+
+fn toml_value(value: &Json) -> String {
+    match value {
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(toml_value).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Json::String(text) => toml::Value::String(text.clone()).to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{SettingsFile, Sources, load};
+    use super::*;
+
+    fn loaded(toml: &str) -> Loaded {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hubbub.toml");
+        fs::write(&path, toml).unwrap();
+        load(&Sources {
+            file: SettingsFile::Named(path),
+            ..Sources::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn every_setting_stands_there_with_its_origin() {
+        let text = print_effective(&loaded("[drain]\nspread = \"3s\""));
+        assert!(text.contains("[http]\nbind = \"127.0.0.1:3000\""), "{text}");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("spread"))
+            .unwrap();
+        assert!(
+            line.starts_with("spread = \"3s\"") && line.contains("hubbub.toml"),
+            "{line}"
+        );
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("frame_bytes"))
+            .unwrap();
+        assert!(
+            line.starts_with("frame_bytes = \"64KiB\"") && line.ends_with("# default"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again_and_means_the_same() {
+        let odd = "[limits]\nframe_bytes = 1500001\nbody_bytes = \"1.5KiB\"\nheaders = 7\n\
+                   ping_interval = \"1m 30s\"\n[http]\nallowed_origins = [\"https://a.example\"]\n\
+                   trusted_proxies = [\"10.0.0.0/8\"]\n[node]\nid = \"a\\\"b\"";
+        let first = loaded(odd);
+        let second = loaded(&print_effective(&first));
+        let values = |loaded: &Loaded| -> Vec<(String, Json)> {
+            loaded
+                .list
+                .iter()
+                .map(|s| (s.key.clone(), s.value.clone()))
+                .collect()
+        };
+        assert_eq!(values(&first), values(&second));
+        assert_eq!(second.settings.limits.frame_bytes.as_u64(), 1_500_001);
+        assert_eq!(second.settings.limits.body_bytes.as_u64(), 1536);
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        let text = print_effective(&loaded(
+            "[auth]\nsecret = \"canary-canary-canary-canary-canary\"\n[ops]\ntoken = \"canary-2\"\n\
+             [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"",
+        ));
+        assert!(!text.contains("canary"), "{text}");
+        assert!(
+            text.contains("redis://user:(hidden)@localhost:6379/0"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_passwords_are_taken_out_of_urls() {
+        for (url, shown) in [
+            ("redis://localhost:6379", "redis://localhost:6379"),
+            ("redis://:p@h", "redis://:(hidden)@h"),
+            ("redis://u:p@ss@h:1", "redis://u:(hidden)@h:1"),
+            ("redis://u:p/w@h", "redis://u:(hidden)@h"),
+            ("redis://u@h", "redis://u@h"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ] {
+            assert_eq!(hide_password(url), shown);
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Where settings come from: defaults, then a file, then the environment, then flags. The later
+//! wins, and what nobody knows is refused by name.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use serde_json::Value as Json;
+
+use super::env::from_env;
+use super::kind::{Kind, printed_default};
+use super::known::Known;
+use super::{CheckError, Settings};
+
+/// The file that is read when no other is named.
+const DEFAULT_FILE: &str = "hubbub.toml";
+const DEFAULT_ORIGIN: &str = "default";
+
+/// Settings that never stand in an error or on a screen.
+const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--config` names no file.
+    #[error("there is no file {}", .0.display())]
+    NoFile(PathBuf),
+    /// No TOML.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where it breaks.
+        source: Box<config::ConfigError>,
+    },
+    /// Nobody knows this key.
+    #[error("unknown setting {key} ({origin}): did you mean {nearest}?")]
+    UnknownKey {
+        /// As written.
+        key: String,
+        /// Where it came from.
+        origin: String,
+        /// The known key that looks most like it.
+        nearest: String,
+    },
+    /// A value of the wrong form.
+    #[error("{key} = {value} ({origin}): expected {expected}")]
+    BadValue {
+        /// The setting.
+        key: String,
+        /// As written; hidden for secrets.
+        value: String,
+        /// Where it came from.
+        origin: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A variable names a file that cannot be read.
+    #[error("{name}: cannot read {}: {source}", path.display())]
+    UnreadableValue {
+        /// The variable.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// One variable has the value, and another names its file.
+    #[error("{name} and {name}_FILE are both set: keep one")]
+    ValueAndFile {
+        /// The variable that has the value.
+        name: String,
+    },
+    /// A flag that is not `KEY=VALUE`.
+    #[error("--set {0}: expected KEY=VALUE, such as --set limits.connections=1000")]
+    BadFlag(String),
+    /// Each value is right, but they cannot work.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+/// Which file to read.
+#[derive(Debug, Clone, Default)]
+pub enum SettingsFile {
+    /// `hubbub.toml` in the current folder, where there is one.
+    #[default]
+    Usual,
+    /// This one; it must exist.
+    Named(PathBuf),
+    /// None.
+    Nothing,
+}
+
+/// What may hold settings.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file.
+    pub file: SettingsFile,
+    /// The process's environment, or a part of it.
+    pub env: Vec<(String, String)>,
+    /// Key, value, and the flag that set it.
+    pub flags: Vec<(String, String, String)>,
+}
+
+/// One effective setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// `section.name`.
+    pub key: String,
+    /// In the form that is printed and read again.
+    pub value: Json,
+    /// `default`, `file …`, `env …` or `flag …`.
+    pub origin: String,
+}
+
+/// The settings and where each came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What a node starts with.
+    pub settings: Settings,
+    /// The same, one by one, in the order of the sections.
+    pub list: Vec<Setting>,
+}
+
+/// Values that come one by one, each with its own origin.
+#[derive(Debug, Clone)]
+struct Single(Vec<(String, Value)>);
+
+impl Source for Single {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.iter().cloned().collect())
+    }
+}
+
+/// Reads all sources and checks the result.
+///
+/// # Errors
+/// [`ConfigError`] names the setting, what is wrong, and where it came from.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let known = Known::new();
+    let given = given(sources, &known)?;
+    let mut effective = Json::Object(serde_json::Map::new());
+    let mut list = Vec::new();
+    for (key, default) in &known.0 {
+        let setting = match given.get(key) {
+            Some(value) => read_setting(key, default, value)?,
+            None => Setting {
+                key: key.clone(),
+                value: printed_default(default),
+                origin: DEFAULT_ORIGIN.to_owned(),
+            },
+        };
+        put(&mut effective, key, setting.value.clone());
+        list.push(setting);
+    }
+    let settings: Settings =
+        serde_json::from_value(effective).expect("every setting has been read by itself");
+    settings.check()?;
+    Ok(Loaded { settings, list })
+}
+
+/// Sets one key in a tree of sections.
+fn put(tree: &mut Json, key: &str, value: Json) {
+    let (section, name) = key.split_once('.').expect("known keys have a section");
+    tree[section][name] = value;
+}
+
+/// Reads one value and tries it in otherwise default settings: so that an error is its own.
+fn read_setting(key: &str, default: &Json, value: &Value) -> Result<Setting, ConfigError> {
+    let kind = Kind::of(default);
+    let origin = value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned();
+    let bad = |expected: String| ConfigError::BadValue {
+        key: key.to_owned(),
+        value: shown(key, &value.kind),
+        origin: origin.clone(),
+        expected,
+    };
+    let json = kind
+        .read(&value.kind)
+        .ok_or_else(|| bad(kind.expected().to_owned()))?;
+    let mut tree = Json::Object(serde_json::Map::new());
+    put(&mut tree, key, json.clone());
+    match serde_json::from_value::<Settings>(tree) {
+        Ok(_) => Ok(Setting {
+            key: key.to_owned(),
+            value: json,
+            origin,
+        }),
+        Err(error) => Err(bad(format!("another value: {error}"))),
+    }
+}
+
+fn shown(key: &str, value: &ValueKind) -> String {
+    match value {
+        _ if SECRETS.contains(&key) => "(hidden)".to_owned(),
+        ValueKind::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// Whether a setting is shown to nobody.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+}
+
+/// What the sources say, the later over the earlier; every key is known.
+fn given(sources: &Sources, known: &Known) -> Result<BTreeMap<String, Value>, ConfigError> {
+    let mut builder = Config::builder();
+    let path = match &sources.file {
+        SettingsFile::Usual => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
+        SettingsFile::Named(path) if path.is_file() => Some(path.clone()),
+        SettingsFile::Named(path) => return Err(ConfigError::NoFile(path.clone())),
+        SettingsFile::Nothing => None,
+    };
+    if let Some(path) = &path {
+        builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
+    }
+    let merged = builder
+        .add_source(Single(from_env(&sources.env, known)?))
+        .add_source(Single(from_flags(&sources.flags)))
+        .build()
+        .and_then(|config| config.collect())
+        .map_err(|source| ConfigError::Unreadable {
+            path: path.unwrap_or_default(),
+            source: Box::new(source),
+        })?;
+    let mut given = BTreeMap::new();
+    flatten("", merged, known, &mut given)?;
+    Ok(given)
+}
+
+fn from_flags(flags: &[(String, String, String)]) -> Vec<(String, Value)> {
+    let value =
+        |value: &String, flag: &String| Value::new(Some(&format!("flag {flag}")), value.clone());
+    flags
+        .iter()
+        .map(|(key, text, flag)| (key.clone(), value(text, flag)))
+        .collect()
+}
+
+/// Walks down the sections to the known keys.
+fn flatten(
+    path: &str,
+    table: Map<String, Value>,
+    known: &Known,
+    given: &mut BTreeMap<String, Value>,
+) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let key = if path.is_empty() {
+            name
+        } else {
+            format!("{path}.{name}")
+        };
+        if known.has(&key) {
+            given.insert(key, value);
+            continue;
+        }
+        let origin = origin_of(&value);
+        match value.kind {
+            ValueKind::Table(inner) if !inner.is_empty() => flatten(&key, inner, known, given)?,
+            _ => {
+                let nearest = known.nearest(&key);
+                return Err(ConfigError::UnknownKey {
+                    key,
+                    origin,
+                    nearest,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn origin_of(value: &Value) -> String {
+    value
+        .origin()
+        .unwrap_or("a section without settings")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn from_text(
+        toml: &str,
+        env_pairs: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Loaded, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.toml");
+        fs::write(&path, toml).unwrap();
+        let flag = |(key, value): &(&str, &str)| {
+            ((*key).to_owned(), (*value).to_owned(), "--set".to_owned())
+        };
+        load(&Sources {
+            file: SettingsFile::Named(path),
+            env: env(env_pairs),
+            flags: flags.iter().map(flag).collect(),
+        })
+    }
+
+    fn refusal(toml: &str, env_pairs: &[(&str, &str)]) -> String {
+        from_text(toml, env_pairs, &[]).unwrap_err().to_string()
+    }
+
+    fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a str {
+        &loaded
+            .list
+            .iter()
+            .find(|setting| setting.key == key)
+            .unwrap()
+            .origin
+    }
+
+    #[test]
+    fn the_later_source_wins_and_is_remembered() {
+        let toml = "[http]\nbind = \"127.0.0.1:1\"\n[limits]\nheaders = 7\nframe_bytes = \"1MiB\"\n\
+                    [drain]\nspread = \"3s\"";
+        let env = [
+            ("HUBBUB__HTTP__BIND", "127.0.0.1:2"),
+            ("HUBBUB__LIMITS__HEADERS", "8"),
+            ("PATH", "/bin"),
+        ];
+        let loaded = from_text(toml, &env, &[("http.bind", "127.0.0.1:3")]).unwrap();
+        assert_eq!(loaded.settings.http.bind, "127.0.0.1:3");
+        assert_eq!(loaded.settings.limits.headers, 8);
+        assert_eq!(loaded.settings.limits.frame_bytes, ByteSize::mib(1));
+        assert_eq!(loaded.settings.drain.spread.as_secs(), 3);
+        assert_eq!(origin(&loaded, "http.bind"), "flag --set");
+        assert_eq!(
+            origin(&loaded, "limits.headers"),
+            "env HUBBUB__LIMITS__HEADERS"
+        );
+        assert!(origin(&loaded, "limits.frame_bytes").ends_with("test.toml"));
+        assert_eq!(origin(&loaded, "node.id"), "default");
+    }
+
+    #[test]
+    fn the_environment_knows_lists_durations_sizes_and_text_that_looks_like_a_number() {
+        let loaded = from_text(
+            "",
+            &[
+                (
+                    "HUBBUB__HTTP__ALLOWED_ORIGINS",
+                    "https://a.example, https://b.example",
+                ),
+                ("HUBBUB__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8"),
+                ("HUBBUB__LIMITS__BODY_BYTES", "1500"),
+                ("HUBBUB__LIMITS__OUTBOX_BYTES", "2MiB"),
+                ("HUBBUB__DRAIN__READY_DELAY", "250ms"),
+                ("HUBBUB__AUTH__SECRET", "00000000000000000000000000000001"),
+                ("HUBBUB__REDIS__URL", ""),
+            ],
+            &[],
+        );
+        let settings = loaded.unwrap().settings;
+        assert_eq!(
+            settings.http.allowed_origins,
+            ["https://a.example", "https://b.example"]
+        );
+        assert_eq!(settings.http.trusted_proxies.len(), 2);
+        assert_eq!(settings.limits.body_bytes.as_u64(), 1500);
+        assert_eq!(settings.limits.outbox_bytes, ByteSize::mib(2));
+        assert_eq!(settings.drain.ready_delay.as_millis(), 250);
+        assert_eq!(settings.auth.secret, "00000000000000000000000000000001");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one_and_its_origin() {
+        let message = refusal("[http]\nbnid = \"x\"", &[]);
+        assert!(
+            message.contains("http.bnid") && message.contains("http.bind"),
+            "{message}"
+        );
+        assert!(message.contains("test.toml"), "{message}");
+        let message = refusal("", &[("HUBBUB__LIMITS__FRAMEBYTES", "1")]);
+        assert!(message.contains("limits.frame_bytes"), "{message}");
+        assert!(
+            message.contains("env HUBBUB__LIMITS__FRAMEBYTES"),
+            "{message}"
+        );
+        assert!(refusal("bind = \"x\"", &[]).contains("http.bind"));
+        assert!(refusal("[htp]\nbind = \"x\"", &[]).contains("http.bind"));
+        assert!(refusal("[limit]\n", &[]).contains("unknown setting limit"));
+        assert!(refusal("", &[("HUBBUB__REDIS_URL", "x")]).contains("redis.url"));
+        assert!(refusal("[http.bind]\nx = 1", &[]).starts_with("http.bind"));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_key_value_origin_and_what_it_should_be() {
+        let message = refusal("", &[("HUBBUB__DRAIN__SPREAD", "soon")]);
+        for part in [
+            "drain.spread",
+            "\"soon\"",
+            "env HUBBUB__DRAIN__SPREAD",
+            "20s",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(refusal("[limits]\nframe_bytes = \"much\"", &[]).contains("64KiB"));
+        assert!(refusal("[limits]\nheaders = -1", &[]).contains("whole number"));
+        assert!(refusal("[limits]\nheaders = 1.5", &[]).contains("whole number"));
+        assert!(refusal("[limits]\nrooms_per_connection = 99999999999", &[]).contains("u32"));
+        assert!(refusal("[drain]\nspread = 20", &[]).contains("20s"));
+        assert!(refusal("[auth]\nmode = \"open\"", &[]).contains("`guest` or `jwt`"));
+        assert!(
+            refusal("[http]\ntrusted_proxies = [\"10.0.0.1/99\"]", &[]).contains("10.0.0.1/99")
+        );
+        assert!(refusal("[http]\nallowed_origins = [1]", &[]).contains("list"));
+        assert!(!refusal("[auth]\nsecret = 12345678901234567", &[]).contains("12345678901234567"));
+        assert!(refusal("[http\n", &[]).contains("test.toml"));
+    }
+
+    #[test]
+    fn a_missing_file_matters_only_when_it_was_named() {
+        let missing = Sources {
+            file: SettingsFile::Named("/nowhere/hubbub.toml".into()),
+            ..Sources::default()
+        };
+        assert!(matches!(load(&missing), Err(ConfigError::NoFile(_))));
+        load(&Sources {
+            file: SettingsFile::Nothing,
+            ..Sources::default()
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn values_that_are_right_alone_are_checked_together() {
+        assert!(refusal("[drain]\ndeadline = \"1s\"", &[]).contains("drain.ready_delay"));
+    }
+}

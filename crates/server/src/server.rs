@@ -1,0 +1,245 @@
+//! One whole node: broker, node and gateway, started and ended in the right order.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_broker::{Broker, BrokerError, Inbox, MemoryCluster};
+use hubbub_gateway::auth::Auth;
+use hubbub_gateway::{AuthMode, Gateway, GatewayError};
+use hubbub_node::{DrainSection, Node};
+use hubbub_protocol::{InvalidId, NodeId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::config::{CheckError, Settings};
+use crate::files;
+
+/// Closing connections wait 5 s for their clients; so does a node that stops at once.
+const STOP_PATIENCE: Duration = Duration::from_secs(6);
+/// A cluster that answers at once is ready at once; another one is waited for in the background.
+const SECRET_PATIENCE: Duration = Duration::from_millis(500);
+/// Between two questions for the cluster's secret.
+const SECRET_RETRY: Duration = Duration::from_secs(1);
+/// How often a draining node counts its connections.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings that cannot work.
+    #[error(transparent)]
+    Settings(#[from] CheckError),
+    /// `node.id` cannot be one.
+    #[error("node.id: {0}")]
+    NodeId(#[from] InvalidId),
+    /// `redis.url` cannot be one.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The ports.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+/// A running node. Call [`Server::stop`] or [`Server::drain`] to end it.
+pub struct Server {
+    node: Arc<Node>,
+    gateway: Gateway,
+    drain: DrainSection,
+    /// Asks for the cluster's secret until it is known; aborted when the server is dropped.
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a node of the cluster at `redis.url`, or one that stands alone. Redis need not be
+    /// there: the node is not ready until it is.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting that does not work; nothing is left running.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        settings.check()?;
+        if settings.redis.url.is_empty() {
+            let cluster = MemoryCluster::new(settings.broker_config());
+            return Self::start_with(settings, &cluster).await;
+        }
+        let id = node_id(&settings.node.id)?;
+        let (broker, inbox) = Broker::redis(&settings.broker_config(), &start_id(&id))?;
+        Self::assemble(settings, id, broker, inbox).await
+    }
+
+    /// Starts one more node of an embedded cluster.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting that does not work; nothing is left running.
+    pub async fn start_with(
+        settings: Settings,
+        cluster: &MemoryCluster,
+    ) -> Result<Self, StartError> {
+        settings.check()?;
+        let id = node_id(&settings.node.id)?;
+        let (broker, inbox) = Broker::memory(cluster);
+        Self::assemble(settings, id, broker, inbox).await
+    }
+
+    async fn assemble(
+        settings: Settings,
+        id: NodeId,
+        broker: Broker,
+        inbox: Inbox,
+    ) -> Result<Self, StartError> {
+        let auth = Arc::new(Auth::new(&settings.auth).map_err(CheckError::from)?);
+        let mut tasks = JoinSet::new();
+        let config = settings.node_config();
+        let node = Node::start(id, config, broker.clone(), inbox);
+        provide_secret(&auth, broker, &mut tasks).await;
+        let connections = match settings.limits.connections {
+            0 => files::connection_limit(),
+            connections => connections,
+        };
+        let gateway = match Gateway::start(
+            settings.gateway_config(connections),
+            auth,
+            Arc::clone(&node),
+        )
+        .await
+        {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                node.shutdown().await;
+                return Err(error.into());
+            }
+        };
+        let (http, ops) = (
+            gateway.http_addr(),
+            gateway.ops_addr().map(|ops| ops.to_string()),
+        );
+        tracing::info!(node = %node.id(), %http, ops, "node started");
+        Ok(Self {
+            node,
+            gateway,
+            drain: settings.drain,
+            _tasks: tasks,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.gateway.http_addr()
+    }
+
+    /// Where operators connect; `None` when `ops.bind` is empty.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.gateway.ops_addr()
+    }
+
+    /// Moves the clients to other nodes, then ends: not ready at once, then the ready delay, then
+    /// everyone is told to reconnect, over the spread, and at the deadline it is over. Says how
+    /// many connections had to be cut.
+    pub async fn drain(self) -> usize {
+        let deadline = Instant::now() + self.drain.deadline;
+        self.gateway.leave();
+        tracing::info!(node = %self.node.id(), clients = self.node.connections(), "draining");
+        sleep(self.drain.ready_delay).await;
+        self.gateway.refuse();
+        let moved = async {
+            self.node.drain(self.drain.spread).await;
+            while self.node.connections() > 0 {
+                sleep(DRAIN_POLL).await;
+            }
+        };
+        // At the deadline whoever is left is cut off, and counted below.
+        drop(timeout_at(deadline, moved).await);
+        self.end(deadline.saturating_duration_since(Instant::now()))
+            .await
+    }
+
+    /// Ends at once: clients are told to reconnect elsewhere, all together. Says how many
+    /// connections had to be cut.
+    pub async fn stop(self) -> usize {
+        self.gateway.refuse();
+        self.node.drain(Duration::ZERO).await;
+        self.end(STOP_PATIENCE).await
+    }
+
+    async fn end(self, patience: Duration) -> usize {
+        let cut = self.gateway.shutdown(patience).await;
+        self.node.shutdown().await;
+        let node = self.node.id();
+        if cut > 0 {
+            tracing::warn!(%node, cut, "connections did not end in time and were cut");
+        }
+        tracing::info!(%node, "node stopped");
+        cut
+    }
+}
+
+/// In guest mode without `auth.secret` the cluster has a secret of its own. Until Redis has given
+/// it, guest tokens are `unavailable` and the node is not ready.
+async fn provide_secret(auth: &Arc<Auth>, broker: Broker, tasks: &mut JoinSet<()>) {
+    if auth.mode() != AuthMode::Guest || auth.has_secret() {
+        return;
+    }
+    if let Ok(Ok(secret)) = timeout(SECRET_PATIENCE, broker.cluster_secret()).await {
+        return auth.provide_secret(&secret);
+    }
+    let auth = Arc::clone(auth);
+    tasks.spawn(async move {
+        loop {
+            match broker.cluster_secret().await {
+                Ok(secret) => return auth.provide_secret(&secret),
+                Err(error) => tracing::warn!(%error, "the cluster's secret is not known yet"),
+            }
+            sleep(SECRET_RETRY.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    });
+}
+
+/// The name that people see; without one, the host's and a random suffix.
+fn node_id(name: &str) -> Result<NodeId, InvalidId> {
+    if !name.is_empty() {
+        return NodeId::new(name);
+    }
+    let uname = rustix::system::uname();
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let mut name: String = uname
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .filter(allowed)
+        .take(64)
+        .collect();
+    write!(name, "-{:04x}", fastrand::u16(..)).expect("writing to a string never fails");
+    NodeId::new(&name)
+}
+
+/// The name inside the cluster: after a restart it is another node.
+fn start_id(id: &NodeId) -> NodeId {
+    let id = &id.as_str()[..id.as_str().len().min(100)];
+    NodeId::new(&format!("{id}:{:08x}", fastrand::u32(..))).expect("two valid parts and a colon")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_the_name_it_is_given_or_makes_one_up() {
+        assert_eq!(node_id("gw-1").unwrap().as_str(), "gw-1");
+        assert!(node_id("gw 1").is_err());
+        assert_ne!(node_id("").unwrap(), node_id("").unwrap());
+    }
+
+    #[test]
+    fn a_restart_is_another_node() {
+        let id = node_id(&"n".repeat(128)).unwrap();
+        assert_ne!(start_id(&id), start_id(&id));
+        assert!(
+            start_id(&node_id("gw-1").unwrap())
+                .as_str()
+                .starts_with("gw-1:")
+        );
+    }
+}

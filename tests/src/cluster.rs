@@ -1,0 +1,162 @@
+//! Several nodes that are one cluster: in this process over one memory broker or one Redis, or as
+//! real `hubbub serve` processes.
+
+use std::net::SocketAddr;
+
+use hubbub_broker::MemoryCluster;
+use hubbub_client::ClientConfig;
+
+use crate::local::{self, LocalNode};
+use crate::process::{NodeProcess, Setting};
+use crate::raw::Raw;
+use crate::recorder::Recorder;
+use crate::redis::{Fsync, Redis};
+
+/// The nodes, and the Redis that they share.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    redis: Option<Redis>,
+}
+
+#[derive(Debug)]
+enum Node {
+    Local(LocalNode),
+    Process(NodeProcess),
+}
+
+/// With RUST_LOG set, what nodes of this process log is shown when a test fails.
+fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // A second cluster finds it done.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+}
+
+impl Cluster {
+    /// Nodes in this process over one memory broker.
+    pub async fn memory(count: usize, settings: &[Setting<'_>]) -> Self {
+        let mut nodes = Vec::new();
+        let mut broker: Option<MemoryCluster> = None;
+        for number in 0..count {
+            let settings = local::settings(number, settings);
+            let broker = broker.get_or_insert_with(|| local::memory_cluster(&settings));
+            nodes.push(Node::Local(LocalNode::join(settings, broker).await));
+        }
+        Self { nodes, redis: None }
+    }
+
+    /// Nodes in this process over a Redis of their own.
+    pub async fn redis(count: usize, settings: &[Setting<'_>]) -> Self {
+        Self::over_redis(Redis::start(Fsync::EverySecond).await, count, settings).await
+    }
+
+    /// Nodes in this process over this Redis.
+    pub async fn over_redis(redis: Redis, count: usize, settings: &[Setting<'_>]) -> Self {
+        let urls = vec![redis.url(); count];
+        Self::over_urls(redis, &urls, settings).await
+    }
+
+    /// Nodes in this process, each reaching this Redis by its own URL, as through a proxy.
+    pub async fn over_urls(redis: Redis, urls: &[String], settings: &[Setting<'_>]) -> Self {
+        show_logs();
+        let mut nodes = Vec::new();
+        for (number, url) in urls.iter().enumerate() {
+            let mut settings = settings.to_vec();
+            settings.push(("redis.url", url));
+            let settings = local::settings(number, &settings);
+            nodes.push(Node::Local(LocalNode::start(settings).await));
+        }
+        Self {
+            nodes,
+            redis: Some(redis),
+        }
+    }
+
+    /// Real processes over this Redis.
+    pub async fn processes(redis: Redis, count: usize, settings: &[Setting<'_>]) -> Self {
+        let url = redis.url();
+        let mut settings = settings.to_vec();
+        settings.push(("redis.url", &url));
+        let mut nodes: Vec<NodeProcess> = (0..count)
+            .map(|number| NodeProcess::spawn(&format!("gw-{number}"), &settings))
+            .collect();
+        for node in &mut nodes {
+            node.ready().await;
+        }
+        Self {
+            nodes: nodes.into_iter().map(Node::Process).collect(),
+            redis: Some(redis),
+        }
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Where a node's clients connect; numbers go round.
+    #[must_use]
+    pub fn address(&self, number: usize) -> SocketAddr {
+        match &self.nodes[number % self.nodes.len()] {
+            Node::Local(node) => node.address(),
+            Node::Process(node) => node.address(),
+        }
+    }
+
+    /// Where a node's operators look; numbers go round.
+    #[must_use]
+    pub fn ops(&self, number: usize) -> SocketAddr {
+        match &self.nodes[number % self.nodes.len()] {
+            Node::Local(node) => node.ops(),
+            Node::Process(node) => node.ops(),
+        }
+    }
+
+    /// A node that is a process.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn process(&mut self, number: usize) -> &mut NodeProcess {
+        match &mut self.nodes[number] {
+            Node::Process(node) => node,
+            Node::Local(_) => panic!("node {number} is in this process"),
+        }
+    }
+
+    /// The Redis that they share.
+    ///
+    /// # Panics
+    /// When they share a memory broker.
+    pub fn redis_mut(&mut self) -> &mut Redis {
+        self.redis.as_mut().expect("a cluster over Redis")
+    }
+
+    /// A guest's client that starts on this node and knows all of them.
+    #[must_use]
+    pub fn client(&self, number: usize) -> ClientConfig {
+        let urls = (0..self.len()).map(|step| format!("http://{}", self.address(number + step)));
+        ClientConfig::new(urls)
+    }
+
+    /// A bare connection to this node as a new guest.
+    pub async fn raw(&self, number: usize) -> Raw {
+        Raw::connect(self.address(number)).await
+    }
+
+    /// A bare recorder on this node.
+    pub async fn record_raw(&self, number: usize, room: &str) -> Recorder {
+        Recorder::raw(&format!("raw-{number}"), self.address(number), room).await
+    }
+
+    /// A resuming recorder that starts on this node.
+    pub async fn record(&self, number: usize, room: &str) -> Recorder {
+        Recorder::resuming(&format!("client-{number}"), self.client(number), room).await
+    }
+}

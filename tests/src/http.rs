@@ -1,0 +1,97 @@
+//! Plain HTTP/1.1 by hand: what is sent is exactly what a test says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::deadline::within;
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Header lines, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+}
+
+impl Answer {
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        match serde_json::from_str(&self.body) {
+            Ok(value) => value,
+            Err(error) => panic!("no JSON: {error}: {:?}", self.body),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        Some(Self {
+            status,
+            headers: lines.filter_map(header).collect(),
+            body: body.to_owned(),
+        })
+    }
+}
+
+/// `GET path`, or `None` when nobody answers.
+pub async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    exchange(address, request.as_bytes()).await
+}
+
+/// `GET path`.
+///
+/// # Panics
+/// When nobody answers.
+pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    try_get(address, path).await.expect("an HTTP answer")
+}
+
+/// `POST path` with a JSON body.
+///
+/// # Panics
+/// When nobody answers.
+pub async fn post(address: SocketAddr, path: &str, body: &serde_json::Value) -> Answer {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    exchange(address, request.as_bytes())
+        .await
+        .expect("an HTTP answer")
+}
+
+/// Writes `request` as it is, and reads until the other side closes.
+pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
+    let mut socket = TcpStream::connect(address).await.ok()?;
+    // A server that refuses early closes before it has read all: what it said still counts.
+    let _ = socket.write_all(request).await;
+    let mut answer = Vec::new();
+    let read = socket.read_to_end(&mut answer);
+    let _ = within("the HTTP answer ends", Duration::from_secs(30), read).await;
+    Answer::parse(&String::from_utf8_lossy(&answer))
+}

@@ -1,0 +1,134 @@
+//! Senders that know what became of each message.
+
+use std::time::Duration;
+
+use hubbub_client::{Client, RequestError, Sent};
+use hubbub_protocol::RoomId;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::oracle::Acked;
+use crate::recorder::text_body;
+
+/// What became of the sends.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Confirmed.
+    pub acked: Vec<Acked>,
+    /// Refused: must not be heard.
+    pub refused: Vec<String>,
+    /// Not answered in time: may be heard, once.
+    pub unknown: Vec<String>,
+    /// The longest that one send took.
+    pub slowest: Duration,
+}
+
+impl Outcome {
+    fn add(&mut self, nonce: String, result: Result<Sent, RequestError>, took: Duration) {
+        self.slowest = self.slowest.max(took);
+        match result {
+            Ok(sent) => self.acked.push(Acked {
+                nonce,
+                epoch: sent.epoch.as_str().to_owned(),
+                offset: sent.offset,
+            }),
+            Err(RequestError::Refused(_)) => self.refused.push(nonce),
+            Err(RequestError::TimedOut | RequestError::Closed) => self.unknown.push(nonce),
+        }
+    }
+
+    /// Joins the outcomes of several senders.
+    #[must_use]
+    pub fn of_all(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for outcome in outcomes {
+            all.acked.extend(outcome.acked);
+            all.refused.extend(outcome.refused);
+            all.unknown.extend(outcome.unknown);
+            all.slowest = all.slowest.max(outcome.slowest);
+        }
+        all
+    }
+}
+
+/// Sends `count` messages as fast as the outbox takes them.
+///
+/// # Panics
+/// When the client is closed.
+pub async fn flood(client: &Client, room: &str, sender: &str, count: usize) -> Outcome {
+    flood_with(client, room, sender, count, &text_body("hello")).await
+}
+
+/// The same with a body of the test's choice.
+///
+/// # Panics
+/// When the client is closed.
+pub async fn flood_with(
+    client: &Client,
+    room: &str,
+    sender: &str,
+    count: usize,
+    body: &Value,
+) -> Outcome {
+    let room = RoomId::new(room).expect("a good room id");
+    let mut open = JoinSet::new();
+    for number in 0..count {
+        begin(client, &room, sender, number, body, &mut open).await;
+    }
+    settle(open).await
+}
+
+/// Sends at a steady rate for so long.
+///
+/// # Panics
+/// When the client is closed.
+pub async fn pace(
+    client: &Client,
+    room: &str,
+    sender: &str,
+    per_second: u32,
+    during: Duration,
+) -> Outcome {
+    let room = RoomId::new(room).expect("a good room id");
+    let mut open = JoinSet::new();
+    let mut clock = interval(Duration::from_secs(1) / per_second);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let end = Instant::now() + during;
+    let (mut number, body) = (0, text_body("hello"));
+    while Instant::now() < end {
+        clock.tick().await;
+        begin(client, &room, sender, number, &body, &mut open).await;
+        number += 1;
+    }
+    settle(open).await
+}
+
+type Open = JoinSet<(String, Result<Sent, RequestError>, Duration)>;
+
+async fn begin(
+    client: &Client,
+    room: &RoomId,
+    sender: &str,
+    number: usize,
+    body: &Value,
+    open: &mut Open,
+) {
+    let nonce = format!("{sender}-{number}");
+    let start = Instant::now();
+    match client.begin_send(room, body, Some(&nonce)).await {
+        Ok(receipt) => {
+            open.spawn(async move { (nonce, receipt.wait().await, start.elapsed()) });
+        }
+        Err(error) => panic!("{nonce} could not begin: {error}"),
+    }
+}
+
+async fn settle(mut open: Open) -> Outcome {
+    let mut outcome = Outcome::default();
+    while let Some(sent) = open.join_next().await {
+        let (nonce, result, took) = sent.expect("waiting does not panic");
+        outcome.add(nonce, result, took);
+    }
+    outcome
+}

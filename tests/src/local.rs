@@ -1,0 +1,98 @@
+//! A node inside the test's own process.
+
+use std::net::SocketAddr;
+
+use hubbub::config::{Sources, load};
+use hubbub::{Server, Settings};
+use hubbub_broker::MemoryCluster;
+
+use crate::process::Setting;
+
+/// A running node; gone when dropped.
+pub struct LocalNode {
+    server: Server,
+}
+
+impl std::fmt::Debug for LocalNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node at {}", self.server.http_addr())
+    }
+}
+
+/// The settings of a node in a test, read as a user's are: on free ports, without the limits that
+/// a load of one machine would meet.
+///
+/// # Panics
+/// When a setting is not accepted.
+#[must_use]
+pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
+    let name = format!("gw-{number}");
+    let mut all = vec![
+        ("node.id", name.as_str()),
+        ("http.bind", "127.0.0.1:0"),
+        ("ops.bind", "127.0.0.1:0"),
+        ("limits.sends_per_second", "0"),
+        ("limits.connections_per_address", "0"),
+    ];
+    all.extend_from_slice(changes);
+    let flag = |(key, value): &Setting<'_>| {
+        (
+            (*key).to_owned(),
+            (*value).to_owned(),
+            "the test".to_owned(),
+        )
+    };
+    let sources = Sources {
+        flags: all.iter().map(flag).collect(),
+        ..Sources::default()
+    };
+    match load(&sources) {
+        Ok(loaded) => loaded.settings,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The broker that several nodes of this process share.
+#[must_use]
+pub fn memory_cluster(settings: &Settings) -> MemoryCluster {
+    MemoryCluster::new(settings.broker_config())
+}
+
+impl LocalNode {
+    /// Starts a node over Redis, or alone.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(settings: Settings) -> Self {
+        match Server::start(settings).await {
+            Ok(server) => Self { server },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts one more node of an embedded cluster.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn join(settings: Settings, cluster: &MemoryCluster) -> Self {
+        match Server::start_with(settings, cluster).await {
+            Ok(server) => Self { server },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.http_addr()
+    }
+
+    /// Where operators look.
+    ///
+    /// # Panics
+    /// Never: the settings of tests ask for that port.
+    #[must_use]
+    pub fn ops(&self) -> SocketAddr {
+        self.server.ops_addr().expect("ops.bind is set")
+    }
+}

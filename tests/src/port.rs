@@ -1,0 +1,28 @@
+//! Free ports that stay free: outside the range from which the kernel takes the ports of outgoing
+//! connections, since a client that retries a dead port of that range may reach itself.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::sync::Mutex;
+
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// What this process has given out.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port of 127.0.0.1 on which nobody listens.
+///
+/// # Panics
+/// When a thousand tries find none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let mut given = GIVEN.lock().expect("nothing panics while it is held");
+    for _ in 0..1000 {
+        let port = fastrand::u16(RANGE);
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
+            return port;
+        }
+    }
+    panic!("no free port in {RANGE:?}");
+}

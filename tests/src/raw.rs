@@ -1,0 +1,251 @@
+//! A bare WebSocket client without any wit: no reconnect, no resume, every frame in the test's
+//! hands.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::deadline::within;
+
+/// How long a frame may take: several times what any limit of the server allows.
+pub const FRAME: Duration = Duration::from_secs(20);
+
+/// What a connection brings next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A text frame.
+    Text(String),
+    /// The end: the close code and reason, where there was a close frame.
+    End(Option<(u16, String)>),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Raw {
+    stream: WebSocketStream<TcpStream>,
+    last_id: u64,
+    /// Frames that came while a reply was awaited.
+    pushed: VecDeque<String>,
+}
+
+/// The upgrade request that a plain client makes.
+///
+/// # Panics
+/// Never: the address is well-formed.
+#[must_use]
+pub fn upgrade_request(address: SocketAddr) -> Request {
+    format!("ws://{address}/v1/ws")
+        .into_client_request()
+        .expect("an address makes a good URL")
+}
+
+impl Raw {
+    /// Connects as a new guest.
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::open(upgrade_request(address)).await
+    }
+
+    /// Connects with a token in the `Authorization` header.
+    ///
+    /// # Panics
+    /// When the token cannot stand in a header.
+    pub async fn connect_as(address: SocketAddr, token: &str) -> Self {
+        let mut request = upgrade_request(address);
+        let bearer = HeaderValue::try_from(format!("Bearer {token}")).expect("a header's value");
+        request.headers_mut().insert("authorization", bearer);
+        Self::open(request).await
+    }
+
+    /// Connects with a request of the test's making.
+    ///
+    /// # Panics
+    /// When there is no upgrade.
+    pub async fn open(request: Request) -> Self {
+        match Self::try_open(request).await {
+            Ok(raw) => raw,
+            Err(error) => panic!("no upgrade: {error}"),
+        }
+    }
+
+    /// The same, with the refusal in hand.
+    ///
+    /// # Errors
+    /// What the library makes of the refusal; `Error::Http` has the response.
+    ///
+    /// # Panics
+    /// When nobody listens, or nothing comes in time.
+    pub async fn try_open(request: Request) -> Result<Self, Error> {
+        let authority = request.uri().authority().expect("a URL with a host");
+        let tcp = TcpStream::connect(authority.as_str()).await?;
+        Self::upgrade(request, tcp).await
+    }
+
+    /// Connects as a new guest whose kernel takes little ahead of its reading.
+    ///
+    /// # Panics
+    /// When there is no upgrade.
+    pub async fn connect_with_small_buffer(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .set_recv_buffer_size(16 * 1024)
+            .expect("a buffer of that size");
+        let tcp = socket.connect(address).await.expect("the node listens");
+        match Self::upgrade(upgrade_request(address), tcp).await {
+            Ok(raw) => raw,
+            Err(error) => panic!("no upgrade: {error}"),
+        }
+    }
+
+    async fn upgrade(request: Request, tcp: TcpStream) -> Result<Self, Error> {
+        tcp.set_nodelay(true)?;
+        let (stream, _) = within("the upgrade", FRAME, client_async(request, tcp)).await?;
+        Ok(Self {
+            stream,
+            last_id: 0,
+            pushed: VecDeque::new(),
+        })
+    }
+
+    /// Writes a text frame as it is.
+    pub async fn write(&mut self, text: impl Into<String>) {
+        // A connection that the server has ended shows when it is read.
+        let _ = self.stream.send(Message::text(text.into())).await;
+    }
+
+    /// Writes any message.
+    pub async fn write_message(&mut self, message: Message) {
+        let _ = self.stream.send(message).await;
+    }
+
+    /// The next text frame or the end.
+    ///
+    /// # Panics
+    /// When nothing comes in time.
+    pub async fn hear(&mut self) -> Heard {
+        if let Some(text) = self.pushed.pop_front() {
+            return Heard::Text(text);
+        }
+        within("a frame or the end", FRAME, self.read()).await
+    }
+
+    /// The same without a deadline, for a task that only writes down.
+    pub async fn hear_patiently(&mut self) -> Heard {
+        match self.pushed.pop_front() {
+            Some(text) => Heard::Text(text),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Heard {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Heard::Text(text.as_str().to_owned()),
+                Some(Ok(Message::Close(frame))) => {
+                    let close = frame
+                        .map(|frame| (u16::from(frame.code), frame.reason.as_str().to_owned()));
+                    return Heard::End(close);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Heard::End(None),
+            }
+        }
+    }
+
+    /// The next text frame.
+    ///
+    /// # Panics
+    /// When the connection ends instead.
+    pub async fn next(&mut self) -> Value {
+        match self.hear().await {
+            Heard::Text(text) => parse(&text),
+            Heard::End(close) => panic!("the connection ended: {close:?}"),
+        }
+    }
+
+    /// The next frame of a type; others are passed over.
+    pub async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// How the connection ends; frames before that are passed over.
+    pub async fn end(&mut self) -> Option<(u16, String)> {
+        loop {
+            if let Heard::End(close) = self.hear().await {
+                return close;
+            }
+        }
+    }
+
+    /// The close code with which the connection ends.
+    ///
+    /// # Panics
+    /// When it ends without one.
+    pub async fn close_code(&mut self) -> u16 {
+        let (code, _) = self.end().await.expect("a close frame with a code");
+        code
+    }
+
+    /// Sends a command with an id of our own and waits for its reply; what comes before that is
+    /// kept for [`Raw::hear`].
+    ///
+    /// # Panics
+    /// When the connection ends instead, or nothing comes in time.
+    pub async fn ask(&mut self, mut command: Value) -> Value {
+        self.last_id += 1;
+        command["id"] = self.last_id.into();
+        self.write(command.to_string()).await;
+        let reply = async {
+            loop {
+                let text = match self.read().await {
+                    Heard::Text(text) => text,
+                    Heard::End(close) => panic!("the connection ended: {close:?}"),
+                };
+                let frame = parse(&text);
+                if frame["id"] == self.last_id {
+                    return frame;
+                }
+                self.pushed.push_back(text);
+            }
+        };
+        let what = format!("the reply to {command:.200}");
+        within(&what, FRAME, reply).await
+    }
+
+    /// Joins a room from now on; the reply.
+    ///
+    /// # Panics
+    /// When the room cannot be joined.
+    pub async fn join(&mut self, room: &str) -> Value {
+        let reply = self
+            .ask(serde_json::json!({"type": "join", "room": room}))
+            .await;
+        assert_eq!(reply["type"], "joined", "{reply}");
+        reply
+    }
+
+    /// Says goodbye.
+    pub async fn close(mut self) {
+        let _ = self.stream.close(None).await;
+    }
+}
+
+fn parse(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(error) => panic!("no JSON: {error}: {text}"),
+    }
+}

@@ -1,0 +1,46 @@
+//! People on different nodes talk as if on one: order, retries, resume, history, presence, typing
+//! and slow readers, over the memory broker and over Redis.
+
+#![expect(clippy::print_stdout, reason = "tests print their figures")]
+
+/// Runs each scenario on three nodes over the memory broker and again over Redis.
+macro_rules! on_both_brokers {
+    ($($scenario:ident),+ $(,)?) => {
+        on_both_brokers!(with &[]; $($scenario),+);
+    };
+    (with $settings:expr; $($scenario:ident),+ $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    super::$scenario(hubbub_tests::cluster::Cluster::memory(3, $settings).await).await;
+                }
+            )+
+        }
+        mod redis {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    super::$scenario(hubbub_tests::cluster::Cluster::redis(3, $settings).await).await;
+                }
+            )+
+        }
+    };
+}
+
+#[path = "cluster/history.rs"]
+mod history;
+#[path = "cluster/join.rs"]
+mod join;
+#[path = "cluster/nonce.rs"]
+mod nonce;
+#[path = "cluster/order.rs"]
+mod order;
+#[path = "cluster/pages.rs"]
+mod pages;
+#[path = "cluster/presence.rs"]
+mod presence;
+#[path = "cluster/slow.rs"]
+mod slow;
+#[path = "cluster/typing.rs"]
+mod typing;
