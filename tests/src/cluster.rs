@@ -29,7 +29,12 @@ enum Node {
 fn show_logs() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     // A second cluster finds it done.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init(),
+    );
 }
 
 impl Cluster {

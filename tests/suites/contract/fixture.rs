@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News, Published, RedisSection,
+    Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News, Published,
+    RedisSection,
 };
 use hubbub_protocol::command::Body;
 use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};

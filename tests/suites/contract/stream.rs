@@ -209,14 +209,35 @@ pub async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
     let room = room("fork");
     fill(&pair.a, &room, 5).await;
     pair.b.broker.subscribe(&room).await.unwrap();
-    let before = pair.a.broker.read(&room, Span::Newest, 0, 0).await.unwrap().head;
+    let before = pair
+        .a
+        .broker
+        .read(&room, Span::Newest, 0, 0)
+        .await
+        .unwrap()
+        .head;
     pair.a.broker.fork(&room, &before.epoch, 41).await.unwrap();
     pair.b.broker.fork(&room, &before.epoch, 99).await.unwrap();
-    let after = pair.a.broker.read(&room, Span::After(0), 10, 0).await.unwrap();
+    let after = pair
+        .a
+        .broker
+        .read(&room, Span::After(0), 10, 0)
+        .await
+        .unwrap();
     assert_ne!(after.head.epoch, before.epoch);
-    assert_eq!((after.head.offset, after.events.len()), (41, 0), "the second fork came too late");
-    let expected = Position { epoch: after.head.epoch.clone(), offset: 41 };
+    assert_eq!(
+        (after.head.offset, after.events.len()),
+        (41, 0),
+        "the second fork came too late"
+    );
+    let expected = Position {
+        epoch: after.head.epoch.clone(),
+        offset: 41,
+    };
     assert_eq!(pair.b.hear_packet().await, Packet::Reset(expected));
-    let next = pair.b.publish(&room, &[draft(&room, "alice", "n0", "x")]).await;
+    let next = pair
+        .b
+        .publish(&room, &[draft(&room, "alice", "n0", "x")])
+        .await;
     assert_eq!(stored(&next[0]), 42, "nonces of the old life are forgotten");
 }

@@ -34,7 +34,8 @@ impl Session {
             return Err(CommandError::TooLarge { bytes, limit });
         }
         self.node.config.failpoints.in_session(nonce.as_ref());
-        let deadline = Instant::now() + limits.send_timeout;
+        // A little early, so that the answer is there when the time is over.
+        let deadline = Instant::now() + limits.send_timeout.mul_f64(0.95);
         self.check_rate()?;
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");

@@ -1,0 +1,43 @@
+//! What the documentation tells people to type is what this suite has typed.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::stack::{Stack, top};
+
+/// Where people read about Compose.
+const PAGES: [&str; 2] = ["README.md", "deploy/README.md"];
+/// The line of `.env` that makes a fourth gateway.
+pub(crate) const GROWTH: &str = "HUBBUB_MORE_GATEWAYS=1";
+/// Its images cannot be had here; the profile is parsed, and what it reads is checked.
+const UNTRIED: &str = "docker compose --profile monitoring up --detach";
+
+pub(crate) fn every_command_was_run(stack: &Stack) {
+    let run = stack.documented_lines();
+    let mut written = BTreeSet::new();
+    let mut all = String::new();
+    for page in PAGES {
+        // The front page need not say anything about Compose.
+        let text = fs::read_to_string(top().join(page)).unwrap_or_default();
+        written.extend(commands(&text));
+        all.push_str(&text);
+    }
+    assert!(written.remove(UNTRIED), "{UNTRIED} is documented");
+    assert_eq!(
+        written, run,
+        "documented and run are the same (left: documented)"
+    );
+    assert!(all.contains(GROWTH), "{GROWTH} is documented");
+    println!("{} documented commands, all run", run.len());
+}
+
+/// The lines in code blocks that are for Compose, without what is said about them.
+fn commands(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or(line).trim());
+    lines
+        .filter(|line| line.starts_with("docker compose "))
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,149 @@
+//! A client that writes down what it hears, which nodes it has been on, and how often it had to
+//! try again.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use hubbub_client::{Client, ClientConfig, ClientEvent, Start};
+use hubbub_protocol::RoomId;
+use hubbub_tests::oracle::Heard;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What one client has lived through.
+#[derive(Debug, Default)]
+pub(crate) struct Diary {
+    frames: Vec<String>,
+    /// The highest offset heard.
+    pub(crate) top: u64,
+    pub(crate) is_connected: bool,
+    /// Every node it has been on, in order.
+    pub(crate) nodes: Vec<String>,
+    /// Every connection lost and every attempt that failed, with the reason.
+    pub(crate) losses: Vec<String>,
+    /// What must not happen: gaps, resets, what could not be resumed.
+    pub(crate) flaws: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    diary: Mutex<Diary>,
+    changed: Notify,
+}
+
+/// A member of one room.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    log: Arc<Log>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Member {
+    /// Joins a room as a new guest, by the first of these URLs that works.
+    pub(crate) async fn join(name: &str, urls: Vec<String>, room: &str) -> Self {
+        let (client, events) = Client::start(ClientConfig::new(urls)).expect("good settings");
+        let log = Arc::new(Log::default());
+        let task = tokio::spawn(keep(events, Arc::clone(&log)));
+        let room = RoomId::new(room).expect("a good room id");
+        if let Err(error) = client.join(&room, Start::Now).await {
+            panic!("{name} cannot join: {error}");
+        }
+        Self {
+            name: name.to_owned(),
+            client,
+            log,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    pub(crate) fn diary(&self) -> MutexGuard<'_, Diary> {
+        self.log
+            .diary
+            .lock()
+            .expect("nothing panics while it is held")
+    }
+
+    /// The node it is, or was last, on.
+    pub(crate) fn node(&self) -> String {
+        self.diary().nodes.last().cloned().unwrap_or_default()
+    }
+
+    /// Everything heard so far.
+    pub(crate) fn heard(&self) -> Heard {
+        Heard {
+            client: self.name.clone(),
+            frames: self.diary().frames.clone(),
+        }
+    }
+
+    /// Waits for something in the diary; how long that took.
+    pub(crate) async fn wait(
+        &self,
+        what: &str,
+        deadline: Duration,
+        check: impl Fn(&Diary) -> bool,
+    ) -> Duration {
+        let start = Instant::now();
+        let look = async {
+            loop {
+                let changed = self.log.changed.notified();
+                tokio::pin!(changed);
+                // Registered before the look, so that no change slips in between.
+                changed.as_mut().enable();
+                if check(&self.diary()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if timeout(deadline, look).await.is_err() {
+            let diary = self.diary();
+            let (name, top) = (&self.name, diary.top);
+            let Diary {
+                nodes,
+                losses,
+                flaws,
+                ..
+            } = &*diary;
+            panic!(
+                "{name}: not within {deadline:?}: {what}; at {top}, {nodes:?}, {losses:?}, {flaws:?}"
+            );
+        }
+        start.elapsed()
+    }
+}
+
+async fn keep(mut events: mpsc::Receiver<ClientEvent>, log: Arc<Log>) {
+    while let Some(event) = events.recv().await {
+        write(&mut log.diary.lock().expect("nothing panics there"), event);
+        log.changed.notify_waiters();
+    }
+}
+
+fn write(diary: &mut Diary, event: ClientEvent) {
+    match event {
+        ClientEvent::Event(event) => {
+            diary.top = diary.top.max(event.offset);
+            diary.frames.push(event.raw);
+        }
+        ClientEvent::Connected { node, .. } => {
+            diary.is_connected = true;
+            diary.nodes.push(node);
+        }
+        ClientEvent::Disconnected { code, reason, .. } => {
+            diary.is_connected = false;
+            diary.losses.push(format!("{code:?} {reason}"));
+        }
+        ClientEvent::Joined(joined) if joined.recovered => {}
+        ClientEvent::Joined(_)
+        | ClientEvent::Gap { .. }
+        | ClientEvent::Reset { .. }
+        | ClientEvent::RoomLost { .. }
+        | ClientEvent::Refused(_)
+        | ClientEvent::Closed { .. } => diary.flaws.push(format!("{event:?}")),
+        ClientEvent::Lagged { .. } | ClientEvent::Presence { .. } | ClientEvent::Typing { .. } => {}
+    }
+}

@@ -1,0 +1,78 @@
+//! Gateways recreated one after the other, as for an upgrade, and HAProxy reloaded, while a crowd
+//! talks.
+
+use std::time::Duration;
+
+use hubbub_tests::deadline::eventually;
+use hubbub_tests::raw::Raw;
+
+use crate::crowd::Crowd;
+use crate::stack::{Door, Stack};
+use crate::start::GATEWAYS;
+
+const FLOWING: Duration = Duration::from_secs(25);
+const RELOADED: Duration = Duration::from_secs(30);
+
+pub(crate) async fn each_gateway_in_turn(stack: &Stack, crowd: &Crowd) {
+    stack.documented("docker compose build").await;
+    let restarts = crowd.talk_during(async {
+        for gateway in GATEWAYS {
+            recreate(stack, crowd, gateway).await;
+        }
+        crowd.more(&crowd.members[0], 20, FLOWING).await;
+    });
+    let ((), head) = restarts.await;
+    println!("all at the head {head:.1?} after the last answer");
+}
+
+/// Everyone on that gateway is moved once; nobody else notices.
+async fn recreate(stack: &Stack, crowd: &Crowd, gateway: &str) {
+    let before = crowd.losses();
+    let nodes: Vec<String> = crowd.members.iter().map(|member| member.node()).collect();
+    let line = format!("docker compose up --detach --wait --no-deps --force-recreate {gateway}");
+    let (_, took) = stack.documented(&line).await;
+    let balanced = stack.balanced(&GATEWAYS).await;
+    let mut moved = 0;
+    for ((member, before), node) in crowd.members.iter().zip(before).zip(&nodes) {
+        let losses = member.diary().losses[before..].to_vec();
+        let expected = usize::from(node == gateway);
+        moved += expected;
+        assert_eq!(
+            losses.len(),
+            expected,
+            "{} on {node}: {losses:?}",
+            member.name
+        );
+    }
+    println!(
+        "{gateway} drained and recreated in {took:.1?}, taken in by HAProxy {balanced:.1?} later: \
+         {moved} clients moved, once each"
+    );
+}
+
+pub(crate) async fn a_reload_of_haproxy_cuts_nobody(stack: &Stack, crowd: &Crowd) {
+    let before = crowd.losses();
+    let loaded = async || {
+        let logs = stack
+            .shell("docker compose logs --no-log-prefix haproxy")
+            .await;
+        logs.matches("Loading success").count()
+    };
+    let first = loaded().await;
+    let reload = Box::pin(async {
+        stack
+            .documented("docker compose kill --signal HUP haproxy")
+            .await;
+        eventually("HAProxy has reloaded", RELOADED, async || {
+            (loaded().await > first).then_some(())
+        })
+        .await;
+        stack.balanced(&GATEWAYS).await;
+        let mut raw = Raw::connect(stack.address(Door::Balancer)).await;
+        raw.next_of("welcome").await;
+        crowd.more(&crowd.members[0], 20, FLOWING).await;
+    });
+    crowd.talk_during(reload).await;
+    assert_eq!(crowd.losses(), before, "nobody was disconnected");
+    println!("HAProxy reloaded: nobody disconnected");
+}

@@ -1,0 +1,240 @@
+//! One Compose project of the test's own: other ports, another network, the same files.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use hubbub_tests::deadline::{eventually, within};
+use hubbub_tests::port::free_port;
+use rustix::process::{Resource, getrlimit};
+use tokio::process::Command;
+
+/// For one command: an image is built in some of them, on a slow machine from nothing.
+const COMMAND: Duration = Duration::from_secs(900);
+/// For HAProxy to see what is up: five times what its checks need.
+const BALANCED: Duration = Duration::from_secs(30);
+
+/// The ways in that a user's cluster publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// HAProxy with the cookie.
+    Balancer,
+    /// HAProxy without.
+    RoundRobin,
+    /// nginx with the cookie.
+    Nginx,
+    /// nginx without.
+    NginxRoundRobin,
+    /// A gateway's own port, from 1.
+    Gateway(usize),
+}
+
+impl Door {
+    pub(crate) const GATEWAYS: [Self; 3] = [Self::Gateway(1), Self::Gateway(2), Self::Gateway(3)];
+    const ALL: [Self; 7] = [
+        Self::Balancer,
+        Self::RoundRobin,
+        Self::Nginx,
+        Self::NginxRoundRobin,
+        Self::Gateway(1),
+        Self::Gateway(2),
+        Self::Gateway(3),
+    ];
+
+    /// The variable that moves its port.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Balancer => "HUBBUB_PORT",
+            Self::RoundRobin => "HUBBUB_ROUND_ROBIN_PORT",
+            Self::Nginx => "HUBBUB_NGINX_PORT",
+            Self::NginxRoundRobin => "HUBBUB_NGINX_ROUND_ROBIN_PORT",
+            Self::Gateway(1) => "HUBBUB_PORT_1",
+            Self::Gateway(2) => "HUBBUB_PORT_2",
+            Self::Gateway(_) => "HUBBUB_PORT_3",
+        }
+    }
+}
+
+/// The project. Dropped, it is taken down with its volumes.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    project: String,
+    env: Vec<(String, String)>,
+    ports: Vec<(Door, u16)>,
+    documented: Mutex<BTreeSet<String>>,
+}
+
+/// The top of the checkout.
+pub(crate) fn top() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("tests lie in the checkout").to_owned()
+}
+
+impl Stack {
+    /// Names and ports of its own, so that it does not meet a cluster that is up already.
+    pub(crate) fn new() -> Self {
+        let project = format!("hubbub-test-{}", std::process::id());
+        let ports: Vec<_> = Door::ALL.map(|door| (door, free_port())).into();
+        let net = format!("10.{}.{}", fastrand::u8(64..128), fastrand::u8(..));
+        let most_files = getrlimit(Resource::Nofile).maximum.unwrap_or(65_536);
+        let mut env = vec![
+            ("COMPOSE_PROJECT_NAME".to_owned(), project.clone()),
+            ("COMPOSE_DISABLE_ENV_FILE".to_owned(), "1".to_owned()),
+            ("HUBBUB_TAG".to_owned(), "test".to_owned()),
+            ("HUBBUB_NET".to_owned(), net),
+            ("NOFILE".to_owned(), most_files.min(65_536).to_string()),
+        ];
+        for (door, port) in &ports {
+            env.push((door.variable().to_owned(), port.to_string()));
+        }
+        Self {
+            project,
+            env,
+            ports,
+            documented: Mutex::default(),
+        }
+    }
+
+    /// The same as a line in `.env`.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What `.env` says.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        let (_, value) = self
+            .env
+            .iter()
+            .find(|(known, _)| known == name)
+            .expect("a variable that was set");
+        value
+    }
+
+    /// Where a door is.
+    pub(crate) fn address(&self, door: Door) -> SocketAddr {
+        let (_, port) = self
+            .ports
+            .iter()
+            .find(|(known, _)| *known == door)
+            .expect("every door has a port");
+        SocketAddr::from(([127, 0, 0, 1], *port))
+    }
+
+    /// The same as a URL.
+    pub(crate) fn url(&self, door: Door) -> String {
+        format!("http://{}", self.address(door))
+    }
+
+    /// A command line of the documentation, word for word; what it printed, and how long it took.
+    pub(crate) async fn documented(&self, line: &str) -> (String, Duration) {
+        self.note(line);
+        let start = Instant::now();
+        (self.shell(line).await, start.elapsed())
+    }
+
+    fn note(&self, line: &str) {
+        let mut documented = self.documented.lock().expect("nothing panics there");
+        documented.insert(line.to_owned());
+    }
+
+    /// The lines of the documentation that were run.
+    pub(crate) fn documented_lines(&self) -> BTreeSet<String> {
+        self.documented
+            .lock()
+            .expect("nothing panics there")
+            .clone()
+    }
+
+    /// A command line of the test's own; what it printed.
+    pub(crate) async fn shell(&self, line: &str) -> String {
+        let output = self.try_shell(line).await;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            panic!("`{line}` failed: {}\n{printed}\n{said}", output.status);
+        }
+        printed
+    }
+
+    /// The same when failing is no surprise.
+    pub(crate) async fn try_shell(&self, line: &str) -> Output {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", line])
+            .current_dir(top())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = Box::pin(within(line, COMMAND, command.output())).await;
+        output.expect("sh can be started")
+    }
+
+    /// The one container of a service.
+    pub(crate) async fn container(&self, service: &str) -> String {
+        let id = self
+            .shell(&format!("docker compose ps --all --quiet {service}"))
+            .await;
+        id.trim().to_owned()
+    }
+
+    /// `GET` inside the cluster's network, as HAProxy and Prometheus see the services; `None` when
+    /// there is no answer of status 200.
+    pub(crate) async fn fetch(&self, host: &str, port: u16, path: &str) -> Option<String> {
+        let script = format!(
+            "exec 3<>/dev/tcp/{host}/{port} && printf \"GET {path} HTTP/1.0\\r\\n\\r\\n\" >&3 && cat <&3"
+        );
+        let line = format!("docker compose exec -T haproxy bash -c '{script}'");
+        let answer = self.try_shell(&line).await.stdout;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.split(' ').nth(1)?.eq("200").then(|| body.to_owned())
+    }
+
+    /// Waits until HAProxy sends new clients to exactly these gateways; how long that took.
+    pub(crate) async fn balanced(&self, gateways: &[&str]) -> Duration {
+        let what = format!("HAProxy sends clients to {gateways:?}");
+        let wanted: BTreeSet<String> = gateways.iter().map(|&name| name.to_owned()).collect();
+        let (_, took) = eventually(&what, BALANCED, async || {
+            let figures = self.fetch("127.0.0.1", 8405, "/metrics").await?;
+            let up: BTreeSet<String> = figures.lines().filter_map(up_server).collect();
+            (up == wanted).then_some(())
+        })
+        .await;
+        took
+    }
+}
+
+/// The server of a line that says that it is up.
+fn up_server(line: &str) -> Option<String> {
+    let labels = line.strip_prefix("haproxy_server_status{proxy=\"sticky\",server=\"")?;
+    let (server, rest) = labels.split_once('"')?;
+    (rest == ",state=\"UP\"} 1").then(|| server.to_owned())
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let run = |line: &str| {
+            let mut command = std::process::Command::new("sh");
+            let env = self.env.iter().map(|(name, value)| (name, value));
+            command
+                .args(["-c", line])
+                .current_dir(top())
+                .envs(env)
+                .output()
+        };
+        if std::thread::panicking() {
+            for line in ["docker compose ps --all", "docker compose logs --tail 25"] {
+                if let Ok(output) = run(line) {
+                    eprintln!("--- {line}\n{}", String::from_utf8_lossy(&output.stdout));
+                }
+            }
+        }
+        // What a test leaves behind is seen by the next one, if by nobody else.
+        let _ = run("docker compose --profile '*' down --volumes --remove-orphans --timeout 2");
+        println!("project {} is gone", self.project);
+    }
+}

@@ -1,0 +1,70 @@
+//! From nothing to a healthy cluster, and back.
+
+use crate::stack::{Door, Stack};
+
+/// The three that are always there.
+pub(crate) const GATEWAYS: [&str; 3] = ["gateway-1", "gateway-2", "gateway-3"];
+
+/// The first command of the documentation, and the profiles' own.
+pub(crate) async fn from_nothing(stack: &Stack) {
+    let (_, took) = stack.documented("docker compose up --detach --wait").await;
+    println!(
+        "docker compose up: image built and all healthy after {:.1} min",
+        minutes(took)
+    );
+    let balanced = stack.balanced(&GATEWAYS).await;
+    println!("HAProxy has all three gateways {balanced:.1?} later");
+    let (listed, _) = stack.documented("docker compose ps").await;
+    for service in GATEWAYS.iter().chain(&["redis", "haproxy"]) {
+        let line = listed.lines().find(|line| line.contains(service));
+        assert!(
+            line.is_some_and(|line| line.contains("(healthy)")),
+            "{service}:\n{listed}"
+        );
+    }
+    let (logs, _) = stack.documented("docker compose logs gateway-1").await;
+    assert!(logs.contains("node started"), "{logs}");
+    stack
+        .documented("docker compose --profile nginx up --detach --wait")
+        .await;
+    // Prometheus and Grafana have no stand-in images here: what can be checked is checked.
+    stack
+        .shell("docker compose --profile monitoring config --quiet")
+        .await;
+    let page = hubbub_tests::http::get(stack.address(Door::Balancer), "/").await;
+    assert_eq!(page.status, 200);
+}
+
+/// `down` takes everything but the data.
+pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
+    let (_, took) = stack.documented("docker compose --profile '*' down").await;
+    println!("docker compose down took {took:.1?}");
+    assert_eq!(left(stack, "ps --all").await, "", "no container is left");
+    assert_eq!(left(stack, "network ls").await, "", "no network is left");
+    let project = stack.get("COMPOSE_PROJECT_NAME");
+    let expected = format!("{project}_redis-data\n{project}_secrets");
+    assert_eq!(left(stack, "volume ls").await, expected);
+}
+
+/// `down --volumes` takes the data too.
+pub(crate) async fn nothing_at_all_is_left(stack: &Stack) {
+    stack
+        .documented("docker compose --profile '*' down --volumes")
+        .await;
+    for list in ["ps --all", "network ls", "volume ls"] {
+        assert_eq!(left(stack, list).await, "", "{list}");
+    }
+}
+
+async fn left(stack: &Stack, list: &str) -> String {
+    let project = stack.get("COMPOSE_PROJECT_NAME");
+    let label = format!("label=com.docker.compose.project={project}");
+    let listed = stack
+        .shell(&format!("docker {list} --quiet --filter {label} | sort"))
+        .await;
+    listed.trim().to_owned()
+}
+
+fn minutes(took: std::time::Duration) -> f64 {
+    took.as_secs_f64() / 60.0
+}
