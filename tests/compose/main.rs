@@ -3,35 +3,20 @@
 
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 
-#[path = "compose/browser.rs"]
 mod browser;
-#[path = "compose/crowd.rs"]
 mod crowd;
-#[path = "compose/docs.rs"]
 mod docs;
-#[path = "compose/faults.rs"]
 mod faults;
-#[path = "compose/growth.rs"]
 mod growth;
-#[path = "compose/member.rs"]
 mod member;
-#[path = "compose/monitoring.rs"]
 mod monitoring;
-#[path = "compose/order.rs"]
 mod order;
-#[path = "compose/restart.rs"]
 mod restart;
-#[path = "compose/safety.rs"]
 mod safety;
-#[path = "compose/secrets.rs"]
 mod secrets;
-#[path = "compose/stack.rs"]
 mod stack;
-#[path = "compose/start.rs"]
 mod start;
-#[path = "compose/sticky.rs"]
 mod sticky;
-#[path = "compose/tokens.rs"]
 mod tokens;
 
 use crate::crowd::Crowd;

@@ -1,10 +1,7 @@
 //! What every broker does: the same scenarios for the embedded one and for Redis.
 
-#[path = "contract/fixture.rs"]
 mod fixture;
-#[path = "contract/presence.rs"]
 mod presence;
-#[path = "contract/stream.rs"]
 mod stream;
 
 /// Runs each scenario against both brokers.

@@ -28,19 +28,11 @@ macro_rules! on_both_brokers {
     };
 }
 
-#[path = "cluster/history.rs"]
 mod history;
-#[path = "cluster/join.rs"]
 mod join;
-#[path = "cluster/nonce.rs"]
 mod nonce;
-#[path = "cluster/order.rs"]
 mod order;
-#[path = "cluster/pages.rs"]
 mod pages;
-#[path = "cluster/presence.rs"]
 mod presence;
-#[path = "cluster/slow.rs"]
 mod slow;
-#[path = "cluster/typing.rs"]
 mod typing;

@@ -1,0 +1,9 @@
+//! The edge of a node: handshakes, tokens, bad bytes, bad commands, time-outs, drain, operators.
+
+mod commands;
+mod drain;
+mod frames;
+mod handshake;
+mod ops;
+mod timeouts;
+mod tokens;
