@@ -1,6 +1,6 @@
 //! [`Broker`]: the one line to all other nodes, whichever way it goes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
 use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, RoomId, User, UserId};
@@ -50,6 +50,18 @@ impl Broker {
     pub fn redis(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
         let (broker, inbox) = RedisBroker::open(config, node)?;
         Ok((Self::Redis(broker), inbox))
+    }
+
+    /// Waits at most `patience` for Redis to answer for the first time. That it does not is no
+    /// error: the broker goes on trying.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unfit`] when it has answered and cannot be used as it is set.
+    pub async fn first_contact(&self, patience: Duration) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(broker) => broker.first_contact(patience).await,
+        }
     }
 
     /// Joins a cluster within this process.

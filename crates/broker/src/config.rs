@@ -29,6 +29,9 @@ pub struct RedisSection {
     pub url: String,
     /// Isolates several clusters in one Redis.
     pub prefix: String,
+    /// Take a Redis whose `maxmemory-policy` may evict rooms in use. Their members are told by
+    /// `reset`, but what was acked is gone.
+    pub allow_eviction: bool,
 }
 
 impl Default for RedisSection {
@@ -36,6 +39,7 @@ impl Default for RedisSection {
         Self {
             url: String::new(),
             prefix: "hubbub".to_owned(),
+            allow_eviction: false,
         }
     }
 }
@@ -45,6 +49,7 @@ impl std::fmt::Debug for RedisSection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisSection")
             .field("prefix", &self.prefix)
+            .field("allow_eviction", &self.allow_eviction)
             .finish_non_exhaustive()
     }
 }

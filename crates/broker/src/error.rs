@@ -6,6 +6,9 @@ pub enum BrokerError {
     /// `redis.url` can never work as it is.
     #[error("redis.url: {0}")]
     BadUrl(String),
+    /// Redis answers, but as it is set it would lose what it is given, or cannot run the scripts.
+    #[error("redis.url: this redis cannot be used: {0}")]
+    Unfit(String),
     /// Certainly not done: no connection, or Redis refused before it began.
     #[error("broker unavailable: {0}")]
     Unavailable(String),

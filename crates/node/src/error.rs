@@ -58,7 +58,7 @@ impl CommandError {
     pub(crate) fn of_read(error: BrokerError) -> Self {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
-            BrokerError::Unexpected(_) | BrokerError::BadUrl(_) => {
+            BrokerError::Unexpected(_) | BrokerError::BadUrl(_) | BrokerError::Unfit(_) => {
                 tracing::error!(%error, "broker failed");
                 Self::Internal
             }

@@ -18,7 +18,10 @@ use crate::files;
 
 /// Closing connections wait 5 s for their clients; so does a node that stops at once.
 const STOP_PATIENCE: Duration = Duration::from_secs(6);
-/// A cluster that answers at once is ready at once; another one is waited for in the background.
+/// A Redis that answers at once is checked before the start; another one is waited for in the
+/// background.
+const REDIS_PATIENCE: Duration = Duration::from_millis(500);
+/// The same for the cluster's secret.
 const SECRET_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two questions for the cluster's secret.
 const SECRET_RETRY: Duration = Duration::from_secs(1);
@@ -34,7 +37,7 @@ pub enum StartError {
     /// `node.id` cannot be one.
     #[error("node.id: {0}")]
     NodeId(#[from] InvalidId),
-    /// `redis.url` cannot be one.
+    /// `redis.url` cannot be one, or the Redis there cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// The ports.
@@ -65,6 +68,10 @@ impl Server {
         }
         let id = node_id(&settings.node.id)?;
         let (broker, inbox) = Broker::redis(&settings.broker_config(), &start_id(&id))?;
+        if let Err(error) = broker.first_contact(REDIS_PATIENCE).await {
+            broker.close().await;
+            return Err(error.into());
+        }
         Self::assemble(settings, id, broker, inbox).await
     }
 

@@ -1,6 +1,7 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
 //! keep what all nodes share consistent.
 
+mod greeting;
 mod keys;
 mod lease;
 mod link;
@@ -9,17 +10,19 @@ mod publish;
 mod scripts;
 mod stream;
 mod subscriber;
+mod values;
 mod watch;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::{ConnectionId, Frame, NodeId, Packet, RoomId};
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
@@ -45,7 +48,7 @@ struct Shared {
     scripts: Arc<Scripts>,
     link: Link,
     subscriber: Subscriber,
-    secret: Arc<OnceLock<[u8; 32]>>,
+    greeting: Greeting,
     metrics: BrokerMetrics,
     tasks: TaskTracker,
     closed: CancellationToken,
@@ -56,13 +59,14 @@ impl RedisBroker {
         let client = parse_url(&config.redis.url)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
-        let secret = Arc::new(OnceLock::new());
+        let greeting = Greeting::new(config.redis.allow_eviction, &keys.secret());
         let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new()));
         let (sender, inbox) = inbox();
 
-        let (greet_key, greet_secret) = (keys.secret(), Arc::clone(&secret));
+        let host = greeting.clone();
         let (link, keep_link) = Link::new(client.clone(), metrics.clone(), move |connection| {
-            agree_on_secret(connection, greet_key.clone(), Arc::clone(&greet_secret))
+            let host = host.clone();
+            async move { host.greet(connection).await }
         });
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
@@ -98,7 +102,7 @@ impl RedisBroker {
             scripts,
             link,
             subscriber,
-            secret,
+            greeting,
             metrics,
             tasks,
             closed,
@@ -149,16 +153,32 @@ impl RedisBroker {
         Ok(self.secret())
     }
 
-    /// Known as soon as there has been a connection.
     fn secret(&self) -> [u8; 32] {
         *self
             .0
-            .secret
-            .get()
+            .greeting
+            .secret()
             .expect("every connection agrees on the secret before it is used")
     }
 
+    pub(crate) async fn first_contact(&self, patience: Duration) -> Result<(), BrokerError> {
+        let mut contact = self.0.greeting.contact();
+        let answered = contact.wait_for(|contact| *contact != Contact::None);
+        match timeout(patience, answered).await {
+            Ok(Ok(contact)) => match &*contact {
+                Contact::Unfit(why) => Err(BrokerError::Unfit(why.clone())),
+                Contact::None | Contact::Fit => Ok(()),
+            },
+            // It is away: the node goes on trying, and is not ready.
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn health(&self) -> BrokerHealth {
+        if let Some(why) = self.0.greeting.refusal() {
+            let problem = Some(format!("redis cannot be used: {why}"));
+            return BrokerHealth { problem };
+        }
         let problem = if !self.0.link.is_up() {
             Some("redis does not answer commands")
         } else if !self.0.subscriber.is_alive() {
@@ -189,38 +209,4 @@ impl RedisBroker {
     fn seconds(life: Duration) -> u64 {
         life.as_secs().max(1)
     }
-}
-
-/// Puts this node's secret into Redis if there is none, and takes what is there then. A Redis
-/// that was emptied gets the old secret back from the first node that returns.
-async fn agree_on_secret(
-    mut connection: MultiplexedConnection,
-    key: String,
-    secret: Arc<OnceLock<[u8; 32]>>,
-) -> RedisResult<()> {
-    let mut mine = [0; 32];
-    match secret.get() {
-        Some(known) => mine = *known,
-        None => getrandom::fill(&mut mine).expect("the operating system gives random bytes"),
-    }
-    let (stored,): (Vec<u8>,) = redis::pipe()
-        .cmd("SET")
-        .arg(&key)
-        .arg(&mine[..])
-        .arg("NX")
-        .ignore()
-        .cmd("GET")
-        .arg(&key)
-        .query_async(&mut connection)
-        .await?;
-    let agreed: [u8; 32] = stored.try_into().map_err(|_| {
-        redis::RedisError::from((
-            redis::ErrorKind::UnexpectedReturnType,
-            "the cluster's secret in redis is not 32 bytes",
-        ))
-    })?;
-    if secret.get_or_init(|| agreed) != &agreed {
-        tracing::error!("redis holds another secret than this node began with, restart the node");
-    }
-    Ok(())
 }

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use hubbub_protocol::{Draft, Epoch, Frame, Position, RoomId};
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Value};
 
 use super::RedisBroker;
-use super::stream::parse_epoch;
+use super::values::{parse_epoch, parse_number};
 use crate::digest::DigestKey;
 use crate::{BrokerError, Published, Span};
 
@@ -73,17 +73,19 @@ impl RedisBroker {
         }
         let mut values = reply.into_iter();
         let epoch = parse_epoch(values.next().unwrap_or_default())?;
-        let ts = number(values.next().unwrap_or_default())?;
+        let ts = parse_number(values.next().unwrap_or_default())?;
         let mut outcomes = Vec::with_capacity(drafts);
         while let (Some(offset), Some(known)) = (values.next(), values.next()) {
             let position = Position {
                 epoch: epoch.clone(),
-                offset: number(offset)?,
+                offset: parse_number(offset)?,
             };
-            outcomes.push(if number(known)? == 0 {
+            outcomes.push(if parse_number(known)? == 0 {
                 Published::Stored { position, ts }
             } else {
-                let original = self.original(room, &position).await?;
+                // Whatever went wrong, the script has run.
+                let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
+                let original = self.original(room, &position).await.map_err(unknown)?;
                 Published::Duplicate { position, original }
             });
         }
@@ -105,8 +107,4 @@ impl RedisBroker {
             .filter(|event| event.position == *position);
         Ok(first.map(|event| event.frame))
     }
-}
-
-pub(super) fn number(value: Value) -> Result<u64, BrokerError> {
-    u64::from_redis_value(value).map_err(|error| BrokerError::Unexpected(error.to_string()))
 }

@@ -1,13 +1,13 @@
 //! Reading a room's stream from Redis.
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position, RoomId};
+use hubbub_protocol::{Envelope, Epoch, RoomId};
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Value};
 
 use super::RedisBroker;
 use super::keys::PARTITIONS;
-use super::publish::number;
+use super::values::{parse_entry, parse_epoch, parse_number};
 use crate::{BrokerError, Head, Page, Span};
 
 impl RedisBroker {
@@ -25,7 +25,7 @@ impl RedisBroker {
         Ok(Page {
             head: Head {
                 epoch: parse_epoch(epoch)?,
-                offset: number(top)?,
+                offset: parse_number(top)?,
             },
             events,
         })
@@ -160,47 +160,4 @@ impl RedisBroker {
             .map(summary)
             .collect())
     }
-}
-
-pub(super) fn parse_epoch(value: Value) -> Result<Epoch, BrokerError> {
-    let text = String::from_redis_value(value)
-        .map_err(|error| BrokerError::Unexpected(error.to_string()))?;
-    Epoch::new(&text).map_err(|error| BrokerError::Unexpected(error.to_string()))
-}
-
-/// Reads `[OFFSET-0, [e, EPOCH, m, MESSAGE, f, FRAME]]`.
-fn parse_entry(value: Value) -> Result<Envelope, BrokerError> {
-    let unexpected = |what: &str| BrokerError::Unexpected(format!("stream entry: {what}"));
-    let (id, fields): (String, Vec<(String, Vec<u8>)>) =
-        FromRedisValue::from_redis_value(value).map_err(|error| unexpected(&error.to_string()))?;
-    let offset = id
-        .strip_suffix("-0")
-        .and_then(|offset| offset.parse().ok())
-        .ok_or_else(|| unexpected("an id that is no offset"))?;
-    let (mut epoch, mut message, mut frame) = (None, None, None);
-    for (name, bytes) in fields {
-        match name.as_str() {
-            "e" => {
-                epoch = std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|text| Epoch::new(text).ok())
-            }
-            "m" => {
-                message = std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|text| MessageId::new(text).ok());
-            }
-            "f" => frame = Frame::from_json(bytes.into()),
-            _ => {}
-        }
-    }
-    let (Some(epoch), Some(message), Some(frame)) = (epoch, message, frame) else {
-        return Err(unexpected("a field is missing"));
-    };
-    Ok(Envelope {
-        position: Position { epoch, offset },
-        message,
-        previous: None,
-        frame,
-    })
 }

@@ -1,0 +1,181 @@
+//! The first words on each new connection, before anyone may use it: whether this Redis can keep
+//! what it is given, and which secret the cluster has.
+
+use std::sync::{Arc, OnceLock};
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+/// Scripts with flags came with Redis 7.
+const OLDEST_VERSION: u32 = 7;
+
+/// What Redis has shown so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contact {
+    /// It has not answered yet.
+    None,
+    /// It can be used.
+    Fit,
+    /// It cannot, as it is set, and why.
+    Unfit(String),
+}
+
+/// What is said to a new connection; clones share what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    allow_eviction: bool,
+    secret_key: Arc<str>,
+    secret: Arc<OnceLock<[u8; 32]>>,
+    contact: watch::Sender<Contact>,
+}
+
+impl Greeting {
+    pub(crate) fn new(allow_eviction: bool, secret_key: &str) -> Self {
+        Self {
+            allow_eviction,
+            secret_key: secret_key.into(),
+            secret: Arc::default(),
+            contact: watch::Sender::new(Contact::None),
+        }
+    }
+
+    /// The cluster's secret; known as soon as there has been a connection.
+    pub(crate) fn secret(&self) -> Option<&[u8; 32]> {
+        self.secret.get()
+    }
+
+    /// Why the newest connection was not used; `None`: it was, or there is none.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match &*self.contact.borrow() {
+            Contact::Unfit(why) => Some(why.clone()),
+            Contact::None | Contact::Fit => None,
+        }
+    }
+
+    /// What Redis showed on the newest connection.
+    pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.subscribe()
+    }
+
+    /// Fails when the connection is not to be used.
+    pub(crate) async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
+        if let Some(why) = self.unfit(&mut connection).await? {
+            self.contact.send_replace(Contact::Unfit(why.clone()));
+            return Err((ErrorKind::InvalidClientConfig, "unfit", why).into());
+        }
+        self.agree_on_secret(&mut connection).await?;
+        self.contact.send_replace(Contact::Fit);
+        Ok(())
+    }
+
+    /// Why this Redis cannot be used; `None`: it can, or does not let us look.
+    async fn unfit(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+        match redis::cmd("INFO").query_async::<String>(connection).await {
+            Ok(info) => Ok(judge(&info, self.allow_eviction)),
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                warn!("redis does not allow INFO: its version and eviction policy are not checked");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the secret that is there, or puts this node's there if there is none. A Redis that was
+    /// emptied gets the old secret back from the first node that returns. One that takes no writes
+    /// but has the secret can be read.
+    async fn agree_on_secret(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let get = async |connection: &mut MultiplexedConnection| {
+            let mut get = redis::cmd("GET");
+            get.arg(&*self.secret_key);
+            get.query_async::<Option<Vec<u8>>>(connection).await
+        };
+        let mut stored = get(connection).await?;
+        if stored.is_none() {
+            let mut mine = [0; 32];
+            match self.secret.get() {
+                Some(known) => mine = *known,
+                None => getrandom::fill(&mut mine).expect("the system gives random bytes"),
+            }
+            let mut set = redis::cmd("SET");
+            set.arg(&*self.secret_key).arg(&mine[..]).arg("NX");
+            set.exec_async(connection).await?;
+            stored = get(connection).await?;
+        }
+        let agreed: [u8; 32] = stored
+            .unwrap_or_default()
+            .try_into()
+            .map_err(|_| wrong("the cluster's secret in redis is not 32 bytes"))?;
+        if self.secret.get_or_init(|| agreed) != &agreed {
+            error!("redis holds another secret than this node began with, restart the node");
+        }
+        Ok(())
+    }
+}
+
+fn wrong(what: &'static str) -> RedisError {
+    (ErrorKind::UnexpectedReturnType, what).into()
+}
+
+/// Reads the text of INFO.
+fn judge(info: &str, allow_eviction: bool) -> Option<String> {
+    let field = |name: &str| {
+        let lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines.into_iter().find(|(key, _)| *key == name)
+    };
+    if let Some((_, version)) = field("redis_version") {
+        let major = version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok());
+        if major.is_some_and(|major: u32| major < OLDEST_VERSION) {
+            return Some(format!(
+                "it is version {version}, and {OLDEST_VERSION} is the oldest that works"
+            ));
+        }
+    }
+    let (_, policy) = field("maxmemory_policy")?;
+    if policy == "noeviction" {
+        return None;
+    }
+    if allow_eviction {
+        warn!(
+            policy,
+            "redis may evict rooms when its memory is full, as redis.allow_eviction says"
+        );
+        return None;
+    }
+    Some(format!(
+        "its maxmemory-policy {policy} may evict rooms while they are in use: set it to noeviction, \
+         or redis.allow_eviction = true to accept that"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n";
+
+    #[test]
+    fn a_redis_that_evicts_is_refused_unless_that_is_wanted() {
+        assert_eq!(judge(GOOD, false), None);
+        let evicting = GOOD.replace("noeviction", "volatile-lru");
+        let why = judge(&evicting, false).unwrap();
+        assert!(why.contains("volatile-lru") && why.contains("redis.allow_eviction"));
+        assert_eq!(judge(&evicting, true), None);
+    }
+
+    #[test]
+    fn an_old_redis_is_refused() {
+        let why = judge(&GOOD.replace("7.0.15", "6.2.1"), false).unwrap();
+        assert!(why.contains("6.2.1"));
+        assert_eq!(
+            judge("", false),
+            None,
+            "what is not said is not held against it"
+        );
+    }
+}
