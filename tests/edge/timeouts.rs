@@ -124,3 +124,26 @@ async fn one_that_takes_no_byte_is_cut_off() {
         "its neighbour is well"
     );
 }
+
+#[tokio::test]
+async fn a_message_that_is_never_finished_is_1008() {
+    let cluster = Cluster::memory(1, &[("limits.assemble_timeout", "500ms")]).await;
+    let half = Frame::new(op::TEXT, "x".repeat(100));
+    let fragment = Frame::fragment(op::TEXT, r#"{"type":"#);
+    for (case, cut) in [("a fragment and no more", 0), ("half a frame", 40)] {
+        let mut wire = Wire::open(cluster.address(0)).await;
+        wire.send(&Frame::new(op::TEXT, r#"{"type":"ping"}"#)).await;
+        assert!(matches!(wire.read().await, Read::Text(_)), "{case}");
+        let start = Instant::now();
+        if cut > 0 {
+            wire.write(&half.bytes()[..cut]).await;
+        } else {
+            wire.send(&fragment).await;
+            wire.send(&Frame::new(op::PING, "still here")).await;
+            assert!(matches!(wire.read().await, Read::Pong(_)), "{case}");
+        }
+        let code = within(case, DEADLINE, wire.close_code()).await;
+        assert_eq!(code, 1008, "{case}");
+        println!("{case}: closed after {:.2?}", start.elapsed());
+    }
+}

@@ -80,6 +80,11 @@ impl Default for DrainSection {
 pub struct Limits {
     /// Bytes of one WebSocket message; beyond: close 1009.
     pub frame_bytes: ByteSize,
+    /// Fragments of one WebSocket message; beyond: close 1008. Byte limits do not see empty ones.
+    pub fragments: u32,
+    /// From the first byte of a WebSocket message to its last; beyond: close 1008.
+    #[serde(with = "humantime_serde")]
+    pub assemble_timeout: Duration,
     /// Bytes of one body; beyond: `too_large`.
     pub body_bytes: ByteSize,
     /// Bytes of all request headers; beyond: 431.
@@ -138,6 +143,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes: ByteSize::kib(64),
+            fragments: 1_024,
+            assemble_timeout: Duration::from_secs(10),
             body_bytes: ByteSize::kib(16),
             header_bytes: ByteSize::kib(16),
             headers: 100,

@@ -4,8 +4,6 @@ use hubbub_protocol::CloseCode;
 
 use super::wire::{Opcode, unmask};
 
-/// Fragments of one message; beyond: close 1008. Byte limits do not see empty fragments.
-const MAX_FRAGMENTS: u32 = 1024;
 /// The longest payload of a control frame.
 const MAX_CONTROL_BYTES: usize = 125;
 
@@ -34,7 +32,16 @@ pub(super) struct Decoder {
     checked: usize,
     /// How many fragments came; 0: no message is open.
     fragments: u32,
-    max_message: usize,
+    limits: MessageLimits,
+}
+
+/// What one message may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MessageLimits {
+    /// Beyond: close 1009, before it has arrived.
+    pub(super) bytes: usize,
+    /// Beyond: close 1008; 0: any number.
+    pub(super) fragments: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +55,14 @@ struct Header {
 }
 
 impl Decoder {
-    /// Refuses messages above `max_message` bytes, before they have arrived.
-    pub(super) fn new(max_message: usize) -> Self {
+    pub(super) fn new(limits: MessageLimits) -> Self {
         Self {
             input: Vec::new(),
             start: 0,
             message: Vec::new(),
             checked: 0,
             fragments: 0,
-            max_message,
+            limits,
         }
     }
 
@@ -67,6 +73,12 @@ impl Decoder {
             self.start = 0;
         }
         self.input.extend_from_slice(bytes);
+    }
+
+    /// Whether a part of something is here and the rest is not, once [`Self::next`] has given all
+    /// there is.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.fragments > 0 || !self.input.is_empty()
     }
 
     /// The next message or control frame, if it is here as a whole.
@@ -153,7 +165,9 @@ impl Decoder {
             Opcode::Continuation if !open => Err(CloseCode::ProtocolError),
             Opcode::Text | Opcode::Binary if open => Err(CloseCode::ProtocolError),
             Opcode::Binary => Err(CloseCode::Unsupported),
-            Opcode::Continuation if self.fragments >= MAX_FRAGMENTS => Err(CloseCode::Policy),
+            Opcode::Continuation if self.fragments == self.limits.fragments => {
+                Err(CloseCode::Policy)
+            }
             Opcode::Continuation | Opcode::Text | Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 Ok(())
             }
@@ -167,7 +181,7 @@ impl Decoder {
         let room = if opcode.is_control() {
             MAX_CONTROL_BYTES
         } else {
-            self.max_message - self.message.len()
+            self.limits.bytes - self.message.len()
         };
         match usize::try_from(claimed) {
             Ok(payload) if payload <= room => Ok(payload),
@@ -242,6 +256,10 @@ mod tests {
     use super::*;
 
     const MAX: usize = 1000;
+    const LIMITS: MessageLimits = MessageLimits {
+        bytes: MAX,
+        fragments: 100,
+    };
 
     /// A frame as a client sends it; `first` is the header's first byte.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -260,7 +278,7 @@ mod tests {
 
     /// Everything that comes out, up to the violation if there is one.
     fn decode(bytes: &[u8]) -> (Vec<Incoming>, Option<CloseCode>) {
-        let mut decoder = Decoder::new(MAX);
+        let mut decoder = Decoder::new(LIMITS);
         decoder.push(bytes);
         let mut all = Vec::new();
         loop {
@@ -290,7 +308,7 @@ mod tests {
         bytes.extend(frame(0x81, &[b'x'; 500]));
         let expected = texts(&["Hellö", "", &"x".repeat(500)]);
         for size in 1..bytes.len() {
-            let mut decoder = Decoder::new(MAX);
+            let mut decoder = Decoder::new(LIMITS);
             let mut all = Vec::new();
             for piece in bytes.chunks(size) {
                 decoder.push(piece);
@@ -392,7 +410,7 @@ mod tests {
     #[test]
     fn endless_fragments_are_1008() {
         let mut bytes = frame(0x01, b"");
-        for _ in 1..MAX_FRAGMENTS {
+        for _ in 1..LIMITS.fragments {
             bytes.extend(frame(0x00, b""));
         }
         assert_eq!(decode(&bytes).1, None);

@@ -71,14 +71,7 @@ pub(crate) async fn upgrade_socket(
 async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
     let raw = Box::pin(raw_stream(pending)).await;
     let socket = match raw {
-        Ok((stream, early)) => {
-            let frame_bytes = usize::try_from(arrival.gate.limits().frame_bytes.as_u64());
-            Box::new(Socket::new(
-                stream,
-                &early,
-                frame_bytes.unwrap_or(usize::MAX),
-            ))
-        }
+        Ok((stream, early)) => Box::new(Socket::new(stream, &early, arrival.gate.limits())),
         Err(error) => {
             tracing::debug!(%error, client = %arrival.client, "upgrade failed");
             return;

@@ -9,12 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use hubbub_node::Limits;
 use hubbub_protocol::{CloseCode, Frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::decoder::{Decoder, Incoming};
+use super::decoder::{Decoder, Incoming, MessageLimits};
 use super::wire::{Opcode, encode, encode_close};
 
 /// Bytes read at once.
@@ -49,8 +50,17 @@ pub(super) enum End {
 pub(super) struct Socket {
     stream: TcpStream,
     decoder: Decoder,
+    assembly: Assembly,
     controls: Controls,
     shared: Shared,
+}
+
+/// How long a message has been incomplete.
+#[derive(Debug)]
+struct Assembly {
+    timeout: Duration,
+    /// When its first bytes were here; `None`: nothing is incomplete.
+    began: Option<Instant>,
 }
 
 /// What the reading side leaves for the writing side. Both live in one task and the reading side
@@ -91,9 +101,17 @@ impl Controls {
 
 impl Socket {
     /// Takes over after the upgrade; `early` are bytes that came with the request.
-    pub(super) fn new(stream: TcpStream, early: &[u8], max_message: usize) -> Self {
-        let mut decoder = Decoder::new(max_message);
+    pub(super) fn new(stream: TcpStream, early: &[u8], limits: &Limits) -> Self {
+        let bytes = usize::try_from(limits.frame_bytes.as_u64());
+        let mut decoder = Decoder::new(MessageLimits {
+            bytes: bytes.unwrap_or(usize::MAX),
+            fragments: limits.fragments,
+        });
         decoder.push(early);
+        let assembly = Assembly {
+            timeout: limits.assemble_timeout,
+            began: None,
+        };
         let controls = Controls {
             left: CONTROLS_BURST,
             filled: Instant::now(),
@@ -101,6 +119,7 @@ impl Socket {
         Self {
             stream,
             decoder,
+            assembly,
             controls,
             shared: Shared::default(),
         }
@@ -111,6 +130,7 @@ impl Socket {
         let Self {
             stream,
             decoder,
+            assembly,
             controls,
             shared,
         } = self;
@@ -118,6 +138,7 @@ impl Socket {
             Reader {
                 stream,
                 decoder,
+                assembly,
                 controls,
                 shared,
             },
@@ -173,6 +194,7 @@ impl Socket {
 pub(super) struct Reader<'a> {
     stream: &'a TcpStream,
     decoder: &'a mut Decoder,
+    assembly: &'a mut Assembly,
     controls: &'a mut Controls,
     shared: &'a Shared,
 }
@@ -185,7 +207,10 @@ impl Reader<'_> {
     pub(super) async fn next(&mut self) -> Result<String, End> {
         loop {
             match self.decoder.next().map_err(End::Ours)? {
-                Some(Incoming::Text(text)) => return Ok(text),
+                Some(Incoming::Text(text)) => {
+                    self.assembly.began = None;
+                    return Ok(text);
+                }
                 Some(Incoming::Ping(payload)) => {
                     self.controls.take()?;
                     encode(Opcode::Pong, &payload, &mut self.shared.unsent());
@@ -198,9 +223,22 @@ impl Reader<'_> {
                     encode_close(code, "", &mut self.shared.unsent());
                     return Err(End::Theirs(code));
                 }
-                None => self.fill().await?,
+                None => self.fill_in_time().await?,
             }
         }
+    }
+
+    /// What is incomplete has a deadline, which pings in between do not move.
+    async fn fill_in_time(&mut self) -> Result<(), End> {
+        if !self.decoder.is_incomplete() {
+            self.assembly.began = None;
+            return self.fill().await;
+        }
+        let began = *self.assembly.began.get_or_insert_with(Instant::now);
+        let deadline = began + self.assembly.timeout;
+        // On the heap, so that an idle connection does not carry the timer's size.
+        let filled = Box::pin(timeout_at(deadline, self.fill()));
+        filled.await.unwrap_or(Err(End::Ours(CloseCode::Policy)))
     }
 
     async fn fill(&mut self) -> Result<(), End> {

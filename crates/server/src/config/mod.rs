@@ -137,6 +137,7 @@ impl Settings {
         let times = [
             ("limits.header_timeout", limits.header_timeout),
             ("limits.hello_timeout", limits.hello_timeout),
+            ("limits.assemble_timeout", limits.assemble_timeout),
             ("limits.ping_interval", limits.ping_interval),
             ("limits.pong_timeout", limits.pong_timeout),
             ("limits.write_timeout", limits.write_timeout),

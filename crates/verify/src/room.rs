@@ -1,0 +1,195 @@
+//! What is known of one room: each place once, whoever heard it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hasher};
+
+use serde::Deserialize;
+
+use crate::anomaly::Place;
+use crate::trail::Trail;
+use crate::verifier::ClientId;
+
+/// One event, as its first hearer heard it.
+#[derive(Debug)]
+pub(crate) struct Event {
+    digest: u64,
+    pub(crate) by: ClientId,
+    pub(crate) message: Option<Box<str>>,
+    pub(crate) nonce: Option<Box<str>>,
+    is_deleted: bool,
+}
+
+/// One life of the room's stream.
+#[derive(Debug)]
+struct Life {
+    epoch: String,
+    events: HashMap<u64, Event>,
+}
+
+/// A send that was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Whose it was, where that is known: nonces are the sender's own.
+    pub(crate) user: Option<String>,
+    pub(crate) nonce: String,
+}
+
+/// A send that was acked; `client` sent it.
+#[derive(Debug)]
+pub(crate) struct Acked {
+    pub(crate) nonce: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    name: String,
+    lives: Vec<Life>,
+    /// Life, user and nonce → offset.
+    nonces: HashMap<(usize, Box<str>, Box<str>), u64>,
+    pub(crate) trails: BTreeMap<ClientId, Trail>,
+    /// By life and offset.
+    pub(crate) acked: BTreeMap<(usize, u64), Acked>,
+    pub(crate) refused: Vec<Refused>,
+    pub(crate) unknown: usize,
+    /// Client and life → offset of its last ack.
+    pub(crate) last_acks: HashMap<(ClientId, usize), u64>,
+}
+
+/// What a frame at a known place is.
+pub(crate) enum Meeting {
+    /// The first one there. `again`: the same send is at this other offset too.
+    First {
+        again: Option<(String, u64)>,
+    },
+    Same,
+    Different,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    message: Option<Box<str>>,
+    nonce: Option<Box<str>>,
+    from: Option<From>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+#[derive(Deserialize)]
+struct From {
+    id: Box<str>,
+}
+
+pub(crate) fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+impl Room {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn life(&mut self, epoch: &str) -> usize {
+        if let Some(index) = self.lives.iter().rposition(|life| life.epoch == epoch) {
+            return index;
+        }
+        self.lives.push(Life {
+            epoch: epoch.to_owned(),
+            events: HashMap::new(),
+        });
+        self.lives.len() - 1
+    }
+
+    pub(crate) fn place(&self, life: usize, offset: u64) -> Place {
+        Place {
+            room: self.name.clone(),
+            epoch: self.lives[life].epoch.clone(),
+            offset,
+        }
+    }
+
+    pub(crate) fn lives(&self) -> usize {
+        self.lives.len()
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.lives.iter().map(|life| life.events.len()).sum()
+    }
+
+    pub(crate) fn event(&self, life: usize, offset: u64) -> Option<&Event> {
+        self.lives[life].events.get(&offset)
+    }
+
+    /// Every event that somebody heard: its life, its offset.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = (usize, u64, &Event)> {
+        let lives = self.lives.iter().enumerate();
+        lives.flat_map(|(index, life)| life.events.iter().map(move |(at, event)| (index, *at, event)))
+    }
+
+    /// The highest offset that somebody heard, and its life.
+    pub(crate) fn head(&self) -> Option<(usize, u64)> {
+        let heads = self.lives.iter().enumerate().filter_map(|(index, life)| {
+            let top = life.events.keys().max()?;
+            Some((index, *top))
+        });
+        heads.max_by_key(|(_, top)| *top)
+    }
+
+    /// Where a send of this nonce is heard, whatever its life.
+    pub(crate) fn find(&self, refused: &Refused) -> Option<(usize, u64)> {
+        let mut places = self.nonces.iter().filter(|((_, user, nonce), _)| {
+            **nonce == *refused.nonce
+                && refused.user.as_ref().is_none_or(|known| **known == **user)
+        });
+        places.next().map(|((life, ..), offset)| (*life, *offset))
+    }
+
+    /// Compares a frame with what is known at its place.
+    ///
+    /// # Errors
+    /// When it is no durable event.
+    pub(crate) fn meet(
+        &mut self,
+        client: ClientId,
+        life: usize,
+        offset: u64,
+        frame: &str,
+    ) -> Result<Meeting, serde_json::Error> {
+        let digest = digest(frame);
+        if let Some(known) = self.lives[life].events.get(&offset) {
+            if known.digest == digest {
+                return Ok(Meeting::Same);
+            }
+            // A deleted message is replayed without its content.
+            let details: Details = serde_json::from_str(frame)?;
+            let is_same = (details.deleted || known.is_deleted) && details.message == known.message;
+            return Ok(if is_same {
+                Meeting::Same
+            } else {
+                Meeting::Different
+            });
+        }
+        let details: Details = serde_json::from_str(frame)?;
+        let mut again = None;
+        if let (Some(nonce), Some(from)) = (&details.nonce, details.from) {
+            let key = (life, from.id, nonce.clone());
+            if let Some(first) = self.nonces.insert(key, offset) {
+                again = Some((nonce.to_string(), first));
+            }
+        }
+        let event = Event {
+            digest,
+            by: client,
+            message: details.message,
+            nonce: details.nonce,
+            is_deleted: details.deleted,
+        };
+        self.lives[life].events.insert(offset, event);
+        Ok(Meeting::First { again })
+    }
+}

@@ -1,0 +1,228 @@
+//! What one client heard of one room: runs of consecutive offsets.
+
+/// Why a run began where it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Began {
+    /// The client came.
+    Joined,
+    /// The server said that it cannot go on from where the client was.
+    Announced,
+    /// Nobody said anything.
+    Unannounced,
+}
+
+/// Consecutive offsets of one life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) life: usize,
+    /// The offset before the first one.
+    pub(crate) after: u64,
+    /// The last one; `after` while there is none.
+    pub(crate) upto: u64,
+    began: Began,
+}
+
+/// What an offset is to the client that hears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Next,
+    Duplicate,
+    /// Offsets are missing before it.
+    Hole {
+        expected: u64,
+    },
+    /// It does not follow what came before.
+    Disorder,
+}
+
+/// What became of an event that was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Heard,
+    /// The client was not there yet, or no longer.
+    NotExpected,
+    /// The client was told that it would miss something. `known_life`: the event is of the life
+    /// that it was told of.
+    Skipped {
+        known_life: bool,
+    },
+    Lost,
+}
+
+/// One client in one room.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trail {
+    runs: Vec<Run>,
+    /// The next event may be anywhere.
+    free: Option<Began>,
+    /// The client has gone: nothing more is expected.
+    over: bool,
+}
+
+impl Trail {
+    pub(crate) fn last(&self) -> Option<&Run> {
+        self.runs.last()
+    }
+
+    /// From here on, strictly.
+    pub(crate) fn joined(&mut self, life: usize, offset: u64) {
+        if self.runs.is_empty() {
+            self.begin(life, offset, offset, Began::Joined);
+        }
+    }
+
+    /// From wherever the next event is; from here if none comes.
+    pub(crate) fn joined_anywhere(&mut self, life: usize, offset: u64) {
+        let began = if self.runs.is_empty() {
+            Began::Joined
+        } else {
+            Began::Announced
+        };
+        self.begin(life, offset, offset, began);
+        self.free = Some(began);
+    }
+
+    /// Whether the new place is not below what was heard.
+    pub(crate) fn reset(&mut self, life: usize, offset: u64) -> bool {
+        let is_forward = self.last().is_none_or(|run| run.upto <= offset);
+        self.free = None;
+        self.begin(life, offset, offset, Began::Announced);
+        is_forward
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.over = true;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(crate) fn step(&mut self, life: usize, offset: u64) -> Step {
+        if let Some(began) = self.free.take() {
+            self.runs.pop();
+            self.begin(life, offset - 1, offset, began);
+            return Step::Next;
+        }
+        let Some(last) = self.runs.last_mut() else {
+            self.begin(life, offset - 1, offset, Began::Joined);
+            return Step::Next;
+        };
+        let expected = last.upto + 1;
+        if last.life == life && offset == expected {
+            last.upto = offset;
+            return Step::Next;
+        }
+        let is_hole = last.life == life && offset > expected;
+        if self.covers(life, offset) {
+            return Step::Duplicate;
+        }
+        self.begin(life, offset - 1, offset, Began::Unannounced);
+        if is_hole {
+            Step::Hole { expected }
+        } else {
+            Step::Disorder
+        }
+    }
+
+    fn begin(&mut self, life: usize, after: u64, upto: u64, began: Began) {
+        self.runs.push(Run {
+            life,
+            after,
+            upto,
+            began,
+        });
+    }
+
+    fn covers(&self, life: usize, offset: u64) -> bool {
+        self.runs
+            .iter()
+            .any(|run| run.life == life && run.after < offset && offset <= run.upto)
+    }
+
+    /// Offsets never go back over lives, so a number tells what was before the client came.
+    pub(crate) fn fate(&self, life: usize, offset: u64) -> Fate {
+        if self.covers(life, offset) {
+            return Fate::Heard;
+        }
+        if self.runs.first().is_none_or(|first| offset <= first.after) {
+            return Fate::NotExpected;
+        }
+        let before = self
+            .runs
+            .iter()
+            .rposition(|run| run.life == life && run.upto < offset);
+        let next = match before {
+            Some(index) => self.runs.get(index + 1),
+            None => self
+                .runs
+                .iter()
+                .find(|run| run.life == life)
+                .or_else(|| self.runs.iter().skip(1).find(|run| run.after >= offset)),
+        };
+        match next {
+            Some(run) if run.began == Began::Announced => Fate::Skipped {
+                known_life: run.life == life,
+            },
+            Some(_) => Fate::Lost,
+            None if self.over => Fate::NotExpected,
+            None => Fate::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walked(offsets: &[u64]) -> Trail {
+        let mut trail = Trail::default();
+        trail.joined(0, offsets[0] - 1);
+        for offset in offsets {
+            assert_eq!(trail.step(0, *offset), Step::Next);
+        }
+        trail
+    }
+
+    #[test]
+    fn only_the_next_one_is_next() {
+        let mut trail = walked(&[5, 6]);
+        assert_eq!(trail.step(0, 6), Step::Duplicate);
+        assert_eq!(trail.step(0, 8), Step::Hole { expected: 7 });
+        assert_eq!(trail.step(0, 7), Step::Disorder);
+        assert_eq!(trail.step(1, 9), Step::Disorder, "a life nobody announced");
+    }
+
+    #[test]
+    fn a_first_event_after_the_join_that_is_not_the_next_is_a_hole() {
+        let mut trail = Trail::default();
+        trail.joined(0, 4);
+        assert_eq!(trail.step(0, 6), Step::Hole { expected: 5 });
+    }
+
+    #[test]
+    fn a_resume_changes_nothing_and_a_failed_one_frees() {
+        let mut trail = walked(&[5, 6]);
+        trail.joined(0, 9);
+        assert_eq!(trail.step(0, 7), Step::Next);
+        trail.joined_anywhere(1, 40);
+        assert_eq!(trail.step(1, 21), Step::Next);
+        assert_eq!(trail.fate(0, 8), Fate::Skipped { known_life: false });
+        assert_eq!(trail.fate(1, 20), Fate::Skipped { known_life: true });
+    }
+
+    #[test]
+    fn what_was_jumped_over_is_told_apart() {
+        let mut trail = walked(&[5, 6]);
+        assert!(trail.reset(1, 9));
+        assert_eq!(trail.step(1, 10), Step::Next);
+        assert_eq!(trail.fate(0, 4), Fate::NotExpected);
+        assert_eq!(trail.fate(0, 6), Fate::Heard);
+        assert_eq!(trail.fate(0, 7), Fate::Skipped { known_life: false });
+        assert_eq!(trail.fate(1, 9), Fate::Skipped { known_life: true });
+        assert_eq!(trail.fate(1, 11), Fate::Lost);
+        trail.end();
+        assert_eq!(trail.fate(1, 11), Fate::NotExpected);
+        assert!(!trail.reset(2, 3), "offsets never go back");
+    }
+}

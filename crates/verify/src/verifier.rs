@@ -1,0 +1,352 @@
+//! Takes what clients heard and were told, as it comes, and judges it at the end.
+
+use std::collections::BTreeMap;
+
+use crate::anomaly::Anomaly;
+use crate::report::{Anomalies, Report, RoomReport};
+use crate::room::{Acked, Event, Meeting, Refused, Room};
+use crate::trail::{Fate, Step};
+
+/// A client whose log is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(u32);
+
+/// A durable frame as a client heard it.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// Which room.
+    pub room: &'a str,
+    /// Which life of its stream.
+    pub epoch: &'a str,
+    /// The number there; from 1.
+    pub offset: u64,
+    /// The frame, byte for byte.
+    pub frame: &'a str,
+}
+
+/// Where a client's log begins, or goes on after a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Strictly after the join's offset; in a log that has begun, a resume that changes nothing.
+    After,
+    /// At the first event that comes: older ones came with the join, or it could not be resumed.
+    Anywhere,
+}
+
+/// A send that was confirmed.
+#[derive(Debug, Clone, Default)]
+pub struct Ack<'a> {
+    /// Which room.
+    pub room: &'a str,
+    /// Which life of its stream.
+    pub epoch: &'a str,
+    /// Its number there.
+    pub offset: u64,
+    /// The sender's name for it, where known.
+    pub nonce: Option<&'a str>,
+    /// The event's id, where known.
+    pub message: Option<&'a str>,
+    /// Whether it was stored after all that its sender has had acked before; a duplicate need not
+    /// be.
+    pub in_turn: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    name: String,
+    user: Option<String>,
+}
+
+/// The oracle.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    clients: Vec<Client>,
+    rooms: BTreeMap<String, Room>,
+    found: BTreeMap<String, Anomalies>,
+}
+
+impl Verifier {
+    /// One that knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more client; its name is for people.
+    ///
+    /// # Panics
+    /// With more clients than 2^32.
+    pub fn client(&mut self, name: &str) -> ClientId {
+        let id = ClientId(u32::try_from(self.clients.len()).expect("fewer than 2^32 clients"));
+        self.clients.push(Client {
+            name: name.to_owned(),
+            user: None,
+        });
+        id
+    }
+
+    /// Whose sends this client's are; without it, nonces that were refused are looked for under
+    /// any sender.
+    pub fn identify(&mut self, client: ClientId, user: &str) {
+        self.clients[client.0 as usize].user = Some(user.to_owned());
+    }
+
+    /// The client is in the room.
+    pub fn joined(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64, start: Start) {
+        let room = self.room(room);
+        let life = room.life(epoch);
+        let trail = room.trails.entry(client).or_default();
+        match start {
+            Start::After => trail.joined(life, offset),
+            Start::Anywhere => trail.joined_anywhere(life, offset),
+        }
+    }
+
+    /// The client heard an event.
+    ///
+    /// # Errors
+    /// When the frame is no durable event.
+    pub fn event(&mut self, client: ClientId, heard: &Heard<'_>) -> Result<(), serde_json::Error> {
+        let room = self.room(heard.room);
+        let (life, offset) = (room.life(heard.epoch), heard.offset.max(1));
+        let meeting = room.meet(client, life, offset, heard.frame)?;
+        let trail = room.trails.entry(client).or_default();
+        let before = trail.last().copied();
+        let step = trail.step(life, offset);
+        let at = room.place(life, offset);
+        let mut found = Vec::new();
+        match step {
+            Step::Next => {}
+            Step::Duplicate => found.push(Anomaly::Duplicate {
+                client: self.name(client),
+                at: at.clone(),
+            }),
+            Step::Hole { expected } => found.push(Anomaly::Hole {
+                client: self.name(client),
+                at: at.clone(),
+                expected,
+            }),
+            Step::Disorder => {
+                let before = before.expect("disorder needs something before");
+                let before = self.room(heard.room).place(before.life, before.upto);
+                found.push(Anomaly::OutOfOrder {
+                    client: self.name(client),
+                    at: at.clone(),
+                    before,
+                });
+            }
+        }
+        match meeting {
+            Meeting::Same | Meeting::First { again: None } => {}
+            Meeting::First {
+                again: Some((nonce, first)),
+            } => found.push(Anomaly::StoredTwice {
+                nonce,
+                at,
+                again: first,
+            }),
+            Meeting::Different => {
+                let known = self.room(heard.room).event(life, offset);
+                let known = known.expect("what differs is known");
+                let (first, by) = (known.message.as_deref().unwrap_or("?").to_owned(), known.by);
+                found.push(Anomaly::Difference {
+                    clients: (self.name(by), self.name(client)),
+                    at,
+                    first,
+                    second: heard.frame.to_owned(),
+                });
+            }
+        }
+        for anomaly in found {
+            self.note(heard.room, anomaly);
+        }
+        Ok(())
+    }
+
+    /// The client was told that the room's stream goes on from here.
+    pub fn reset(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64) {
+        let name = room;
+        let room = self.room(name);
+        let life = room.life(epoch);
+        let trail = room.trails.entry(client).or_default();
+        let before = trail.last().copied();
+        if trail.reset(life, offset) {
+            return;
+        }
+        let before = before.expect("only what was heard can be gone below");
+        let (at, before) = (room.place(life, offset), room.place(before.life, before.upto));
+        let client = self.name(client);
+        self.note(name, Anomaly::OutOfOrder { client, at, before });
+    }
+
+    /// The client has left the room: nothing more is expected.
+    pub fn left(&mut self, client: ClientId, room: &str) {
+        if let Some(trail) = self.room(room).trails.get_mut(&client) {
+            trail.end();
+        }
+    }
+
+    /// The client is gone: nothing more is expected in any room.
+    pub fn ended(&mut self, client: ClientId) {
+        for room in self.rooms.values_mut() {
+            if let Some(trail) = room.trails.get_mut(&client) {
+                trail.end();
+            }
+        }
+    }
+
+    /// A send of the client was confirmed.
+    pub fn sent(&mut self, client: ClientId, ack: &Ack<'_>) {
+        let room = self.room(ack.room);
+        let life = room.life(ack.epoch);
+        let kept = room
+            .acked
+            .entry((life, ack.offset))
+            .or_insert_with(|| Acked {
+                nonce: None,
+                message: None,
+            });
+        kept.nonce = kept.nonce.take().or(ack.nonce.map(str::to_owned));
+        kept.message = kept.message.take().or(ack.message.map(str::to_owned));
+        let last = room.last_acks.entry((client, life)).or_default();
+        let before = *last;
+        if !ack.in_turn {
+            return;
+        }
+        *last = before.max(ack.offset);
+        if ack.offset <= before {
+            let at = room.place(life, ack.offset);
+            let client = self.name(client);
+            self.note(ack.room, Anomaly::SenderOrder { client, at, before });
+        }
+    }
+
+    /// A send of the client was refused for good: nobody may hear it.
+    pub fn refused(&mut self, client: ClientId, room: &str, nonce: &str) {
+        let user = self.clients[client.0 as usize].user.clone();
+        let nonce = nonce.to_owned();
+        self.room(room).refused.push(Refused { user, nonce });
+    }
+
+    /// Nobody knows what became of a send: it may be heard, once.
+    pub fn unknown(&mut self, room: &str) {
+        self.room(room).unknown += 1;
+    }
+
+    /// Where the newest life of a room that somebody heard begins: its epoch and the offset before
+    /// its first event that was heard.
+    #[must_use]
+    pub fn newest_life(&self, room: &str) -> Option<(String, u64)> {
+        let room = self.rooms.get(room)?;
+        let (life, _) = room.head()?;
+        let offsets = room.heard().filter(|(of, ..)| *of == life);
+        let first = offsets.map(|(_, offset, _)| offset).min()?;
+        Some((room.place(life, first).epoch, first - 1))
+    }
+
+    /// The verdict on everything so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let rooms = self.rooms.iter().map(|(name, room)| {
+            let mut report = RoomReport {
+                room: name.clone(),
+                lives: room.lives(),
+                events: room.events(),
+                clients: room.trails.len(),
+                acked: room.acked.len(),
+                refused: room.refused.len(),
+                unknown: room.unknown,
+                ..RoomReport::default()
+            };
+            let mut anomalies = self.found.get(name).cloned().unwrap_or_default();
+            self.judge_acks(room, &mut report, &mut anomalies);
+            self.judge_ends(room, &mut anomalies);
+            self.judge_refused(room, &mut anomalies);
+            report.counts = anomalies.counts;
+            (report, anomalies.first)
+        });
+        Report::of(rooms.collect())
+    }
+
+    fn judge_acks(&self, room: &Room, report: &mut RoomReport, anomalies: &mut Anomalies) {
+        for (&(life, offset), acked) in &room.acked {
+            if let Some(event) = room.event(life, offset)
+                && let Some((acked, found)) = mismatch(acked, event)
+            {
+                let at = room.place(life, offset);
+                anomalies.add(Anomaly::Misplaced { at, acked, found });
+            }
+            for (client, trail) in &room.trails {
+                match trail.fate(life, offset) {
+                    Fate::Heard | Fate::NotExpected => {}
+                    Fate::Skipped { known_life: false } => report.skipped += 1,
+                    Fate::Skipped { known_life: true } => report.skipped_in_known_life += 1,
+                    Fate::Lost => anomalies.add(Anomaly::LostWrite {
+                        client: self.name(*client),
+                        at: room.place(life, offset),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn judge_ends(&self, room: &Room, anomalies: &mut Anomalies) {
+        let Some((life, head)) = room.head() else {
+            return;
+        };
+        for (client, trail) in &room.trails {
+            let heard = trail.last().map_or(0, |run| run.upto);
+            if !trail.is_over() && heard < head {
+                anomalies.add(Anomaly::Behind {
+                    client: self.name(*client),
+                    head: room.place(life, head),
+                    heard,
+                });
+            }
+        }
+    }
+
+    fn judge_refused(&self, room: &Room, anomalies: &mut Anomalies) {
+        for refused in &room.refused {
+            if let Some((life, offset)) = room.find(refused) {
+                let by = room.event(life, offset).map(|event| self.name(event.by));
+                anomalies.add(Anomaly::Phantom {
+                    client: by.unwrap_or_default(),
+                    at: room.place(life, offset),
+                    nonce: refused.nonce.clone(),
+                });
+            }
+        }
+    }
+
+    fn room(&mut self, name: &str) -> &mut Room {
+        if !self.rooms.contains_key(name) {
+            self.rooms.insert(name.to_owned(), Room::new(name));
+        }
+        self.rooms.get_mut(name).expect("inserted above")
+    }
+
+    fn name(&self, client: ClientId) -> String {
+        self.clients[client.0 as usize].name.clone()
+    }
+
+    fn note(&mut self, room: &str, anomaly: Anomaly) {
+        self.found.entry(room.to_owned()).or_default().add(anomaly);
+    }
+}
+
+/// What the sender calls its message, and what is there instead.
+fn mismatch(acked: &Acked, event: &Event) -> Option<(String, String)> {
+    let pairs = [
+        (acked.nonce.as_deref(), event.nonce.as_deref()),
+        (acked.message.as_deref(), event.message.as_deref()),
+    ];
+    let differs = |(acked, found): (Option<&str>, Option<&str>)| match (acked, found) {
+        (Some(acked), Some(found)) if acked != found => Some((acked.to_owned(), found.to_owned())),
+        _ => None,
+    };
+    pairs.into_iter().find_map(differs)
+}
+
+#[cfg(test)]
+mod tests;

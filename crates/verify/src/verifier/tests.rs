@@ -1,0 +1,222 @@
+//! Each anomaly is caught, and nothing else is.
+
+use super::*;
+
+const SENDER: &str = "u";
+
+fn frame(epoch: &str, offset: u64, nonce: &str) -> String {
+    format!(
+        r#"{{"type":"message","room":"r","message":"M{epoch}{offset}","from":{{"id":"{SENDER}","name":"U"}},"nonce":"{nonce}","body":1,"epoch":"{epoch}","offset":{offset}}}"#
+    )
+}
+
+/// Everyone joins after offset 3 of epoch `e` and hears these offsets.
+fn heard(logs: &[&[u64]]) -> Verifier {
+    let mut verifier = Verifier::new();
+    for (number, offsets) in logs.iter().enumerate() {
+        let client = verifier.client(&format!("client-{number}"));
+        verifier.joined(client, "r", "e", 3, Start::After);
+        for offset in *offsets {
+            hear(&mut verifier, client, "e", *offset);
+        }
+    }
+    verifier
+}
+
+fn hear(verifier: &mut Verifier, client: ClientId, epoch: &str, offset: u64) {
+    let frame = frame(epoch, offset, &format!("n{offset}"));
+    hear_frame(verifier, client, epoch, offset, &frame);
+}
+
+fn hear_frame(verifier: &mut Verifier, client: ClientId, epoch: &str, offset: u64, frame: &str) {
+    let heard = Heard {
+        room: "r",
+        epoch,
+        offset,
+        frame,
+    };
+    verifier.event(client, &heard).unwrap();
+}
+
+const FIRST: ClientId = ClientId(0);
+
+fn ack(offset: u64, nonce: &str) -> Ack<'_> {
+    Ack {
+        room: "r",
+        epoch: "e",
+        offset,
+        nonce: Some(nonce),
+        message: None,
+        in_turn: true,
+    }
+}
+
+fn only(verifier: &Verifier) -> Anomaly {
+    let report = verifier.report();
+    assert_eq!(report.total.counts.total(), 1, "{report}");
+    report.anomalies[0].clone()
+}
+
+#[test]
+fn logs_that_keep_the_promises_pass() {
+    let mut verifier = heard(&[&[4, 5, 6], &[4, 5, 6]]);
+    for offset in [4, 6] {
+        verifier.sent(FIRST, &ack(offset, &format!("n{offset}")));
+    }
+    verifier.refused(FIRST, "r", "n9");
+    let report = verifier.report();
+    assert!(report.is_kept(), "{report}");
+    let total = report.total;
+    assert_eq!((total.clients, total.events, total.acked), (2, 3, 2));
+}
+
+#[test]
+fn o1_loss_is_caught_at_the_end() {
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(6, "n6"));
+    assert!(matches!(only(&verifier), Anomaly::LostWrite { .. }));
+    let behind = only(&heard(&[&[4, 5, 6], &[4, 5]]));
+    assert!(behind.to_string().contains("client-1 heard 5 last"), "{behind}");
+}
+
+#[test]
+fn o1_nothing_is_expected_before_a_client_came_or_after_it_went() {
+    let mut verifier = heard(&[&[4, 5, 6, 7]]);
+    let late = verifier.client("late");
+    verifier.joined(late, "r", "e", 6, Start::After);
+    hear(&mut verifier, late, "e", 7);
+    let gone = verifier.client("gone");
+    verifier.joined(gone, "r", "e", 3, Start::After);
+    hear(&mut verifier, gone, "e", 4);
+    verifier.ended(gone);
+    for offset in 4..8 {
+        verifier.sent(FIRST, &ack(offset, &format!("n{offset}")));
+    }
+    assert!(verifier.report().is_kept());
+}
+
+#[test]
+fn o2_a_duplicate_is_caught() {
+    let duplicate = only(&heard(&[&[4, 5, 5]]));
+    assert!(matches!(duplicate, Anomaly::Duplicate { .. }), "{duplicate}");
+}
+
+#[test]
+fn o3_holes_and_steps_back_are_caught() {
+    let hole = only(&heard(&[&[4, 6]]));
+    assert!(matches!(hole, Anomaly::Hole { expected: 5, .. }), "{hole}");
+    let first = only(&heard(&[&[5]]));
+    assert!(matches!(first, Anomaly::Hole { expected: 4, .. }), "{first}");
+    let counts = heard(&[&[5, 4]]).report().total.counts;
+    assert_eq!(counts.out_of_order, 2, "a hole and a step back");
+}
+
+#[test]
+fn o3_a_new_life_must_be_announced_and_may_not_go_back() {
+    let mut verifier = heard(&[&[4, 5]]);
+    hear(&mut verifier, FIRST, "f", 6);
+    assert!(matches!(only(&verifier), Anomaly::OutOfOrder { .. }));
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.reset(FIRST, "r", "f", 5);
+    hear(&mut verifier, FIRST, "f", 6);
+    assert!(verifier.report().is_kept());
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.reset(FIRST, "r", "f", 2);
+    assert!(matches!(only(&verifier), Anomaly::OutOfOrder { .. }));
+}
+
+#[test]
+fn what_a_reset_skips_is_counted_and_the_known_life_apart() {
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(6, "n6"));
+    verifier.reset(FIRST, "r", "f", 8);
+    hear(&mut verifier, FIRST, "f", 9);
+    for offset in [7, 8, 9] {
+        let nonce = format!("n{offset}");
+        let mut ack = ack(offset, &nonce);
+        ack.epoch = "f";
+        verifier.sent(FIRST, &ack);
+    }
+    let report = verifier.report();
+    assert!(report.is_kept(), "{report}");
+    assert_eq!((report.total.skipped, report.total.skipped_in_known_life), (1, 2));
+}
+
+#[test]
+fn o4_a_single_byte_of_difference_is_caught_and_shown() {
+    let mut verifier = heard(&[&[4, 5], &[4]]);
+    let other = frame("e", 5, "n5").replace("\"body\":1", "\"body\":2");
+    hear_frame(&mut verifier, ClientId(1), "e", 5, &other);
+    let difference = only(&verifier).to_string();
+    assert!(difference.contains("client-0 heard event Me5"), "{difference}");
+    assert!(difference.contains("\"body\":2"), "{difference}");
+}
+
+#[test]
+fn o4_a_deleted_message_is_the_same_without_its_content() {
+    let mut verifier = heard(&[&[4]]);
+    let late = verifier.client("late");
+    let deleted = frame("e", 4, "n4").replace("\"body\":1", "\"deleted\":true");
+    hear_frame(&mut verifier, late, "e", 4, &deleted);
+    assert!(verifier.report().is_kept());
+}
+
+#[test]
+fn o5_a_refused_message_that_is_heard_is_caught() {
+    let mut verifier = heard(&[&[4]]);
+    verifier.identify(FIRST, SENDER);
+    verifier.refused(FIRST, "r", "n4");
+    assert!(matches!(only(&verifier), Anomaly::Phantom { .. }));
+}
+
+#[test]
+fn o5_a_send_that_is_stored_twice_is_caught_within_a_life() {
+    let mut verifier = heard(&[&[4]]);
+    hear_frame(&mut verifier, FIRST, "e", 5, &frame("e", 5, "n4"));
+    assert!(matches!(only(&verifier), Anomaly::StoredTwice { .. }));
+    let mut verifier = heard(&[&[4]]);
+    verifier.reset(FIRST, "r", "f", 5);
+    hear_frame(&mut verifier, FIRST, "f", 6, &frame("f", 6, "n4"));
+    assert!(verifier.report().is_kept(), "a new life has forgotten it");
+}
+
+#[test]
+fn o5_an_ack_that_names_another_event_is_caught() {
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(5, "n4"));
+    assert!(matches!(only(&verifier), Anomaly::Misplaced { .. }));
+}
+
+#[test]
+fn o6_acks_of_one_sender_go_up() {
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(5, "n5"));
+    verifier.sent(FIRST, &ack(4, "n4"));
+    assert!(matches!(only(&verifier), Anomaly::SenderOrder { .. }));
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(5, "n5"));
+    let mut again = ack(4, "n4");
+    again.in_turn = false;
+    verifier.sent(FIRST, &again);
+    assert!(verifier.report().is_kept(), "a duplicate has its old place");
+}
+
+#[test]
+fn the_newest_life_is_known() {
+    let mut verifier = heard(&[&[4, 5]]);
+    assert_eq!(verifier.newest_life("r"), Some(("e".to_owned(), 3)));
+    verifier.reset(FIRST, "r", "f", 8);
+    hear(&mut verifier, FIRST, "f", 9);
+    assert_eq!(verifier.newest_life("r"), Some(("f".to_owned(), 8)));
+    assert_eq!(verifier.newest_life("s"), None);
+}
+
+#[test]
+fn the_table_shows_rooms_and_words() {
+    let report = heard(&[&[4, 6], &[4, 5, 6]]).report().to_string();
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(lines[0].starts_with("room   lives  events"), "{report}");
+    assert!(lines[1].starts_with("r "), "{report}");
+    assert!(lines[2].starts_with("total"), "{report}");
+    assert!(lines[3].contains("client-0 heard r e:6 and not 5"), "{report}");
+}
