@@ -16,7 +16,7 @@ const BODY: usize = 8 * 1024;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 on_both_brokers!(
-    with &[("limits.outbox_frames", "64"), ("limits.outbox_bytes", "256KiB")];
+    with &[("limits.outbox_frames", "256"), ("limits.outbox_bytes", "1MiB")];
     a_slow_reader_is_told_and_then_gets_everything_in_order,
 );
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News, Published,
-    RedisSection,
+    Attendance, Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News,
+    Presence, Published, RedisSection,
 };
 use hubbub_protocol::command::Body;
 use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};
@@ -13,19 +13,19 @@ use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::redis::{Fsync, Redis};
 
 /// The streams of these tests keep so many events (Redis rounds up to whole nodes of 100).
-pub const STREAM_LEN: usize = 200;
+pub(crate) const STREAM_LEN: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two nodes over one broker.
-pub struct Pair {
+pub(crate) struct Pair {
     pub a: Line,
     pub b: Line,
     _redis: Option<Redis>,
 }
 
 /// One node's line and what came in.
-pub struct Line {
-    pub broker: Broker,
+pub(crate) struct Line {
+    pub(crate) broker: Broker,
     inbox: Inbox,
 }
 
@@ -34,6 +34,7 @@ fn config(url: String) -> BrokerConfig {
         redis: RedisSection {
             url,
             prefix: "contract".to_owned(),
+            ..RedisSection::default()
         },
         history: HistorySection {
             stream_len: STREAM_LEN,
@@ -45,7 +46,7 @@ fn config(url: String) -> BrokerConfig {
 }
 
 impl Pair {
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         let cluster = MemoryCluster::new(config(String::new()));
         let line = || {
             let (broker, inbox) = Broker::memory(&cluster);
@@ -58,7 +59,7 @@ impl Pair {
         }
     }
 
-    pub async fn redis() -> Self {
+    pub(crate) async fn redis() -> Self {
         let redis = Redis::start(Fsync::EverySecond).await;
         let config = config(redis.url());
         let line = |name: &str| {
@@ -84,7 +85,7 @@ impl Pair {
 
 impl Line {
     /// Publishes one draft after the other, in one call.
-    pub async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
+    pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         let deadline = Instant::now() + PATIENCE;
         self.broker
             .publish(room, drafts, 0, deadline)
@@ -92,8 +93,20 @@ impl Line {
             .unwrap()
     }
 
+    /// This node has its first connection of the user in the room.
+    pub(crate) async fn enter(&self, room: &RoomId, user: &User) -> Presence {
+        let users = [Attendance::Enter(user.clone())];
+        self.broker.register(room, &users).await.unwrap()
+    }
+
+    /// This node has none of the user in the room any more.
+    pub(crate) async fn exit(&self, room: &RoomId, user: &User) -> Presence {
+        let users = [Attendance::Exit(user.id.clone())];
+        self.broker.register(room, &users).await.unwrap()
+    }
+
     /// What comes next for any room.
-    pub async fn hear(&mut self) -> Delivery {
+    pub(crate) async fn hear(&mut self) -> Delivery {
         within("a packet", PATIENCE, async {
             let mut queues: Vec<_> = self
                 .inbox
@@ -115,7 +128,7 @@ impl Line {
     }
 
     /// The next packet; looks at where rooms stand are passed over.
-    pub async fn hear_packet(&mut self) -> Packet {
+    pub(crate) async fn hear_packet(&mut self) -> Packet {
         loop {
             if let News::Packet(packet) = self.hear().await.news {
                 return packet;
@@ -124,7 +137,7 @@ impl Line {
     }
 
     /// The frames of the next `count` events.
-    pub async fn hear_events(&mut self, count: usize) -> Vec<String> {
+    pub(crate) async fn hear_events(&mut self, count: usize) -> Vec<String> {
         let mut heard = Vec::new();
         while heard.len() < count {
             if let Packet::Events { events, .. } = self.hear_packet().await {
@@ -139,24 +152,24 @@ impl Line {
     }
 }
 
-pub fn room(name: &str) -> RoomId {
+pub(crate) fn room(name: &str) -> RoomId {
     RoomId::new(name).unwrap()
 }
 
-pub fn user(name: &str) -> User {
+pub(crate) fn user(name: &str) -> User {
     User {
         id: UserId::new(name).unwrap(),
         name: name.to_uppercase(),
     }
 }
 
-pub fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft {
+pub(crate) fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft {
     let body = Body::from(&serde_json::json!({ "text": text }));
     Draft::message(room, &user(from), Some(Nonce::new(nonce).unwrap()), &body)
 }
 
 /// The offset of a stored event; panics on a duplicate.
-pub fn stored(outcome: &Published) -> u64 {
+pub(crate) fn stored(outcome: &Published) -> u64 {
     match outcome {
         Published::Stored { position, .. } => position.offset,
         Published::Duplicate { .. } => panic!("a duplicate: {outcome:?}"),

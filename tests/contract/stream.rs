@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Published, Span};
+use hubbub_broker::{Page, Published, Span};
 use hubbub_protocol::{ConnectionId, EventHead, Frame, Packet, Position, RoomId};
 
 use crate::fixture::{Line, Pair, STREAM_LEN, draft, room, stored};
@@ -25,7 +25,7 @@ async fn offsets(line: &Line, room: &RoomId, span: Span, limit: usize) -> Vec<u6
         .collect()
 }
 
-pub async fn all_nodes_hear_one_order(mut pair: Pair) {
+pub(crate) async fn all_nodes_hear_one_order(mut pair: Pair) {
     let room = room("order");
     pair.a.broker.subscribe(&room).await.unwrap();
     pair.b.broker.subscribe(&room).await.unwrap();
@@ -58,7 +58,7 @@ pub async fn all_nodes_hear_one_order(mut pair: Pair) {
     assert_eq!(kept, a, "the stream holds what was handed out");
 }
 
-pub async fn a_nonce_is_stored_once_on_any_node(pair: Pair) {
+pub(crate) async fn a_nonce_is_stored_once_on_any_node(pair: Pair) {
     let room = room("nonce");
     let first = pair
         .a
@@ -87,7 +87,7 @@ pub async fn a_nonce_is_stored_once_on_any_node(pair: Pair) {
     assert_eq!(head.body.unwrap().get(), r#"{"text":"one"}"#);
 }
 
-pub async fn a_nonce_twice_in_one_batch_is_stored_once(pair: Pair) {
+pub(crate) async fn a_nonce_twice_in_one_batch_is_stored_once(pair: Pair) {
     let room = room("batch");
     let drafts = ["a", "b", "a", "c"].map(|nonce| draft(&room, "alice", nonce, nonce));
     let outcomes = pair.a.publish(&room, &drafts).await;
@@ -98,7 +98,7 @@ pub async fn a_nonce_twice_in_one_batch_is_stored_once(pair: Pair) {
     assert_eq!([0, 1, 3].map(|index| stored(&outcomes[index])), [1, 2, 3]);
 }
 
-pub async fn pages_are_read_from_either_end(pair: Pair) {
+pub(crate) async fn pages_are_read_from_either_end(pair: Pair) {
     let room = room("pages");
     fill(&pair.a, &room, 10).await;
     assert_eq!(offsets(&pair.b, &room, Span::After(0), 3).await, [1, 2, 3]);
@@ -110,7 +110,7 @@ pub async fn pages_are_read_from_either_end(pair: Pair) {
     assert_eq!((page.head.offset, page.events.len()), (10, 0));
 }
 
-pub async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
+pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
     let room = room("empty");
     let head = |line: &Line| {
         let broker = line.broker.clone();
@@ -129,7 +129,7 @@ pub async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
     assert_eq!((&position.epoch, position.offset), (&a.epoch, 1));
 }
 
-pub async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
+pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
     let room = room("seen");
     let deadline = Instant::now() + Duration::from_secs(10);
     let drafts = [draft(&room, "alice", "n", "x")];
@@ -151,7 +151,7 @@ pub async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
     );
 }
 
-pub async fn old_events_leave_a_long_stream(pair: Pair) {
+pub(crate) async fn old_events_leave_a_long_stream(pair: Pair) {
     let room = room("long");
     fill(&pair.a, &room, 3 * STREAM_LEN).await;
     let kept = offsets(&pair.a, &room, Span::After(0), 10 * STREAM_LEN).await;
@@ -163,7 +163,7 @@ pub async fn old_events_leave_a_long_stream(pair: Pair) {
     assert_eq!(kept.last(), Some(&(3 * STREAM_LEN as u64)));
 }
 
-pub async fn asking_for_history_begins_nothing(pair: Pair) {
+pub(crate) async fn asking_for_history_begins_nothing(pair: Pair) {
     let room = room("nothing");
     assert!(
         pair.a
@@ -180,7 +180,7 @@ pub async fn asking_for_history_begins_nothing(pair: Pair) {
     assert_eq!(offsets, [2, 3]);
 }
 
-pub async fn only_subscribers_hear(mut pair: Pair) {
+pub(crate) async fn only_subscribers_hear(mut pair: Pair) {
     let (mine, theirs) = (room("mine"), room("theirs"));
     pair.a.broker.subscribe(&mine).await.unwrap();
     pair.a.broker.subscribe(&theirs).await.unwrap();
@@ -194,7 +194,7 @@ pub async fn only_subscribers_hear(mut pair: Pair) {
     assert_eq!(pair.a.hear().await.room, mine);
 }
 
-pub async fn a_signal_is_heard_and_not_stored(mut pair: Pair) {
+pub(crate) async fn a_signal_is_heard_and_not_stored(mut pair: Pair) {
     let room = room("signal");
     pair.b.broker.subscribe(&room).await.unwrap();
     let origin = ConnectionId::generate();
@@ -205,7 +205,7 @@ pub async fn a_signal_is_heard_and_not_stored(mut pair: Pair) {
     assert_eq!(offsets(&pair.a, &room, Span::Newest, 10).await, [0; 0]);
 }
 
-pub async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
+pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
     let room = room("fork");
     fill(&pair.a, &room, 5).await;
     pair.b.broker.subscribe(&room).await.unwrap();
@@ -216,8 +216,16 @@ pub async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
         .await
         .unwrap()
         .head;
-    pair.a.broker.fork(&room, &before.epoch, 41).await.unwrap();
-    pair.b.broker.fork(&room, &before.epoch, 99).await.unwrap();
+    pair.a
+        .broker
+        .fork(&room, &before.epoch, 41, false)
+        .await
+        .unwrap();
+    pair.b
+        .broker
+        .fork(&room, &before.epoch, 99, false)
+        .await
+        .unwrap();
     let after = pair
         .a
         .broker
@@ -240,4 +248,31 @@ pub async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
         .publish(&room, &[draft(&room, "alice", "n0", "x")])
         .await;
     assert_eq!(stored(&next[0]), 42, "nonces of the old life are forgotten");
+}
+
+pub(crate) async fn a_life_with_events_is_not_lifted(pair: Pair) {
+    let room = room("lift");
+    let head = |page: Page| page.head;
+    let read = async || head(pair.a.broker.read(&room, Span::Newest, 0, 0).await.unwrap());
+    let empty = read().await;
+    let broker = &pair.b.broker;
+    broker.fork(&room, &empty.epoch, 278, true).await.unwrap();
+    let lifted = read().await;
+    assert_ne!(lifted.epoch, empty.epoch);
+    assert_eq!(lifted.offset, 278);
+    fill(&pair.a, &room, 1).await;
+    broker.fork(&room, &lifted.epoch, 500, true).await.unwrap();
+    assert_eq!(
+        (read().await.epoch, read().await.offset),
+        (lifted.epoch, 279)
+    );
+}
+
+pub(crate) async fn nothing_is_before_the_first(pair: Pair) {
+    let room = room("before");
+    fill(&pair.a, &room, 3).await;
+    for before in [0, 1] {
+        let events = pair.a.broker.history(&room, Some(before), 10).await;
+        assert!(events.unwrap().is_empty(), "before {before}");
+    }
 }

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, RoomId, User, UserId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, RoomId};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    BrokerConfig, BrokerError, BrokerMetrics, Inbox, MemoryCluster, Page, Presence, Published, Span,
+    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Inbox, MemoryCluster, Page, Presence,
+    Published, Span,
 };
 
 /// One node's line to all others; clones share it.
@@ -138,10 +139,18 @@ impl Broker {
     /// new life above `seen` and tells every node. Changes nothing when the epoch is another by
     /// now, so that of several nodes that notice one begins it and the others adopt it.
     ///
+    /// `only_empty`: nor when that life has events, which would be lost.
+    ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
-    pub async fn fork(&self, room: &RoomId, forked: &Epoch, seen: u64) -> Result<(), BrokerError> {
-        either!(self, broker => broker.fork(room, forked, seen).await)
+    pub async fn fork(
+        &self,
+        room: &RoomId,
+        forked: &Epoch,
+        seen: u64,
+        only_empty: bool,
+    ) -> Result<(), BrokerError> {
+        either!(self, broker => broker.fork(room, forked, seen, only_empty).await)
     }
 
     /// The newest `limit` events before `before` (`None`: of all), newest last. Unlike
@@ -158,21 +167,18 @@ impl Broker {
         either!(self, broker => broker.history(room, before, limit).await)
     }
 
-    /// This node has `user` in `room` now. Announced when no other node had. Idempotent.
-    /// Returns the count and version after it, without names.
+    /// Says which users this node has in `room` now, or has no more; each user at most once in a
+    /// call. Who comes to the first or leaves the last node is announced. Idempotent. Returns the
+    /// count and version after it, without names.
     ///
     /// # Errors
     /// When Redis cannot be reached: call again later.
-    pub async fn enter(&self, room: &RoomId, user: &User) -> Result<Presence, BrokerError> {
-        either!(self, broker => broker.enter(room, user).await)
-    }
-
-    /// This node has `user` in `room` no more. Announced when no other node has. Idempotent.
-    ///
-    /// # Errors
-    /// When Redis cannot be reached: call again later.
-    pub async fn exit(&self, room: &RoomId, user: &UserId) -> Result<(), BrokerError> {
-        either!(self, broker => broker.exit(room, user).await)
+    pub async fn register(
+        &self,
+        room: &RoomId,
+        users: &[Attendance],
+    ) -> Result<Presence, BrokerError> {
+        either!(self, broker => broker.register(room, users).await)
     }
 
     /// Who is in the room, on all nodes; names only up to `limit`.

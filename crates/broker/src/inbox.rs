@@ -51,9 +51,18 @@ pub struct RoomHead {
     pub presence: u64,
 }
 
-/// Which rooms may have missed something.
+/// What the broker is no longer sure of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
+    /// Who this node has in which room: everybody has to be registered again.
+    Registrations,
+    /// Which rooms may have missed something.
+    Missed(Missed),
+}
+
+/// Which rooms may have missed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missed {
     /// Every room of this node.
     All,
     /// These.
@@ -88,8 +97,30 @@ impl WorkerQueue {
 
 #[derive(Debug, Default)]
 struct Doubts {
-    rooms: Mutex<Option<Doubt>>,
+    open: Mutex<OpenDoubts>,
     raised: Notify,
+}
+
+#[derive(Debug, Default)]
+struct OpenDoubts {
+    registrations: bool,
+    missed: Option<Missed>,
+}
+
+impl OpenDoubts {
+    fn take(&mut self) -> Option<Doubt> {
+        if std::mem::take(&mut self.registrations) {
+            return Some(Doubt::Registrations);
+        }
+        self.missed.take().map(Doubt::Missed)
+    }
+}
+
+impl Doubts {
+    fn raise(&self, change: impl FnOnce(&mut OpenDoubts)) {
+        change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        self.raised.notify_one();
+    }
 }
 
 /// Where the node learns which rooms to repair.
@@ -101,12 +132,8 @@ impl DoubtReceiver {
     pub async fn next(&mut self) -> Doubt {
         loop {
             let raised = self.0.raised.notified();
-            let taken = self
-                .0
-                .rooms
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let taken = self.0.open.lock();
+            let taken = taken.unwrap_or_else(PoisonError::into_inner).take();
             if let Some(doubt) = taken {
                 return doubt;
             }
@@ -195,30 +222,26 @@ impl InboxSender {
 
     /// The room may have missed something.
     pub(crate) fn doubt(&self, room: &RoomId) {
-        let mut doubted = self
-            .doubts
-            .rooms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match doubted.get_or_insert_with(|| Doubt::Rooms(HashSet::new())) {
-            Doubt::All => {}
-            Doubt::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *doubted = Some(Doubt::All),
-            Doubt::Rooms(rooms) => {
-                rooms.insert(room.clone());
+        self.doubts.raise(|open| {
+            let missed = open.missed.get_or_insert(Missed::Rooms(HashSet::new()));
+            match missed {
+                Missed::All => {}
+                Missed::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *missed = Missed::All,
+                Missed::Rooms(rooms) => {
+                    rooms.insert(room.clone());
+                }
             }
-        }
-        drop(doubted);
-        self.doubts.raised.notify_one();
+        });
     }
 
     /// Every room may have missed something.
     pub(crate) fn doubt_all(&self) {
-        *self
-            .doubts
-            .rooms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Doubt::All);
-        self.doubts.raised.notify_one();
+        self.doubts.raise(|open| open.missed = Some(Missed::All));
+    }
+
+    /// What this node has registered is gone, or will be.
+    pub(crate) fn doubt_registrations(&self) {
+        self.doubts.raise(|open| open.registrations = true);
     }
 }
 
@@ -247,7 +270,7 @@ mod tests {
         assert_eq!(taken, QUEUE_PACKETS);
         assert_eq!(
             inbox.doubts.next().await,
-            Doubt::Rooms(HashSet::from([room]))
+            Doubt::Missed(Missed::Rooms(HashSet::from([room])))
         );
     }
 
@@ -271,6 +294,6 @@ mod tests {
         let (sender, mut inbox) = inbox();
         sender.doubt_all();
         sender.doubt(&RoomId::new("one").unwrap());
-        assert_eq!(inbox.doubts.next().await, Doubt::All);
+        assert_eq!(inbox.doubts.next().await, Doubt::Missed(Missed::All));
     }
 }

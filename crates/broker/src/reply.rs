@@ -1,6 +1,6 @@
 //! What the broker answers.
 
-use hubbub_protocol::{Envelope, Epoch, Frame, Position, User};
+use hubbub_protocol::{Envelope, Epoch, Frame, Position, User, UserId};
 
 /// The outcome for one draft of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,4 +59,13 @@ pub struct Presence {
     pub count: u64,
     /// Who; empty when there are more than were asked for.
     pub members: Vec<User>,
+}
+
+/// What a node has to say of one user in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attendance {
+    /// The user's first connection here has come.
+    Enter(User),
+    /// The user's last connection here has gone.
+    Exit(UserId),
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hubbub_broker::{Delivery, Doubt, DoubtReceiver, News, RoomHead, WorkerQueue};
+use hubbub_broker::{Delivery, Doubt, DoubtReceiver, Missed, News, RoomHead, WorkerQueue};
 use hubbub_protocol::{Envelope, Packet};
 
 use crate::node::Node;
@@ -23,15 +23,10 @@ pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
 pub(crate) async fn repair_doubts(mut doubts: DoubtReceiver, node: Arc<Node>) {
     loop {
         match doubts.next().await {
-            Doubt::All => {
-                for room in node.hub.rooms() {
-                    node.repair_all(room);
-                }
-            }
-            Doubt::Rooms(rooms) => {
-                for room in rooms.iter().filter_map(|id| node.hub.room(id)) {
-                    node.repair_all(room);
-                }
+            Doubt::Registrations => node.register_all_again(),
+            Doubt::Missed(Missed::All) => node.repair_all(node.hub.rooms()),
+            Doubt::Missed(Missed::Rooms(rooms)) => {
+                node.repair_all(rooms.iter().filter_map(|id| node.hub.room(id)));
             }
         }
     }
@@ -39,6 +34,7 @@ pub(crate) async fn repair_doubts(mut doubts: DoubtReceiver, node: Arc<Node>) {
 
 impl Node {
     fn deliver(self: &Arc<Self>, delivery: Delivery) {
+        self.beat();
         // A packet for a room that was left a moment ago.
         let Some(room) = self.hub.room(&delivery.room) else {
             return;
@@ -71,12 +67,10 @@ impl Node {
     }
 
     fn deliver_events(self: &Arc<Self>, room: &Arc<Room>, ts: u64, events: Vec<Envelope>) {
-        match room.take_live(events) {
-            Some(delivered) => {
-                self.metrics.deliveries.inc_by(delivered as u64);
-                self.metrics.delivery_seconds.observe(seconds_since(ts));
-            }
-            None => self.repair(Arc::clone(room)),
+        if room.take_live(events) {
+            self.repair(Arc::clone(room));
+        } else {
+            self.metrics.delivery_seconds.observe(seconds_since(ts));
         }
     }
 }

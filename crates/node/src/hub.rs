@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use hubbub_protocol::{CloseCode, ConnectionId, RoomId, UserId};
 
 use crate::lock::lock;
+use crate::metrics::NodeMetrics;
 use crate::outbox::Outbox;
 use crate::room::Room;
 use crate::room::log::LogBudget;
@@ -15,7 +16,8 @@ use crate::room::log::LogBudget;
 pub(crate) struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     sessions: Mutex<Sessions>,
-    budget: LogBudget,
+    pub(crate) budget: LogBudget,
+    metrics: Arc<NodeMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +27,13 @@ struct Sessions {
 }
 
 impl Hub {
+    pub(crate) fn new(metrics: &Arc<NodeMetrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            ..Self::default()
+        }
+    }
+
     /// The room, if this node has it.
     pub(crate) fn room(&self, id: &RoomId) -> Option<Arc<Room>> {
         lock(&self.rooms).get(id).cloned()
@@ -35,7 +44,7 @@ impl Hub {
         let mut rooms = lock(&self.rooms);
         let room = rooms
             .entry(id.clone())
-            .or_insert_with(|| Arc::new(Room::new(id.clone(), self.budget.clone())));
+            .or_insert_with(|| Arc::new(Room::new(id.clone(), &self.budget, &self.metrics)));
         Arc::clone(room)
     }
 

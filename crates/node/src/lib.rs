@@ -7,6 +7,7 @@ mod config;
 mod delivery;
 mod error;
 mod failpoint;
+mod heartbeat;
 mod hub;
 mod identity;
 mod lock;

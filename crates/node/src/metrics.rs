@@ -98,6 +98,16 @@ impl NodeMetrics {
             self.resets.clone(),
         );
         registry.register(
+            "forks",
+            "streams found to be other ones under the same epoch",
+            self.forks.clone(),
+        );
+        registry.register(
+            "shed",
+            "clients closed because all outboxes together were too large",
+            self.shed.clone(),
+        );
+        registry.register(
             "lagged",
             "times a client read too slowly",
             self.lagged.clone(),

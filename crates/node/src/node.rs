@@ -9,10 +9,12 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::{deliver_from, repair_doubts};
+use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
@@ -24,6 +26,10 @@ use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
 const REPAIRS_AT_ONCE: usize = 32;
+/// Rooms whose users are registered at once.
+const REGISTRATIONS_AT_ONCE: usize = 64;
+/// Between two looks for something to give up: what was given up comes free meanwhile.
+const SHED_PAUSE: Duration = Duration::from_millis(50);
 /// A client that is moved waits up to so long before it comes back.
 const RECONNECT_JITTER: Duration = Duration::from_secs(1);
 
@@ -36,9 +42,11 @@ pub struct Node {
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) repairs: Semaphore,
+    pub(crate) registrations: Semaphore,
     outbox_budget: Arc<OutboxBudget>,
-    pub(crate) metrics: NodeMetrics,
+    pub(crate) metrics: Arc<NodeMetrics>,
     tasks: TaskTracker,
     stopped: CancellationToken,
 }
@@ -47,16 +55,19 @@ impl Node {
     /// Starts the node's workers; they are held until [`Node::shutdown`].
     #[must_use]
     pub fn start(id: NodeId, config: NodeConfig, broker: Broker, inbox: Inbox) -> Arc<Self> {
+        let metrics = Arc::<NodeMetrics>::default();
         let node = Arc::new(Self {
             outbox_budget: Arc::new(OutboxBudget::new(&config.limits)),
             id,
             config,
             broker,
-            hub: Hub::default(),
+            hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             agenda: Mutex::default(),
+            heartbeat: Heartbeat::new(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),
-            metrics: NodeMetrics::default(),
+            registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
+            metrics,
             tasks: TaskTracker::new(),
             stopped: CancellationToken::new(),
         });
@@ -68,6 +79,8 @@ impl Node {
         node.spawn(async move { keeper.keep_presence().await });
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_outbox_budget().await });
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_log_budget().await });
         node
     }
 
@@ -127,17 +140,38 @@ impl Node {
             self.outbox_budget.overdrawn().await;
             let mut outboxes = self.hub.outboxes();
             outboxes.sort_by_key(|outbox| std::cmp::Reverse(outbox.bytes()));
+            // What a closing connection holds comes free when it has gone, in a moment.
+            let mut coming: usize = outboxes.iter().map(|outbox| outbox.ending_bytes()).sum();
             for outbox in outboxes {
-                if self.outbox_budget.excess() == 0 {
+                if coming >= self.outbox_budget.excess() {
                     break;
                 }
-                let bytes = outbox.shed();
+                let Some(bytes) = outbox.shed() else { continue };
+                coming += bytes;
                 self.metrics.shed.inc();
                 tracing::warn!(
                     bytes,
                     "the node's outboxes are too large, closed the largest"
                 );
             }
+            sleep(SHED_PAUSE).await;
+        }
+    }
+
+    /// Runs for as long as the node: the rooms that were quiet the longest give up what they keep
+    /// in memory when all together keep too much.
+    async fn keep_log_budget(&self) {
+        loop {
+            self.hub.budget.overdrawn().await;
+            let mut rooms = self.hub.rooms();
+            rooms.sort_by_cached_key(|room| room.appended());
+            for room in rooms {
+                if self.hub.budget.is_easy() {
+                    break;
+                }
+                room.forget_events();
+            }
+            sleep(SHED_PAUSE).await;
         }
     }
 

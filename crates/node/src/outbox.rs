@@ -63,9 +63,11 @@ impl OutboxBudget {
         self.used.load(Ordering::Relaxed).saturating_sub(self.limit)
     }
 
-    /// Waits until it has been overdrawn.
+    /// Waits until it is overdrawn.
     pub(crate) async fn overdrawn(&self) {
-        self.spent.notified().await;
+        while self.excess() == 0 {
+            self.spent.notified().await;
+        }
     }
 }
 
@@ -98,6 +100,10 @@ struct State {
     reader: Option<Waker>,
     writer: Option<Waker>,
     close: Option<CloseCode>,
+    /// What was taken need not be written any more.
+    is_shed: bool,
+    /// The writing side, while the socket takes nothing.
+    stalled: Option<Waker>,
     /// Sends whose answer is still to come: a close waits for them.
     due_answers: usize,
     /// Rooms that the reader has to fill up from.
@@ -155,16 +161,28 @@ impl Outbox {
         lock(&self.state).bytes
     }
 
-    /// Ends the connection and drops what waits; the client resumes. Returns the bytes freed.
-    pub(crate) fn shed(&self) -> usize {
+    /// What comes free without anything being done: the connection is ending.
+    pub(crate) fn ending_bytes(&self) -> usize {
+        let state = lock(&self.state);
+        state.close.map_or(0, |_| state.bytes)
+    }
+
+    /// Ends the connection and drops what waits; the client resumes. Returns the bytes that come
+    /// free by it, some of them only when the connection has gone; `None`: it is ending already, or
+    /// holds nothing.
+    pub(crate) fn shed(&self) -> Option<usize> {
         let mut state = lock(&self.state);
-        let freed = state.bytes - state.taken_bytes;
+        if state.close.is_some() || state.bytes == 0 {
+            return None;
+        }
+        let held = state.bytes;
+        self.budget.give_back(held - state.taken_bytes);
         state.bytes = state.taken_bytes;
         state.frames = VecDeque::new();
-        self.budget.give_back(freed);
+        state.is_shed = true;
         state.end(CloseCode::Slow);
         state.wake_reader();
-        freed
+        Some(held)
     }
 
     /// The client falls behind in `room`: the reader shall fill it up. Called under the room's
@@ -252,6 +270,9 @@ impl State {
     fn end(&mut self, code: CloseCode) {
         self.close.get_or_insert(code);
         self.behind.clear();
+        if let Some(stalled) = self.stalled.take() {
+            stalled.wake();
+        }
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
@@ -350,6 +371,20 @@ impl OutboxReader {
         }
     }
 
+    /// Waits, while the socket takes nothing, until the connection is to end without what it was
+    /// given last. Cancel safe.
+    pub async fn is_shed(&self) {
+        poll_fn(|context| {
+            let mut state = lock(&self.outbox.state);
+            if state.is_shed {
+                return Poll::Ready(());
+            }
+            state.stalled = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Frames first; then rooms to fill up from; a close only after all frames.
     async fn find(&self, batch: &mut Vec<Frame>) -> Found {
         poll_fn(|context| {
@@ -430,8 +465,19 @@ mod tests {
                 is_full: false
             }
         );
-        assert_eq!(outbox.shed(), 3 * (1_000 + FRAME_OVERHEAD));
+        assert_eq!(outbox.shed(), Some(3 * (1_000 + FRAME_OVERHEAD)));
         assert_eq!(outbox.budget.excess(), 0);
+        assert_eq!(outbox.shed(), None, "it is ending already");
+    }
+
+    #[test]
+    fn what_is_being_written_counts_as_coming_free() {
+        let outbox = outbox(100_000, 100);
+        outbox.push(frame(1_900));
+        let mut batch = Vec::new();
+        lock(&outbox.state).take_all(&mut batch);
+        assert_eq!(outbox.shed(), Some(1_900 + FRAME_OVERHEAD));
+        assert!(lock(&outbox.state).is_shed);
     }
 
     #[test]

@@ -95,6 +95,17 @@ impl Publisher {
         batch
     }
 
+    /// Forgets the room's queue: what waits in it is not answered any more.
+    fn forget(&self, room: &RoomId) {
+        let mut queues = lock(&self.0);
+        let waiting = queues.by_room.remove(room).unwrap_or_default();
+        let bytes: usize = waiting.iter().map(|pending| pending.draft.open.len()).sum();
+        queues.bytes -= bytes;
+        drop(queues);
+        // Outside the lock, since each lets go of its outbox.
+        drop(waiting);
+    }
+
     /// Puts sends back in front, in their order.
     fn put_back(&self, room: &RoomId, batch: Vec<Pending>) {
         let mut queues = lock(&self.0);
@@ -106,6 +117,19 @@ impl Publisher {
         for pending in batch.into_iter().rev() {
             queue.push_front(pending);
         }
+    }
+}
+
+/// A queue that somebody works on. Dropped before it is empty, the node stops or the work has
+/// panicked: whoever sends next begins anew.
+struct WorkedOn<'a> {
+    publisher: &'a Publisher,
+    room: &'a RoomId,
+}
+
+impl Drop for WorkedOn<'_> {
+    fn drop(&mut self) {
+        self.publisher.forget(self.room);
     }
 }
 
@@ -123,9 +147,15 @@ impl Node {
     }
 
     async fn publish_queue(&self, room: &RoomId) {
+        let unfinished = WorkedOn {
+            publisher: &self.publisher,
+            room,
+        };
         loop {
             let batch = self.publisher.take(room);
             let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
+                // Empty, and forgotten: somebody else may have begun another one by now.
+                std::mem::forget(unfinished);
                 return;
             };
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();

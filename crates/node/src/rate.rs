@@ -1,13 +1,13 @@
-//! How fast one connection may send: a bucket that refills with time.
+//! How fast one connection may ask for something: a bucket that refills with time.
 
 use std::time::{Duration, Instant};
 
 /// How long refusals count against a connection.
 const FLOOD_WINDOW: Duration = Duration::from_secs(10);
-/// After so many bursts' worth of refused sends within the window, it is flooding.
+/// After so many bursts' worth of refusals within the window, it is flooding.
 const FLOOD_BURSTS: u32 = 3;
 
-/// What to do with one send.
+/// What to do with one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allowed,
@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
 
 /// A token bucket, and how often it was found empty.
 #[derive(Debug)]
-pub(crate) struct SendRate {
+pub(crate) struct Rate {
     per_second: u32,
     burst: u32,
     /// When the bucket will be full, if nothing more is taken: says how full it is now.
@@ -28,7 +28,7 @@ pub(crate) struct SendRate {
     window_began: Instant,
 }
 
-impl SendRate {
+impl Rate {
     /// A full bucket. A rate of 0 allows everything.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         Self {
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_the_rate_holds() {
         let start = Instant::now();
-        let mut rate = SendRate::new(10, 30, start);
+        let mut rate = Rate::new(10, 30, start);
         let passed = (0..40)
             .filter(|_| rate.take(start) == Verdict::Allowed)
             .count();
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn who_does_not_listen_is_flooding() {
         let start = Instant::now();
-        let mut rate = SendRate::new(10, 30, start);
+        let mut rate = Rate::new(10, 30, start);
         let verdicts: Vec<_> = (0..200).map(|_| rate.take(start)).collect();
         assert_eq!(
             verdicts
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn zero_means_no_limit() {
         let start = Instant::now();
-        let mut rate = SendRate::new(0, 0, start);
+        let mut rate = Rate::new(0, 0, start);
         assert!((0..10_000).all(|_| rate.take(start) == Verdict::Allowed));
     }
 }

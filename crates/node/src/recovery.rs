@@ -5,13 +5,12 @@
 //! [`Node::page_after`], for whoever resumes or has fallen behind: from the room's log if it
 //! reaches back far enough, else from the stream, one read at a time for a room.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_broker::{BrokerError, Span};
 use hubbub_protocol::command::{JoinFrom, Since};
-use hubbub_protocol::{ConnectionId, Envelope, Epoch, RoomId};
+use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId, RoomId};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -23,32 +22,6 @@ use crate::room::{Place, Room, RoomState, Stage, Taken};
 
 /// Between two tries to read a stream while Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// Pages that a room remembers for others who need the same.
-const REMEMBERED_PAGES: usize = 8;
-
-/// Pages read for members who are further back than the room's log.
-#[derive(Debug, Default)]
-pub(crate) struct RecentReads(VecDeque<(u64, Vec<Envelope>)>);
-
-impl RecentReads {
-    fn get(&self, after: u64, epoch: &Epoch) -> Option<Vec<Envelope>> {
-        let (_, events) = self.0.iter().find(|(offset, events)| {
-            *offset == after
-                && events
-                    .first()
-                    .is_some_and(|event| event.position.epoch == *epoch)
-        })?;
-        Some(events.clone())
-    }
-
-    fn remember(&mut self, after: u64, events: &[Envelope]) {
-        self.0.push_back((after, events.to_vec()));
-        if self.0.len() > REMEMBERED_PAGES {
-            self.0.pop_front();
-        }
-    }
-}
-
 /// Why older events cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageError {
@@ -59,7 +32,7 @@ pub(crate) enum PageError {
     Broker(#[from] BrokerError),
 }
 
-/// A connection may end while it opens a room: then somebody else has to close it.
+/// A connection may end, or fail, while it opens a room: then somebody else has to close it.
 struct CloseOnDrop<'a> {
     node: &'a Arc<Node>,
     room: &'a Arc<Room>,
@@ -102,14 +75,11 @@ impl Node {
             match *stage {
                 Stage::Closed => continue,
                 Stage::Open => {}
-                Stage::New => match self.open(&room).await {
-                    Ok(()) => *stage = Stage::Open,
-                    Err(error) => {
-                        *stage = Stage::Closed;
-                        self.abandon(&room).await;
-                        return Err(error);
-                    }
-                },
+                // Fails, or is cut short: whoever drops the guard closes the room.
+                Stage::New => {
+                    self.open(&room).await?;
+                    *stage = Stage::Open;
+                }
             }
             lock(&room.state).members.admit(&room, connection, outbox);
             std::mem::forget(unless_cancelled);
@@ -128,18 +98,15 @@ impl Node {
         Ok(())
     }
 
-    async fn abandon(&self, room: &Arc<Room>) {
-        self.hub.remove_room(room);
-        self.broker.unsubscribe(&room.id).await;
-        self.count_rooms();
-    }
-
     /// Gives the room up if nobody needs it.
     pub(crate) async fn close_if_idle(&self, room: &Arc<Room>) {
         let mut stage = room.stage.lock().await;
         if *stage != Stage::Closed && room.is_idle() {
+            // First of all: a room that takes its place subscribes after this.
+            self.broker.unsubscribe(&room.id).await;
             *stage = Stage::Closed;
-            self.abandon(room).await;
+            self.hub.remove_room(room);
+            self.count_rooms();
             debug!(room = %room.id, "room closed");
         }
     }
@@ -164,18 +131,22 @@ impl Node {
             };
             self.metrics.stream_reads.inc();
             let seen = known.as_ref().map_or(0, |known| known.offset);
-            let page = self.broker.read(&room.id, span, limit, seen).await?;
+            let mut page = self.broker.read(&room.id, span, limit, seen).await?;
             let is_new_life = known
                 .as_ref()
                 .is_some_and(|known| known.epoch != page.head.epoch);
-            let page = if is_new_life {
+            if is_new_life {
                 // Nothing of what it has already is to be left out, wherever it began.
-                self.broker
-                    .read(&room.id, Span::After(0), limit, seen)
-                    .await?
-            } else {
-                page
-            };
+                let all = Span::After(0);
+                page = self.broker.read(&room.id, all, limit, seen).await?;
+            }
+            let life = page.head.epoch.clone();
+            if is_new_life && page.head.offset < seen && page.events.is_empty() {
+                // It was begun by a node that knew less: offsets must not go back. Once it has
+                // events, they count more.
+                self.broker.fork(&room.id, &life, seen, true).await?;
+                continue;
+            }
             match room.take_page(page, mark) {
                 Taken::Live | Taken::More => {}
                 Taken::Reset => {
@@ -184,9 +155,9 @@ impl Node {
                 }
                 Taken::Fork => {
                     self.metrics.forks.inc();
+                    let seen = room.highest();
                     warn!(room = %room.id, seen, "the stream is another one than before");
-                    let known = known.expect("only what follows something known can fork");
-                    self.broker.fork(&room.id, &known.epoch, seen).await?;
+                    self.broker.fork(&room.id, &life, seen, false).await?;
                 }
             }
         }
@@ -215,21 +186,14 @@ impl Node {
         });
     }
 
-    /// Nobody knows what the room has missed: its presence too.
-    pub(crate) fn repair_all(self: &Arc<Self>, room: Arc<Room>) {
-        if room.close_gate() {
-            self.repair(Arc::clone(&room));
-        }
-        let node = Arc::clone(self);
-        self.spawn(async move {
-            while let Err(error) = node.register_again(&room).await {
-                debug!(room = %room.id, %error, "cannot register users yet");
-                sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
-                if *room.stage.lock().await == Stage::Closed {
-                    return;
-                }
+    /// Nobody knows what these rooms have missed: events and who came and went.
+    pub(crate) fn repair_all(self: &Arc<Self>, rooms: impl IntoIterator<Item = Arc<Room>>) {
+        for room in rooms {
+            self.refresh_presence_soon(&room);
+            if room.close_gate() {
+                self.repair(room);
             }
-        });
+        }
     }
 
     /// The oldest events after `after`, without a hole; empty when there are none.
@@ -298,8 +262,7 @@ impl Node {
                 else {
                     return;
                 };
-                let taken = members.fill(room, connection, given, &events, log.head());
-                self.metrics.deliveries.inc_by(taken as u64);
+                members.fill(room, connection, given, &events, log.head());
             }
             Err(PageError::Lost) => {
                 info!(room = %room.id, %connection, "a slow client's events have left the stream");
@@ -359,41 +322,63 @@ impl Node {
             (epoch, head) = self.known_head(room);
         }
         let given = since.position.offset;
-        let is_known = since.position.epoch == epoch
+        let is_near = since.position.epoch == epoch
             && given <= head
-            && head - given <= self.config.limits.resume_events as u64
-            && self.is_same_event(room, since);
-        if is_known {
-            match self.page_after(room, given).await {
-                Ok(events) => {
-                    self.metrics.resumes.inc();
-                    let given = events.last().map_or(given, |last| last.position.offset);
-                    return Ok(Start {
-                        recovered: true,
-                        events,
-                        epoch,
-                        given: Some(given),
-                    });
-                }
-                Err(PageError::Lost) => {}
-                Err(PageError::Broker(error)) => return Err(error),
-            }
+            && head - given <= self.config.limits.resume_events as u64;
+        if is_near && let Some(events) = self.follow(room, since).await? {
+            self.metrics.resumes.inc();
+            let given = events.last().map_or(given, |last| last.position.offset);
+            return Ok(Start {
+                recovered: true,
+                events,
+                epoch,
+                given: Some(given),
+            });
         }
         self.metrics.lost_resumes.inc();
         self.newest(room, self.config.limits.resume_page, false)
             .await
     }
 
-    /// Whether the event at the client's position is the one that we know, as far as we know it.
-    fn is_same_event(&self, room: &Room, since: &Since) -> bool {
-        let state = lock(&room.state);
-        let known = state
+    /// What comes after the client's position; `None`: it cannot be followed from there.
+    async fn follow(
+        &self,
+        room: &Arc<Room>,
+        since: &Since,
+    ) -> Result<Option<Vec<Envelope>>, BrokerError> {
+        let given = since.position.offset;
+        let pages = match &since.message {
+            Some(theirs) => match self.message_at(room, given).await? {
+                Some(ours) if ours.as_str() != theirs => return Ok(None),
+                // An event that has left the stream can no longer be compared.
+                Some(_) | None => self.page_after(room, given).await,
+            },
+            None => self.page_after(room, given).await,
+        };
+        match pages {
+            Ok(events) => Ok(Some(events)),
+            Err(PageError::Lost) => Ok(None),
+            Err(PageError::Broker(error)) => Err(error),
+        }
+    }
+
+    /// The id of the event at `offset`, if it is still known.
+    async fn message_at(
+        &self,
+        room: &Arc<Room>,
+        offset: u64,
+    ) -> Result<Option<MessageId>, BrokerError> {
+        let known = lock(&room.state)
             .log
             .as_ref()
-            .and_then(|log| log.get(since.position.offset));
-        match (&since.message, known) {
-            (Some(theirs), Some(ours)) => ours.message.as_str() == theirs,
-            _ => true,
+            .and_then(|log| log.message_at(offset).cloned());
+        let (None, Some(before)) = (&known, offset.checked_sub(1)) else {
+            return Ok(known);
+        };
+        match self.page_after(room, before).await {
+            Ok(events) => Ok(events.first().map(|event| event.message.clone())),
+            Err(PageError::Lost) => Ok(None),
+            Err(PageError::Broker(error)) => Err(error),
         }
     }
 

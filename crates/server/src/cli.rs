@@ -48,6 +48,9 @@ enum Command {
     Healthcheck(HealthcheckArgs),
     /// Measure memory, CPU, latency, loss and order under load
     Bench(hubbub_bench::BenchArgs),
+    /// Judge what clients have heard: nothing lost, nothing twice, one order for all
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
 }
 
 const DEMO_EXAMPLES: &str = "\
@@ -85,6 +88,20 @@ const HEALTHCHECK_EXAMPLES: &str = "\
 Examples:
   hubbub healthcheck
   hubbub healthcheck --url http://10.0.0.7:9090/readyz";
+
+const VERIFY_HELP: &str = "\
+A log is one client's: JSON Lines, one frame of the server a line, byte for byte as it came and in
+its order. What counts are durable events, joined (with its events), reset, left, welcome and sent;
+other types are passed over. A sender adds {\"type\":\"refused\",\"room\":…,\"nonce\":…} for a send
+that was refused for good, and the same with \"unknown\" for one that was never answered; a nonce
+in its sent lines is compared too. A log that ends before its room does says {\"type\":\"left\"} with
+the room.
+
+Exit code: 0 when every promise was kept, 1 when not, 2 when a log cannot be read.
+
+Examples:
+  hubbub verify alice.jsonl bob.jsonl
+  hubbub verify logs/*.jsonl";
 
 /// Flags for settings; they win over file and environment.
 #[derive(Debug, Clone, Default, Args)]
@@ -143,6 +160,14 @@ pub(crate) struct TokenArgs {
     pub(crate) rooms: Vec<String>,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+}
+
+/// Arguments of `hubbub verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Logs, one a client; its file name is the client's name
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<PathBuf>,
 }
 
 /// Flags of `hubbub healthcheck`.
@@ -204,13 +229,14 @@ pub fn main() -> ExitCode {
         Command::Config(args) => commands::config(&args),
         Command::Healthcheck(args) => commands::healthcheck(&args),
         Command::Bench(args) => commands::bench(args),
+        Command::Verify(args) => commands::verify(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell, and nobody to tell it to, if this fails.
             drop(writeln!(stderr(), "hubbub: {error}"));
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }

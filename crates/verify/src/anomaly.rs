@@ -87,9 +87,9 @@ pub enum Anomaly {
     StoredTwice {
         /// The sender's name for it.
         nonce: String,
-        /// The first place.
+        /// One place.
         at: Place,
-        /// The other offset.
+        /// The other one's offset.
         again: u64,
     },
     /// O5: another event is where an ack says that its own is.
@@ -145,13 +145,22 @@ impl fmt::Display for Anomaly {
                 "different: at {at} {one} heard event {first} and {two} heard {second}"
             ),
             Self::Phantom { client, at, nonce } => {
-                write!(f, "phantom: {client} heard {nonce:?} at {at}, which was refused")
+                write!(
+                    f,
+                    "phantom: {client} heard {nonce:?} at {at}, which was refused"
+                )
             }
             Self::StoredTwice { nonce, at, again } => {
-                write!(f, "duplicated: send {nonce:?} is stored at {at} and at {again}")
+                write!(
+                    f,
+                    "duplicated: send {nonce:?} is stored at {at} and at {again}"
+                )
             }
             Self::Misplaced { at, acked, found } => {
-                write!(f, "lost: the ack of {acked:?} names {at}, where {found:?} is")
+                write!(
+                    f,
+                    "lost: the ack of {acked:?} names {at}, where {found:?} is"
+                )
             }
             Self::SenderOrder { client, at, before } => {
                 write!(f, "out of order: {client} sent {at} after {before}")

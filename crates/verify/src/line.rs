@@ -186,7 +186,8 @@ mod tests {
         let reset = r#"{"type":"reset","room":"r","epoch":"f","offset":8}"#;
         let told = judged(&[FIRST, reset, &other]);
         assert!(told.is_kept(), "{told}");
-        let unrecovered = r#"{"type":"joined","room":"r","epoch":"f","offset":9,"recovered":false,"events":[]}"#;
+        let unrecovered =
+            r#"{"type":"joined","room":"r","epoch":"f","offset":9,"recovered":false,"events":[]}"#;
         let told = judged(&[FIRST, unrecovered, &other]);
         assert!(told.is_kept(), "{told}");
     }
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn the_nonce_of_another_user_was_not_refused() {
-        let joined = r#"{"type":"joined","room":"r","epoch":"e","offset":4,"recovered":true,"events":[]}"#;
+        let joined =
+            r#"{"type":"joined","room":"r","epoch":"e","offset":4,"recovered":true,"events":[]}"#;
         let refused = r#"{"type":"refused","room":"r","nonce":"n5"}"#;
         let mine = judged(&[WELCOME, joined, FIRST, refused]);
         assert_eq!(mine.total.counts.phantoms, 1, "{mine}");

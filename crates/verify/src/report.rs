@@ -203,7 +203,11 @@ impl fmt::Display for Report {
         for anomaly in &self.anomalies {
             writeln!(f, "{anomaly}")?;
         }
-        let more = self.total.counts.total().saturating_sub(self.anomalies.len());
+        let more = self
+            .total
+            .counts
+            .total()
+            .saturating_sub(self.anomalies.len());
         if more > 0 {
             writeln!(f, "and {more} more")?;
         }

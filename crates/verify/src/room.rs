@@ -128,7 +128,11 @@ impl Room {
     /// Every event that somebody heard: its life, its offset.
     pub(crate) fn heard(&self) -> impl Iterator<Item = (usize, u64, &Event)> {
         let lives = self.lives.iter().enumerate();
-        lives.flat_map(|(index, life)| life.events.iter().map(move |(at, event)| (index, *at, event)))
+        lives.flat_map(|(index, life)| {
+            life.events
+                .iter()
+                .map(move |(at, event)| (index, *at, event))
+        })
     }
 
     /// The highest offset that somebody heard, and its life.
@@ -143,8 +147,7 @@ impl Room {
     /// Where a send of this nonce is heard, whatever its life.
     pub(crate) fn find(&self, refused: &Refused) -> Option<(usize, u64)> {
         let mut places = self.nonces.iter().filter(|((_, user, nonce), _)| {
-            **nonce == *refused.nonce
-                && refused.user.as_ref().is_none_or(|known| **known == **user)
+            **nonce == *refused.nonce && refused.user.as_ref().is_none_or(|known| **known == **user)
         });
         places.next().map(|((life, ..), offset)| (*life, *offset))
     }

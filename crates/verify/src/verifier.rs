@@ -102,6 +102,11 @@ impl Verifier {
         }
     }
 
+    pub(crate) fn has_joined(&self, client: ClientId, room: &str) -> bool {
+        let room = self.rooms.get(room);
+        room.is_some_and(|room| room.trails.contains_key(&client))
+    }
+
     /// The client heard an event.
     ///
     /// # Errors
@@ -174,7 +179,10 @@ impl Verifier {
             return;
         }
         let before = before.expect("only what was heard can be gone below");
-        let (at, before) = (room.place(life, offset), room.place(before.life, before.upto));
+        let (at, before) = (
+            room.place(life, offset),
+            room.place(before.life, before.upto),
+        );
         let client = self.name(client);
         self.note(name, Anomaly::OutOfOrder { client, at, before });
     }

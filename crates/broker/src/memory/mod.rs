@@ -10,15 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{
-    ConnectionId, Draft, Envelope, Epoch, Frame, Packet, Position, RoomId, User, UserId,
-};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, Packet, Position, RoomId};
 
 use self::room::MemoryRoom;
 use crate::digest::DigestKey;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
-    BrokerConfig, BrokerError, BrokerMetrics, Head, Inbox, Page, Presence, Published, Span,
+    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Head, Inbox, Page, Presence, Published,
+    Span,
 };
 
 /// How often idle rooms are looked for, at most.
@@ -248,9 +247,12 @@ impl MemoryBroker {
         room: &RoomId,
         forked: &Epoch,
         seen: u64,
+        only_empty: bool,
     ) -> Result<(), BrokerError> {
         let mut state = self.cluster.lock();
-        if state.room(room, seen).head().epoch == *forked {
+        let current = state.room(room, seen);
+        let is_kept = only_empty && current.len() > 0;
+        if current.head().epoch == *forked && !is_kept {
             let freed = state.room(room, seen).begin_again(seen);
             state.bytes -= freed;
             let Head { epoch, offset } = state.room(room, seen).head();
@@ -276,21 +278,16 @@ impl MemoryBroker {
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn enter(&self, room: &RoomId, user: &User) -> Result<Presence, BrokerError> {
+    pub(crate) async fn register(
+        &self,
+        room: &RoomId,
+        users: &[Attendance],
+    ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
-        if let Some(delta) = state.room(room, 0).enter(self.node, user) {
+        if let Some(delta) = state.room(room, 0).register(self.node, users) {
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
         Ok(state.room(room, 0).presence(0))
-    }
-
-    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn exit(&self, room: &RoomId, user: &UserId) -> Result<(), BrokerError> {
-        let mut state = self.cluster.lock();
-        if let Some(delta) = state.room(room, 0).exit(self.node, user) {
-            state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
-        }
-        Ok(())
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -346,7 +343,7 @@ impl MemoryBroker {
         for id in rooms {
             let room = state.room(&id, 0);
             room.unsubscribe(self.node);
-            for delta in room.exit_all(self.node) {
+            if let Some(delta) = room.exit_all(self.node) {
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);
             }
         }

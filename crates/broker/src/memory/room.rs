@@ -7,7 +7,7 @@ use hubbub_protocol::event::seal;
 use hubbub_protocol::{Draft, Envelope, Epoch, Position, PresenceDelta, User, UserId};
 
 use crate::digest::{Digest, DigestKey};
-use crate::{Head, HistorySection, Page, Presence, Published, Span};
+use crate::{Attendance, Head, HistorySection, Page, Presence, Published, Span};
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION: Duration = Duration::from_secs(15 * 60);
@@ -238,7 +238,18 @@ impl MemoryRoom {
         self.subscribers.remove(&node)
     }
 
-    pub(super) fn enter(&mut self, node: u64, user: &User) -> Option<PresenceDelta> {
+    pub(super) fn register(&mut self, node: u64, users: &[Attendance]) -> Option<PresenceDelta> {
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        for user in users {
+            match user {
+                Attendance::Enter(user) => joined.extend(self.enter(node, user)),
+                Attendance::Exit(id) => left.extend(self.exit(node, id)),
+            }
+        }
+        (!joined.is_empty() || !left.is_empty()).then(|| self.delta(joined, left))
+    }
+
+    fn enter(&mut self, node: u64, user: &User) -> Option<User> {
         let present = self
             .users
             .entry(user.id.clone())
@@ -248,24 +259,20 @@ impl MemoryRoom {
             });
         let is_first = present.nodes.is_empty();
         present.nodes.insert(node);
-        is_first.then(|| self.delta(vec![user.clone()], Vec::new()))
+        is_first.then(|| user.clone())
     }
 
-    pub(super) fn exit(&mut self, node: u64, user: &UserId) -> Option<PresenceDelta> {
+    fn exit(&mut self, node: u64, user: &UserId) -> Option<User> {
         let present = self.users.get_mut(user)?;
         if !present.nodes.remove(&node) || !present.nodes.is_empty() {
             return None;
         }
-        let gone = self.users.remove(user)?.user;
-        Some(self.delta(Vec::new(), vec![gone]))
+        Some(self.users.remove(user)?.user)
     }
 
-    pub(super) fn exit_all(&mut self, node: u64) -> Vec<PresenceDelta> {
-        let users: Vec<UserId> = self.users.keys().cloned().collect();
-        users
-            .iter()
-            .filter_map(|user| self.exit(node, user))
-            .collect()
+    pub(super) fn exit_all(&mut self, node: u64) -> Option<PresenceDelta> {
+        let users: Vec<_> = self.users.keys().cloned().map(Attendance::Exit).collect();
+        self.register(node, &users)
     }
 
     fn delta(&mut self, joined: Vec<User>, left: Vec<User>) -> PresenceDelta {
@@ -373,10 +380,12 @@ mod tests {
             id: UserId::new("a").unwrap(),
             name: "A".to_owned(),
         };
-        assert_eq!(room.enter(1, &user).unwrap().count, 1);
-        assert_eq!(room.enter(2, &user), None);
-        assert_eq!(room.exit(1, &user.id), None);
-        let gone = room.exit(2, &user.id).unwrap();
+        let enter = [Attendance::Enter(user.clone())];
+        let exit = [Attendance::Exit(user.id.clone())];
+        assert_eq!(room.register(1, &enter).unwrap().count, 1);
+        assert_eq!(room.register(2, &enter), None);
+        assert_eq!(room.register(1, &exit), None);
+        let gone = room.register(2, &exit).unwrap();
         assert_eq!((gone.count, gone.version, gone.left), (0, 2, vec![user]));
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Contact {
     None,
     /// It can be used.
     Fit,
+    /// It cannot now, since it is a replica: there may have been a failover.
+    Replica,
     /// It cannot, as it is set, and why.
     Unfit(String),
 }
@@ -50,6 +52,7 @@ impl Greeting {
     pub(crate) fn refusal(&self) -> Option<String> {
         match &*self.contact.borrow() {
             Contact::Unfit(why) => Some(why.clone()),
+            Contact::Replica => Some("it is a replica, writes go to its primary".to_owned()),
             Contact::None | Contact::Fit => None,
         }
     }
@@ -61,22 +64,23 @@ impl Greeting {
 
     /// Fails when the connection is not to be used.
     pub(crate) async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
-        if let Some(why) = self.unfit(&mut connection).await? {
-            self.contact.send_replace(Contact::Unfit(why.clone()));
-            return Err((ErrorKind::InvalidClientConfig, "unfit", why).into());
+        let contact = self.look(&mut connection).await?;
+        if contact == Contact::Fit {
+            self.agree_on_secret(&mut connection).await?;
         }
-        self.agree_on_secret(&mut connection).await?;
-        self.contact.send_replace(Contact::Fit);
-        Ok(())
+        self.contact.send_replace(contact);
+        match self.refusal() {
+            Some(why) => Err((ErrorKind::InvalidClientConfig, "unfit", why).into()),
+            None => Ok(()),
+        }
     }
 
-    /// Why this Redis cannot be used; `None`: it can, or does not let us look.
-    async fn unfit(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    async fn look(&self, connection: &mut MultiplexedConnection) -> RedisResult<Contact> {
         match redis::cmd("INFO").query_async::<String>(connection).await {
             Ok(info) => Ok(judge(&info, self.allow_eviction)),
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 warn!("redis does not allow INFO: its version and eviction policy are not checked");
-                Ok(None)
+                Ok(Contact::Fit)
             }
             Err(error) => Err(error),
         }
@@ -118,64 +122,78 @@ fn wrong(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
-/// Reads the text of INFO.
-fn judge(info: &str, allow_eviction: bool) -> Option<String> {
+/// Reads the text of INFO. What it does not say is not held against it.
+fn judge(info: &str, allow_eviction: bool) -> Contact {
     let field = |name: &str| {
-        let lines = info.lines().filter_map(|line| line.split_once(':'));
-        lines.into_iter().find(|(key, _)| *key == name)
+        let mut fields = info
+            .lines()
+            .filter_map(|line| line.trim_end().split_once(':'));
+        fields.find_map(|(key, value)| (key == name).then_some(value))
     };
-    if let Some((_, version)) = field("redis_version") {
-        let major = version
-            .split('.')
-            .next()
-            .and_then(|major| major.parse().ok());
-        if major.is_some_and(|major: u32| major < OLDEST_VERSION) {
-            return Some(format!(
-                "it is version {version}, and {OLDEST_VERSION} is the oldest that works"
+    let version = field("redis_version").unwrap_or_default();
+    let major: Option<u32> = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    if major.is_some_and(|major| major < OLDEST_VERSION) {
+        return Contact::Unfit(format!(
+            "it is version {version}, and {OLDEST_VERSION} is the oldest that works"
+        ));
+    }
+    match field("maxmemory_policy") {
+        None | Some("noeviction") => {}
+        Some(policy) if allow_eviction => {
+            warn!(
+                policy,
+                "redis may evict rooms in use when its memory is full"
+            );
+        }
+        Some(policy) => {
+            return Contact::Unfit(format!(
+                "its maxmemory-policy {policy} may evict rooms in use: set it to noeviction, \
+                 or redis.allow_eviction = true to accept that"
             ));
         }
     }
-    let (_, policy) = field("maxmemory_policy")?;
-    if policy == "noeviction" {
-        return None;
+    if field("role") == Some("slave") {
+        return Contact::Replica;
     }
-    if allow_eviction {
-        warn!(
-            policy,
-            "redis may evict rooms when its memory is full, as redis.allow_eviction says"
-        );
-        return None;
-    }
-    Some(format!(
-        "its maxmemory-policy {policy} may evict rooms while they are in use: set it to noeviction, \
-         or redis.allow_eviction = true to accept that"
-    ))
+    Contact::Fit
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n";
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n";
+
+    fn refusal(info: &str) -> String {
+        match judge(info, false) {
+            Contact::Unfit(why) => why,
+            contact => panic!("{contact:?}"),
+        }
+    }
 
     #[test]
     fn a_redis_that_evicts_is_refused_unless_that_is_wanted() {
-        assert_eq!(judge(GOOD, false), None);
+        assert_eq!(judge(GOOD, false), Contact::Fit);
         let evicting = GOOD.replace("noeviction", "volatile-lru");
-        let why = judge(&evicting, false).unwrap();
+        let why = refusal(&evicting);
         assert!(why.contains("volatile-lru") && why.contains("redis.allow_eviction"));
-        assert_eq!(judge(&evicting, true), None);
+        assert_eq!(judge(&evicting, true), Contact::Fit);
     }
 
     #[test]
     fn an_old_redis_is_refused() {
-        let why = judge(&GOOD.replace("7.0.15", "6.2.1"), false).unwrap();
-        assert!(why.contains("6.2.1"));
+        assert!(refusal(&GOOD.replace("7.0.15", "6.2.1")).contains("6.2.1"));
+        assert_eq!(judge("", false), Contact::Fit);
+    }
+
+    #[test]
+    fn a_replica_is_not_used() {
         assert_eq!(
-            judge("", false),
-            None,
-            "what is not said is not held against it"
+            judge(&GOOD.replace("master", "slave"), false),
+            Contact::Replica
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -95,6 +96,8 @@ impl Backoff {
 enum Failure {
     /// Redis refused before it began, and will for a while.
     Refused,
+    /// This Redis has become a replica: another one takes writes now.
+    Demoted,
     /// Redis refused before it began; soon it may not.
     NotYet,
     /// The connection ended before the answer.
@@ -111,7 +114,10 @@ fn classify(error: &RedisError) -> Failure {
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ClusterDown,
         ) => Failure::NotYet,
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::NoPerm) => Failure::Refused,
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::Demoted,
+        // Scripts were flushed, and once more after the crate had loaded them again.
+        ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NotYet,
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Failure::Refused,
         _ if error.is_unrecoverable_error() || error.is_io_error() => Failure::Lost,
         _ => match error.code() {
             Some("BUSY") => Failure::NotYet,
@@ -132,7 +138,15 @@ struct Live {
 #[derive(Clone)]
 pub(crate) struct Link {
     live: watch::Receiver<Option<Live>>,
-    suspect: Arc<Notify>,
+    doubts: Arc<Doubts>,
+}
+
+/// What calls have found out about the connection.
+#[derive(Debug, Default)]
+struct Doubts {
+    raised: Notify,
+    /// The number of a connection that answers, and is to be given up all the same.
+    condemned: AtomicU64,
 }
 
 impl std::fmt::Debug for Link {
@@ -156,17 +170,17 @@ impl Link {
         F: Future<Output = RedisResult<()>> + Send,
     {
         let (sender, live) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
+        let doubts = Arc::<Doubts>::default();
         let link = Self {
             live,
-            suspect: Arc::clone(&suspect),
+            doubts: Arc::clone(&doubts),
         };
         let keeper = Keeper {
             client,
             metrics,
             greet,
             live: Arc::new(sender),
-            suspect,
+            doubts,
         };
         (link, keeper.run())
     }
@@ -198,6 +212,11 @@ impl Link {
                 why = error.to_string();
                 match classify(&error) {
                     Failure::Lost => self.wait_for_another(&mut live, number).await,
+                    Failure::Demoted => {
+                        may_be_done = may_be_done_before;
+                        self.doubts.condemned.store(number, Ordering::Relaxed);
+                        self.wait_for_another(&mut live, number).await;
+                    }
                     Failure::NotYet => {
                         may_be_done = may_be_done_before;
                         sleep(RETRY_PAUSE).await;
@@ -219,7 +238,7 @@ impl Link {
 
     /// Tells the loop that connection `number` is dead and waits until it has noticed.
     async fn wait_for_another(&self, live: &mut watch::Receiver<Option<Live>>, number: u64) {
-        self.suspect.notify_one();
+        self.doubts.raised.notify_one();
         let is_other = |live: &Option<Live>| live.as_ref().is_none_or(|live| live.number != number);
         if live.wait_for(is_other).await.is_err() {
             sleep(RETRY_PAUSE).await;
@@ -238,7 +257,7 @@ struct Keeper<G> {
     metrics: BrokerMetrics,
     greet: G,
     live: Arc<watch::Sender<Option<Live>>>,
-    suspect: Arc<Notify>,
+    doubts: Arc<Doubts>,
 }
 
 impl<G, F> Keeper<G>
@@ -261,7 +280,7 @@ where
                         connection: connection.clone(),
                         number,
                     }));
-                    let why = wait_until_dead(connection, &self.suspect).await;
+                    let why = wait_until_dead(connection, number, &self.doubts).await;
                     self.live.send_replace(None);
                     self.metrics.redis_up.set(0);
                     warn!(number, %why, "lost the connection to redis");
@@ -275,11 +294,11 @@ where
     /// The connection's own task tells of its end at once. Calls that come after that find no
     /// connection, so they know that they were not sent.
     async fn connect(&self, number: u64) -> RedisResult<MultiplexedConnection> {
-        let (live, suspect) = (Arc::clone(&self.live), Arc::clone(&self.suspect));
+        let (live, doubts) = (Arc::clone(&self.live), Arc::clone(&self.doubts));
         let config = connection_config().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
                 live.send_if_modified(|live| live.take_if(|live| live.number == number).is_some());
-                suspect.notify_one();
+                doubts.raised.notify_one();
             }
             Ok::<(), std::convert::Infallible>(())
         });
@@ -293,11 +312,22 @@ where
 }
 
 /// Asks the connection each second, and at once when a call on it has failed.
-async fn wait_until_dead(mut connection: MultiplexedConnection, suspect: &Notify) -> RedisError {
+async fn wait_until_dead(
+    mut connection: MultiplexedConnection,
+    number: u64,
+    doubts: &Doubts,
+) -> RedisError {
     loop {
         tokio::select! {
             () = sleep(PING_INTERVAL) => {}
-            () = suspect.notified() => {}
+            () = doubts.raised.notified() => {}
+        }
+        if doubts.condemned.load(Ordering::Relaxed) == number {
+            return (
+                ErrorKind::Server(ServerErrorKind::ReadOnly),
+                "it takes no writes",
+            )
+                .into();
         }
         let ping = redis::cmd("PING");
         let ping = ping.exec_async(&mut connection);

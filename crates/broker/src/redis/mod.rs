@@ -1,6 +1,7 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
 //! keep what all nodes share consistent.
 
+mod eviction;
 mod greeting;
 mod keys;
 mod lease;
@@ -18,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use hubbub_protocol::{ConnectionId, Frame, NodeId, Packet, RoomId};
 use redis::aio::MultiplexedConnection;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::eviction::Eviction;
 use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
@@ -43,6 +46,7 @@ pub struct RedisBroker(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: BrokerConfig,
+    lives: Lives,
     lease: Lease,
     keys: Keys,
     scripts: Arc<Scripts>,
@@ -54,12 +58,24 @@ struct Shared {
     closed: CancellationToken,
 }
 
+/// How long a room's place is kept when nothing happens in it, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Lives {
+    /// It never had an event.
+    unused: u64,
+    meta: u64,
+}
+
 impl RedisBroker {
     pub(crate) fn open(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
         let client = parse_url(&config.redis.url)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
         let greeting = Greeting::new(config.redis.allow_eviction, &keys.secret());
+        let lives = Lives {
+            unused: Self::seconds(config.history.stream_ttl),
+            meta: Self::seconds(config.history.meta_ttl),
+        };
         let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new()));
         let (sender, inbox) = inbox();
 
@@ -75,12 +91,21 @@ impl RedisBroker {
             sender.clone(),
             metrics.clone(),
         );
+        let (expired, to_evict) = mpsc::channel(1);
+        let eviction = Eviction {
+            link: link.clone(),
+            keys: keys.clone(),
+            scripts: Arc::clone(&scripts),
+            lives,
+            expired: to_evict,
+        };
         let lease_keeper = LeaseKeeper {
             lease: lease.clone(),
             link: link.clone(),
             keys: keys.clone(),
             scripts: Arc::clone(&scripts),
             inbox: sender.clone(),
+            expired,
         };
         let watch = Watch {
             link: link.clone(),
@@ -93,10 +118,12 @@ impl RedisBroker {
         tasks.spawn(closed.clone().run_until_cancelled_owned(keep_link));
         tasks.spawn(closed.clone().run_until_cancelled_owned(keep_subscriber));
         tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
+        tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
         tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
         tasks.close();
         let shared = Shared {
             config: config.clone(),
+            lives,
             lease,
             keys,
             scripts,
@@ -167,7 +194,7 @@ impl RedisBroker {
         match timeout(patience, answered).await {
             Ok(Ok(contact)) => match &*contact {
                 Contact::Unfit(why) => Err(BrokerError::Unfit(why.clone())),
-                Contact::None | Contact::Fit => Ok(()),
+                Contact::None | Contact::Fit | Contact::Replica => Ok(()),
             },
             // It is away: the node goes on trying, and is not ready.
             Ok(Err(_)) | Err(_) => Ok(()),

@@ -1,35 +1,22 @@
-//! Who is in a room, over all nodes: each node registers a user once a
-//! room, under its lease.
+//! Who is in a room, over all nodes: each node registers a user once a room, under its lease.
 
-use hubbub_protocol::{RoomId, User, UserId};
+use hubbub_protocol::{RoomId, User};
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
 use super::keys::partition_of;
-use crate::{BrokerError, Presence};
+use crate::{Attendance, BrokerError, Presence};
 
 impl RedisBroker {
-    pub(crate) async fn enter(&self, room: &RoomId, user: &User) -> Result<Presence, BrokerError> {
-        let json = serde_json::to_string(user).expect("strings always serialize");
-        self.register(room, "enter", &user.id, &json).await
-    }
-
-    pub(crate) async fn exit(&self, room: &RoomId, user: &UserId) -> Result<(), BrokerError> {
-        self.register(room, "exit", user, "").await.map(|_| ())
-    }
-
-    async fn register(
+    pub(crate) async fn register(
         &self,
         room: &RoomId,
-        way: &str,
-        user: &UserId,
-        json: &str,
+        users: &[Attendance],
     ) -> Result<Presence, BrokerError> {
         let keys = self.0.keys.room(room);
         let lease = self.0.lease.name();
         let lease_users = self.0.keys.lease_users(room, &lease);
         let lease_rooms = self.0.keys.lease_rooms(partition_of(room), &lease);
-        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.presence.prepare_invoke();
             script
@@ -41,8 +28,19 @@ impl RedisBroker {
                 .key(&lease_rooms)
                 .arg(&keys.channel)
                 .arg(room.as_str())
-                .arg(way);
-            script.arg(user.as_str()).arg(json).arg(unused_life);
+                .arg(self.0.lives.unused)
+                .arg(self.0.lives.meta);
+            for user in users {
+                match user {
+                    Attendance::Enter(user) => {
+                        let json = serde_json::to_string(user).expect("strings always serialize");
+                        script.arg("enter").arg(user.id.as_str()).arg(json);
+                    }
+                    Attendance::Exit(id) => {
+                        script.arg("exit").arg(id.as_str()).arg("");
+                    }
+                }
+            }
             script.invoke_async::<(u64, u64)>(&mut connection).await
         };
         let (count, version) = self.0.link.call(self.deadline(), call).await?;

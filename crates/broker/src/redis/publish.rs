@@ -44,7 +44,7 @@ impl RedisBroker {
                 .arg(history.stream_len);
             script
                 .arg(Self::seconds(history.stream_ttl))
-                .arg(Self::seconds(history.meta_ttl));
+                .arg(self.0.lives.meta);
             script.arg(NONCE_GENERATION_SECONDS);
             for draft in drafts {
                 script

@@ -12,6 +12,7 @@ const ANNOUNCE: &str = include_str!("lua/announce.lua");
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) publish: Script,
+    pub(crate) open: Script,
     pub(crate) read: Script,
     pub(crate) fork: Script,
     pub(crate) presence: Script,
@@ -25,7 +26,8 @@ impl Scripts {
         let with = |shared: &str, script: &str| Script::new(&format!("#!lua\n{shared}{script}"));
         Self {
             publish: with(BEGIN, include_str!("lua/publish.lua")),
-            read: with(BEGIN, include_str!("lua/read.lua")),
+            open: with(BEGIN, include_str!("lua/open.lua")),
+            read: Script::new(include_str!("lua/read.lua")),
             fork: with(BEGIN, include_str!("lua/fork.lua")),
             presence: with(ANNOUNCE, include_str!("lua/presence.lua")),
             members: Script::new(include_str!("lua/members.lua")),

@@ -18,17 +18,16 @@ impl RedisBroker {
         limit: usize,
         seen: u64,
     ) -> Result<Page, BrokerError> {
-        let new_epoch = Epoch::generate();
-        let (epoch, top, events) = self
-            .read_stream(room, span, limit, new_epoch.as_str(), seen)
-            .await?;
-        Ok(Page {
-            head: Head {
-                epoch: parse_epoch(epoch)?,
-                offset: parse_number(top)?,
-            },
-            events,
-        })
+        let page = self.read_stream(room, span, limit).await?;
+        match page {
+            Some(page) => Ok(page),
+            // A life that begins now has no events; should another node have begun it meanwhile,
+            // its events are announced to whoever has subscribed.
+            None => Ok(Page {
+                head: self.begin(room, seen).await?,
+                events: Vec::new(),
+            }),
+        }
     }
 
     pub(crate) async fn history(
@@ -38,9 +37,8 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
         let span = before.map_or(Span::Newest, Span::Before);
-        self.read_stream(room, span, limit, "", 0)
-            .await
-            .map(|(_, _, events)| events)
+        let page = self.read_stream(room, span, limit).await?;
+        Ok(page.map_or_else(Vec::new, |page| page.events))
     }
 
     pub(crate) async fn fork(
@@ -48,9 +46,9 @@ impl RedisBroker {
         room: &RoomId,
         forked: &Epoch,
         seen: u64,
+        only_empty: bool,
     ) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
-        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
         let new_epoch = Epoch::generate();
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.fork.prepare_invoke();
@@ -66,43 +64,65 @@ impl RedisBroker {
             script
                 .arg(new_epoch.as_str())
                 .arg(seen)
-                .arg(unused_life)
-                .arg(forked.as_str());
+                .arg(self.0.lives.unused)
+                .arg(forked.as_str())
+                .arg(u8::from(only_empty));
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), call).await
     }
 
-    /// With an empty `new_epoch` a room without a stream stays so.
+    /// Where the room's stream stands, begun above `seen` if there is none.
+    async fn begin(&self, room: &RoomId, seen: u64) -> Result<Head, BrokerError> {
+        let keys = self.0.keys.room(room);
+        let new_epoch = Epoch::generate();
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.open.prepare_invoke();
+            script
+                .key(&keys.meta)
+                .key(&keys.stream)
+                .key(&keys.nonces)
+                .key(&keys.older_nonces);
+            script
+                .arg(new_epoch.as_str())
+                .arg(seen)
+                .arg(self.0.lives.unused);
+            script.invoke_async::<(Value, Value)>(&mut connection).await
+        };
+        let (epoch, top) = self.0.link.call(self.deadline(), call).await?;
+        Ok(Head {
+            epoch: parse_epoch(epoch)?,
+            offset: parse_number(top)?,
+        })
+    }
+
+    /// `None`: the room has no stream.
     async fn read_stream(
         &self,
         room: &RoomId,
         span: Span,
         limit: usize,
-        new_epoch: &str,
-        seen: u64,
-    ) -> Result<(Value, Value, Vec<Envelope>), BrokerError> {
+    ) -> Result<Option<Page>, BrokerError> {
         let keys = self.0.keys.room(room);
-        let unused_life = Self::seconds(self.0.config.history.stream_ttl);
         let (direction, offset) = match span {
+            // Nothing is before the first, and Redis has no word for that.
+            Span::Before(0) => ("before", 1),
             Span::After(offset) => ("after", offset),
             Span::Before(offset) => ("before", offset),
             Span::Newest => ("newest", 0),
         };
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.read.prepare_invoke();
-            script
-                .key(&keys.meta)
-                .key(&keys.stream)
-                .key(&keys.nonces)
-                .key(&keys.older_nonces);
-            script.arg(new_epoch).arg(seen).arg(unused_life);
+            script.key(&keys.meta).key(&keys.stream);
             script.arg(direction).arg(offset).arg(limit);
             script
-                .invoke_async::<(Value, Value, Vec<Value>)>(&mut connection)
+                .invoke_async::<(String, Value, Vec<Value>)>(&mut connection)
                 .await
         };
         let (epoch, top, entries) = self.0.link.call(self.deadline(), call).await?;
+        if epoch.is_empty() {
+            return Ok(None);
+        }
         let mut events = entries
             .into_iter()
             .map(parse_entry)
@@ -110,7 +130,12 @@ impl RedisBroker {
         if !matches!(span, Span::After(_)) {
             events.reverse();
         }
-        Ok((epoch, top, events))
+        let head = Head {
+            epoch: Epoch::new(&epoch)
+                .map_err(|error| BrokerError::Unexpected(error.to_string()))?,
+            offset: parse_number(top)?,
+        };
+        Ok(Some(Page { head, events }))
     }
 
     pub(crate) async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {

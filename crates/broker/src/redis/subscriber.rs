@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,9 +53,10 @@ struct Shared {
     probe_channel: String,
     /// When the node last heard itself; `None`: never on this connection.
     probe_heard: Mutex<Option<Instant>>,
+    /// Probes sent since then.
+    unanswered: AtomicU32,
     inbox: InboxSender,
     metrics: BrokerMetrics,
-    lost: Notify,
 }
 
 impl Subscriber {
@@ -71,9 +73,9 @@ impl Subscriber {
             rooms: Mutex::default(),
             probe_channel,
             probe_heard: Mutex::default(),
+            unanswered: AtomicU32::new(0),
             inbox,
             metrics,
-            lost: Notify::new(),
         });
         let subscriber = Self {
             shared: Arc::clone(&shared),
@@ -162,8 +164,14 @@ impl Shared {
             .set(i64::try_from(rooms).unwrap_or(i64::MAX));
     }
 
-    /// Runs on the connection's task: takes what the socket brings and never waits.
-    fn take(&self, push: PushInfo) {
+    fn hear_probe(&self) {
+        *self.probe() = Some(Instant::now());
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    /// Runs on the connection's task: takes what the socket brings and never waits. `lost` is told
+    /// of the connection's end.
+    fn take(&self, push: PushInfo, lost: &Notify) {
         match push.kind {
             PushKind::Message => {
                 let mut parts = push.data.into_iter();
@@ -173,7 +181,7 @@ impl Shared {
                     self.take_message(&channel, payload);
                 }
             }
-            PushKind::Disconnection => self.lost.notify_one(),
+            PushKind::Disconnection => lost.notify_one(),
             // Confirmations are awaited by whoever asked; the rest is not for us.
             _ => {}
         }
@@ -181,7 +189,7 @@ impl Shared {
 
     fn take_message(&self, channel: &[u8], payload: Vec<u8>) {
         if channel == self.probe_channel.as_bytes() {
-            *self.probe() = Some(Instant::now());
+            self.hear_probe();
             self.metrics.subscription_up.set(1);
             return;
         }
@@ -215,12 +223,12 @@ async fn keep(
     let mut backoff = Backoff::new();
     loop {
         match within(Duration::from_secs(10), connect(&client, &shared)).await {
-            Ok(connection) => {
+            Ok((connection, lost)) => {
                 info!("subscribed to redis");
                 backoff = Backoff::new();
                 live.send_replace(Some(connection));
                 shared.inbox.doubt_all();
-                let why = wait_until_dead(&link, &shared).await;
+                let why = wait_until_dead(&link, &shared, &lost).await;
                 live.send_replace(None);
                 *shared.probe() = None;
                 shared.metrics.subscription_up.set(0);
@@ -233,14 +241,18 @@ async fn keep(
     }
 }
 
-/// A new connection that hears every wanted room and the probe.
+/// A new connection that hears every wanted room and the probe, and what tells of its end.
 ///
 /// A room that is wanted while this runs may miss the batches; `Subscriber::subscribe` waits for
 /// the connection that this returns and subscribes on it itself.
-async fn connect(client: &Client, shared: &Arc<Shared>) -> RedisResult<MultiplexedConnection> {
-    let taker = Arc::clone(shared);
+async fn connect(
+    client: &Client,
+    shared: &Arc<Shared>,
+) -> RedisResult<(MultiplexedConnection, Arc<Notify>)> {
+    let lost = Arc::new(Notify::new());
+    let (taker, loser) = (Arc::clone(shared), Arc::clone(&lost));
     let config = connection_config().set_push_sender(move |push| {
-        taker.take(push);
+        taker.take(push, &loser);
         Ok::<(), Infallible>(())
     });
     let mut connection = client
@@ -251,15 +263,15 @@ async fn connect(client: &Client, shared: &Arc<Shared>) -> RedisResult<Multiplex
     for chunk in channels.chunks(CHUNK) {
         connection.subscribe(chunk).await?;
     }
-    *shared.probe() = Some(Instant::now());
-    Ok(connection)
+    shared.hear_probe();
+    Ok((connection, lost))
 }
 
 /// Publishes the probe each second and watches for its return; says why the connection is dead.
-async fn wait_until_dead(link: &Link, shared: &Shared) -> &'static str {
+async fn wait_until_dead(link: &Link, shared: &Shared, lost: &Notify) -> &'static str {
     loop {
         tokio::select! {
-            () = shared.lost.notified() => return "the connection ended",
+            () = lost.notified() => return "the connection ended",
             () = sleep(PROBE_INTERVAL) => {}
         }
         let probe = link.call(Instant::now() + PROBE_INTERVAL, async |mut connection| {
@@ -269,10 +281,14 @@ async fn wait_until_dead(link: &Link, shared: &Shared) -> &'static str {
                 .exec_async(&mut connection)
                 .await
         });
-        let sent = probe.await.is_ok();
         // Without a way to send there is nothing to hear: the link tells of its own trouble. What
-        // counts is a probe that was sent and did not come back.
-        if sent && shared.probe_age().is_none_or(|age| age > PROBE_SILENCE) {
+        // counts are probes that were sent and did not come back: one more than the one just sent.
+        if probe.await.is_err() {
+            continue;
+        }
+        let unanswered = shared.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_silent = shared.probe_age().is_none_or(|age| age > PROBE_SILENCE);
+        if is_silent && unanswered > 1 {
             return "the node does not hear itself";
         }
     }

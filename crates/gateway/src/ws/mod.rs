@@ -198,7 +198,8 @@ async fn write_loop(
                 }
             }
         }
-        if let Err(end) = write(writer, &mut batch, &mut pulse, limits.write_timeout).await {
+        if let Err(end) = write(writer, outbox, &mut batch, &mut pulse, limits.write_timeout).await
+        {
             return end;
         }
         if let Some(code) = last {
@@ -214,6 +215,7 @@ async fn write_loop(
 /// Writes everything; the other side must take at least a byte in every `timeout`.
 async fn write(
     writer: &Writer<'_>,
+    outbox: &OutboxReader,
     batch: &mut Vec<Frame>,
     pulse: &mut Pulse,
     timeout: Duration,
@@ -223,6 +225,7 @@ async fn write(
         tokio::select! {
             ready = writer.writable() => ready.map_err(|_| End::Gone)?,
             () = pulse.stalled(timeout) => return Err(End::Ours(CloseCode::Slow)),
+            () = outbox.is_shed() => return Err(End::Ours(CloseCode::Slow)),
         }
     }
     drop(frames);

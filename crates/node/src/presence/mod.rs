@@ -2,8 +2,10 @@
 //!
 //! The node counts its own connections and registers (room, user) with the broker once. A user
 //! whose last connection here has gone stays registered for [`LEAVE_DELAY`], so that a page
-//! reload is no leave and join. Changes are told to members at most once a second a room.
+//! reload is no leave and join. One registration is in flight for a room; what changes meanwhile
+//! goes with the next. Changes are told to members at most once a second a room.
 
+mod roster;
 mod state;
 
 use std::collections::VecDeque;
@@ -12,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use hubbub_broker::{BrokerError, Presence};
 use hubbub_protocol::{PresenceDelta, User, UserId};
+use tokio::time::{sleep, timeout};
 
+use self::state::Heard;
 pub(crate) use self::state::RoomPresence;
-use self::state::{FRAME_INTERVAL, Heard};
 use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
@@ -23,6 +26,8 @@ use crate::room::Room;
 pub(crate) const LEAVE_DELAY: Duration = Duration::from_secs(5);
 /// How often due leaves and frames are looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// Between two tries to register while Redis is away; times a random number up to 1.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a connection left a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,37 +47,55 @@ pub(crate) struct PresenceAgenda {
 
 impl Node {
     /// A connection of `user` joins `room`. Registers the user if this node had none of them;
-    /// returns how many users are in the room.
-    pub(crate) async fn arrive(&self, room: &Room, user: &User) -> Result<u64, BrokerError> {
-        if lock(&room.state).presence.arrive(user) {
-            let presence = self.broker.enter(&room.id, user).await?;
-            let mut state = lock(&room.state);
-            state.presence.set_registered(&user.id);
-            // The announcement itself comes through the channel, to everybody alike; it may have
-            // come already, and others after it.
-            if presence.version > state.presence.version() {
-                return Ok(presence.count);
+    /// returns how many users are in the room, and as of which version.
+    pub(crate) async fn arrive(
+        self: &Arc<Self>,
+        room: &Arc<Room>,
+        user: &User,
+    ) -> Result<Presence, BrokerError> {
+        if lock(&room.state).presence.roster.arrive(user) {
+            self.register_soon(room);
+        }
+        let limit = self.config.limits.send_timeout;
+        match timeout(limit, self.registered(room, &user.id)).await {
+            Ok(registered) => registered,
+            Err(_) => Err(BrokerError::Unavailable(
+                "no registration in time".to_owned(),
+            )),
+        }
+    }
+
+    async fn registered(&self, room: &Room, user: &UserId) -> Result<Presence, BrokerError> {
+        let mut outcome = lock(&room.state).presence.roster.outcome();
+        loop {
+            if let Some(presence) = lock(&room.state).presence.roster.registered(user) {
+                return Ok(presence);
+            }
+            let closed = || BrokerError::Unavailable("the room is closed".to_owned());
+            outcome.changed().await.map_err(|_| closed())?;
+            if let Some(error) = outcome.borrow_and_update().clone() {
+                return Err(error);
             }
         }
-        Ok(lock(&room.state).presence.count())
     }
 
     /// A connection of `user` leaves `room`: if it was the last one here, the broker is told, and
     /// if it may come back, only after [`LEAVE_DELAY`].
-    pub(crate) fn depart(&self, room: &Arc<Room>, user: &UserId, departure: Departure) {
+    pub(crate) fn depart(self: &Arc<Self>, room: &Arc<Room>, user: &UserId, departure: Departure) {
         let now = Instant::now();
         let due = match departure {
             Departure::Said => now,
             Departure::Cut => now + LEAVE_DELAY,
         };
-        if !lock(&room.state).presence.depart(user, due) {
+        if !lock(&room.state).presence.roster.depart(user, due) {
             return;
         }
-        let leave = (due, Arc::clone(room), user.clone());
-        let mut agenda = lock(&self.agenda);
         match departure {
-            Departure::Said => agenda.leaves.push_front(leave),
-            Departure::Cut => agenda.leaves.push_back(leave),
+            Departure::Said => self.leave_for_good(room, user),
+            Departure::Cut => {
+                let leave = (due, Arc::clone(room), user.clone());
+                lock(&self.agenda).leaves.push_back(leave);
+            }
         }
     }
 
@@ -102,8 +125,18 @@ impl Node {
 
     /// Asks the broker who is in the room and tells members the difference.
     async fn refresh_presence(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
-        let presence = self.ask_presence(room).await?;
-        lock(&room.state).presence.learn(presence);
+        loop {
+            let before = lock(&room.state).presence.version();
+            let presence = self.ask_presence(room).await?;
+            let mut state = lock(&room.state);
+            // A change that was heard meanwhile may be newer than the answer.
+            let is_overtaken =
+                state.presence.version() != before && state.presence.version() > presence.version;
+            if !is_overtaken {
+                state.presence.learn(presence);
+                break;
+            }
+        }
         self.tell_presence(room);
         Ok(())
     }
@@ -114,23 +147,62 @@ impl Node {
         }
         let (node, room) = (Arc::clone(self), Arc::clone(room));
         self.spawn(async move {
-            let refreshed = node.refresh_presence(&room).await;
+            let refreshed = {
+                let _turn = node.repairs.acquire().await;
+                node.refresh_presence(&room).await
+            };
             lock(&room.state).presence.end_refresh();
             if let Err(error) = refreshed {
-                // The next delta finds the same gap.
+                // The next look at what changed finds the same difference.
                 tracing::debug!(room = %room.id, %error, "cannot ask who is there");
             }
         });
     }
 
-    /// Registers everybody here once more, as after Redis lost its data. Idempotent.
-    pub(crate) async fn register_again(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
-        let users = lock(&room.state).presence.users_here();
-        for user in users {
-            self.broker.enter(&room.id, &user).await?;
-            lock(&room.state).presence.set_registered(&user.id);
+    /// Registers everybody here once more: what the broker had may be gone.
+    pub(crate) fn register_all_again(self: &Arc<Self>) {
+        for room in self.hub.rooms() {
+            if lock(&room.state).presence.roster.lose() {
+                self.register_soon(&room);
+            } else {
+                self.refresh_presence_soon(&room);
+            }
         }
-        self.refresh_presence(room).await
+    }
+
+    /// Takes to the broker what it does not know yet, unless that is being done.
+    fn register_soon(self: &Arc<Self>, room: &Arc<Room>) {
+        if lock(&room.state).presence.roster.begin() {
+            let (node, room) = (Arc::clone(self), Arc::clone(room));
+            self.spawn(async move { node.keep_registering(&room).await });
+        }
+    }
+
+    /// Until the broker knows everything. A failure is told to those who wait for it and tried
+    /// again, for as long as the room is open.
+    async fn keep_registering(self: &Arc<Self>, room: &Arc<Room>) {
+        loop {
+            let Some(next) = lock(&room.state).presence.roster.next() else {
+                break;
+            };
+            let told = {
+                let _turn = self.registrations.acquire().await;
+                self.broker.register(&room.id, &next.users).await
+            };
+            let failed = told.is_err();
+            if let Err(error) = &told {
+                tracing::debug!(room = %room.id, %error, "cannot register users yet");
+            }
+            if lock(&room.state).presence.roster.end(next, told) {
+                self.refresh_presence_soon(room);
+            }
+            if failed {
+                sleep(RETRY_PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            }
+        }
+        if room.is_idle() {
+            self.close_if_idle(room).await;
+        }
     }
 
     /// Tells members at once, or as soon as the last frame is a second old.
@@ -138,14 +210,9 @@ impl Node {
         let now = Instant::now();
         let mut state = lock(&room.state);
         if !state.presence.is_due(now) {
-            drop(state);
-            let mut agenda = lock(&self.agenda);
-            if !agenda
-                .frames
-                .iter()
-                .any(|waiting| Arc::ptr_eq(waiting, room))
-            {
-                agenda.frames.push_back(Arc::clone(room));
+            if state.presence.begin_waiting() {
+                drop(state);
+                lock(&self.agenda).frames.push_back(Arc::clone(room));
             }
             return;
         }
@@ -155,20 +222,25 @@ impl Node {
         }
     }
 
+    /// Members are told nothing for `pause`: what was heard may be undone in that time.
+    pub(crate) fn hold_presence(&self, room: &Room, pause: Duration) {
+        lock(&room.state).presence.hold(Instant::now() + pause);
+    }
+
     /// Runs for as long as the node: leaves and frames that are due.
-    pub(crate) async fn keep_presence(&self) {
+    pub(crate) async fn keep_presence(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            self.beat();
             let frames = std::mem::take(&mut lock(&self.agenda).frames);
             for room in frames {
+                lock(&room.state).presence.end_waiting();
                 self.tell_presence(&room);
             }
             while let Some((room, user)) = self.next_due_leave() {
-                if !self.leave_for_good(&room, &user).await {
-                    break;
-                }
+                self.leave_for_good(&room, &user);
             }
         }
     }
@@ -183,30 +255,13 @@ impl Node {
         Some((room, user))
     }
 
-    /// Returns whether the broker took it. A user may come back while the broker is being told:
-    /// the join then registers too, but perhaps before our exit, so it is done once more.
-    async fn leave_for_good(&self, room: &Arc<Room>, user: &UserId) -> bool {
-        if !lock(&room.state).presence.begin_leave(user, Instant::now()) {
-            return true;
+    fn leave_for_good(self: &Arc<Self>, room: &Arc<Room>, user: &UserId) {
+        if lock(&room.state)
+            .presence
+            .roster
+            .leave(user, Instant::now())
+        {
+            self.register_soon(room);
         }
-        let told = self.broker.exit(&room.id, user).await;
-        let back = lock(&room.state).presence.end_leave(user, told.is_ok());
-        match (told, back) {
-            (Ok(()), None) => self.close_if_idle(room).await,
-            (Ok(()), Some(user)) => {
-                if let Err(error) = self.broker.enter(&room.id, &user).await {
-                    tracing::warn!(room = %room.id, %error, "cannot register a user who is back");
-                }
-            }
-            (Err(error), _) => {
-                tracing::debug!(room = %room.id, %error, "cannot take a leave to the broker yet");
-                let due = Instant::now() + FRAME_INTERVAL;
-                lock(&self.agenda)
-                    .leaves
-                    .push_front((due, Arc::clone(room), user.clone()));
-                return false;
-            }
-        }
-        true
     }
 }

@@ -8,14 +8,16 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, PresenceDelta, RoomId, User, UserId};
 use indexmap::IndexMap;
 
+use super::roster::Roster;
+
 /// Between two presence frames of a room.
-pub(super) const FRAME_INTERVAL: Duration = Duration::from_secs(1);
+const FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A room's presence on this node.
 #[derive(Debug, Default)]
 pub(crate) struct RoomPresence {
     /// Users with connections here, or who have just left.
-    here: HashMap<UserId, Here>,
+    pub(super) roster: Roster,
     /// Of the whole cluster, as last heard.
     version: u64,
     count: u64,
@@ -28,16 +30,10 @@ pub(crate) struct RoomPresence {
     told_count: u64,
     /// The broker is being asked who is there.
     is_refreshing: bool,
-}
-
-#[derive(Debug)]
-struct Here {
-    user: User,
-    connections: usize,
-    /// The broker knows, or is being told.
-    registered: bool,
-    /// When a user without connections counts as gone.
-    leave_due: Option<Instant>,
+    /// A frame waits until the last one is old enough.
+    is_waiting: bool,
+    /// Until then nothing is told.
+    held_until: Option<Instant>,
 }
 
 /// What a delta did.
@@ -52,75 +48,22 @@ pub(super) enum Heard {
 impl RoomPresence {
     /// Whether nobody is registered from here.
     pub(crate) fn is_empty(&self) -> bool {
-        self.here.is_empty()
+        self.roster.is_empty()
     }
 
-    /// Users present in the cluster, as last heard.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// Users present in the cluster, as last heard, or as the broker has answered since: its
+    /// announcement comes through the channel, to everybody alike.
+    pub(crate) fn count_with(&self, answered: &Presence) -> u64 {
+        if answered.version > self.version {
+            answered.count
+        } else {
+            self.count
+        }
     }
 
     /// Counts the changes heard.
     pub(crate) fn version(&self) -> u64 {
         self.version
-    }
-
-    /// Counts a connection; returns whether the broker has to be told.
-    pub(super) fn arrive(&mut self, user: &User) -> bool {
-        let here = self.here.entry(user.id.clone()).or_insert_with(|| Here {
-            user: user.clone(),
-            connections: 0,
-            registered: false,
-            leave_due: None,
-        });
-        here.connections += 1;
-        here.leave_due = None;
-        !here.registered
-    }
-
-    pub(super) fn set_registered(&mut self, user: &UserId) {
-        if let Some(here) = self.here.get_mut(user) {
-            here.registered = true;
-        }
-    }
-
-    /// Returns whether that was the user's last connection here, who is gone at `due` then.
-    pub(super) fn depart(&mut self, user: &UserId, due: Instant) -> bool {
-        let Some(here) = self.here.get_mut(user) else {
-            return false;
-        };
-        here.connections = here.connections.saturating_sub(1);
-        here.leave_due = (here.connections == 0).then_some(due);
-        here.connections == 0
-    }
-
-    /// Whether the user is gone: without a connection here, and not back and cut off again since,
-    /// which gives another delay. From now on a join registers again.
-    pub(super) fn begin_leave(&mut self, user: &UserId, now: Instant) -> bool {
-        let Some(here) = self.here.get_mut(user) else {
-            return false;
-        };
-        let is_gone = here.leave_due.is_some_and(|due| due <= now);
-        if is_gone {
-            here.registered = false;
-        }
-        is_gone
-    }
-
-    /// Forgets a user whose leave was taken; returns who has come back meanwhile.
-    pub(super) fn end_leave(&mut self, user: &UserId, is_told: bool) -> Option<User> {
-        let here = self.here.get(user)?;
-        if here.connections > 0 {
-            return Some(here.user.clone());
-        }
-        if is_told {
-            self.here.remove(user);
-        }
-        None
-    }
-
-    pub(super) fn users_here(&self) -> Vec<User> {
-        self.here.values().map(|here| here.user.clone()).collect()
     }
 
     /// Takes the cluster's word on a room that nobody here has heard of: there is nothing to tell.
@@ -138,8 +81,20 @@ impl RoomPresence {
         self.is_refreshing = false;
     }
 
-    /// Takes the cluster's word on everybody, and notes the difference to what was known. Should
-    /// deltas have overtaken it, the next one shows a gap and the cluster is asked again.
+    /// Returns whether no frame waits already.
+    pub(super) fn begin_waiting(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_waiting, true)
+    }
+
+    pub(super) fn end_waiting(&mut self) {
+        self.is_waiting = false;
+    }
+
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// Takes the cluster's word on everybody, and notes the difference to what was known.
     pub(super) fn learn(&mut self, presence: Presence) {
         self.version = presence.version;
         self.count = presence.count;
@@ -209,8 +164,8 @@ impl RoomPresence {
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.told_at
-            .is_none_or(|told| now.duration_since(told) >= FRAME_INTERVAL)
+        let is_old = |told: Instant| now.duration_since(told) >= FRAME_INTERVAL;
+        self.held_until.is_none_or(|until| until <= now) && self.told_at.is_none_or(is_old)
     }
 
     fn has_news(&self) -> bool {
@@ -266,52 +221,6 @@ mod tests {
             joined: users(joined),
             left: users(left),
         }
-    }
-
-    #[test]
-    fn only_the_first_connection_registers_and_only_the_last_leaves() {
-        let mut presence = RoomPresence::default();
-        assert!(presence.arrive(&user("a")));
-        presence.set_registered(&user("a").id);
-        assert!(!presence.arrive(&user("a")));
-        let now = Instant::now();
-        assert!(!presence.depart(&user("a").id, now));
-        assert!(presence.depart(&user("a").id, now));
-        assert!(
-            !presence.arrive(&user("a")),
-            "back in time: nothing to tell the broker"
-        );
-        assert!(!presence.begin_leave(&user("a").id, now));
-    }
-
-    #[test]
-    fn a_second_reload_has_its_own_delay() {
-        let mut presence = RoomPresence::default();
-        let (first, second) = (Instant::now(), Instant::now() + Duration::from_secs(4));
-        presence.arrive(&user("a"));
-        presence.depart(&user("a").id, first);
-        presence.arrive(&user("a"));
-        presence.depart(&user("a").id, second);
-        assert!(
-            !presence.begin_leave(&user("a").id, first),
-            "the first reload's time is up, the second's is not"
-        );
-        assert!(presence.begin_leave(&user("a").id, second));
-    }
-
-    #[test]
-    fn who_comes_back_while_the_broker_is_told_is_registered_again() {
-        let mut presence = RoomPresence::default();
-        presence.arrive(&user("a"));
-        presence.set_registered(&user("a").id);
-        let now = Instant::now();
-        presence.depart(&user("a").id, now);
-        assert!(presence.begin_leave(&user("a").id, now));
-        assert!(
-            presence.arrive(&user("a")),
-            "the broker forgets the user just now"
-        );
-        assert_eq!(presence.end_leave(&user("a").id, true), Some(user("a")));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use hubbub_protocol::Envelope;
+use hubbub_protocol::{Envelope, Epoch};
 
 use super::log::{RoomLog, Step};
 
@@ -21,6 +21,17 @@ pub(crate) struct Gate {
     arrived: u64,
     /// How often something may have been missed.
     doubts: u64,
+}
+
+/// What came of merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// Nothing is left: the gate may open.
+    All,
+    /// Something is left, or was in doubt: the stream has to be read once more.
+    Part,
+    /// An event that had come before the read is beyond the stream that was read: it has fallen back.
+    Fork,
 }
 
 /// What was known when a read of the stream began.
@@ -55,39 +66,59 @@ impl Gate {
         self.doubts += 1;
     }
 
-    /// Moves what follows `log` without a hole into `ready`, in order. Returns whether nothing is
-    /// left, so that the gate may open.
+    /// The highest offset that waits in the life `epoch`; 0: none does.
+    pub(crate) fn highest(&self, epoch: &Epoch) -> u64 {
+        let of_life = self.waiting.iter().map(|event| &event.position);
+        of_life
+            .filter(|position| position.epoch == *epoch)
+            .map(|position| position.offset)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Moves what follows `log`, which is where the read at `mark` has left it, without a hole into
+    /// `ready`, in order.
     ///
-    /// Events of another life that came before the read at `mark` are dropped: the read would
-    /// have shown that life. One that came later may be newer than the read. The same goes for
-    /// events of a fork.
+    /// Events of another life that came before the read are dropped: the read would have shown
+    /// that life. One that came later may be newer than the read. The same goes for events of a
+    /// fork.
     pub(crate) fn merge(
         &mut self,
         log: &mut RoomLog,
         mark: Mark,
         ready: &mut Vec<Envelope>,
-    ) -> bool {
+    ) -> Merged {
+        let read_head = log.head();
         let mut number = self.arrived - self.waiting.len() as u64;
         while let Some(event) = self.waiting.pop_front() {
-            self.bytes -= event.frame.len();
             let is_foreign = event.position.epoch != *log.epoch();
-            match log.step(&event) {
+            let is_older = number < mark.arrived;
+            let step = log.step(&event);
+            if is_older && !is_foreign && step != Step::Fork && event.position.offset > read_head {
+                self.waiting.push_front(event);
+                return Merged::Fork;
+            }
+            match step {
                 Step::Old => {}
-                Step::Gap if is_foreign && number < mark.arrived => {}
-                Step::Fork if number < mark.arrived => {}
+                Step::Gap if is_foreign && is_older => {}
+                Step::Fork if is_older => {}
                 Step::Next => {
                     log.append(event.clone());
-                    ready.push(event);
+                    ready.push(event.clone());
                 }
                 Step::Gap | Step::Fork => {
-                    self.bytes += event.frame.len();
                     self.waiting.push_front(event);
-                    return false;
+                    return Merged::Part;
                 }
             }
+            self.bytes -= event.frame.len();
             number += 1;
         }
-        self.doubts == mark.doubts
+        if self.doubts == mark.doubts {
+            Merged::All
+        } else {
+            Merged::Part
+        }
     }
 }
 
@@ -107,9 +138,10 @@ mod tests {
         let mark = gate.mark();
         gate.push(event("newer", 6));
         let mut ready = Vec::new();
-        assert!(!gate.merge(&mut log, mark, &mut ready));
+        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Part);
         assert!(ready.is_empty());
-        assert!(gate.merge(&mut log, gate.mark(), &mut ready));
+        let mark = gate.mark();
+        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::All);
     }
 
     #[test]
@@ -118,8 +150,25 @@ mod tests {
         let mut gate = Gate::default();
         let mark = gate.mark();
         gate.doubt();
-        assert!(!gate.merge(&mut log, mark, &mut Vec::new()));
-        assert!(gate.merge(&mut log, gate.mark(), &mut Vec::new()));
+        let ready = &mut Vec::new();
+        assert_eq!(gate.merge(&mut log, mark, ready), Merged::Part);
+        let mark = gate.mark();
+        assert_eq!(gate.merge(&mut log, mark, ready), Merged::All);
+    }
+
+    /// A promoted replica was behind, and what it lacks had been heard already.
+    #[test]
+    fn what_came_before_the_read_and_is_beyond_it_is_a_fork() {
+        for ahead in [6, 7] {
+            let mut log = empty_log(5);
+            let mut gate = Gate::default();
+            gate.push(event("e", ahead));
+            let mark = gate.mark();
+            let mut ready = Vec::new();
+            assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Fork);
+            assert_eq!(gate.highest(log.epoch()), ahead);
+            assert!(ready.is_empty());
+        }
     }
 
     #[test]
@@ -130,7 +179,8 @@ mod tests {
             gate.push(event("e", offset));
         }
         let mut ready = Vec::new();
-        assert!(!gate.merge(&mut log, gate.mark(), &mut ready));
+        let mark = Gate::default().mark();
+        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Part);
         assert!(ready.is_empty());
     }
 
@@ -167,7 +217,8 @@ mod tests {
                     log.append(next.clone());
                     given.push(next);
                 }
-                let opened = log.head() >= published && gate.merge(&mut log, mark, &mut given);
+                let opened = log.head() >= published
+                    && gate.merge(&mut log, mark, &mut given) == Merged::All;
                 if opened && (published == total || arrivals == 0) {
                     break;
                 }

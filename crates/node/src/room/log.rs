@@ -6,15 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use hubbub_broker::{Head, Page};
 use hubbub_protocol::{Envelope, Epoch, MessageId, Position};
+use tokio::sync::Notify;
 
 /// Events that one room keeps at most.
 pub(crate) const LOG_EVENTS: usize = 1_000;
 /// Bytes that one room keeps at most.
 const LOG_BYTES: usize = 1024 * 1024;
-/// Bytes that all rooms of a node keep; beyond, the room that grows gives up its oldest.
+/// Bytes that all rooms of a node keep; beyond, the rooms that were quiet the longest give up theirs.
 const NODE_BYTES: usize = 64 * 1024 * 1024;
 /// What an event costs beside its frame.
 const EVENT_OVERHEAD: usize = 120;
@@ -32,9 +34,43 @@ pub(crate) enum Step {
     Fork,
 }
 
-/// The bytes that all logs of a node hold.
+/// The bytes that all logs of a node hold, and the pages read beside them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LogBudget(Arc<AtomicUsize>);
+pub(crate) struct LogBudget(Arc<Budget>);
+
+#[derive(Debug, Default)]
+struct Budget {
+    used: AtomicUsize,
+    spent: Notify,
+}
+
+impl LogBudget {
+    pub(super) fn add(&self, bytes: usize) {
+        if self.0.used.fetch_add(bytes, Ordering::Relaxed) + bytes > NODE_BYTES {
+            self.0.spent.notify_one();
+        }
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is overdrawn.
+    pub(crate) async fn overdrawn(&self) {
+        while self.used() <= NODE_BYTES {
+            self.0.spent.notified().await;
+        }
+    }
+
+    /// Whether enough has been given back for a while.
+    pub(crate) fn is_easy(&self) -> bool {
+        self.used() <= NODE_BYTES / 4 * 3
+    }
+}
 
 /// The newest part of a room's stream.
 #[derive(Debug)]
@@ -47,9 +83,10 @@ pub(crate) struct RoomLog {
     recent: VecDeque<Envelope>,
     bytes: usize,
     budget: LogBudget,
+    appended: Instant,
 }
 
-fn cost(event: &Envelope) -> usize {
+pub(super) fn cost(event: &Envelope) -> usize {
     event.frame.len() + EVENT_OVERHEAD
 }
 
@@ -68,6 +105,7 @@ impl RoomLog {
             recent: VecDeque::new(),
             bytes: 0,
             budget,
+            appended: Instant::now(),
         };
         log.prepend(events);
         log
@@ -126,6 +164,7 @@ impl RoomLog {
         debug_assert_eq!(self.step(&event), Step::Next);
         self.head = event.position.offset;
         self.head_message = Some(event.message.clone());
+        self.appended = Instant::now();
         self.add(cost(&event));
         self.recent.push_back(event);
         self.trim();
@@ -136,7 +175,7 @@ impl RoomLog {
         for event in events.into_iter().rev() {
             let fits = self.recent.len() < LOG_EVENTS
                 && self.bytes + cost(&event) <= LOG_BYTES
-                && self.budget.0.load(Ordering::Relaxed) < NODE_BYTES;
+                && self.budget.used() < NODE_BYTES;
             let floor = self.floor();
             if event.position.offset > floor {
                 continue;
@@ -171,6 +210,14 @@ impl RoomLog {
         self.recent.get(usize::try_from(index).ok()?)
     }
 
+    /// The id of the event at `offset`, if it is known.
+    pub(crate) fn message_at(&self, offset: u64) -> Option<&MessageId> {
+        if offset == self.head {
+            return self.head_message.as_ref();
+        }
+        self.get(offset).map(|event| &event.message)
+    }
+
     /// Starts over at `head`, keeping nothing.
     pub(crate) fn restart(&mut self, head: Head) {
         self.clear();
@@ -180,10 +227,7 @@ impl RoomLog {
     }
 
     fn trim(&mut self) {
-        while self.recent.len() > LOG_EVENTS
-            || self.bytes > LOG_BYTES
-            || (self.budget.0.load(Ordering::Relaxed) > NODE_BYTES && !self.recent.is_empty())
-        {
+        while self.recent.len() > LOG_EVENTS || self.bytes > LOG_BYTES {
             let Some(oldest) = self.recent.pop_front() else {
                 return;
             };
@@ -193,17 +237,23 @@ impl RoomLog {
 
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.budget.0.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.add(bytes);
     }
 
     fn remove(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.budget.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.give_back(bytes);
     }
 
-    fn clear(&mut self) {
+    /// When the newest event came.
+    pub(crate) fn appended(&self) -> Instant {
+        self.appended
+    }
+
+    /// Gives up all events; who needs them reads the stream.
+    pub(crate) fn clear(&mut self) {
         self.remove(self.bytes);
-        self.recent.clear();
+        self.recent = VecDeque::new();
     }
 }
 
@@ -324,6 +374,6 @@ pub(crate) mod tests {
         assert_eq!(log.recent.len(), LOG_EVENTS);
         assert_eq!(log.floor(), LOG_EVENTS as u64);
         drop(log);
-        assert_eq!(budget.0.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -79,11 +79,11 @@ impl Members {
         }
     }
 
-    /// Gives live members the next events, and returns how many frames that were. Who has no room
-    /// for them falls behind and is told so once.
-    pub(crate) fn deliver(&mut self, room: &Arc<Room>, events: &[Envelope], head: u64) -> usize {
+    /// Gives live members the next events. Who has no room for them falls behind and is told so
+    /// once.
+    pub(crate) fn deliver(&mut self, room: &Arc<Room>, events: &[Envelope], head: u64) {
         if events.is_empty() {
-            return 0;
+            return;
         }
         let mut delivered = 0;
         for member in self
@@ -106,12 +106,13 @@ impl Members {
                     member.outbox.strike(Instant::now());
                 }
                 member.go_on(room, from - 1, head);
+                room.metrics.lagged.inc();
             }
         }
-        delivered
+        room.metrics.deliveries.inc_by(delivered as u64);
     }
 
-    /// Gives a member that is at `given` older events; returns how many it took.
+    /// Gives a member that is at `given` older events, as many as it takes.
     pub(crate) fn fill(
         &mut self,
         room: &Arc<Room>,
@@ -119,19 +120,19 @@ impl Members {
         given: u64,
         events: &[Envelope],
         head: u64,
-    ) -> usize {
+    ) {
         let Some(member) = self.0.get_mut(connection) else {
-            return 0;
+            return;
         };
         if member.place != Place::Behind(given) {
-            return 0;
+            return;
         }
         let taken = member
             .outbox
             .offer(events.iter().map(|event| &event.frame))
             .taken;
         member.go_on(room, given + taken as u64, head);
-        taken
+        room.metrics.deliveries.inc_by(taken as u64);
     }
 
     /// Tells everyone to start over at the log's head, and goes on from there.

@@ -7,21 +7,24 @@
 pub(crate) mod gate;
 pub(crate) mod log;
 mod members;
+mod reads;
 mod vigil;
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use hubbub_broker::{Head, Page, RoomHead};
 use hubbub_protocol::{ConnectionId, Envelope, Frame, Position, RoomId};
 
-use self::gate::{Gate, Mark};
+use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
 pub(crate) use self::members::Place;
+use self::reads::RecentReads;
 pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
 use crate::lock::lock;
+use crate::metrics::NodeMetrics;
 use crate::presence::RoomPresence;
-use crate::recovery::RecentReads;
 
 /// Where a room is in its life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,7 @@ pub(crate) struct Room {
     pub(crate) reads: tokio::sync::Mutex<RecentReads>,
     pub(crate) state: Mutex<RoomState>,
     budget: LogBudget,
+    metrics: Arc<NodeMetrics>,
 }
 
 /// What changes in a room.
@@ -76,12 +80,12 @@ pub(crate) enum Taken {
 
 impl Room {
     /// A room whose gate is closed until its first page has been taken.
-    pub(crate) fn new(id: RoomId, budget: LogBudget) -> Self {
+    pub(crate) fn new(id: RoomId, budget: &LogBudget, metrics: &Arc<NodeMetrics>) -> Self {
         Self {
             id,
             stage: tokio::sync::Mutex::new(Stage::New),
             catching_up: tokio::sync::Mutex::default(),
-            reads: tokio::sync::Mutex::default(),
+            reads: tokio::sync::Mutex::new(RecentReads::new(budget.clone())),
             state: Mutex::new(RoomState {
                 log: None,
                 gate: Some(Gate::default()),
@@ -89,13 +93,14 @@ impl Room {
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
             }),
-            budget,
+            budget: budget.clone(),
+            metrics: Arc::clone(metrics),
         }
     }
 
-    /// Takes live events from the broker. Returns `None` when the room has to be read from its
-    /// stream first, else how many frames went to how many outboxes.
-    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> Option<usize> {
+    /// Takes live events from the broker. Returns whether something is missing before them, so that
+    /// somebody has to read the room's stream.
+    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> bool {
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -103,7 +108,7 @@ impl Room {
         let (Some(log), None) = (log.as_mut(), gate.as_ref()) else {
             let gate = gate.get_or_insert_default();
             events.into_iter().for_each(|event| gate.push(event));
-            return Some(0);
+            return false;
         };
         let mut ready = Vec::with_capacity(events.len());
         let mut events = events.into_iter();
@@ -119,11 +124,12 @@ impl Room {
                     gate.push(event);
                     events.for_each(|event| gate.push(event));
                     members.deliver(self, &ready, log.head());
-                    return None;
+                    return true;
                 }
             }
         }
-        Some(members.deliver(self, &ready, log.head()))
+        members.deliver(self, &ready, log.head());
+        false
     }
 
     /// Makes live events wait until the stream has been read once more. Returns whether they did
@@ -145,6 +151,14 @@ impl Room {
     /// The newest offset known here; 0 when none is.
     pub(crate) fn head(&self) -> u64 {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
+    }
+
+    /// The newest offset heard of, whether it could be followed or not; 0 when none is.
+    pub(crate) fn highest(&self) -> u64 {
+        let state = lock(&self.state);
+        let Some(log) = &state.log else { return 0 };
+        let waiting = state.gate.as_ref().map(|gate| gate.highest(log.epoch()));
+        log.head().max(waiting.unwrap_or(0))
     }
 
     /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
@@ -174,13 +188,11 @@ impl Room {
             }
             Taken::More => {}
             Taken::Live => {
-                if gate
-                    .as_mut()
-                    .is_none_or(|gate| gate.merge(log, mark, &mut ready))
-                {
-                    *gate = None;
-                } else {
-                    taken = Taken::More;
+                let merged = gate.as_mut().map(|gate| gate.merge(log, mark, &mut ready));
+                match merged {
+                    None | Some(Merged::All) => *gate = None,
+                    Some(Merged::Part) => taken = Taken::More,
+                    Some(Merged::Fork) => taken = Taken::Fork,
                 }
             }
         }
@@ -207,6 +219,22 @@ impl Room {
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// When the newest event came; `None`: the room is not open.
+    pub(crate) fn appended(&self) -> Option<Instant> {
+        lock(&self.state).log.as_ref().map(RoomLog::appended)
+    }
+
+    /// Gives up the events kept in memory. They are read again when somebody needs them.
+    pub(crate) fn forget_events(&self) {
+        if let Some(log) = &mut lock(&self.state).log {
+            log.clear();
+        }
+        // In use: it stays for now, and counts.
+        if let Ok(mut reads) = self.reads.try_lock() {
+            reads.clear();
+        }
     }
 
     /// Whether nobody is here and nobody is expected back.

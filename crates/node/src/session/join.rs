@@ -1,5 +1,6 @@
 //! `join` and `leave`.
 
+use hubbub_broker::Presence;
 use hubbub_protocol::command::JoinFrom;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, RoomId};
@@ -43,7 +44,7 @@ impl Session {
                 rights,
                 is_joined: false,
                 is_present: false,
-                typed: None,
+                typing: None,
             });
         }
         let joined = self.start(id, room, from).await;
@@ -66,14 +67,14 @@ impl Session {
         let membership = self.rooms.iter_mut().find(|m| m.room.id == *room);
         let membership = membership.ok_or(CommandError::Internal)?;
         let room = membership.room.clone();
-        let members = if membership.is_present {
-            lock(&room.state).presence.count()
-        } else {
+        let mut arrival = Presence::default();
+        if !membership.is_present {
             membership.is_present = true;
-            node.arrive(&room, &self.identity.user)
+            arrival = node
+                .arrive(&room, &self.identity.user)
                 .await
-                .map_err(CommandError::of_read)?
-        };
+                .map_err(CommandError::of_read)?;
+        }
         for _ in 0..ATTEMPTS {
             let start = node
                 .start_of(&room, from)
@@ -82,7 +83,8 @@ impl Session {
             let mut state = lock(&room.state);
             let RoomState {
                 log: Some(log),
-                members: all,
+                members,
+                presence,
                 ..
             } = &mut *state
             else {
@@ -103,12 +105,12 @@ impl Session {
                 epoch: &epoch,
                 offset: log.head(),
                 recovered,
-                members,
+                members: presence.count_with(&arrival),
                 rights: membership.rights.as_str(),
             };
             let frame = Frame::encode_with_events(&joined, &events);
             let given = given.unwrap_or(log.head());
-            all.start(&room, &self.connection, frame, given, log.head());
+            members.start(&room, &self.connection, frame, given, log.head());
             membership.is_joined = true;
             return Ok(());
         }

@@ -3,6 +3,7 @@
 mod join;
 mod query;
 mod send;
+mod typing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,16 +15,21 @@ use hubbub_protocol::{
 };
 use tokio::sync::Semaphore;
 
+use self::typing::Typing;
 use crate::error::CommandError;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::presence::Departure;
-use crate::rate::SendRate;
+use crate::rate::Rate;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
 /// Sends of one connection that wait for the broker; beyond, its frames are read no further.
 const SENDS_IN_FLIGHT: usize = 64;
+/// Joins, leaves and questions a second, kept up, and at once: more than a client needs that joins
+/// all its rooms at once.
+const QUESTIONS_PER_SECOND: u32 = 200;
+const QUESTIONS_BURST: u32 = 1_000;
 /// So many bad frames within [`BAD_FRAME_WINDOW`] close the connection with 4500.
 const BAD_FRAMES: u32 = 20;
 const BAD_FRAME_WINDOW: Duration = Duration::from_secs(60);
@@ -37,10 +43,19 @@ pub struct Session {
     outbox: Arc<Outbox>,
     /// Few at most, so a list is smaller and no slower than a map.
     rooms: Vec<Membership>,
-    rate: SendRate,
+    send_rate: Rate,
+    question_rate: Rate,
     in_flight: Arc<Semaphore>,
     bad_frames: u32,
     bad_frames_since: Instant,
+}
+
+/// What has a pace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Sends,
+    /// Whatever costs the broker something and stores nothing.
+    Questions,
 }
 
 /// A room that the session is in, or about to be.
@@ -52,7 +67,8 @@ struct Membership {
     is_joined: bool,
     /// The connection counts in the room's presence.
     is_present: bool,
-    typed: Option<(bool, Instant)>,
+    /// Made when it is needed.
+    typing: Option<Arc<Typing>>,
 }
 
 impl Session {
@@ -69,13 +85,14 @@ impl Session {
         node.metrics.sessions.inc();
         outbox.push(welcome(&node, &connection, user));
         let now = Instant::now();
-        let rate = SendRate::new(limits.sends_per_second, limits.sends_burst, now);
+        let send_rate = Rate::new(limits.sends_per_second, limits.sends_burst, now);
         Ok(Self {
             connection,
             identity,
             outbox,
             rooms: Vec::new(),
-            rate,
+            send_rate,
+            question_rate: Rate::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
             in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
@@ -102,7 +119,11 @@ impl Session {
         if !self.outbox.has_room().await {
             return;
         }
+        self.node.beat();
         let Request { id, command } = request;
+        if let Err(error) = self.check_questions(&command) {
+            return self.outbox.push(error.to_wire(id.as_ref()));
+        }
         let done = match command {
             Command::Hello { .. } => Err(CommandError::LateHello),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
@@ -110,7 +131,7 @@ impl Session {
             Command::Send { room, nonce, body } => {
                 Box::pin(self.send(id.clone(), &room, nonce, body)).await
             }
-            Command::Typing { room, on } => Box::pin(self.typing(&room, on)).await,
+            Command::Typing { room, on } => self.typing(&room, on),
             Command::History {
                 room,
                 before,
@@ -125,6 +146,20 @@ impl Session {
         };
         if let Err(error) = done {
             self.outbox.push(error.to_wire(id.as_ref()));
+        }
+    }
+
+    fn check_questions(&mut self, command: &Command) -> Result<(), CommandError> {
+        match command {
+            Command::Join { .. }
+            | Command::Leave { .. }
+            | Command::History { .. }
+            | Command::Members { .. }
+            | Command::Rooms => self.check_rate(Pace::Questions),
+            Command::Hello { .. }
+            | Command::Send { .. }
+            | Command::Typing { .. }
+            | Command::Ping => Ok(()),
         }
     }
 

@@ -1,20 +1,19 @@
-//! `send` and `typing`.
+//! `send`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::command::{Body, RequestId};
-use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::{CloseCode, Draft, Frame, Nonce, RoomId};
+use hubbub_protocol::{CloseCode, Draft, Nonce, RoomId};
 
-use super::Session;
+use super::{Pace, Session};
 use crate::error::CommandError;
 use crate::outbox::DueAnswer;
 use crate::publisher::Pending;
 use crate::rate::Verdict;
 
-/// The same news of typing is passed on once in this time.
-const TYPING_INTERVAL: Duration = Duration::from_secs(1);
+/// What a client is told that is closed for flooding.
+const FLOOD_RETRY: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Hands the message to the publisher, which answers it.
@@ -36,7 +35,7 @@ impl Session {
         self.node.config.failpoints.in_session(nonce.as_ref());
         // A little early, so that the answer is there when the time is over.
         let deadline = Instant::now() + limits.send_timeout.mul_f64(0.95);
-        self.check_rate()?;
+        self.check_rate(Pace::Sends)?;
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         self.node.metrics.messages_in.inc();
@@ -53,46 +52,20 @@ impl Session {
         Ok(())
     }
 
-    fn check_rate(&mut self) -> Result<(), CommandError> {
-        let wait = match self.rate.take(Instant::now()) {
+    pub(super) fn check_rate(&mut self, pace: Pace) -> Result<(), CommandError> {
+        let rate = match pace {
+            Pace::Sends => &mut self.send_rate,
+            Pace::Questions => &mut self.question_rate,
+        };
+        let wait = match rate.take(Instant::now()) {
             Verdict::Allowed => return Ok(()),
             Verdict::TooFast(wait) => wait,
             Verdict::Flooding => {
                 self.close(CloseCode::Flooding);
-                TYPING_INTERVAL
+                FLOOD_RETRY
             }
         };
         let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         Err(CommandError::RateLimited { retry_after_ms })
-    }
-
-    /// Passed on at most once a second a room, unless it has changed.
-    pub(super) async fn typing(&mut self, room: &RoomId, on: bool) -> Result<(), CommandError> {
-        let membership = self.membership(room)?;
-        if !membership.rights.write {
-            return Err(CommandError::Forbidden);
-        }
-        let now = Instant::now();
-        if let Some((last, at)) = membership.typed
-            && last == on
-            && now.duration_since(at) < TYPING_INTERVAL
-        {
-            return Ok(());
-        }
-        membership.typed = Some((on, now));
-        let frame = Frame::encode(&ServerFrame::Typing {
-            room,
-            user: &self.identity.user,
-            on,
-        });
-        if let Err(error) = self
-            .node
-            .broker
-            .signal(room, &self.connection, &frame)
-            .await
-        {
-            tracing::debug!(%room, %error, "typing is not passed on");
-        }
-        Ok(())
     }
 }

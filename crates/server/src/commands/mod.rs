@@ -6,8 +6,10 @@ mod demo;
 mod healthcheck;
 mod serve;
 mod token;
+mod verify;
 
 use std::io::{self, Write, stdout};
+use std::process::ExitCode;
 
 pub(crate) use bench::bench;
 pub(crate) use config::config;
@@ -20,9 +22,11 @@ pub(crate) use serve::serve;
 pub(crate) use token::token;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+pub(crate) use verify::verify;
 
 use self::healthcheck::HealthError;
 use self::token::MintError;
+use self::verify::VerifyError;
 use crate::config::ConfigError;
 use crate::server::StartError;
 
@@ -41,6 +45,8 @@ pub(crate) enum CommandError {
     Health(#[from] HealthError),
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("the last node would be on port {0}: take a lower one")]
     PortRange(u32),
     #[error("{0}\nIs another demo running? Choose other ports with --port")]
@@ -49,6 +55,16 @@ pub(crate) enum CommandError {
     Interrupted,
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl CommandError {
+    /// What scripts see: 2 where what was given cannot be read, so that it is no verdict.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Verify(error) => error.exit_code(),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// One runtime for everything that this process runs.

@@ -1,6 +1,6 @@
 -- Takes back what an expired lease has registered in a room. Whoever comes second finds nothing.
 -- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
--- ARGV  1 channel  2 room
+-- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
 local gone = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local value = redis.call('HGET', KEYS[1], id)
@@ -17,6 +17,6 @@ end
 redis.call('UNLINK', KEYS[2])
 redis.call('SREM', KEYS[5], ARGV[2])
 if #gone > 0 then
-  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], 'left', table.concat(gone, ','))
+  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], { ARGV[3], ARGV[4] }, {}, gone)
 end
 return #gone

@@ -2,11 +2,12 @@
 -- Whoever comes second, with an epoch that is no longer the room's, changes nothing.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 changes
 -- ARGV  1 channel  2 room  3 epoch for the new life  4 highest offset seen  5 life of an unused room, s
---       6 the epoch that forked
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[6] then
+--       6 the epoch that forked  7 '1': only while that life has no event
+local forked, head = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top'))
+if forked ~= ARGV[6] or (ARGV[7] == '1' and redis.call('EXISTS', KEYS[2]) == 1) then
   return 0
 end
-local top = math.max(tonumber(redis.call('HGET', KEYS[1], 'top')), tonumber(ARGV[4]))
+local top = math.max(tonumber(head), tonumber(ARGV[4]))
 redis.call('HDEL', KEYS[1], 'epoch')
 local epoch
 epoch, top = begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], string.format('%.0f', top), ARGV[5])

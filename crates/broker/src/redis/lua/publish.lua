@@ -50,8 +50,10 @@ if #fresh == 0 then
   return reply
 end
 
--- Lives are renewed with the nonces' generations only: once in 15 minutes is often enough.
+-- Lives are renewed with the nonces' generations only: once in 15 minutes is often enough, unless
+-- they are short themselves.
 local turn = seconds - generation >= tonumber(ARGV[8])
+local renewal = turn or tonumber(ARGV[6]) < 2 * tonumber(ARGV[8])
 if turn then
   redis.call('UNLINK', KEYS[4])
   if redis.call('EXISTS', KEYS[3]) == 1 then
@@ -62,7 +64,7 @@ end
 redis.call('HSET', KEYS[3], unpack(fresh))
 redis.call('HSET', KEYS[1], 'top', string.format('%.0f', top), 'last', last)
 redis.call('ZADD', KEYS[5], ms, ARGV[2])
-if turn then
+if renewal then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))
   redis.call('EXPIRE', KEYS[2], ARGV[6])
   redis.call('EXPIRE', KEYS[1], ARGV[7])

@@ -1,0 +1,107 @@
+//! Takes back what expired leases have left: the members of a dead node leave, each announced once.
+//!
+//! In a task of its own, so that the node's own lease is renewed meanwhile. Every survivor gets the
+//! list and begins after a pause of its own; whoever comes later finds little or nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use hubbub_protocol::RoomId;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::Lives;
+use super::keys::{Keys, PARTITIONS, partition_of};
+use super::link::Link;
+use super::scripts::Scripts;
+use crate::BrokerError;
+
+/// Up to so long a survivor waits before it begins.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long one call may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Rooms that are asked for at once.
+const ROOMS_AT_ONCE: usize = 100;
+
+/// What takes back.
+pub(crate) struct Eviction {
+    pub(crate) link: Link,
+    pub(crate) keys: Keys,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) lives: Lives,
+    pub(crate) expired: mpsc::Receiver<Vec<String>>,
+}
+
+impl Eviction {
+    /// Runs for as long as the node.
+    pub(crate) async fn run(mut self) {
+        while let Some(leases) = self.expired.recv().await {
+            sleep(PAUSE.mul_f64(fastrand::f64())).await;
+            for lease in leases {
+                match self.evict(&lease).await {
+                    Ok(0) => {}
+                    Ok(users) => info!(lease, users, "took back what a dead node had registered"),
+                    Err(error) => warn!(lease, %error, "cannot evict a dead node yet"),
+                }
+            }
+        }
+    }
+
+    /// Returns how many users left a room by it.
+    async fn evict(&self, lease: &str) -> Result<u64, BrokerError> {
+        let mut users = 0;
+        for rooms in self.rooms_of(lease).await?.chunks(ROOMS_AT_ONCE) {
+            let evictions = rooms.iter().map(|room| self.evict_from(room, lease));
+            users += try_join_all(evictions).await?.iter().sum::<u64>();
+        }
+        let forget = async |mut connection: MultiplexedConnection| {
+            redis::cmd("ZREM")
+                .arg(self.keys.nodes())
+                .arg(lease)
+                .exec_async(&mut connection)
+                .await
+        };
+        self.link.call(Instant::now() + PATIENCE, forget).await?;
+        Ok(users)
+    }
+
+    async fn rooms_of(&self, lease: &str) -> Result<Vec<RoomId>, BrokerError> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            for partition in 0..PARTITIONS {
+                pipe.smembers(self.keys.lease_rooms(partition, lease));
+            }
+            pipe.query_async::<Vec<Vec<String>>>(&mut connection).await
+        };
+        let rooms = self.link.call(Instant::now() + PATIENCE, ask).await?;
+        Ok(rooms
+            .iter()
+            .flatten()
+            .filter_map(|room| RoomId::new(room).ok())
+            .collect())
+    }
+
+    async fn evict_from(&self, room: &RoomId, lease: &str) -> Result<u64, BrokerError> {
+        let keys = self.keys.room(room);
+        let evict = async |mut connection: MultiplexedConnection| {
+            let mut script = self.scripts.evict.prepare_invoke();
+            script
+                .key(&keys.users)
+                .key(self.keys.lease_users(room, lease))
+                .key(&keys.meta);
+            script
+                .key(&keys.changes)
+                .key(self.keys.lease_rooms(partition_of(room), lease));
+            script
+                .arg(&keys.channel)
+                .arg(room.as_str())
+                .arg(self.lives.unused)
+                .arg(self.lives.meta);
+            script.invoke_async::<u64>(&mut connection).await
+        };
+        self.link.call(Instant::now() + PATIENCE, evict).await
+    }
+}

@@ -1,0 +1,116 @@
+//! `typing`: passed on at most once a second for a connection and room, whatever it says; the last
+//! word is always passed on.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{Frame, RoomId};
+use tokio::time::sleep_until;
+
+use super::Session;
+use crate::error::CommandError;
+use crate::lock::lock;
+
+/// Between two signals.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was said and what was passed on.
+#[derive(Debug, Default)]
+pub(super) struct Typing(Mutex<TypingState>);
+
+#[derive(Debug, Default)]
+struct TypingState {
+    told: Option<(bool, Instant)>,
+    wanted: bool,
+    /// Somebody waits for the interval's end, to pass on what is wanted then.
+    is_waiting: bool,
+}
+
+/// What to do with a word.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Tell,
+    Wait(Instant),
+    Nothing,
+}
+
+impl TypingState {
+    fn say(&mut self, on: bool, now: Instant) -> Turn {
+        self.wanted = on;
+        match self.told {
+            Some((told, at)) if now < at + INTERVAL => {
+                if self.is_waiting || told == on {
+                    return Turn::Nothing;
+                }
+                self.is_waiting = true;
+                Turn::Wait(at + INTERVAL)
+            }
+            Some(_) | None => {
+                self.told = Some((on, now));
+                Turn::Tell
+            }
+        }
+    }
+
+    /// The interval is over: what to pass on, if it is still another word.
+    fn end_wait(&mut self, now: Instant) -> Option<bool> {
+        self.is_waiting = false;
+        let is_news = self.told.is_none_or(|(told, _)| told != self.wanted);
+        if is_news {
+            self.told = Some((self.wanted, now));
+        }
+        is_news.then_some(self.wanted)
+    }
+}
+
+impl Session {
+    pub(super) fn typing(&mut self, room: &RoomId, on: bool) -> Result<(), CommandError> {
+        let membership = self.membership(room)?;
+        if !membership.rights.write {
+            return Err(CommandError::Forbidden);
+        }
+        let typing = Arc::clone(membership.typing.get_or_insert_default());
+        let turn = lock(&typing.0).say(on, Instant::now());
+        let (node, room) = (Arc::clone(&self.node), room.clone());
+        let (connection, user) = (self.connection.clone(), self.identity.user.clone());
+        let tell = async move |on| {
+            let (room, user) = (&room, &user);
+            let frame = Frame::encode(&ServerFrame::Typing { room, user, on });
+            if let Err(error) = node.broker.signal(room, &connection, &frame).await {
+                tracing::debug!(%room, %error, "typing is not passed on");
+            }
+        };
+        match turn {
+            Turn::Nothing => {}
+            Turn::Tell => self.node.spawn(async move { tell(on).await }),
+            Turn::Wait(until) => self.node.spawn(async move {
+                sleep_until(until.into()).await;
+                let wanted = lock(&typing.0).end_wait(Instant::now());
+                if let Some(on) = wanted {
+                    tell(on).await;
+                }
+            }),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_word_are_passed_on() {
+        let (mut typing, start) = (TypingState::default(), Instant::now());
+        assert_eq!(typing.say(true, start), Turn::Tell);
+        assert_eq!(typing.say(true, start), Turn::Nothing);
+        assert_eq!(typing.say(false, start), Turn::Wait(start + INTERVAL));
+        assert_eq!(typing.say(true, start), Turn::Nothing);
+        assert_eq!(typing.end_wait(start + INTERVAL), None, "as it was told");
+        assert_eq!(typing.say(false, start + INTERVAL), Turn::Tell);
+        let later = start + INTERVAL + INTERVAL / 2;
+        assert_eq!(typing.say(true, later), Turn::Wait(start + 2 * INTERVAL));
+        assert_eq!(typing.end_wait(start + 2 * INTERVAL), Some(true));
+    }
+}

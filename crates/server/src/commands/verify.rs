@@ -1,0 +1,73 @@
+//! `hubbub verify`: the oracle over logs that clients have written.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hubbub_verify::{LineError, Verifier};
+
+use super::{CommandError, print};
+use crate::cli::VerifyArgs;
+
+/// Why there is no clean verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyError {
+    #[error("{0} promises were broken")]
+    Broken(usize),
+    #[error("{}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{}, line {number}: {source}", path.display())]
+    Line {
+        path: PathBuf,
+        number: usize,
+        source: LineError,
+    },
+}
+
+impl VerifyError {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Broken(_) => ExitCode::FAILURE,
+            Self::Open { .. } | Self::Line { .. } => ExitCode::from(2),
+        }
+    }
+}
+
+pub(crate) fn verify(args: &VerifyArgs) -> Result<(), CommandError> {
+    let mut verifier = Verifier::new();
+    for path in &args.logs {
+        read(&mut verifier, path)?;
+    }
+    let report = verifier.report();
+    print(&report.to_string())?;
+    if report.is_kept() {
+        Ok(())
+    } else {
+        Err(VerifyError::Broken(report.total.counts.total()).into())
+    }
+}
+
+fn read(verifier: &mut Verifier, path: &Path) -> Result<(), VerifyError> {
+    let unreadable = |source| VerifyError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let name = path.file_stem().unwrap_or(path.as_os_str());
+    let client = verifier.client(&name.to_string_lossy());
+    let file = File::open(path).map_err(unreadable)?;
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(unreadable)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        verifier
+            .line(client, &line)
+            .map_err(|source| VerifyError::Line {
+                path: path.to_owned(),
+                number: index + 1,
+                source,
+            })?;
+    }
+    Ok(())
+}
