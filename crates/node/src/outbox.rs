@@ -408,6 +408,21 @@ impl OutboxReader {
 }
 
 #[cfg(test)]
+impl Outbox {
+    /// Everything that is queued, as if it had been written.
+    pub(crate) fn take_texts(&self) -> Vec<String> {
+        let mut batch = Vec::new();
+        let mut state = lock(&self.state);
+        state.take_all(&mut batch);
+        self.budget.give_back(state.settle());
+        batch
+            .iter()
+            .map(|frame| frame.as_str().to_owned())
+            .collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use bytesize::ByteSize;
 
