@@ -222,7 +222,9 @@ impl Driver {
             node,
             user,
             ping_ms: _,
+            limits,
         } = welcome;
+        self.outbox.connected(limits);
         tracing::debug!(node, connection, "connected");
         self.opened_at = Some(Instant::now());
         self.move_at = None;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Refusal;
 use crate::event::{ClientEvent, Event, EventKind};
+use crate::pace::SendLimits;
 
 /// The first frame of a connection.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,6 +18,8 @@ pub(crate) struct Welcome {
     pub(crate) node: String,
     pub(crate) user: User,
     pub(crate) ping_ms: u64,
+    #[serde(default)]
+    pub(crate) limits: SendLimits,
 }
 
 /// The answer to a join.

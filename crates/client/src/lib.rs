@@ -46,6 +46,7 @@ mod guest;
 mod line;
 mod outbox;
 mod outgoing;
+mod pace;
 mod requests;
 mod rooms;
 mod socket;

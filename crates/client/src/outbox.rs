@@ -12,6 +12,7 @@ use crate::backoff::Backoff;
 use crate::error::{Refusal, RequestError};
 use crate::frame::Sent;
 use crate::outgoing::Outgoing;
+use crate::pace::{Pace, SendLimits};
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(2);
@@ -48,6 +49,9 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     slots: VecDeque<Slot>,
+    pace: Pace,
+    /// Something due waits for its turn at this time.
+    paced_until: Option<Instant>,
 }
 
 impl Outbox {
@@ -59,7 +63,12 @@ impl Outbox {
         });
     }
 
-    /// The frames to write now, in order. A send that waits for its retry holds back the later
+    /// There is a new connection, with these limits.
+    pub(crate) fn connected(&mut self, limits: SendLimits) {
+        self.pace.restart(limits);
+    }
+
+    /// The frames to write now, in order and no faster than the server allows. A send that waits for its retry holds back the later
     /// ones of its room, so that a retry is not overtaken by what was never in flight.
     pub(crate) fn take_due(
         &mut self,
@@ -68,6 +77,7 @@ impl Outbox {
     ) -> Vec<String> {
         let mut held = HashSet::new();
         let mut frames = Vec::new();
+        self.paced_until = None;
         for Slot { entry, state, .. } in &mut self.slots {
             let State::Waiting(until) = *state else {
                 continue;
@@ -77,6 +87,12 @@ impl Outbox {
                 held.insert(entry.room.clone());
                 continue;
             }
+            let turn = self.pace.next(now);
+            if turn > now {
+                self.paced_until = Some(turn);
+                break;
+            }
+            self.pace.take(now);
             *state = State::InFlight;
             let frame = Outgoing::Send {
                 id: entry.id,
@@ -136,6 +152,7 @@ impl Outbox {
                 State::Waiting(Some(until)) => until.min(slot.entry.deadline),
                 State::Waiting(None) | State::InFlight => slot.entry.deadline,
             })
+            .chain(self.paced_until)
             .min()
     }
 
@@ -269,6 +286,18 @@ mod tests {
                 Err(RequestError::Refused(refused(code)))
             );
         }
+    }
+
+    #[test]
+    fn the_servers_limit_holds_sends_back() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let limits = r#"{"sends_per_second":10,"sends_burst":3}"#;
+        outbox.connected(serde_json::from_str(limits).unwrap());
+        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        assert_eq!(due(&mut outbox, now), [1, 2]);
+        let wake = outbox.next_wake().unwrap();
+        assert_eq!(wake - now, Duration::from_millis(100));
+        assert_eq!(due(&mut outbox, wake), [3]);
     }
 
     #[test]
