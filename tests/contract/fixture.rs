@@ -88,7 +88,7 @@ impl Line {
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         let deadline = Instant::now() + PATIENCE;
         self.broker
-            .publish(room, drafts, 0, deadline)
+            .publish(room, drafts, None, deadline)
             .await
             .unwrap()
     }

@@ -1,5 +1,7 @@
 //! What every broker does: the same scenarios for the embedded one and for Redis.
 
+#![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
+
 mod fixture;
 mod presence;
 mod stream;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hubbub_broker::{Page, Published, Span};
-use hubbub_protocol::{ConnectionId, EventHead, Frame, Packet, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Epoch, EventHead, Frame, Packet, Position, RoomId};
 
 use crate::fixture::{Line, Pair, STREAM_LEN, draft, room, stored};
 
@@ -132,23 +132,32 @@ pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
 pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
     let room = room("seen");
     let deadline = Instant::now() + Duration::from_secs(10);
-    let drafts = [draft(&room, "alice", "n", "x")];
-    let outcome = pair
-        .a
-        .broker
-        .publish(&room, &drafts, 41, deadline)
-        .await
-        .unwrap();
-    assert_eq!(stored(&outcome[0]), 42);
-    let later = pair
-        .b
-        .publish(&room, &[draft(&room, "alice", "m", "x")])
-        .await;
+    let publish = async |nonce, epoch, offset| {
+        let drafts = [draft(&room, "alice", nonce, "x")];
+        let seen = Position { epoch, offset };
+        let published = pair.a.broker.publish(&room, &drafts, Some(&seen), deadline);
+        let outcome = published.await.unwrap().remove(0);
+        match outcome {
+            Published::Stored { position, .. } => position,
+            Published::Duplicate { .. } => panic!("{nonce} is new"),
+        }
+    };
+    let lost = Epoch::new("lost").unwrap();
+    let first = publish("1", lost.clone(), 41).await;
+    assert_eq!(first.offset, 42);
+    let second = publish("2", lost, 50).await;
     assert_eq!(
-        stored(&later[0]),
-        43,
-        "only a new life looks at what was seen"
+        (&second.epoch, second.offset),
+        (&first.epoch, 43),
+        "it is another life"
     );
+    let third = publish("3", first.epoch.clone(), 43).await;
+    assert_eq!((&third.epoch, third.offset), (&first.epoch, 44));
+    // The stream has lost what was seen in its own life.
+    let fourth = publish("4", first.epoch.clone(), 90).await;
+    assert_ne!(fourth.epoch, first.epoch);
+    assert_eq!(fourth.offset, 91);
+    assert_eq!(offsets(&pair.b, &room, Span::After(0), 10).await, [91]);
 }
 
 pub(crate) async fn old_events_leave_a_long_stream(pair: Pair) {

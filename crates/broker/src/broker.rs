@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, RoomId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, Position, RoomId};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
@@ -75,8 +75,8 @@ impl Broker {
     /// Numbers, stores and publishes `drafts` in their order, all in one step. A draft whose
     /// sender has used its nonce before is not stored again.
     ///
-    /// `seen` is the highest offset that the caller knows of: should the room's state be lost,
-    /// numbering goes on above it. At most [`Broker::BATCH`] drafts.
+    /// `seen` is the highest place that the caller knows of: should the room's state be lost, or
+    /// end below it in the same life, a new life begins above it. At most [`Broker::BATCH`] drafts.
     ///
     /// # Errors
     /// [`BrokerError::Unavailable`]: none is stored. [`BrokerError::Unknown`]: all or none is.
@@ -84,7 +84,7 @@ impl Broker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: u64,
+        seen: Option<&Position>,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         either!(self, broker => broker.publish(room, drafts, seen, deadline).await)

@@ -13,6 +13,7 @@ mod identity;
 mod lock;
 mod metrics;
 mod node;
+mod opening;
 mod outbox;
 mod presence;
 mod publisher;

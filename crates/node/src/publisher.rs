@@ -159,8 +159,9 @@ impl Node {
                 return;
             };
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let seen = self.hub.room(room).map_or(0, |room| room.head());
-            match self.broker.publish(room, &drafts, seen, deadline).await {
+            let seen = self.hub.room(room).and_then(|room| room.highest());
+            let published = self.broker.publish(room, &drafts, seen.as_ref(), deadline);
+            match published.await {
                 Ok(outcomes) => {
                     let nonces = batch.iter().map(|pending| &pending.draft.nonce);
                     self.config.failpoints.after_publish(nonces);

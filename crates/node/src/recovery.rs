@@ -1,4 +1,4 @@
-//! Missed events: opening a room, repairing it after a doubt, and bringing members up to date.
+//! Missed events: reading a room after a doubt, and bringing members up to date.
 //!
 //! There is one way into a room's future, [`Node::catch_up`]: live events wait at the room's gate
 //! while the stream is read, then both are merged by offset. And one way through its past,
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hubbub_broker::{BrokerError, Span};
 use hubbub_protocol::command::{JoinFrom, Since};
-use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId, RoomId};
+use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -32,20 +32,6 @@ pub(crate) enum PageError {
     Broker(#[from] BrokerError),
 }
 
-/// A connection may end, or fail, while it opens a room: then somebody else has to close it.
-struct CloseOnDrop<'a> {
-    node: &'a Arc<Node>,
-    room: &'a Arc<Room>,
-}
-
-impl Drop for CloseOnDrop<'_> {
-    fn drop(&mut self) {
-        let (node, room) = (Arc::clone(self.node), Arc::clone(self.room));
-        self.node
-            .spawn(async move { node.close_if_idle(&room).await });
-    }
-}
-
 /// What a joiner is given first.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -58,65 +44,6 @@ pub(crate) struct Start {
 }
 
 impl Node {
-    /// The room, open, with the connection as a member that gets nothing yet.
-    pub(crate) async fn enter(
-        self: &Arc<Self>,
-        id: &RoomId,
-        connection: &ConnectionId,
-        outbox: &Arc<Outbox>,
-    ) -> Result<Arc<Room>, BrokerError> {
-        loop {
-            let room = self.hub.room_or_new(id);
-            let mut stage = room.stage.lock().await;
-            let unless_cancelled = CloseOnDrop {
-                node: self,
-                room: &room,
-            };
-            match *stage {
-                Stage::Closed => continue,
-                Stage::Open => {}
-                // Fails, or is cut short: whoever drops the guard closes the room.
-                Stage::New => {
-                    self.open(&room).await?;
-                    *stage = Stage::Open;
-                }
-            }
-            lock(&room.state).members.admit(&room, connection, outbox);
-            std::mem::forget(unless_cancelled);
-            drop(stage);
-            return Ok(room);
-        }
-    }
-
-    /// Subscribes first, so that nothing falls between the stream and the live events.
-    async fn open(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
-        self.broker.subscribe(&room.id).await?;
-        self.catch_up(room).await?;
-        self.open_presence(room).await?;
-        self.count_rooms();
-        debug!(room = %room.id, "room opened");
-        Ok(())
-    }
-
-    /// Gives the room up if nobody needs it.
-    pub(crate) async fn close_if_idle(&self, room: &Arc<Room>) {
-        let mut stage = room.stage.lock().await;
-        if *stage != Stage::Closed && room.is_idle() {
-            // First of all: a room that takes its place subscribes after this.
-            self.broker.unsubscribe(&room.id).await;
-            *stage = Stage::Closed;
-            self.hub.remove_room(room);
-            self.count_rooms();
-            debug!(room = %room.id, "room closed");
-        }
-    }
-
-    fn count_rooms(&self) {
-        self.metrics
-            .rooms
-            .set(i64::try_from(self.hub.room_count()).unwrap_or(i64::MAX));
-    }
-
     /// Reads the stream until the room is live. Whoever comes meanwhile waits for the same read.
     pub(crate) async fn catch_up(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
         let _one_reader = room.catching_up.lock().await;
@@ -155,7 +82,7 @@ impl Node {
                 }
                 Taken::Fork => {
                     self.metrics.forks.inc();
-                    let seen = room.highest();
+                    let seen = room.highest().map_or(seen, |highest| highest.offset);
                     warn!(room = %room.id, seen, "the stream is another one than before");
                     self.broker.fork(&room.id, &life, seen, false).await?;
                 }

@@ -34,8 +34,8 @@ pub(crate) struct Refused {
     pub(crate) nonce: String,
 }
 
-/// A send that was acked; `client` sent it.
-#[derive(Debug)]
+/// What a sender calls a send that was acked, as far as it is known.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Acked {
     pub(crate) nonce: Option<String>,
     pub(crate) message: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Room {
     nonces: HashMap<(usize, Box<str>, Box<str>), u64>,
     pub(crate) trails: BTreeMap<ClientId, Trail>,
     /// By life and offset.
-    pub(crate) acked: BTreeMap<(usize, u64), Acked>,
+    pub(crate) acked: BTreeMap<(usize, u64), Vec<Acked>>,
     pub(crate) refused: Vec<Refused>,
     pub(crate) unknown: usize,
     /// Client and life → offset of its last ack.

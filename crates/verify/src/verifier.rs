@@ -207,15 +207,15 @@ impl Verifier {
     pub fn sent(&mut self, client: ClientId, ack: &Ack<'_>) {
         let room = self.room(ack.room);
         let life = room.life(ack.epoch);
-        let kept = room
-            .acked
-            .entry((life, ack.offset))
-            .or_insert_with(|| Acked {
-                nonce: None,
-                message: None,
-            });
-        kept.nonce = kept.nonce.take().or(ack.nonce.map(str::to_owned));
-        kept.message = kept.message.take().or(ack.message.map(str::to_owned));
+        let acked = Acked {
+            nonce: ack.nonce.map(str::to_owned),
+            message: ack.message.map(str::to_owned),
+        };
+        let here = room.acked.entry((life, ack.offset)).or_default();
+        // A retry is acked again; two sends at one place cannot both be there.
+        if !here.contains(&acked) {
+            here.push(acked);
+        }
         let last = room.last_acks.entry((client, life)).or_default();
         let before = *last;
         if !ack.in_turn {
@@ -277,12 +277,12 @@ impl Verifier {
     }
 
     fn judge_acks(&self, room: &Room, report: &mut RoomReport, anomalies: &mut Anomalies) {
-        for (&(life, offset), acked) in &room.acked {
-            if let Some(event) = room.event(life, offset)
-                && let Some((acked, found)) = mismatch(acked, event)
-            {
-                let at = room.place(life, offset);
-                anomalies.add(Anomaly::Misplaced { at, acked, found });
+        for (&(life, offset), here) in &room.acked {
+            if let Some(event) = room.event(life, offset) {
+                for (acked, found) in here.iter().filter_map(|acked| mismatch(acked, event)) {
+                    let at = room.place(life, offset);
+                    anomalies.add(Anomaly::Misplaced { at, acked, found });
+                }
             }
             for (client, trail) in &room.trails {
                 match trail.fate(life, offset) {

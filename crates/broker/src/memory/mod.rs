@@ -165,16 +165,22 @@ impl MemoryBroker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: u64,
+        seen: Option<&Position>,
         _deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
         let key = DigestKey::derive(&self.cluster.0.secret);
         let config = &self.cluster.0.config;
         let ts = now_ms();
+        let seen_offset = seen.map_or(0, |seen| seen.offset);
         let mut state = self.cluster.lock();
+        let head = state.room(room, seen_offset).head();
+        if seen.is_some_and(|seen| seen.epoch == head.epoch && seen.offset > head.offset) {
+            let freed = state.room(room, seen_offset).begin_again(seen_offset);
+            state.bytes -= freed;
+        }
         let appended = state
-            .room(room, seen)
+            .room(room, seen_offset)
             .append(drafts, &key, ts, &config.history);
         state.bytes = (state.bytes + appended.added_bytes) - appended.removed_bytes;
         for event in &appended.events {

@@ -19,7 +19,7 @@ impl RedisBroker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: u64,
+        seen: Option<&Position>,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
@@ -40,12 +40,14 @@ impl RedisBroker {
                 .arg(room.as_str());
             script
                 .arg(new_epoch.as_str())
-                .arg(seen)
+                .arg(seen.map_or(0, |seen| seen.offset))
                 .arg(history.stream_len);
             script
                 .arg(Self::seconds(history.stream_ttl))
                 .arg(self.0.lives.meta);
-            script.arg(NONCE_GENERATION_SECONDS);
+            script
+                .arg(NONCE_GENERATION_SECONDS)
+                .arg(seen.map_or("", |seen| seen.epoch.as_str()));
             for draft in drafts {
                 script
                     .arg(&key.digest(draft)[..])

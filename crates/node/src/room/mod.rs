@@ -153,12 +153,14 @@ impl Room {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
     }
 
-    /// The newest offset heard of, whether it could be followed or not; 0 when none is.
-    pub(crate) fn highest(&self) -> u64 {
+    /// The newest place heard of, whether it could be followed or not; `None` until the room is
+    /// open.
+    pub(crate) fn highest(&self) -> Option<Position> {
         let state = lock(&self.state);
-        let Some(log) = &state.log else { return 0 };
-        let waiting = state.gate.as_ref().map(|gate| gate.highest(log.epoch()));
-        log.head().max(waiting.unwrap_or(0))
+        let mut highest = state.log.as_ref()?.position();
+        let waiting = state.gate.as_ref().map(|gate| gate.highest(&highest.epoch));
+        highest.offset = highest.offset.max(waiting.unwrap_or(0));
+        Some(highest)
     }
 
     /// Takes a page that was read after `mark`: the newest one for a room without a log, else the

@@ -161,7 +161,8 @@ impl Follower {
                 page = stream.page_after(0);
             }
             if self.room.take_page(page, mark) == Taken::Fork {
-                stream.begin_again(self.room.highest());
+                let highest = self.room.highest().expect("the room is open");
+                stream.begin_again(highest.offset);
             }
         }
         self.read();

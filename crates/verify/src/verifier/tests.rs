@@ -200,6 +200,12 @@ fn o5_an_ack_that_names_another_event_is_caught() {
     let mut verifier = heard(&[&[4, 5]]);
     verifier.sent(FIRST, &ack(5, "n4"));
     assert!(matches!(only(&verifier), Anomaly::Misplaced { .. }));
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.sent(FIRST, &ack(5, "n5"));
+    let mut other = ack(5, "n7");
+    other.in_turn = false;
+    verifier.sent(FIRST, &other);
+    assert!(matches!(only(&verifier), Anomaly::Misplaced { .. }));
 }
 
 #[test]

@@ -1,9 +1,10 @@
--- Shared by the scripts below: where a room's stream stands, begun if it has none.
+-- Shared by the scripts below: where a room's stream stands, begun if it has none, or if it ends
+-- below what was seen in its own life: Redis came back with less than it had.
 -- A new life starts above everything known, so that offsets never go back, and without what an
 -- older life left behind.
-local function begin(meta, stream, nonces, older, epoch, seen, ttl)
+local function begin(meta, stream, nonces, older, epoch, seen, ttl, seen_epoch)
   local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation', 'last')
-  if known[1] then
+  if known[1] and not (known[1] == seen_epoch and tonumber(known[2]) < tonumber(seen)) then
     return known[1], tonumber(known[2]), tonumber(known[3]), known[4] or '-'
   end
   local top = tonumber(seen)

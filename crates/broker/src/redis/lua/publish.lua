@@ -1,15 +1,15 @@
 -- Numbers, stores and publishes events of one room, all or none.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 changes
 -- ARGV  1 channel  2 room  3 epoch for a new life  4 highest offset seen  5 stream length
---       6 stream life, s  7 meta life, s  8 nonce generation, s
+--       6 stream life, s  7 meta life, s  8 nonce generation, s  9 the epoch of 4, or ''
 --       then for each event: digest, message id, frame without its end
 -- Returns epoch, time in ms, then for each event: offset, 1 if it was stored before else 0
-local FIRST = 9
+local FIRST = 10
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 local ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2]) / 1000))
 local epoch, top, generation, previous =
-  begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], ARGV[4], ARGV[6])
+  begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], ARGV[4], ARGV[6], ARGV[9])
 
 local digests = {}
 for i = FIRST, #ARGV, 3 do

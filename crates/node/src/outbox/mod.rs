@@ -5,20 +5,21 @@
 //! the room's log or stream as the socket drains. Everything else is taken up to twice the
 //! bytes; beyond, the connection is closed with 4408.
 
+mod budget;
+mod reader;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+use hubbub_protocol::{CloseCode, Frame};
 
-use tokio::sync::Notify;
-
+pub(crate) use self::budget::OutboxBudget;
+pub use self::reader::OutboxReader;
 use crate::Limits;
 use crate::lock::lock;
-use crate::node::Node;
 use crate::room::Room;
 
 /// A client that falls behind this often within [`LAG_WINDOW`] is closed with 4408.
@@ -28,48 +29,6 @@ const LAG_WINDOW: Duration = Duration::from_secs(60);
 const FRAME_OVERHEAD: usize = 32;
 /// An idle queue gives memory above this many frames back.
 const IDLE_FRAMES: usize = 16;
-
-/// The bytes that all outboxes of a node hold. Spent: live events are refused everywhere, and the
-/// node closes the largest outboxes until there is room again.
-#[derive(Debug)]
-pub(crate) struct OutboxBudget {
-    used: AtomicUsize,
-    limit: usize,
-    spent: Notify,
-}
-
-impl OutboxBudget {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let limit = usize::try_from(limits.outbox_node_bytes.as_u64()).unwrap_or(usize::MAX);
-        Self {
-            used: AtomicUsize::new(0),
-            limit,
-            spent: Notify::new(),
-        }
-    }
-
-    fn add(&self, bytes: usize) {
-        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.limit {
-            self.spent.notify_one();
-        }
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// How many bytes too many there are.
-    pub(crate) fn excess(&self) -> usize {
-        self.used.load(Ordering::Relaxed).saturating_sub(self.limit)
-    }
-
-    /// Waits until it is overdrawn.
-    pub(crate) async fn overdrawn(&self) {
-        while self.excess() == 0 {
-            self.spent.notified().await;
-        }
-    }
-}
 
 /// The writing end, shared by the session and its rooms.
 #[derive(Debug)]
@@ -333,77 +292,6 @@ impl Drop for DueAnswer {
         let mut state = lock(&self.0.state);
         state.due_answers -= 1;
         state.wake_reader();
-    }
-}
-
-/// The reading end, held by the connection's write loop.
-#[derive(Debug)]
-pub struct OutboxReader {
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) connection: ConnectionId,
-    pub(crate) node: Arc<Node>,
-}
-
-/// What the reader found.
-enum Found {
-    Frames,
-    Behind(Arc<Room>),
-    Closed(CloseCode),
-}
-
-impl OutboxReader {
-    /// Waits for frames and appends all that are queued to `batch`. Asking again says that the
-    /// last batch has been written: until then it counts against the bounds. Cancel safe.
-    ///
-    /// # Errors
-    /// The close code, once everything queued before it has been handed out.
-    pub async fn next(&mut self, batch: &mut Vec<Frame>) -> Result<(), CloseCode> {
-        loop {
-            match self.find(batch).await {
-                Found::Frames => return Ok(()),
-                Found::Closed(code) => return Err(code),
-                Found::Behind(room) => {
-                    // On the heap: every idle connection holds this future, few ever need that.
-                    Box::pin(self.node.fill_up(&room, &self.connection, &self.outbox)).await;
-                    self.outbox.next_behind(&room);
-                }
-            }
-        }
-    }
-
-    /// Waits, while the socket takes nothing, until the connection is to end without what it was
-    /// given last. Cancel safe.
-    pub async fn is_shed(&self) {
-        poll_fn(|context| {
-            let mut state = lock(&self.outbox.state);
-            if state.is_shed {
-                return Poll::Ready(());
-            }
-            state.stalled = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Frames first; then rooms to fill up from; a close only after all frames.
-    async fn find(&self, batch: &mut Vec<Frame>) -> Found {
-        poll_fn(|context| {
-            let mut state = lock(&self.outbox.state);
-            self.outbox.budget.give_back(state.settle());
-            if !state.frames.is_empty() {
-                state.take_all(batch);
-                return Poll::Ready(Found::Frames);
-            }
-            if let (Some(code), 0) = (state.close, state.due_answers) {
-                return Poll::Ready(Found::Closed(code));
-            }
-            if let Some(room) = state.behind.front() {
-                return Poll::Ready(Found::Behind(Arc::clone(room)));
-            }
-            state.reader = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
     }
 }
 

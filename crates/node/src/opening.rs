@@ -1,0 +1,87 @@
+//! Rooms come and go with their members: a room is open while it is subscribed to and followed.
+
+use std::sync::Arc;
+
+use hubbub_broker::BrokerError;
+use hubbub_protocol::{ConnectionId, RoomId};
+use tracing::debug;
+
+use crate::lock::lock;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::room::{Room, Stage};
+
+/// A connection may end, or fail, while it opens a room: then somebody else has to close it.
+struct CloseOnDrop<'a> {
+    node: &'a Arc<Node>,
+    room: &'a Arc<Room>,
+}
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        let (node, room) = (Arc::clone(self.node), Arc::clone(self.room));
+        self.node
+            .spawn(async move { node.close_if_idle(&room).await });
+    }
+}
+
+impl Node {
+    /// The room, open, with the connection as a member that gets nothing yet.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        id: &RoomId,
+        connection: &ConnectionId,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Arc<Room>, BrokerError> {
+        loop {
+            let room = self.hub.room_or_new(id);
+            let mut stage = room.stage.lock().await;
+            let unless_cancelled = CloseOnDrop {
+                node: self,
+                room: &room,
+            };
+            match *stage {
+                Stage::Closed => continue,
+                Stage::Open => {}
+                // Fails, or is cut short: whoever drops the guard closes the room.
+                Stage::New => {
+                    self.open(&room).await?;
+                    *stage = Stage::Open;
+                }
+            }
+            lock(&room.state).members.admit(&room, connection, outbox);
+            std::mem::forget(unless_cancelled);
+            drop(stage);
+            return Ok(room);
+        }
+    }
+
+    /// Subscribes first, so that nothing falls between the stream and the live events.
+    async fn open(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
+        self.broker.subscribe(&room.id).await?;
+        self.catch_up(room).await?;
+        self.open_presence(room).await?;
+        self.count_rooms();
+        debug!(room = %room.id, "room opened");
+        Ok(())
+    }
+
+    /// Gives the room up if nobody needs it.
+    pub(crate) async fn close_if_idle(&self, room: &Arc<Room>) {
+        let mut stage = room.stage.lock().await;
+        if *stage != Stage::Closed && room.is_idle() {
+            // First of all: a room that takes its place subscribes after this.
+            self.broker.unsubscribe(&room.id).await;
+            *stage = Stage::Closed;
+            self.hub.remove_room(room);
+            self.count_rooms();
+            debug!(room = %room.id, "room closed");
+        }
+    }
+
+    fn count_rooms(&self) {
+        self.metrics
+            .rooms
+            .set(i64::try_from(self.hub.room_count()).unwrap_or(i64::MAX));
+    }
+}

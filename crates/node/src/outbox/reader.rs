@@ -1,0 +1,83 @@
+//! The end of an outbox from which the connection's write loop takes.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+
+use super::Outbox;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::room::Room;
+
+/// The reading end, held by the connection's write loop.
+#[derive(Debug)]
+pub struct OutboxReader {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) connection: ConnectionId,
+    pub(crate) node: Arc<Node>,
+}
+
+/// What the reader found.
+enum Found {
+    Frames,
+    Behind(Arc<Room>),
+    Closed(CloseCode),
+}
+
+impl OutboxReader {
+    /// Waits for frames and appends all that are queued to `batch`. Asking again says that the
+    /// last batch has been written: until then it counts against the bounds. Cancel safe.
+    ///
+    /// # Errors
+    /// The close code, once everything queued before it has been handed out.
+    pub async fn next(&mut self, batch: &mut Vec<Frame>) -> Result<(), CloseCode> {
+        loop {
+            match self.find(batch).await {
+                Found::Frames => return Ok(()),
+                Found::Closed(code) => return Err(code),
+                Found::Behind(room) => {
+                    // On the heap: every idle connection holds this future, few ever need that.
+                    Box::pin(self.node.fill_up(&room, &self.connection, &self.outbox)).await;
+                    self.outbox.next_behind(&room);
+                }
+            }
+        }
+    }
+
+    /// Waits, while the socket takes nothing, until the connection is to end without what it was
+    /// given last. Cancel safe.
+    pub async fn is_shed(&self) {
+        poll_fn(|context| {
+            let mut state = lock(&self.outbox.state);
+            if state.is_shed {
+                return Poll::Ready(());
+            }
+            state.stalled = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Frames first; then rooms to fill up from; a close only after all frames.
+    async fn find(&self, batch: &mut Vec<Frame>) -> Found {
+        poll_fn(|context| {
+            let mut state = lock(&self.outbox.state);
+            self.outbox.budget.give_back(state.settle());
+            if !state.frames.is_empty() {
+                state.take_all(batch);
+                return Poll::Ready(Found::Frames);
+            }
+            if let (Some(code), 0) = (state.close, state.due_answers) {
+                return Poll::Ready(Found::Closed(code));
+            }
+            if let Some(room) = state.behind.front() {
+                return Poll::Ready(Found::Behind(Arc::clone(room)));
+            }
+            state.reader = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
