@@ -175,16 +175,17 @@ impl Node {
         }
     }
 
-    /// Asks every client to move to another node and closes its connection (1012), one after the
-    /// other in random order over `spread`. Returns when all have been told.
+    /// Asks every client to move to another node and closes its connection (1012), each at a moment
+    /// of its own within `spread`. Returns when all have been told.
     pub async fn drain(&self, spread: Duration) {
         let mut outboxes = self.hub.outboxes();
         fastrand::shuffle(&mut outboxes);
-        let count = u32::try_from(outboxes.len()).unwrap_or(u32::MAX);
+        let mut moments: Vec<_> = outboxes.iter().map(|_| fastrand::f64()).collect();
+        moments.sort_unstable_by(f64::total_cmp);
         let began = Instant::now();
-        for (index, outbox) in (0..).zip(outboxes) {
+        for (outbox, moment) in outboxes.into_iter().zip(moments) {
             // A timer is no finer than a millisecond, so only moments still to come are awaited.
-            let moment = began + spread.mul_f64(f64::from(index) / f64::from(count));
+            let moment = began + spread.mul_f64(moment);
             if moment > Instant::now() {
                 tokio::time::sleep_until(moment.into()).await;
             }

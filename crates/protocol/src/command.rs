@@ -156,6 +156,7 @@ pub struct DecodeError {
 
 /// Every field that a command may have; what a command does not know is ignored.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with the fields of a command")]
 struct Fields<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'a, str>>,
@@ -169,6 +170,7 @@ struct Fields<'a> {
     nonce: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "any_value")]
     body: Option<&'a RawValue>,
+    ack: Option<Value>,
     on: Option<bool>,
     before: Option<u64>,
     limit: Option<u64>,
@@ -252,7 +254,8 @@ impl Fields<'_> {
                     .transpose()
                     .map_err(bad_value)?,
                 body: self.body()?,
-            }),
+            })
+            .and_then(|send| self.check_ack().map(|()| send)),
             "typing" => Ok(Command::Typing {
                 room: self.room()?,
                 on: self.on.unwrap_or(true),
@@ -281,6 +284,19 @@ impl Fields<'_> {
             message: error.to_string(),
             id: None,
         })
+    }
+
+    /// A promise that cannot be kept is refused, not weakened.
+    fn check_ack(&self) -> Result<(), DecodeError> {
+        match &self.ack {
+            None => Ok(()),
+            Some(level) if level == "stream" => Ok(()),
+            Some(level) if level == "replicated" || level == "archived" => Err(bad_frame(
+                None,
+                format!("'ack': {level} is not there yet, only \"stream\""),
+            )),
+            Some(_) => Err(bad_frame(None, "'ack' must be \"stream\"".to_owned())),
+        }
     }
 
     fn body(&self) -> Result<Body, DecodeError> {
@@ -333,6 +349,22 @@ mod tests {
     fn refusal(text: &str) -> (ErrorCode, String) {
         let error = decode_command(text).unwrap_err();
         (error.code, error.message)
+    }
+
+    #[test]
+    fn a_promise_that_cannot_be_kept_is_refused() {
+        let send = |ack: &str| {
+            decode_command(&format!(
+                r#"{{"type":"send","room":"r","body":1,"ack":{ack}}}"#
+            ))
+        };
+        assert!(send("\"stream\"").is_ok());
+        assert!(send("null").is_ok());
+        for level in ["\"replicated\"", "\"archived\"", "\"foo\"", "5"] {
+            let error = send(level).unwrap_err();
+            assert_eq!(error.code, ErrorCode::BadFrame, "{level}");
+            assert!(error.message.contains("'ack'"), "{}", error.message);
+        }
     }
 
     #[test]

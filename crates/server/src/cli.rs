@@ -64,7 +64,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   hubbub serve --config /etc/hubbub.toml
   hubbub serve --redis-url redis://127.0.0.1:6379 --http-bind 0.0.0.0:3000 --node-id gw-1
-  hubbub serve --set limits.connections=10000 --set drain.spread=60s
+  hubbub serve --set limits.connections=10000 --set drain.spread=10s
   HUBBUB__REDIS__URL=redis://127.0.0.1:6379 hubbub serve
 
 SIGTERM and Ctrl-C move the clients to other nodes first (see drain.* in `hubbub config`);
@@ -82,7 +82,7 @@ const CONFIG_EXAMPLES: &str = "\
 Examples:
   hubbub config                    what `hubbub serve` would use here
   hubbub config > hubbub.toml      a file to begin with
-  HUBBUB__DRAIN__SPREAD=60s hubbub config --config /etc/hubbub.toml";
+  HUBBUB__DRAIN__SPREAD=10s hubbub config --config /etc/hubbub.toml";
 
 const HEALTHCHECK_EXAMPLES: &str = "\
 Examples:

@@ -1,9 +1,13 @@
 //! `join` and `leave`.
 
+use std::time::Duration;
+
 use hubbub_broker::Presence;
 use hubbub_protocol::command::JoinFrom;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, RoomId};
+
+use tokio::time::timeout;
 
 use super::{Membership, ReplyId, Session};
 use crate::error::CommandError;
@@ -12,6 +16,8 @@ use crate::presence::Departure;
 use crate::recovery::Start;
 use crate::room::RoomState;
 
+/// What a join is given while the broker is in trouble.
+const PATIENCE_IN_TROUBLE: Duration = Duration::from_millis(300);
 /// How often a room may start over while somebody joins it, before the join is given up.
 const ATTEMPTS: usize = 3;
 
@@ -35,8 +41,12 @@ impl Session {
         if !is_in && limit > 0 && self.rooms.len() >= limit as usize {
             return Err(CommandError::TooManyRooms { limit });
         }
-        let entered = self.node.enter(room, &self.connection, &self.outbox).await;
-        let entered = entered.map_err(CommandError::of_read)?;
+        let patience = self.patience();
+        let entered = self.node.enter(room, &self.connection, &self.outbox);
+        let entered = match timeout(patience, entered).await {
+            Ok(entered) => entered.map_err(CommandError::of_read)?,
+            Err(_) => return Err(CommandError::Unavailable),
+        };
         if !is_in {
             // Before anything is awaited: should the connection end meanwhile, it is given up.
             self.rooms.push(Membership {
@@ -47,14 +57,29 @@ impl Session {
                 typing: None,
             });
         }
-        let joined = self.start(id, room, from).await;
+        let joined = timeout(patience, self.start(id, room, from)).await;
+        let joined = joined.unwrap_or(Err(CommandError::Unavailable));
         if joined.is_err()
             && let Some(index) = self.rooms.iter().position(|m| m.room.id == *room)
         {
             let membership = self.rooms.swap_remove(index);
-            self.give_up(membership, Departure::Cut);
+            // Who was never told that the join went well has not been there.
+            let departure = match membership.is_joined {
+                true => Departure::Cut,
+                false => Departure::Said,
+            };
+            self.give_up(membership, departure);
         }
         joined
+    }
+
+    /// How long the broker may take for each step of a join. While it is known not to answer, that
+    /// is short: what the client asks next waits behind it.
+    fn patience(&self) -> Duration {
+        match self.node.health().problem {
+            None => self.node.config.limits.send_timeout,
+            Some(_) => PATIENCE_IN_TROUBLE,
+        }
     }
 
     async fn start(

@@ -15,6 +15,7 @@ use hubbub_protocol::{
 };
 use tokio::sync::Semaphore;
 
+use self::query::Query;
 use self::typing::Typing;
 use crate::error::CommandError;
 use crate::node::Node;
@@ -24,8 +25,8 @@ use crate::rate::Rate;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
-/// Sends of one connection that wait for the broker; beyond, its frames are read no further.
-const SENDS_IN_FLIGHT: usize = 64;
+/// Sends and reads of one connection that wait for the broker; beyond, its frames are read no further.
+const ANSWERS_IN_FLIGHT: usize = 64;
 /// Joins, leaves and questions a second, kept up, and at once: more than a client needs that joins
 /// all its rooms at once.
 const QUESTIONS_PER_SECOND: u32 = 200;
@@ -93,7 +94,7 @@ impl Session {
             rooms: Vec::new(),
             send_rate,
             question_rate: Rate::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
-            in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
+            in_flight: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
             node,
@@ -136,9 +137,19 @@ impl Session {
                 room,
                 before,
                 limit,
-            } => Box::pin(self.history(id.as_ref(), &room, before, limit)).await,
-            Command::Members { room } => Box::pin(self.members(id.as_ref(), &room)).await,
-            Command::Rooms => Box::pin(self.list_rooms(id.as_ref())).await,
+            } => {
+                let query = Query::History {
+                    room,
+                    before,
+                    limit,
+                };
+                Box::pin(self.ask(id.clone(), query)).await
+            }
+            Command::Members { room } => Box::pin(self.ask(id.clone(), Query::Members(room))).await,
+            Command::Rooms => {
+                let query = Query::Rooms(self.identity.clone());
+                Box::pin(self.ask(id.clone(), query)).await
+            }
             Command::Ping => {
                 self.reply(&ServerFrame::Pong { id: id.as_ref() });
                 Ok(())

@@ -1,60 +1,108 @@
-//! Reads: `history`, `members` and `rooms`.
+//! Reads: `history`, `members` and `rooms`. Each is answered by a task of its own, so that a broker
+//! that is slow to answer holds up nothing that was asked later.
 
-use hubbub_protocol::Frame;
-use hubbub_protocol::RoomId;
+use std::sync::Arc;
+
+use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{Frame, RoomId};
 
 use super::{ReplyId, Session};
+use crate::Identity;
 use crate::error::CommandError;
+use crate::node::Node;
+use crate::outbox::DueAnswer;
 
 /// The most rooms that one `rooms` reply lists.
 const LISTED_ROOMS: usize = 1_000;
 
-impl Session {
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Query {
     /// A page of the stream, newest last.
-    pub(super) async fn history(
+    History {
+        room: RoomId,
+        before: Option<u64>,
+        limit: usize,
+    },
+    Members(RoomId),
+    /// The rooms that this user may read, most recently active first.
+    Rooms(Identity),
+}
+
+impl Session {
+    /// Waits only while too many answers are due.
+    pub(super) async fn ask(
         &mut self,
+        id: Option<RequestId>,
+        query: Query,
+    ) -> Result<(), CommandError> {
+        if let Query::History { room, .. } | Query::Members(room) = &query {
+            self.may_read(room)?;
+        }
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let answer = DueAnswer::new(&self.outbox);
+        let node = Arc::clone(&self.node);
+        self.node.spawn(async move {
+            let found = node.find(id.as_ref(), query).await;
+            answer.give(found.unwrap_or_else(|error| error.to_wire(id.as_ref())));
+            drop(permit);
+        });
+        Ok(())
+    }
+}
+
+impl Node {
+    async fn find(&self, id: ReplyId<'_>, query: Query) -> Result<Frame, CommandError> {
+        match query {
+            Query::History {
+                room,
+                before,
+                limit,
+            } => self.find_history(id, &room, before, limit).await,
+            Query::Members(room) => self.find_members(id, &room).await,
+            Query::Rooms(identity) => self.find_rooms(id, &identity).await,
+        }
+    }
+
+    async fn find_history(
+        &self,
         id: ReplyId<'_>,
         room: &RoomId,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<(), CommandError> {
-        self.may_read(room)?;
-        let limit = limit.clamp(1, self.node.config.limits.resume_page);
-        let events = self.node.broker.history(room, before, limit + 1).await;
+    ) -> Result<Frame, CommandError> {
+        let limit = limit.clamp(1, self.config.limits.resume_page);
+        let events = self.broker.history(room, before, limit + 1).await;
         let events = events.map_err(CommandError::of_read)?;
         let more = events.len() > limit;
         let page = &events[events.len().saturating_sub(limit)..];
         let history = ServerFrame::History { id, room, more };
-        self.outbox.push(Frame::encode_with_events(&history, page));
-        Ok(())
+        Ok(Frame::encode_with_events(&history, page))
     }
 
-    pub(super) async fn members(
-        &mut self,
-        id: ReplyId<'_>,
-        room: &RoomId,
-    ) -> Result<(), CommandError> {
-        self.may_read(room)?;
-        let limit = self.node.config.limits.presence_list;
-        let presence = self.node.broker.presence(room, limit).await;
+    async fn find_members(&self, id: ReplyId<'_>, room: &RoomId) -> Result<Frame, CommandError> {
+        let limit = self.config.limits.presence_list;
+        let presence = self.broker.presence(room, limit).await;
         let presence = presence.map_err(CommandError::of_read)?;
         let (count, members) = (presence.count, &presence.members[..]);
-        self.reply(&ServerFrame::Members {
+        Ok(Frame::encode(&ServerFrame::Members {
             id,
             room,
             count,
             members,
-        });
-        Ok(())
+        }))
     }
 
-    /// The rooms that this user may read, most recently active first.
-    pub(super) async fn list_rooms(&mut self, id: ReplyId<'_>) -> Result<(), CommandError> {
-        let rooms = self.node.broker.rooms(LISTED_ROOMS).await;
+    async fn find_rooms(
+        &self,
+        id: ReplyId<'_>,
+        identity: &Identity,
+    ) -> Result<Frame, CommandError> {
+        let rooms = self.broker.rooms(LISTED_ROOMS).await;
         let mut rooms = rooms.map_err(CommandError::of_read)?;
-        rooms.retain(|summary| self.identity.rights(&summary.room).read);
-        self.reply(&ServerFrame::Rooms { id, rooms: &rooms });
-        Ok(())
+        rooms.retain(|summary| identity.rights(&summary.room).read);
+        Ok(Frame::encode(&ServerFrame::Rooms { id, rooms: &rooms }))
     }
 }

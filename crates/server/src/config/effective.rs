@@ -22,7 +22,10 @@ pub fn print_effective(loaded: &Loaded) -> String {
             writeln!(text, "{gap}[{in_section}]").expect("writing to a string never fails");
             section = in_section;
         }
-        let line = format!("{name} = {}", toml_value(&shown(setting)));
+        let value = shown(setting);
+        // What is hidden is no value: read back, the line must not count.
+        let comment = if value == setting.value { "" } else { "# " };
+        let line = format!("{comment}{name} = {}", toml_value(&value));
         let origin = setting.origin.replace(['\n', '\r'], " ");
         writeln!(text, "{line:<COMMENT_COLUMN$} # {origin}")
             .expect("writing to a string never fails");

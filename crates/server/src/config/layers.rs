@@ -19,6 +19,8 @@ const DEFAULT_ORIGIN: &str = "default";
 
 /// Settings that never stand in an error or on a screen.
 const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
+/// Settings that may hold a password: in an error they do not stand as they were written.
+const URLS: [&str; 2] = ["redis.url", "archive.url"];
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +199,7 @@ fn read_setting(key: &str, default: &Json, value: &Value) -> Result<Setting, Con
 
 fn shown(key: &str, value: &ValueKind) -> String {
     match value {
-        _ if SECRETS.contains(&key) => "(hidden)".to_owned(),
+        _ if SECRETS.contains(&key) || URLS.contains(&key) => "(hidden)".to_owned(),
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
@@ -426,6 +428,17 @@ mod tests {
         assert!(refusal("[http]\nallowed_origins = [1]", &[]).contains("list"));
         assert!(!refusal("[auth]\nsecret = 12345678901234567", &[]).contains("12345678901234567"));
         assert!(refusal("[http\n", &[]).contains("test.toml"));
+    }
+
+    #[test]
+    fn a_password_does_not_stand_in_an_error() {
+        for bad in [
+            "[redis]\nurl = [\"redis://:hunter2@b:2\"]",
+            "[auth]\nsecret = [\"hunter2\"]",
+        ] {
+            let refused = refusal(bad, &[]);
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
     }
 
     #[test]
