@@ -1,6 +1,8 @@
-//! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask setup`.
+//! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo xtask
+//! setup`.
 
 mod compose;
+mod faults;
 mod setup;
 mod shell;
 mod suites;
@@ -11,6 +13,10 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test [SUITE…]   install what the tests need, then run all suites, or those named
+  faults [ROW…]   run the rows of the fault matrix (B1, B20, …), or all, at full scale and show
+                  their figures; HUBBUB_FAULTS=short for the daily scale
+  faults --seed N [--minutes M]
+                  run random faults: the same seed has the same plan
   setup           only install what the tests need
   help            this text
 
@@ -20,6 +26,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.split_first() {
         Some((command, names)) if command == "test" => test(names),
+        Some((command, args)) if command == "faults" => faults(args),
         Some((command, [])) if command == "setup" => setup::install(),
         Some((command, [])) if command == "help" || command == "--help" => {
             eprintln!("{HELP}{}", suites::names());
@@ -40,4 +47,9 @@ fn test(names: &[String]) -> Result<(), String> {
     let chosen = suites::choose(names)?;
     setup::install()?;
     suites::run(&chosen)
+}
+
+fn faults(args: &[String]) -> Result<(), String> {
+    setup::install()?;
+    faults::run(args)
 }

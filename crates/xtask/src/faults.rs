@@ -1,0 +1,258 @@
+//! `cargo xtask faults`: rows of the fault matrix at full scale, one after the other, with a table
+//! at the end; or a random mix by a seed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::shell::{self, top};
+
+/// The arguments that run something of the suite, with its figures shown.
+const SUITE: [&str; 7] = [
+    "test",
+    "--release",
+    "--locked",
+    "--package",
+    "hubbub-tests",
+    "--test",
+    "faults",
+];
+const MIX: &str = "mix::b43_random_mix";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    /// These rows, or all.
+    Rows(Vec<u32>),
+    Mix {
+        seed: String,
+        minutes: String,
+    },
+}
+
+/// Runs what `args` ask for.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let wanted = parse(args)?;
+    shell::run(".", "cargo", &["build", "--release", "--locked"])?;
+    match wanted {
+        Wanted::Rows(rows) => {
+            let tests = choose(&list()?, &rows)?;
+            test(&tests, &[])
+        }
+        Wanted::Mix { seed, minutes } => {
+            let env = [
+                ("HUBBUB_FAULTS_SEED", seed.as_str()),
+                ("HUBBUB_FAULTS_MINUTES", minutes.as_str()),
+            ];
+            test(&[MIX.to_owned()], &env)
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Wanted, String> {
+    let (mut rows, mut seed, mut minutes) = (Vec::new(), None, None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().cloned().ok_or(format!("{arg} needs a number"));
+        match arg.as_str() {
+            "--seed" => seed = Some(value()?),
+            "--minutes" => minutes = Some(value()?),
+            row => rows.push(row_number(row).ok_or(format!("no row {row:?}: B1, B20, …"))?),
+        }
+    }
+    match (seed, minutes) {
+        (None, None) => Ok(Wanted::Rows(rows)),
+        (Some(seed), minutes) if rows.is_empty() => Ok(Wanted::Mix {
+            seed,
+            minutes: minutes.unwrap_or("3".to_owned()),
+        }),
+        _ => Err("either rows, or --seed N with --minutes M".to_owned()),
+    }
+}
+
+/// The number in `B4`, `b04` or `4`.
+fn row_number(row: &str) -> Option<u32> {
+    row.trim_start_matches(['B', 'b']).parse().ok()
+}
+
+/// The row that a test belongs to, by its name.
+fn row_of(test: &str) -> Option<u32> {
+    let (_, name) = test.rsplit_once("::")?;
+    row_number(name.split('_').next()?)
+}
+
+fn list() -> Result<Vec<String>, String> {
+    let output = Command::new("cargo")
+        .args(SUITE)
+        .args(["--", "--list"])
+        .current_dir(top())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("the suite cannot be built: {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tests = text.lines().filter_map(|line| line.strip_suffix(": test"));
+    let mut tests: Vec<String> = tests
+        .filter(|test| row_of(test).is_some())
+        .map(str::to_owned)
+        .collect();
+    tests.sort_by_key(|test| row_of(test));
+    Ok(tests)
+}
+
+fn choose(tests: &[String], rows: &[u32]) -> Result<Vec<String>, String> {
+    let is_there = |row: &u32| tests.iter().any(|test| row_of(test) == Some(*row));
+    if let Some(row) = rows.iter().find(|row| !is_there(row)) {
+        return Err(format!("there is no test for row B{row}"));
+    }
+    let is_chosen =
+        |test: &&String| rows.is_empty() || row_of(test).is_some_and(|row| rows.contains(&row));
+    Ok(tests.iter().filter(is_chosen).cloned().collect())
+}
+
+/// Runs each test by itself, so that they come in the order of the rows, and goes on after a
+/// failure.
+fn test(tests: &[String], env: &[(&str, &str)]) -> Result<(), String> {
+    let mut table = Vec::new();
+    let mut failed = Vec::new();
+    for name in tests {
+        eprintln!("\n$ {name}");
+        let (is_good, rows) = test_one(name, env)?;
+        table.extend(rows);
+        if !is_good {
+            failed.push(name.as_str());
+        }
+    }
+    println!("\n{}", markdown(&table));
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(" ")))
+    }
+}
+
+/// Whether it went well, and the rows that it has printed.
+fn test_one(name: &str, env: &[(&str, &str)]) -> Result<(bool, Vec<Row>), String> {
+    let scale = std::env::var("HUBBUB_FAULTS").unwrap_or("full".to_owned());
+    let mut child = Command::new("cargo")
+        .args(SUITE)
+        .args(["--", "--nocapture", "--exact", name])
+        .current_dir(top())
+        .env("HUBBUB_FAULTS", scale)
+        .envs(env.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    let output = child.stdout.take().expect("it is piped");
+    let mut rows = Vec::new();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        println!("{line}");
+        rows.extend(Row::parse(&line));
+    }
+    let status = child
+        .wait()
+        .map_err(|error| format!("cargo is lost: {error}"))?;
+    Ok((status.success(), rows))
+}
+
+/// The line that a test prints for its row.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    name: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Row {
+    /// `row B1 injected="…" sends=1 …`, wherever it begins in the line.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.split_once("row B")?;
+        let (number, mut rest) = rest.split_once(' ')?;
+        let mut fields = BTreeMap::new();
+        while let Some((key, value)) = rest.split_once('=') {
+            let (value, after) = match value.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"')?,
+                None => value.split_once(' ').unwrap_or((value, "")),
+            };
+            fields.insert(key.trim().to_owned(), value.to_owned());
+            rest = after.trim_start();
+        }
+        Some(Self {
+            name: format!("B{number}"),
+            fields,
+        })
+    }
+
+    fn get(&self, key: &str) -> &str {
+        self.fields.get(key).map_or("–", String::as_str)
+    }
+}
+
+const COLUMNS: [(&str, &str); 7] = [
+    ("injected", "injected"),
+    ("acked", "acked"),
+    ("lost", "lost"),
+    ("duplicated", "duplicated"),
+    ("out of order", "out_of_order"),
+    ("skipped by reset", "skipped"),
+    ("to head", "to_head"),
+];
+
+fn markdown(rows: &[Row]) -> String {
+    let titles = COLUMNS.map(|(title, _)| title).join(" | ");
+    let mut text = format!(
+        "| row | {titles} |\n|---|{}\n",
+        "---|".repeat(COLUMNS.len())
+    );
+    for row in rows {
+        let figures = COLUMNS.map(|(_, key)| row.get(key)).join(" | ");
+        text.push_str(&format!("| {} | {figures} |\n", row.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rows_or_a_seed() {
+        assert_eq!(parse(&words("B1 b04 20")), Ok(Wanted::Rows(vec![1, 4, 20])));
+        let mix = Wanted::Mix {
+            seed: "7".to_owned(),
+            minutes: "3".to_owned(),
+        };
+        assert_eq!(parse(&words("--seed 7 --minutes 3")), Ok(mix));
+        assert!(parse(&words("B1 --seed 7")).is_err());
+        assert!(parse(&words("redis")).is_err());
+        assert!(parse(&words("--minutes 3")).is_err());
+    }
+
+    #[test]
+    fn tests_are_found_by_their_row() {
+        let tests = words("a::b01_crash b::b10_slow b::b01_more");
+        assert_eq!(choose(&tests, &[1]), Ok(words("a::b01_crash b::b01_more")));
+        assert_eq!(choose(&tests, &[]).unwrap().len(), 3);
+        assert!(choose(&tests, &[2]).is_err());
+    }
+
+    #[test]
+    fn a_row_is_read_wherever_it_stands() {
+        let line =
+            r#"test a::b01 ... row B1 injected="kill -9, 2 s" acked=380 lost=0 to_head=1.62s"#;
+        let row = Row::parse(line).unwrap();
+        assert_eq!(
+            (row.name.as_str(), row.get("injected")),
+            ("B1", "kill -9, 2 s")
+        );
+        assert_eq!((row.get("acked"), row.get("to_head")), ("380", "1.62s"));
+        assert_eq!(row.get("skipped"), "–");
+        assert!(markdown(&[row]).contains("| B1 | kill -9, 2 s | 380 | 0 | – |"));
+        assert_eq!(Row::parse("not ready: b01"), None);
+    }
+}
