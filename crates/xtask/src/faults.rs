@@ -125,7 +125,7 @@ fn test(tests: &[String], env: &[(&str, &str)]) -> Result<(), String> {
             failed.push(name.as_str());
         }
     }
-    println!("\n{}", markdown(&table));
+    eprintln!("\n{}", markdown(&table));
     if failed.is_empty() {
         Ok(())
     } else {
@@ -148,7 +148,7 @@ fn test_one(name: &str, env: &[(&str, &str)]) -> Result<(bool, Vec<Row>), String
     let output = child.stdout.take().expect("it is piped");
     let mut rows = Vec::new();
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        println!("{line}");
+        eprintln!("{line}");
         rows.extend(Row::parse(&line));
     }
     let status = child

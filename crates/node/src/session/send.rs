@@ -24,9 +24,11 @@ impl Session {
         nonce: Option<Nonce>,
         body: Body,
     ) -> Result<(), CommandError> {
-        if !self.membership(room)?.rights.write {
+        let membership = self.membership(room)?;
+        if !membership.rights.write {
             return Err(CommandError::Forbidden);
         }
+        let typing = membership.typing.clone();
         let limits = &self.node.config.limits;
         let (bytes, limit) = (body.len(), limits.body_bytes.as_u64());
         if bytes as u64 > limit {
@@ -48,6 +50,9 @@ impl Session {
             may_be_stored: false,
             _permit: permit,
         };
+        if let Some(typing) = typing {
+            typing.end();
+        }
         self.node.publish(room, pending);
         Ok(())
     }

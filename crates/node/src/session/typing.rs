@@ -35,6 +35,17 @@ enum Turn {
     Nothing,
 }
 
+impl Typing {
+    /// A message says to everybody that its sender has stopped typing.
+    pub(super) fn end(&self) {
+        let mut state = lock(&self.0);
+        state.wanted = false;
+        if let Some((told, _)) = &mut state.told {
+            *told = false;
+        }
+    }
+}
+
 impl TypingState {
     fn say(&mut self, on: bool, now: Instant) -> Turn {
         self.wanted = on;
@@ -112,5 +123,17 @@ mod tests {
         let later = start + INTERVAL + INTERVAL / 2;
         assert_eq!(typing.say(true, later), Turn::Wait(start + 2 * INTERVAL));
         assert_eq!(typing.end_wait(start + 2 * INTERVAL), Some(true));
+    }
+
+    #[test]
+    fn who_types_again_after_a_message_is_told() {
+        let (typing, start) = (Typing::default(), Instant::now());
+        let say = |on| lock(&typing.0).say(on, start);
+        assert_eq!(say(true), Turn::Tell);
+        assert_eq!(say(false), Turn::Wait(start + INTERVAL));
+        typing.end();
+        assert_eq!(say(true), Turn::Nothing);
+        let told = lock(&typing.0).end_wait(start + INTERVAL);
+        assert_eq!(told, Some(true));
     }
 }
