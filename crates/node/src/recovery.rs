@@ -32,6 +32,16 @@ pub(crate) enum PageError {
     Broker(#[from] BrokerError),
 }
 
+fn unless_lost(
+    page: Result<Vec<Envelope>, PageError>,
+) -> Result<Option<Vec<Envelope>>, BrokerError> {
+    match page {
+        Ok(events) => Ok(Some(events)),
+        Err(PageError::Lost) => Ok(None),
+        Err(PageError::Broker(error)) => Err(error),
+    }
+}
+
 /// What a joiner is given first.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -282,11 +292,7 @@ impl Node {
             },
             None => self.page_after(room, given).await,
         };
-        match pages {
-            Ok(events) => Ok(Some(events)),
-            Err(PageError::Lost) => Ok(None),
-            Err(PageError::Broker(error)) => Err(error),
-        }
+        unless_lost(pages)
     }
 
     /// The id of the event at `offset`, if it is still known.
@@ -302,11 +308,8 @@ impl Node {
         let (None, Some(before)) = (&known, offset.checked_sub(1)) else {
             return Ok(known);
         };
-        match self.page_after(room, before).await {
-            Ok(events) => Ok(events.first().map(|event| event.message.clone())),
-            Err(PageError::Lost) => Ok(None),
-            Err(PageError::Broker(error)) => Err(error),
-        }
+        let events = unless_lost(self.page_after(room, before).await)?.unwrap_or_default();
+        Ok(events.first().map(|event| event.message.clone()))
     }
 
     async fn newest(

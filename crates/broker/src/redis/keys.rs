@@ -29,6 +29,13 @@ pub(crate) struct RoomKeys {
     pub(crate) channel: String,
 }
 
+impl RoomKeys {
+    /// The first keys of every script that may begin a new life of the room, in their order.
+    pub(crate) fn of_life(&self) -> [&str; 4] {
+        [&self.meta, &self.stream, &self.nonces, &self.older_nonces]
+    }
+}
+
 impl Keys {
     pub(crate) fn new(prefix: &str) -> Self {
         let tags: Vec<_> = TAGS.lines().collect();

@@ -53,11 +53,7 @@ impl RedisBroker {
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.fork.prepare_invoke();
             script
-                .key(&keys.meta)
-                .key(&keys.stream)
-                .key(&keys.nonces)
-                .key(&keys.older_nonces);
-            script
+                .key(keys.of_life())
                 .key(&keys.changes)
                 .arg(&keys.channel)
                 .arg(room.as_str());
@@ -79,11 +75,7 @@ impl RedisBroker {
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.open.prepare_invoke();
             script
-                .key(&keys.meta)
-                .key(&keys.stream)
-                .key(&keys.nonces)
-                .key(&keys.older_nonces);
-            script
+                .key(keys.of_life())
                 .arg(new_epoch.as_str())
                 .arg(seen)
                 .arg(self.0.lives.unused);
