@@ -30,7 +30,7 @@ impl RedisBroker {
             let key = DigestKey::derive(&self.secret());
             let mut script = self.0.scripts.publish.prepare_invoke();
             script
-                .key(keys.of_life())
+                .key(&keys.of_life()[..])
                 .key(&keys.changes)
                 .arg(&keys.channel)
                 .arg(room.as_str());

@@ -53,7 +53,7 @@ impl RedisBroker {
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.fork.prepare_invoke();
             script
-                .key(keys.of_life())
+                .key(&keys.of_life()[..])
                 .key(&keys.changes)
                 .arg(&keys.channel)
                 .arg(room.as_str());
@@ -75,7 +75,7 @@ impl RedisBroker {
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.open.prepare_invoke();
             script
-                .key(keys.of_life())
+                .key(&keys.of_life()[..])
                 .arg(new_epoch.as_str())
                 .arg(seen)
                 .arg(self.0.lives.unused);
