@@ -7,9 +7,11 @@ use crate::stack::{Stack, top};
 
 /// Where people read about Compose.
 const PAGES: [&str; 2] = ["README.md", "deploy/README.md"];
+/// What people type first.
+pub(crate) const START: &str = "docker compose up --detach --wait";
 /// The line of `.env` that makes a fourth gateway.
 pub(crate) const GROWTH: &str = "HUBBUB_MORE_GATEWAYS=1";
-/// Its images cannot be had here; the profile is parsed, and what it reads is checked.
+/// Grafana's image cannot be had here: Prometheus alone is started, and the dashboard is checked.
 const UNTRIED: &str = "docker compose --profile monitoring up --detach";
 
 pub(crate) fn every_command_was_run(stack: &Stack) {
@@ -17,8 +19,11 @@ pub(crate) fn every_command_was_run(stack: &Stack) {
     let mut written = BTreeSet::new();
     let mut all = String::new();
     for page in PAGES {
-        // The front page need not say anything about Compose.
-        let text = fs::read_to_string(top().join(page)).unwrap_or_default();
+        let text = fs::read_to_string(top().join(page)).expect("the page is there");
+        assert!(
+            commands(&text).iter().any(|line| line == START),
+            "{page} says how to start"
+        );
         written.extend(commands(&text));
         all.push_str(&text);
     }

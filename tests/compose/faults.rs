@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::crowd::Crowd;
+use crate::docs::START;
 use crate::stack::Stack;
 use crate::start::GATEWAYS;
 
@@ -57,7 +58,7 @@ pub(crate) async fn a_killed_gateway_costs_a_reconnect(stack: &Stack, crowd: &Cr
         victims.len()
     );
     // What was killed by hand stays down until somebody starts it.
-    let (_, took) = stack.documented("docker compose up --detach --wait").await;
+    let (_, took) = stack.documented(START).await;
     stack.balanced(&GATEWAYS).await;
     println!("started again by docker compose up in {took:.1?}");
 }

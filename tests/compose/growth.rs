@@ -7,12 +7,12 @@ use hubbub_tests::oracle::assert_kept;
 use hubbub_tests::recorder::Recorder;
 
 use crate::crowd::Crowd;
+use crate::docs::START;
 use crate::member::Member;
 use crate::stack::{Door, Stack};
 use crate::start::GATEWAYS;
 
 const ROOM: &str = "growth";
-const UP: &str = "docker compose up --detach --wait";
 const EACH: usize = 10;
 const HEARD: Duration = Duration::from_secs(20);
 
@@ -20,7 +20,7 @@ pub(crate) async fn a_fourth_gateway_comes_and_goes(stack: &mut Stack, crowd: &C
     let before = crowd.losses();
     let (variable, _) = crate::docs::GROWTH.split_once('=').expect("NAME=VALUE");
     stack.set(variable, "1");
-    let (_, took) = stack.documented(UP).await;
+    let (_, took) = stack.documented(START).await;
     let four = [GATEWAYS.as_slice(), &["more1"]].concat();
     let found = stack.balanced(&four).await;
 
@@ -34,7 +34,7 @@ pub(crate) async fn a_fourth_gateway_comes_and_goes(stack: &mut Stack, crowd: &C
     let mut outcomes = vec![flood(&newcomer.client, ROOM, "from-four", EACH).await];
 
     stack.set(variable, "0");
-    let (_, left) = stack.documented(UP).await;
+    let (_, left) = stack.documented(START).await;
     stack.balanced(&GATEWAYS).await;
     let moved = |diary: &crate::member::Diary| diary.nodes.len() == 2;
     newcomer.wait("is moved", HEARD, moved).await;

@@ -11,6 +11,7 @@ mod growth;
 mod member;
 mod monitoring;
 mod order;
+mod prometheus;
 mod restart;
 mod safety;
 mod secrets;
@@ -37,6 +38,7 @@ async fn the_cluster_that_people_start_keeps_its_promises() {
     let crowd = Crowd::start(&stack).await;
     faults::a_killed_gateway_costs_a_reconnect(&stack, &crowd).await;
     faults::a_paused_redis_costs_a_delay(&stack, &crowd).await;
+    prometheus::every_panel_has_figures(&stack, &crowd).await;
     restart::each_gateway_in_turn(&stack, &crowd).await;
     growth::a_fourth_gateway_comes_and_goes(&mut stack, &crowd).await;
     restart::a_reload_of_haproxy_cuts_nobody(&stack, &crowd).await;

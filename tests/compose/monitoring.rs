@@ -1,5 +1,5 @@
-//! Prometheus and Grafana have no images here, so what they read is read instead: every target of
-//! Prometheus answers, and every name on the dashboard is among the names that come.
+//! Grafana has no image here, so what it reads is read instead: every target of Prometheus answers,
+//! and every name on the dashboard is among the names that come.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn read(file: &str) -> String {
     }
 }
 
-fn dashboard() -> Value {
+pub(crate) fn dashboard() -> Value {
     let text = read("grafana/dashboards/hubbub.json");
     serde_json::from_str(&text).expect("the dashboard is JSON")
 }
@@ -91,7 +91,7 @@ fn targets() -> Vec<(String, u16)> {
     targets
 }
 
-fn expressions(dashboard: &Value) -> Vec<String> {
+pub(crate) fn expressions(dashboard: &Value) -> Vec<String> {
     let panels = dashboard["panels"].as_array().expect("panels");
     let targets = panels
         .iter()

@@ -16,7 +16,8 @@ const RELOADED: Duration = Duration::from_secs(30);
 pub(crate) async fn each_gateway_in_turn(stack: &Stack, crowd: &Crowd) {
     stack.documented("docker compose build").await;
     let restarts = crowd.talk_during(async {
-        for gateway in GATEWAYS {
+        // The first is empty after its death: it comes last.
+        for gateway in GATEWAYS.iter().cycle().skip(1).take(GATEWAYS.len()) {
             recreate(stack, crowd, gateway).await;
         }
         crowd.more(&crowd.members[0], 20, FLOWING).await;
@@ -29,7 +30,7 @@ pub(crate) async fn each_gateway_in_turn(stack: &Stack, crowd: &Crowd) {
 async fn recreate(stack: &Stack, crowd: &Crowd, gateway: &str) {
     let before = crowd.losses();
     let nodes: Vec<String> = crowd.members.iter().map(|member| member.node()).collect();
-    let line = format!("docker compose up --detach --wait --no-deps --force-recreate {gateway}");
+    let line = format!("docker compose up --detach --wait --force-recreate {gateway}");
     let (_, took) = stack.documented(&line).await;
     let balanced = stack.balanced(&GATEWAYS).await;
     let mut moved = 0;
@@ -44,6 +45,7 @@ async fn recreate(stack: &Stack, crowd: &Crowd, gateway: &str) {
             member.name
         );
     }
+    assert!(moved > 0, "{gateway} had clients");
     println!(
         "{gateway} drained and recreated in {took:.1?}, taken in by HAProxy {balanced:.1?} later: \
          {moved} clients moved, once each"

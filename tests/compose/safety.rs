@@ -1,6 +1,8 @@
 //! What a cluster shows to the outside, and what its containers may do.
 
-use crate::stack::Stack;
+use std::collections::BTreeSet;
+
+use crate::stack::{SETTING, Stack};
 
 /// Who gateways run as.
 const GATEWAY_USER: &str = "10001";
@@ -9,6 +11,7 @@ pub(crate) async fn only_what_is_meant_can_be_reached(stack: &Stack) {
     published_on_this_machine_only(stack).await;
     containers_can_do_little(stack).await;
     secrets_stand_nowhere(stack).await;
+    nothing_is_kept_without_a_name(stack).await;
 }
 
 async fn published_on_this_machine_only(stack: &Stack) {
@@ -83,6 +86,7 @@ async fn secrets_stand_nowhere(stack: &Stack) {
         settings.contains("# file /run/hubbub/redis-url"),
         "{settings}"
     );
+    assert!(settings.contains(SETTING.1), "{settings}");
     let logs = stack.shell("docker compose logs").await;
     let inspected = stack
         .shell("docker inspect $(docker compose ps --all --quiet)")
@@ -96,4 +100,18 @@ async fn secrets_stand_nowhere(stack: &Stack) {
         .shell("docker compose exec -T redis redis-cli ping")
         .await;
     assert!(unauthorized.contains("NOAUTH"), "{unauthorized}");
+}
+
+/// Volumes that nobody asked for, because an image has them, would stay after `down`.
+async fn nothing_is_kept_without_a_name(stack: &Stack) {
+    let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}{{println}}{{end}}{{end}}";
+    let listed = stack
+        .shell(&format!(
+            "docker inspect --format '{format}' $(docker compose ps --all --quiet)"
+        ))
+        .await;
+    let project = stack.get("COMPOSE_PROJECT_NAME");
+    let volumes: BTreeSet<&str> = listed.split_whitespace().collect();
+    let named = ["redis-data", "secrets"].map(|name| format!("{project}_{name}"));
+    assert_eq!(volumes, named.iter().map(String::as_str).collect());
 }

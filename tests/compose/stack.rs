@@ -1,6 +1,7 @@
 //! One Compose project of the test's own: other ports, another network, the same files.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::port::free_port;
 use rustix::process::{Resource, getrlimit};
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 /// For one command: an image is built in some of them, on a slow machine from nothing.
@@ -58,10 +60,16 @@ impl Door {
     }
 }
 
+/// A line of `hubbub.env`, and what `hubbub config` makes of it.
+pub(crate) const SETTING: (&str, &str) =
+    ("HUBBUB__LIMITS__PRESENCE_LIST=900", "presence_list = 900");
+
 /// The project. Dropped, it is taken down with its volumes.
 #[derive(Debug)]
 pub(crate) struct Stack {
     project: String,
+    /// Stands in for the user's `hubbub.env`.
+    _settings: NamedTempFile,
     env: Vec<(String, String)>,
     ports: Vec<(Door, u16)>,
     documented: Mutex<BTreeSet<String>>,
@@ -79,19 +87,27 @@ impl Stack {
         let project = format!("hubbub-test-{}", std::process::id());
         let ports: Vec<_> = Door::ALL.map(|door| (door, free_port())).into();
         let net = format!("10.{}.{}", fastrand::u8(64..128), fastrand::u8(..));
+        let settings = NamedTempFile::new().expect("a temporary file");
+        fs::write(settings.path(), SETTING.0).expect("it can be written");
+        let settings_path = settings.path().display().to_string();
         let most_files = getrlimit(Resource::Nofile).maximum.unwrap_or(65_536);
         let mut env = vec![
             ("COMPOSE_PROJECT_NAME".to_owned(), project.clone()),
             ("COMPOSE_DISABLE_ENV_FILE".to_owned(), "1".to_owned()),
-            ("HUBBUB_TAG".to_owned(), "test".to_owned()),
+            // Of its own too: an image that is there would not be built.
+            ("HUBBUB_TAG".to_owned(), project.clone()),
             ("HUBBUB_NET".to_owned(), net),
+            ("HUBBUB_ENV_FILE".to_owned(), settings_path),
             ("NOFILE".to_owned(), most_files.min(65_536).to_string()),
         ];
+        let prometheus = free_port().to_string();
+        env.push(("HUBBUB_PROMETHEUS_PORT".to_owned(), prometheus));
         for (door, port) in &ports {
             env.push((door.variable().to_owned(), port.to_string()));
         }
         Self {
             project,
+            _settings: settings,
             env,
             ports,
             documented: Mutex::default(),
@@ -235,6 +251,7 @@ impl Drop for Stack {
         }
         // What a test leaves behind is seen by the next one, if by nobody else.
         let _ = run("docker compose --profile '*' down --volumes --remove-orphans --timeout 2");
+        let _ = run("docker image rm hubbub:$HUBBUB_TAG");
         println!("project {} is gone", self.project);
     }
 }

@@ -8,10 +8,10 @@
 #   stand-in-images.sh purge            remove the stand-ins (not the images built on them)
 #   stand-in-images.sh down             stop the dockerd that `up` started
 # NAMEs: debian:{bookworm,trixie}-slim, rust:1.95[-slim]-bookworm, redis:{7-bookworm,8-trixie},
-#        haproxy:{2.6,3.0}, nginx:1.*. An image that is there is left alone. What is inside is
-#        Debian's: Redis 7.0, HAProxy 3.0, nginx 1.26.
+#        haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. An image that is there is left alone. What
+#        is inside is Debian's: Redis 7.0, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
 set -euo pipefail
-DEFAULT=(debian:bookworm-slim rust:1.95-bookworm redis:7-bookworm haproxy:3.0 nginx:1.28)
+DEFAULT=(debian:bookworm-slim rust:1.95-bookworm redis:7-bookworm haproxy:3.0 nginx:1.28 prom/prometheus:v3.5.0)
 RUN=${STANDIN_RUN:-/run/stand-in-docker} DATA=${STANDIN_DATA:-/var/lib/docker}
 PLUGINS=/usr/local/lib/docker/cli-plugins KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 export DEBIAN_FRONTEND=noninteractive
@@ -116,11 +116,23 @@ CMD ["nginx", "-g", "daemon off;"]' <<'D'
 exec "$@"
 D
 }
+prometheus() { # without Debian's consoles and daemon scripts, and as nobody, like the public one
+  base "$2"; say "$1"; mkdir -p "$W/prometheus"; cat >"$W/prometheus/Dockerfile" <<D
+FROM debian:$2-slim
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus && rm -rf /var/lib/apt/lists/* \\
+ && mkdir /prometheus && chown nobody:nogroup /prometheus
+USER nobody
+VOLUME /prometheus
+WORKDIR /prometheus
+ENTRYPOINT ["/usr/bin/prometheus"]
+D
+  build "$1" "$W/prometheus"
+}
 images() { local n s; [ $# -gt 0 ] || set -- "${DEFAULT[@]}"; W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
   for n in "$@"; do have "$n" || case $n in
     debian:*-slim) s=${n#debian:}; base "${s%-slim}";; rust:1.*-bookworm) rust "$n";;
     redis:7*|haproxy:2.6*) "${n%%:*}" "$n" bookworm;; redis:8*|haproxy:3.0*) "${n%%:*}" "$n" trixie;;
-    nginx:1*) nginx "$n" trixie;; *) die "no stand-in known for $n";; esac; done
+    nginx:1*) nginx "$n" trixie;; prom/prometheus:v*) prometheus "$n" trixie;; *) die "no stand-in known for $n";; esac; done
 }
 purge() { # a built image inherits the label, so the label must equal the name
   docker images -f label=stand-in --format '{{.Repository}}:{{.Tag}}' | while read -r n; do

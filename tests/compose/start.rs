@@ -1,5 +1,6 @@
 //! From nothing to a healthy cluster, and back.
 
+use crate::docs::START;
 use crate::stack::{Door, Stack};
 
 /// The three that are always there.
@@ -7,7 +8,7 @@ pub(crate) const GATEWAYS: [&str; 3] = ["gateway-1", "gateway-2", "gateway-3"];
 
 /// The first command of the documentation, and the profiles' own.
 pub(crate) async fn from_nothing(stack: &Stack) {
-    let (_, took) = stack.documented("docker compose up --detach --wait").await;
+    let (_, took) = stack.documented(START).await;
     println!(
         "docker compose up: image built and all healthy after {:.1} min",
         minutes(took)
@@ -27,7 +28,7 @@ pub(crate) async fn from_nothing(stack: &Stack) {
     stack
         .documented("docker compose --profile nginx up --detach --wait")
         .await;
-    // Prometheus and Grafana have no stand-in images here: what can be checked is checked.
+    // Grafana has no stand-in image here: what can be checked is checked.
     stack
         .shell("docker compose --profile monitoring config --quiet")
         .await;
@@ -42,7 +43,8 @@ pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
     assert_eq!(left(stack, "ps --all").await, "", "no container is left");
     assert_eq!(left(stack, "network ls").await, "", "no network is left");
     let project = stack.get("COMPOSE_PROJECT_NAME");
-    let expected = format!("{project}_redis-data\n{project}_secrets");
+    let expected = ["grafana-data", "prometheus-data", "redis-data", "secrets"];
+    let expected = expected.map(|name| format!("{project}_{name}")).join("\n");
     assert_eq!(left(stack, "volume ls").await, expected);
 }
 
