@@ -1,12 +1,29 @@
 //! Nodes and Redis killed, frozen and cut off under load: a delay is allowed, loss is not.
+//! `README.md` beside this file has the rows and their figures.
 
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 
-mod node_death;
-mod presence_death;
-mod redis_death;
-mod redis_freeze;
-mod redis_link;
-mod redis_loss;
-mod subscription;
+mod arena;
+mod balancer;
+mod footprint;
+mod injectors;
+mod presence;
+mod prober;
+mod publisher;
+mod row;
+mod scale;
+mod watcher;
 mod workload;
+
+mod apart;
+mod client_link;
+mod herd;
+mod link;
+mod machine;
+mod mix;
+mod nemesis;
+mod node_dies;
+mod redis_dies;
+mod redis_refuses;
+mod redis_slow;
+mod subscription;

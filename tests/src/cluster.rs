@@ -16,7 +16,8 @@ use crate::redis::{Fsync, Redis};
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
-    redis: Option<Redis>,
+    /// Held to be killed; none where they share a memory broker.
+    _redis: Option<Redis>,
 }
 
 #[derive(Debug)]
@@ -47,33 +48,27 @@ impl Cluster {
             let broker = broker.get_or_insert_with(|| local::memory_cluster(&settings));
             nodes.push(Node::Local(LocalNode::join(settings, broker).await));
         }
-        Self { nodes, redis: None }
+        Self {
+            nodes,
+            _redis: None,
+        }
     }
 
     /// Nodes in this process over a Redis of their own.
     pub async fn redis(count: usize, settings: &[Setting<'_>]) -> Self {
-        Self::over_redis(Redis::start(Fsync::EverySecond).await, count, settings).await
-    }
-
-    /// Nodes in this process over this Redis.
-    pub async fn over_redis(redis: Redis, count: usize, settings: &[Setting<'_>]) -> Self {
-        let urls = vec![redis.url(); count];
-        Self::over_urls(redis, &urls, settings).await
-    }
-
-    /// Nodes in this process, each reaching this Redis by its own URL, as through a proxy.
-    pub async fn over_urls(redis: Redis, urls: &[String], settings: &[Setting<'_>]) -> Self {
         show_logs();
+        let redis = Redis::start(Fsync::EverySecond).await;
+        let url = redis.url();
+        let mut settings = settings.to_vec();
+        settings.push(("redis.url", &url));
         let mut nodes = Vec::new();
-        for (number, url) in urls.iter().enumerate() {
-            let mut settings = settings.to_vec();
-            settings.push(("redis.url", url));
+        for number in 0..count {
             let settings = local::settings(number, &settings);
             nodes.push(Node::Local(LocalNode::start(settings).await));
         }
         Self {
             nodes,
-            redis: Some(redis),
+            _redis: Some(redis),
         }
     }
 
@@ -90,7 +85,7 @@ impl Cluster {
         }
         Self {
             nodes: nodes.into_iter().map(Node::Process).collect(),
-            redis: Some(redis),
+            _redis: Some(redis),
         }
     }
 
@@ -133,14 +128,6 @@ impl Cluster {
             Node::Process(node) => node,
             Node::Local(_) => panic!("node {number} is in this process"),
         }
-    }
-
-    /// The Redis that they share.
-    ///
-    /// # Panics
-    /// When they share a memory broker.
-    pub fn redis_mut(&mut self) -> &mut Redis {
-        self.redis.as_mut().expect("a cluster over Redis")
     }
 
     /// A guest's client that starts on this node and knows all of them.

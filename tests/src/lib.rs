@@ -1,15 +1,18 @@
 //! The kit of the suites: real Redis, nodes in process and as the real binary, a TCP proxy that
-//! does harm, clients that write down what they hear, and an oracle that judges their logs.
+//! does harm, clients that write down what they hear, and the oracle that judges their logs.
 
 pub mod child;
 pub mod cluster;
 pub mod deadline;
 pub mod http;
+pub mod ledger;
 pub mod load;
 pub mod local;
+pub mod metrics;
 pub mod oracle;
 pub mod port;
 pub mod process;
+pub mod procfs;
 pub mod proxy;
 pub mod raw;
 pub mod recorder;

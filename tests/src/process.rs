@@ -68,9 +68,77 @@ pub fn run(settings: &[Setting<'_>], args: &[&str]) -> Output {
         .expect("the binary can be started")
 }
 
+/// How a node is started.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// `node.id`.
+    pub name: String,
+    /// Settings beside those that every test needs.
+    pub settings: Vec<(String, String)>,
+    /// Variables of its environment that are no settings.
+    pub env: Vec<(String, String)>,
+    /// A program and its arguments that start the binary, as `prlimit --nofile=256`.
+    pub through: Vec<String>,
+}
+
+impl Launch {
+    /// With these settings and nothing else.
+    #[must_use]
+    pub fn new(name: &str, settings: &[Setting<'_>]) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+        .with(settings)
+    }
+
+    /// With more settings.
+    #[must_use]
+    pub fn with(mut self, settings: &[Setting<'_>]) -> Self {
+        let owned = |(key, value): &Setting<'_>| ((*key).to_owned(), (*value).to_owned());
+        self.settings.extend(settings.iter().map(owned));
+        self
+    }
+
+    fn command(&self, dir: &TempDir, http: SocketAddr, ops: SocketAddr) -> Command {
+        let (http, ops) = (http.to_string(), ops.to_string());
+        let mut settings = vec![
+            ("node.id", self.name.as_str()),
+            ("http.bind", http.as_str()),
+            ("ops.bind", ops.as_str()),
+            ("limits.sends_per_second", "0"),
+            ("limits.connections_per_address", "0"),
+        ];
+        let own = self.settings.iter();
+        settings.extend(own.map(|(key, value)| (key.as_str(), value.as_str())));
+        let bare = command(dir, &settings, &["serve"]);
+        let mut command = match self.through.split_first() {
+            None => bare,
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command
+                    .args(args)
+                    .arg(bare.get_program())
+                    .args(bare.get_args())
+                    .current_dir(dir.path());
+                for (name, value) in bare.get_envs() {
+                    match value {
+                        Some(value) => command.env(name, value),
+                        None => command.env_remove(name),
+                    };
+                }
+                command
+            }
+        };
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
 /// A running `hubbub serve`. Dropped, it is killed.
 #[derive(Debug)]
 pub struct NodeProcess {
+    launch: Launch,
     child: Child,
     http: SocketAddr,
     ops: SocketAddr,
@@ -87,31 +155,45 @@ impl NodeProcess {
     }
 
     /// Starts a node and does not wait.
+    #[must_use]
+    pub fn spawn(name: &str, settings: &[Setting<'_>]) -> Self {
+        Self::launch(Launch::new(name, settings))
+    }
+
+    /// Starts a node as it is said and does not wait.
     ///
     /// # Panics
     /// When the binary is missing.
     #[must_use]
-    pub fn spawn(name: &str, settings: &[Setting<'_>]) -> Self {
+    pub fn launch(launch: Launch) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let ops = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (http_bind, ops_bind) = (http.to_string(), ops.to_string());
-        let mut all = vec![
-            ("node.id", name),
-            ("http.bind", http_bind.as_str()),
-            ("ops.bind", ops_bind.as_str()),
-            ("limits.sends_per_second", "0"),
-            ("limits.connections_per_address", "0"),
-        ];
-        all.extend_from_slice(settings);
-        let command = command(&dir, &all, &["serve"]);
-        let child = Child::start(name, command, &dir.path().join("node.log"));
+        let child = start(&launch, &dir, http, ops);
         Self {
+            launch,
             child,
             http,
             ops,
             dir,
         }
+    }
+
+    /// Starts it again on the same ports, after its end, and does not wait.
+    pub fn restart(&mut self) {
+        self.child.kill9();
+        self.child = start(&self.launch, &self.dir, self.http, self.ops);
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Whether it has ended, and how.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.exited()
     }
 
     /// Waits until `/readyz` answers 200; how long that took.
@@ -182,4 +264,9 @@ impl NodeProcess {
     pub async fn wait_exit(&mut self, deadline: Duration) -> (ExitStatus, Duration) {
         self.child.wait_exit(deadline).await
     }
+}
+
+fn start(launch: &Launch, dir: &TempDir, http: SocketAddr, ops: SocketAddr) -> Child {
+    let command = launch.command(dir, http, ops);
+    Child::start(&launch.name, command, &dir.path().join("node.log"))
 }

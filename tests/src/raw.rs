@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::deadline::within;
+use crate::deadline::{eventually, within};
 
 /// How long a frame may take: several times what any limit of the server allows.
 pub const FRAME: Duration = Duration::from_secs(20);
@@ -52,6 +52,20 @@ impl Raw {
     /// Connects as a new guest.
     pub async fn connect(address: SocketAddr) -> Self {
         Self::open(upgrade_request(address)).await
+    }
+
+    /// The same, again and again while the node is too busy to let anyone in.
+    ///
+    /// # Panics
+    /// When there is no upgrade in time.
+    pub async fn connect_patiently(address: SocketAddr) -> Self {
+        let open = async || match Self::try_open(upgrade_request(address)).await {
+            Ok(raw) => Some(raw),
+            Err(Error::Http(response)) if response.status() == 503 => None,
+            Err(error) => panic!("no upgrade: {error}"),
+        };
+        let (raw, _) = eventually("the node lets us in", FRAME, open).await;
+        raw
     }
 
     /// Connects with a token in the `Authorization` header.

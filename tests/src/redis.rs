@@ -1,12 +1,12 @@
 //! A real Redis on a free port with an append-only file, to be killed, frozen and restarted.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
 use crate::child::Child;
@@ -16,6 +16,7 @@ use crate::port::free_port;
 /// The directory that holds the append-only file.
 const DATA: &str = "appendonlydir";
 const START: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// When Redis forces its append-only file to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,10 @@ pub struct Redis {
     child: Child,
     port: u16,
     fsync: Fsync,
-    dir: TempDir,
+    /// Where its files are.
+    place: PathBuf,
+    /// Removed with it.
+    _dir: TempDir,
 }
 
 impl Redis {
@@ -42,16 +46,38 @@ impl Redis {
     /// When redis-server is missing or does not start.
     pub async fn start(fsync: Fsync) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
+        let place = dir.path().to_owned();
+        Self::start_in(fsync, place, dir).await
+    }
+
+    /// Starts a Redis whose files are in `place`, somewhere in `dir`.
+    ///
+    /// # Panics
+    /// When redis-server is missing or does not start.
+    pub async fn start_in(fsync: Fsync, place: PathBuf, dir: TempDir) -> Self {
         let port = free_port();
-        let child = spawn(port, fsync, &dir);
+        let child = spawn(port, fsync, &place);
         let mut redis = Self {
             child,
             port,
             fsync,
-            dir,
+            place,
+            _dir: dir,
         };
         redis.ready().await;
         redis
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Its port on 127.0.0.1.
@@ -73,7 +99,7 @@ impl Redis {
 
     /// Starts it again on the same port and file; how long until it answered.
     pub async fn restart(&mut self) -> Duration {
-        self.child = spawn(self.port, self.fsync, &self.dir);
+        self.child = spawn(self.port, self.fsync, &self.place);
         self.ready().await
     }
 
@@ -82,18 +108,18 @@ impl Redis {
     /// # Panics
     /// When the files cannot be removed.
     pub fn forget(&self) {
-        let data = self.dir.path().join(DATA);
+        let data = self.place.join(DATA);
         std::fs::remove_dir_all(data).expect("redis has written its file");
     }
 
-    /// A copy of its data. It must not be running.
+    /// A copy of its data; of a running one without what is on its way to the file.
     ///
     /// # Panics
     /// When the files cannot be copied.
     #[must_use]
     pub fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a temporary directory can be made");
-        copy_files(&self.dir.path().join(DATA), copy.path());
+        copy_files(&self.place.join(DATA), copy.path());
         copy
     }
 
@@ -103,7 +129,7 @@ impl Redis {
     /// When the files cannot be copied.
     pub fn put_back(&self, copy: &TempDir) {
         self.forget();
-        let data = self.dir.path().join(DATA);
+        let data = self.place.join(DATA);
         std::fs::create_dir(&data).expect("the directory is gone");
         copy_files(copy.path(), &data);
     }
@@ -118,29 +144,40 @@ impl Redis {
         self.child.resume();
     }
 
-    /// A connection for commands of the test.
+    /// One command, by its words.
+    ///
+    /// # Errors
+    /// What Redis says, or that it does not answer within seconds.
     ///
     /// # Panics
-    /// When Redis does not take it.
-    pub async fn connection(&self) -> MultiplexedConnection {
+    /// Without a word.
+    pub async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let client = redis::Client::open(self.url()).expect("our URL is well-formed");
-        client
-            .get_multiplexed_async_connection()
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let (name, args) = words.split_first().expect("a command has a name");
+        redis::cmd(name)
+            .arg(args)
+            .query_async(&mut connection)
             .await
-            .expect("redis is up")
+    }
+
+    /// One command, by its words.
+    ///
+    /// # Panics
+    /// When Redis refuses it or does not answer.
+    pub async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        match self.try_command(words).await {
+            Ok(value) => value,
+            Err(error) => panic!("redis {:.200}: {error}", words.join(" ")),
+        }
     }
 
     /// Cuts the nodes' subscriptions, and only those; how many.
-    ///
-    /// # Panics
-    /// When Redis does not answer.
     pub async fn kill_subscriptions(&self) -> u64 {
-        let mut connection = self.connection().await;
-        redis::cmd("CLIENT")
-            .arg(&["KILL", "TYPE", "pubsub"])
-            .query_async(&mut connection)
-            .await
-            .expect("redis answers")
+        self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
 
     async fn ready(&mut self) -> Duration {
@@ -164,13 +201,13 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn spawn(port: u16, fsync: Fsync, dir: &TempDir) -> Child {
+fn spawn(port: u16, fsync: Fsync, place: &Path) -> Child {
     let fsync = match fsync {
         Fsync::Always => "always",
         Fsync::EverySecond => "everysec",
     };
     let mut command = Command::new("redis-server");
-    command.current_dir(dir.path()).args([
+    command.current_dir(place).args([
         "--port",
         &port.to_string(),
         "--bind",
@@ -185,8 +222,10 @@ fn spawn(port: u16, fsync: Fsync, dir: &TempDir) -> Child {
         "yes",
         "--lazyfree-lazy-server-del",
         "yes",
+        "--enable-debug-command",
+        "local",
     ]);
-    Child::start("redis-server", command, &dir.path().join("redis.log"))
+    Child::start("redis-server", command, &place.join("redis.log"))
 }
 
 /// Whether a Redis answers that has loaded its data.

@@ -23,6 +23,8 @@ pub(crate) struct Event {
 #[derive(Debug)]
 struct Life {
     epoch: String,
+    /// The lowest offset that was met in it.
+    first: u64,
     events: HashMap<u64, Event>,
 }
 
@@ -94,15 +96,25 @@ impl Room {
         }
     }
 
-    pub(crate) fn life(&mut self, epoch: &str) -> usize {
+    /// The life of this epoch, in which this offset was met.
+    pub(crate) fn life(&mut self, epoch: &str, offset: u64) -> usize {
         if let Some(index) = self.lives.iter().rposition(|life| life.epoch == epoch) {
+            let first = &mut self.lives[index].first;
+            *first = offset.min(*first);
             return index;
         }
         self.lives.push(Life {
             epoch: epoch.to_owned(),
+            first: offset,
             events: HashMap::new(),
         });
         self.lives.len() - 1
+    }
+
+    /// Whether one life began before the other, however the logs came.
+    pub(crate) fn is_older(&self, one: usize, other: usize) -> bool {
+        let began = |life: usize| (self.lives[life].first, life);
+        began(one) < began(other)
     }
 
     pub(crate) fn place(&self, life: usize, offset: u64) -> Place {

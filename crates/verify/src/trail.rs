@@ -140,12 +140,22 @@ impl Trail {
             .any(|run| run.life == life && run.after < offset && offset <= run.upto)
     }
 
-    /// Offsets never go back over lives, so a number tells what was before the client came.
-    pub(crate) fn fate(&self, life: usize, offset: u64) -> Fate {
+    /// `is_older` tells lives apart: whether the first began before the second.
+    pub(crate) fn fate(
+        &self,
+        life: usize,
+        offset: u64,
+        is_older: impl Fn(usize, usize) -> bool,
+    ) -> Fate {
         if self.covers(life, offset) {
             return Fate::Heard;
         }
-        if self.runs.first().is_none_or(|first| offset <= first.after) {
+        let Some(first) = self.runs.first() else {
+            return Fate::NotExpected;
+        };
+        // Offsets never go back over lives; what was lost with its life may still have a number
+        // that the next one uses again.
+        if offset <= first.after || is_older(life, first.life) {
             return Fate::NotExpected;
         }
         let before = self
@@ -174,6 +184,10 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fate(trail: &Trail, life: usize, offset: u64) -> Fate {
+        trail.fate(life, offset, |one, other| one < other)
+    }
 
     fn walked(offsets: &[u64]) -> Trail {
         let mut trail = Trail::default();
@@ -207,8 +221,16 @@ mod tests {
         assert_eq!(trail.step(0, 7), Step::Next);
         trail.joined_anywhere(1, 40);
         assert_eq!(trail.step(1, 21), Step::Next);
-        assert_eq!(trail.fate(0, 8), Fate::Skipped { known_life: false });
-        assert_eq!(trail.fate(1, 20), Fate::Skipped { known_life: true });
+        assert_eq!(fate(&trail, 0, 8), Fate::Skipped { known_life: false });
+        assert_eq!(fate(&trail, 1, 20), Fate::Skipped { known_life: true });
+    }
+
+    #[test]
+    fn an_older_life_is_nothing_to_one_who_came_later() {
+        let mut trail = Trail::default();
+        trail.joined(1, 480);
+        assert_eq!(trail.step(1, 481), Step::Next);
+        assert_eq!(fate(&trail, 0, 481), Fate::NotExpected);
     }
 
     #[test]
@@ -216,13 +238,13 @@ mod tests {
         let mut trail = walked(&[5, 6]);
         assert!(trail.reset(1, 9));
         assert_eq!(trail.step(1, 10), Step::Next);
-        assert_eq!(trail.fate(0, 4), Fate::NotExpected);
-        assert_eq!(trail.fate(0, 6), Fate::Heard);
-        assert_eq!(trail.fate(0, 7), Fate::Skipped { known_life: false });
-        assert_eq!(trail.fate(1, 9), Fate::Skipped { known_life: true });
-        assert_eq!(trail.fate(1, 11), Fate::Lost);
+        assert_eq!(fate(&trail, 0, 4), Fate::NotExpected);
+        assert_eq!(fate(&trail, 0, 6), Fate::Heard);
+        assert_eq!(fate(&trail, 0, 7), Fate::Skipped { known_life: false });
+        assert_eq!(fate(&trail, 1, 9), Fate::Skipped { known_life: true });
+        assert_eq!(fate(&trail, 1, 11), Fate::Lost);
         trail.end();
-        assert_eq!(trail.fate(1, 11), Fate::NotExpected);
+        assert_eq!(fate(&trail, 1, 11), Fate::NotExpected);
         assert!(!trail.reset(2, 3), "offsets never go back");
     }
 }

@@ -94,7 +94,7 @@ impl Verifier {
     /// The client is in the room.
     pub fn joined(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64, start: Start) {
         let room = self.room(room);
-        let life = room.life(epoch);
+        let life = room.life(epoch, offset);
         let trail = room.trails.entry(client).or_default();
         match start {
             Start::After => trail.joined(life, offset),
@@ -113,7 +113,8 @@ impl Verifier {
     /// When the frame is no durable event.
     pub fn event(&mut self, client: ClientId, heard: &Heard<'_>) -> Result<(), serde_json::Error> {
         let room = self.room(heard.room);
-        let (life, offset) = (room.life(heard.epoch), heard.offset.max(1));
+        let offset = heard.offset.max(1);
+        let life = room.life(heard.epoch, offset - 1);
         let meeting = room.meet(client, life, offset, heard.frame)?;
         let trail = room.trails.entry(client).or_default();
         let before = trail.last().copied();
@@ -172,7 +173,7 @@ impl Verifier {
     pub fn reset(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64) {
         let name = room;
         let room = self.room(name);
-        let life = room.life(epoch);
+        let life = room.life(epoch, offset);
         let trail = room.trails.entry(client).or_default();
         let before = trail.last().copied();
         if trail.reset(life, offset) {
@@ -206,7 +207,7 @@ impl Verifier {
     /// A send of the client was confirmed.
     pub fn sent(&mut self, client: ClientId, ack: &Ack<'_>) {
         let room = self.room(ack.room);
-        let life = room.life(ack.epoch);
+        let life = room.life(ack.epoch, ack.offset.saturating_sub(1));
         let acked = Acked {
             nonce: ack.nonce.map(str::to_owned),
             message: ack.message.map(str::to_owned),
@@ -285,7 +286,7 @@ impl Verifier {
                 }
             }
             for (client, trail) in &room.trails {
-                match trail.fate(life, offset) {
+                match trail.fate(life, offset, |one, other| room.is_older(one, other)) {
                     Fate::Heard | Fate::NotExpected => {}
                     Fate::Skipped { known_life: false } => report.skipped += 1,
                     Fate::Skipped { known_life: true } => report.skipped_in_known_life += 1,

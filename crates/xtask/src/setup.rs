@@ -3,7 +3,14 @@
 use crate::shell::{exists, run, top};
 
 /// A program that the tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("chromium", "chromium")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("redis-server", "redis-server"),
+    ("chromium", "chromium"),
+    ("haproxy", "haproxy"),
+    ("faketime", "faketime"),
+    ("prlimit", "util-linux"),
+    ("taskset", "util-linux"),
+];
 /// The folder with the lock file of the npm packages.
 const NPM_FOLDER: &str = "tests/browser";
 
@@ -36,7 +43,8 @@ pub(crate) fn install() -> Result<(), String> {
 
 fn apt(args: &[&str]) -> Result<(), String> {
     if !exists("apt-get") {
-        return Err("apt-get is missing: install redis-server and chromium yourself".to_owned());
+        let names = PROGRAMS.map(|(program, _)| program).join(", ");
+        return Err(format!("apt-get is missing: install {names} yourself"));
     }
     if std::env::var("USER").is_ok_and(|user| user != "root") && exists("sudo") {
         let mut with_sudo = vec!["apt-get"];

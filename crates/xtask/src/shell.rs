@@ -29,8 +29,11 @@ pub(crate) fn run(folder: &str, program: &str, args: &[&str]) -> Result<(), Stri
     }
 }
 
-/// Whether `program` is on the PATH.
+/// Whether `program` is on the PATH, or where servers are that not every PATH has.
 pub(crate) fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let servers = PathBuf::from("/usr/sbin");
+    std::env::split_paths(&path)
+        .chain([servers])
+        .any(|folder| folder.join(program).is_file())
 }

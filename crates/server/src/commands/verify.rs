@@ -13,7 +13,7 @@ use crate::cli::VerifyArgs;
 /// Why there is no clean verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
-    #[error("{0} promises were broken")]
+    #[error("broken promises: {0}")]
     Broken(usize),
     #[error("{}: {source}", path.display())]
     Open { path: PathBuf, source: io::Error },
@@ -70,4 +70,48 @@ fn read(verifier: &mut Verifier, path: &Path) -> Result<(), VerifyError> {
             })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn event(offset: u64) -> String {
+        format!(
+            r#"{{"type":"message","room":"r","message":"M{offset}","from":{{"id":"u","name":"U"}},"ts":1,"body":1,"epoch":"e","offset":{offset}}}"#
+        )
+    }
+
+    /// The verdict on one client's log.
+    fn verdict(lines: &[String]) -> Result<(), CommandError> {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("alice.jsonl");
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        verify(&VerifyArgs { logs: vec![path] })
+    }
+
+    #[test]
+    fn a_good_log_passes() {
+        verdict(&[event(1), event(2), String::new()]).unwrap();
+    }
+
+    #[test]
+    fn a_broken_promise_is_exit_code_1() {
+        let error = verdict(&[event(1), event(3)]).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::FAILURE);
+        assert_eq!(error.to_string(), "broken promises: 1");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_exit_code_2_and_named() {
+        let error = verdict(&[event(1), "garbage".to_owned()]).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::from(2));
+        assert!(error.to_string().contains("alice.jsonl, line 2"), "{error}");
+        let nowhere = VerifyArgs {
+            logs: vec!["nowhere.jsonl".into()],
+        };
+        assert_eq!(verify(&nowhere).unwrap_err().exit_code(), ExitCode::from(2));
+    }
 }

@@ -1,19 +1,23 @@
 //! Clients that write down what they hear: every durable frame, byte for byte, in order.
 
+mod hearing;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hubbub_client::{Client, ClientConfig, ClientEvent, Start};
+use hubbub_client::{Client, ClientConfig, Start};
 use hubbub_protocol::RoomId;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::hearing::{record_client, record_raw};
+use crate::ledger::{Ledger, Page};
 use crate::oracle;
-use crate::raw::{self, Raw};
+use crate::raw::Raw;
 
 /// How often something out of the ordinary has happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,26 +36,50 @@ pub struct Notes {
 
 #[derive(Debug, Default)]
 struct Book {
+    /// Empty where a ledger has them.
     frames: Vec<String>,
+    count: usize,
     top: u64,
     notes: Notes,
+    /// When the room was joined, by its user or again.
+    joins: Vec<Instant>,
+    /// The longest from the storing of an event to its hearing, by the machine's clock.
+    slowest: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Log {
     book: Mutex<Book>,
     changed: Notify,
+    page: Option<Page>,
 }
 
 impl Log {
+    fn new(page: Option<Page>) -> Arc<Self> {
+        Arc::new(Self {
+            book: Mutex::default(),
+            changed: Notify::new(),
+            page,
+        })
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("nothing panics while it is held")
     }
 
-    fn write(&self, offset: u64, frame: String) {
+    /// A durable event; `ts` is when it was stored, in milliseconds since 1970.
+    fn write(&self, offset: u64, ts: u64, frame: String) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let took = now
+            .unwrap_or_default()
+            .saturating_sub(Duration::from_millis(ts));
         let mut book = self.book();
-        book.frames.push(frame);
+        book.count += 1;
         book.top = book.top.max(offset);
+        book.slowest = book.slowest.max(took);
+        if self.page.is_none() {
+            book.frames.push(frame);
+        }
         drop(book);
         self.changed.notify_waiters();
     }
@@ -59,6 +87,18 @@ impl Log {
     fn note(&self, change: impl FnOnce(&mut Notes)) {
         change(&mut self.book().notes);
         self.changed.notify_waiters();
+    }
+
+    fn joined(&self) {
+        self.book().joins.push(Instant::now());
+        self.changed.notify_waiters();
+    }
+
+    /// For the oracle, where there is one.
+    fn page(&self, write: impl FnOnce(&Page)) {
+        if let Some(page) = &self.page {
+            write(page);
+        }
     }
 }
 
@@ -74,9 +114,20 @@ pub struct Recorder {
 impl Recorder {
     /// A bare connection: its log is what the node sent, with nothing put right by a client.
     pub async fn raw(name: &str, address: SocketAddr, room: &str) -> Self {
-        let mut raw = Raw::connect(address).await;
-        raw.join(room).await;
-        let log = Arc::new(Log::default());
+        Self::start_raw(name, address, room, None).await
+    }
+
+    /// The same with its log in the ledger.
+    pub async fn raw_into(ledger: &Ledger, name: &str, address: SocketAddr, room: &str) -> Self {
+        Self::start_raw(name, address, room, Some(ledger.client(name))).await
+    }
+
+    async fn start_raw(name: &str, address: SocketAddr, room: &str, page: Option<Page>) -> Self {
+        let mut raw = Raw::connect_patiently(address).await;
+        let joined = raw.join(room).await;
+        let log = Log::new(page);
+        log.page(|page| page.line(&joined.to_string()));
+        log.joined();
         let task = tokio::spawn(record_raw(raw, Arc::clone(&log)));
         Self {
             name: name.to_owned(),
@@ -87,15 +138,37 @@ impl Recorder {
     }
 
     /// A client that reconnects and resumes.
+    pub async fn resuming(name: &str, config: ClientConfig, room: &str) -> Self {
+        Self::resuming_from(name, config, room, Start::Now, None).await
+    }
+
+    /// The same with its log in the ledger.
+    pub async fn resuming_into(
+        ledger: &Ledger,
+        name: &str,
+        config: ClientConfig,
+        room: &str,
+    ) -> Self {
+        let page = ledger.client(name);
+        Self::resuming_from(name, config, room, Start::Now, Some(page)).await
+    }
+
+    /// The same from a position of the test's choice, with its log on this page of a ledger.
     ///
     /// # Panics
     /// When the room cannot be joined.
-    pub async fn resuming(name: &str, config: ClientConfig, room: &str) -> Self {
+    pub async fn resuming_from(
+        name: &str,
+        config: ClientConfig,
+        room: &str,
+        start: Start,
+        page: Option<Page>,
+    ) -> Self {
         let (client, events) = Client::start(config).expect("good settings");
-        let log = Arc::new(Log::default());
+        let log = Log::new(page);
         let task = tokio::spawn(record_client(events, Arc::clone(&log)));
         let room = RoomId::new(room).expect("a good room id");
-        if let Err(error) = client.join(&room, Start::Now).await {
+        if let Err(error) = client.join(&room, start).await {
             panic!("{name} cannot join: {error}");
         }
         Self {
@@ -115,7 +188,22 @@ impl Recorder {
         self.client.as_ref().expect("a resuming recorder")
     }
 
-    /// Everything heard so far.
+    /// For people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its part of the ledger.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn page(&self) -> &Page {
+        self.log.page.as_ref().expect("a recorder with a ledger")
+    }
+
+    /// Everything heard so far; nothing where a ledger has it.
     #[must_use]
     pub fn heard(&self) -> oracle::Heard {
         oracle::Heard {
@@ -127,13 +215,26 @@ impl Recorder {
     /// How many events were heard so far.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.log.book().frames.len()
+        self.log.book().count
     }
 
     /// The highest offset heard so far.
     #[must_use]
     pub fn top(&self) -> u64 {
         self.log.book().top
+    }
+
+    /// The longest from the storing of an event to its hearing so far.
+    #[must_use]
+    pub fn slowest(&self) -> Duration {
+        self.log.book().slowest
+    }
+
+    /// The first time after `moment` that the room was joined.
+    #[must_use]
+    pub fn joined_after(&self, moment: Instant) -> Option<Instant> {
+        let book = self.log.book();
+        book.joins.iter().find(|join| **join > moment).copied()
     }
 
     /// What else has happened so far.
@@ -145,7 +246,7 @@ impl Recorder {
     /// Waits until so many events were heard; how long that took.
     pub async fn wait_count(&self, count: usize, deadline: Duration) -> Duration {
         self.wait(&format!("{count} events"), deadline, |book| {
-            book.frames.len() >= count
+            book.count >= count
         })
         .await
     }
@@ -188,65 +289,15 @@ impl Recorder {
             }
         };
         if timeout(deadline, look).await.is_err() {
-            let Book { frames, top, notes } = &*self.log.book();
-            let (name, count) = (&self.name, frames.len());
+            let Book {
+                count, top, notes, ..
+            } = &*self.log.book();
+            let name = &self.name;
             panic!(
                 "{name}: not within {deadline:?}: {what}; has {count} events up to {top}, {notes:?}"
             );
         }
         start.elapsed()
-    }
-}
-
-async fn record_client(mut events: mpsc::Receiver<ClientEvent>, log: Arc<Log>) {
-    while let Some(event) = events.recv().await {
-        match event {
-            ClientEvent::Event(event) => log.write(event.offset, event.raw),
-            ClientEvent::Disconnected { code, reason, .. } => {
-                log.note(|notes| notes.disconnects.push(format!("{code:?} {reason}")));
-            }
-            ClientEvent::Closed { code, reason } => {
-                log.note(|notes| notes.disconnects.push(format!("final: {code:?} {reason}")));
-            }
-            ClientEvent::Gap { .. } => log.note(|notes| notes.gaps += 1),
-            ClientEvent::Reset { .. } => log.note(|notes| notes.resets += 1),
-            ClientEvent::Lagged { .. } => log.note(|notes| notes.lagged += 1),
-            ClientEvent::Joined(joined) if !joined.recovered => {
-                log.note(|notes| notes.unrecovered += 1);
-            }
-            ClientEvent::RoomLost { error, .. } => {
-                log.note(|notes| notes.disconnects.push(format!("room lost: {error}")));
-            }
-            ClientEvent::Joined(_)
-            | ClientEvent::Connected { .. }
-            | ClientEvent::Presence { .. }
-            | ClientEvent::Typing { .. }
-            | ClientEvent::Refused(_) => {}
-        }
-    }
-}
-
-async fn record_raw(mut raw: Raw, log: Arc<Log>) {
-    loop {
-        match raw.hear_patiently().await {
-            raw::Heard::Text(text) => record_frame(&log, text),
-            raw::Heard::End(close) => {
-                log.note(|notes| notes.disconnects.push(format!("{close:?}")));
-                return;
-            }
-        }
-    }
-}
-
-fn record_frame(log: &Log, text: String) {
-    let frame: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    match frame["type"].as_str() {
-        Some("message" | "edited" | "deleted" | "reacted") => {
-            log.write(frame["offset"].as_u64().unwrap_or(0), text);
-        }
-        Some("reset") => log.note(|notes| notes.resets += 1),
-        Some("lagged") => log.note(|notes| notes.lagged += 1),
-        _ => {}
     }
 }
 

@@ -1,0 +1,80 @@
+//! What the nodes use, before and after: memory and files that are no client's.
+
+use std::time::Duration;
+
+use hubbub_tests::procfs;
+use tokio::time::{Instant, sleep};
+
+use crate::arena::{Arena, NODES};
+
+/// Five times the goal for a node to have given everything back.
+const BACK: Duration = Duration::from_secs(50);
+/// Growth that says nothing: a tenth of a small figure is less than what an allocator keeps.
+const FREE_BYTES: u64 = 24 << 20;
+const FREE_FILES: usize = 8;
+
+/// One node's use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Footprint {
+    bytes: u64,
+    files: usize,
+}
+
+/// By node; `None` where none runs.
+pub(crate) async fn footprints(arena: &Arena) -> Vec<Option<Footprint>> {
+    let mut all = vec![None; NODES];
+    for number in arena.living().await {
+        let pid = arena.node(number).await.pid();
+        let connections = arena.metrics(number).await.get("connections");
+        let files = procfs::open_files(pid).unwrap_or(0);
+        all[number] = Some(Footprint {
+            bytes: procfs::rss(pid).unwrap_or(0),
+            // Those of clients who have moved here are no leak.
+            files: (files as f64 - connections).max(0.0) as usize,
+        });
+    }
+    all
+}
+
+impl Footprint {
+    fn is_back(&self, before: &Self) -> bool {
+        self.bytes <= before.bytes + (before.bytes / 10).max(FREE_BYTES)
+            && self.files <= before.files + (before.files / 10).max(FREE_FILES)
+    }
+}
+
+/// Waits until every node that ran before uses about as much as then; the largest growth, for
+/// people.
+///
+/// # Errors
+/// What they use when they have not given it back in time.
+pub(crate) async fn wait_back(
+    arena: &Arena,
+    before: &[Option<Footprint>],
+) -> Result<String, String> {
+    let start = Instant::now();
+    loop {
+        let now = footprints(arena).await;
+        let pairs: Vec<(Footprint, Footprint)> = before
+            .iter()
+            .zip(&now)
+            .filter_map(|(before, now)| Some(((*before)?, (*now)?)))
+            .collect();
+        if pairs.iter().all(|(before, now)| now.is_back(before)) {
+            return Ok(growth(&pairs));
+        }
+        if start.elapsed() > BACK {
+            return Err(format!("memory and files were {before:?} and are {now:?}"));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn growth(pairs: &[(Footprint, Footprint)]) -> String {
+    let grown = |(before, now): &(Footprint, Footprint)| {
+        let bytes = now.bytes as i64 - before.bytes as i64;
+        (bytes >> 20, now.files as i64 - before.files as i64)
+    };
+    let (mib, files) = pairs.iter().map(grown).max().unwrap_or_default();
+    format!("rss={mib:+}MiB files={files:+}")
+}

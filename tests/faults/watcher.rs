@@ -1,0 +1,78 @@
+//! What the nodes say of themselves: `/readyz`, asked again and again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::arena::readiness;
+
+const EVERY: Duration = Duration::from_millis(50);
+
+/// A change of mind.
+#[derive(Debug, Clone)]
+struct Turn {
+    at: Instant,
+    is_ready: bool,
+    says: String,
+}
+
+/// Asks one node until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    turns: Arc<Mutex<Vec<Turn>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watcher {
+    pub(crate) fn start(ops: SocketAddr) -> Self {
+        let turns = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn(watch(ops, Arc::clone(&turns)));
+        Self {
+            turns,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    fn turns(&self) -> Vec<Turn> {
+        self.turns.lock().expect("nothing panics there").clone()
+    }
+
+    /// The first time from `moment` on that it said so, and its words.
+    pub(crate) fn first(&self, is_ready: bool, moment: Instant) -> Option<(Duration, String)> {
+        let turns = self.turns();
+        let before = turns.iter().rfind(|turn| turn.at <= moment);
+        let same = before.filter(|turn| turn.is_ready == is_ready);
+        let next = turns
+            .iter()
+            .find(|turn| turn.at > moment && turn.is_ready == is_ready);
+        let turn = same.or(next)?;
+        Some((turn.at.saturating_duration_since(moment), turn.says.clone()))
+    }
+
+    /// Whether it has said since `moment` that it is not ready.
+    pub(crate) fn wavered(&self, moment: Instant) -> Option<String> {
+        self.first(false, moment).map(|(_, says)| says)
+    }
+}
+
+async fn watch(ops: SocketAddr, turns: Arc<Mutex<Vec<Turn>>>) {
+    loop {
+        let at = Instant::now();
+        // A node that says nothing is not ready.
+        let (is_ready, says) = readiness(ops)
+            .await
+            .unwrap_or((false, "silence".to_owned()));
+        note(&turns, Turn { at, is_ready, says });
+        sleep(EVERY).await;
+    }
+}
+
+fn note(turns: &Mutex<Vec<Turn>>, turn: Turn) {
+    let mut turns = turns.lock().expect("nothing panics there");
+    if turns.last().map(|last| last.is_ready) != Some(turn.is_ready) {
+        turns.push(turn);
+    }
+}
