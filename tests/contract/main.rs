@@ -34,6 +34,7 @@ contract! {
     stream::old_events_leave_a_long_stream,
     stream::asking_for_history_begins_nothing,
     stream::a_fork_begins_one_new_life_above_what_was_seen,
+    stream::a_fork_is_proven_where_the_stream_is,
     stream::a_life_with_events_is_not_lifted,
     stream::nothing_is_before_the_first,
     stream::only_subscribers_hear,

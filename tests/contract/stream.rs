@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Page, Published, Span};
-use hubbub_protocol::{ConnectionId, Epoch, EventHead, Frame, Packet, Position, RoomId};
+use hubbub_broker::{Fork, Page, Published, Span};
+use hubbub_protocol::{ConnectionId, Epoch, EventHead, Frame, MessageId, Packet, Position, RoomId};
 
 use crate::fixture::{Line, Pair, STREAM_LEN, draft, room, stored};
 
@@ -225,16 +225,15 @@ pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pai
         .await
         .unwrap()
         .head;
-    pair.a
-        .broker
-        .fork(&room, &before.epoch, 41, false)
-        .await
-        .unwrap();
-    pair.b
-        .broker
-        .fork(&room, &before.epoch, 99, false)
-        .await
-        .unwrap();
+    let fork = |seen| Fork {
+        epoch: before.epoch.clone(),
+        seen,
+        event: None,
+        only_empty: false,
+    };
+    pair.a.broker.fork(&room, &fork(5)).await.unwrap();
+    pair.a.broker.fork(&room, &fork(41)).await.unwrap();
+    pair.b.broker.fork(&room, &fork(99)).await.unwrap();
     let after = pair
         .a
         .broker
@@ -259,18 +258,52 @@ pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pai
     assert_eq!(stored(&next[0]), 42, "nonces of the old life are forgotten");
 }
 
+pub(crate) async fn a_fork_is_proven_where_the_stream_is(pair: Pair) {
+    let room = room("proof");
+    fill(&pair.a, &room, 5).await;
+    let page = pair.a.broker.read(&room, Span::Newest, 1, 0).await.unwrap();
+    let fork = |message: &MessageId| Fork {
+        epoch: page.head.epoch.clone(),
+        seen: 5,
+        event: Some((5, message.clone())),
+        only_empty: false,
+    };
+    let epoch = async || {
+        let page = pair.b.broker.read(&room, Span::Newest, 0, 0).await;
+        page.unwrap().head.epoch
+    };
+    let same = fork(&page.events[0].message);
+    pair.a.broker.fork(&room, &same).await.unwrap();
+    assert_eq!(
+        epoch().await,
+        page.head.epoch,
+        "it is the event that was seen"
+    );
+    let other = fork(&MessageId::generate());
+    pair.a.broker.fork(&room, &other).await.unwrap();
+    assert_ne!(epoch().await, page.head.epoch);
+}
+
 pub(crate) async fn a_life_with_events_is_not_lifted(pair: Pair) {
     let room = room("lift");
     let head = |page: Page| page.head;
     let read = async || head(pair.a.broker.read(&room, Span::Newest, 0, 0).await.unwrap());
+    let lift = async |epoch: &Epoch, seen| {
+        let fork = Fork {
+            epoch: epoch.clone(),
+            seen,
+            event: None,
+            only_empty: true,
+        };
+        pair.b.broker.fork(&room, &fork).await.unwrap();
+    };
     let empty = read().await;
-    let broker = &pair.b.broker;
-    broker.fork(&room, &empty.epoch, 278, true).await.unwrap();
+    lift(&empty.epoch, 278).await;
     let lifted = read().await;
     assert_ne!(lifted.epoch, empty.epoch);
     assert_eq!(lifted.offset, 278);
     fill(&pair.a, &room, 1).await;
-    broker.fork(&room, &lifted.epoch, 500, true).await.unwrap();
+    lift(&lifted.epoch, 500).await;
     assert_eq!(
         (read().await.epoch, read().await.offset),
         (lifted.epoch, 279)

@@ -103,8 +103,7 @@ async fn b31_lossy_and_thin_client_links() {
     }
     row.healed(Instant::now()).await;
     for sufferer in &sufferers {
-        sufferer.client().close().await;
-        sufferer.page().write(|ledger, me| ledger.ended(me));
+        sufferer.leave().await;
     }
     row.finish().await;
     drop(doors);

@@ -11,6 +11,8 @@ use crate::arena::{Arena, NODES};
 const BACK: Duration = Duration::from_secs(50);
 /// Growth that says nothing: a tenth of a small figure is less than what an allocator keeps.
 const FREE_BYTES: u64 = 24 << 20;
+/// What a node may keep of each room's newest events.
+const ROOM_BYTES: u64 = 1 << 20;
 const FREE_FILES: usize = 8;
 
 /// One node's use.
@@ -37,8 +39,9 @@ pub(crate) async fn footprints(arena: &Arena) -> Vec<Option<Footprint>> {
 }
 
 impl Footprint {
-    fn is_back(&self, before: &Self) -> bool {
-        self.bytes <= before.bytes + (before.bytes / 10).max(FREE_BYTES)
+    fn is_back(&self, before: &Self, rooms: usize) -> bool {
+        let free_bytes = FREE_BYTES + ROOM_BYTES * rooms as u64;
+        self.bytes <= before.bytes + (before.bytes / 10).max(free_bytes)
             && self.files <= before.files + (before.files / 10).max(FREE_FILES)
     }
 }
@@ -51,6 +54,7 @@ impl Footprint {
 pub(crate) async fn wait_back(
     arena: &Arena,
     before: &[Option<Footprint>],
+    rooms: usize,
 ) -> Result<String, String> {
     let start = Instant::now();
     loop {
@@ -60,7 +64,8 @@ pub(crate) async fn wait_back(
             .zip(&now)
             .filter_map(|(before, now)| Some(((*before)?, (*now)?)))
             .collect();
-        if pairs.iter().all(|(before, now)| now.is_back(before)) {
+        let is_back = |(before, now): &(Footprint, Footprint)| now.is_back(before, rooms);
+        if pairs.iter().all(is_back) {
             return Ok(growth(&pairs));
         }
         if start.elapsed() > BACK {

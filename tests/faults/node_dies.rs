@@ -225,13 +225,13 @@ async fn b24_crash_between_commit_and_ack() {
         "the node died of it",
     );
     row.healed(Instant::now()).await;
+    witness.leave().await;
     let tally = row.finish().await;
     assert_eq!(
         (tally.refused, tally.unknown),
         (0, 0),
         "every send was acked"
     );
-    drop(witness);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

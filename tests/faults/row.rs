@@ -203,7 +203,7 @@ impl Row {
         for node in &living {
             self.expect_alive(*node).await;
         }
-        let growth = wait_back(&self.arena, &self.footprints).await;
+        let growth = wait_back(&self.arena, &self.footprints, self.scale.rooms).await;
         let growth = growth.unwrap_or_else(|problem| {
             self.problems.push(problem);
             "rss=? files=?".to_owned()

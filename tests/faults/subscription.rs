@@ -147,6 +147,5 @@ async fn flood(row: &Row) {
     let (tally, ()) = tokio::join!(publisher.run(stop.clone()), end);
     assert_eq!((tally.refused, tally.unknown), (0, 0));
     // It leaves while the load goes on.
-    recorder.client().close().await;
-    recorder.page().write(|ledger, me| ledger.ended(me));
+    recorder.leave().await;
 }

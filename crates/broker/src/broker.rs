@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, NodeId, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, RoomId};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Inbox, MemoryCluster, Page, Presence,
-    Published, Span,
+    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
+    Presence, Published, Span,
 };
 
 /// One node's line to all others; clones share it.
@@ -135,22 +135,15 @@ impl Broker {
         either!(self, broker => broker.read(room, span, limit, seen).await)
     }
 
-    /// The room's stream is not the one that nodes have seen under the epoch `forked`: begins a
-    /// new life above `seen` and tells every node. Changes nothing when the epoch is another by
-    /// now, so that of several nodes that notice one begins it and the others adopt it.
-    ///
-    /// `only_empty`: nor when that life has events, which would be lost.
+    /// The room's stream is not the one that nodes have seen: begins a new life above what was seen
+    /// and tells every node. Changes nothing when the epoch is another by now, so that of several
+    /// nodes that notice one begins it and the others adopt it, nor when the proof does not hold
+    /// where the stream is.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
-    pub async fn fork(
-        &self,
-        room: &RoomId,
-        forked: &Epoch,
-        seen: u64,
-        only_empty: bool,
-    ) -> Result<(), BrokerError> {
-        either!(self, broker => broker.fork(room, forked, seen, only_empty).await)
+    pub async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
+        either!(self, broker => broker.fork(room, fork).await)
     }
 
     /// The newest `limit` events before `before` (`None`: of all), newest last. Unlike
@@ -203,6 +196,15 @@ impl Broker {
     /// When Redis cannot be reached.
     pub async fn cluster_secret(&self) -> Result<[u8; 32], BrokerError> {
         either!(self, broker => broker.cluster_secret().await)
+    }
+
+    /// Whether commands may reach the broker now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(broker) => broker.is_up(),
+        }
     }
 
     /// Proves that commands and subscription work.

@@ -18,4 +18,4 @@ pub use error::BrokerError;
 pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, WorkerQueue};
 pub use memory::MemoryCluster;
 pub use metrics::BrokerMetrics;
-pub use reply::{Attendance, Head, Page, Presence, Published, Span};
+pub use reply::{Attendance, Fork, Head, Page, Presence, Published, Span};

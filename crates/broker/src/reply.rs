@@ -1,6 +1,6 @@
 //! What the broker answers.
 
-use hubbub_protocol::{Envelope, Epoch, Frame, Position, User, UserId};
+use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position, User, UserId};
 
 /// The outcome for one draft of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,19 @@ pub struct Presence {
     pub count: u64,
     /// Who; empty when there are more than were asked for.
     pub members: Vec<User>,
+}
+
+/// Why a room's stream is taken for another one than nodes have seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// The life in which it was seen.
+    pub epoch: Epoch,
+    /// The highest offset that was seen: a stream that ends below it has lost something.
+    pub seen: u64,
+    /// An event that was seen: a stream with another one in its place is another stream.
+    pub event: Option<(u64, MessageId)>,
+    /// Only while that life has no event, which would be lost.
+    pub only_empty: bool,
 }
 
 /// What a node has to say of one user in a room.

@@ -130,6 +130,7 @@ impl Outbox {
         for slot in &mut self.slots {
             slot.state = State::Waiting(None);
         }
+        self.paced_until = None;
     }
 
     /// Answers what has waited for too long.
@@ -298,6 +299,12 @@ mod tests {
         let wake = outbox.next_wake().unwrap();
         assert_eq!(wake - now, Duration::from_millis(100));
         assert_eq!(due(&mut outbox, wake), [3]);
+        outbox.disconnected();
+        let next = outbox.next_wake().unwrap();
+        assert!(
+            next > wake + Duration::from_secs(1),
+            "nothing to do until there is a line"
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Heartbeat {
 
 impl Node {
     /// To be called before anything is done: after a pause every room is read again from its
-    /// stream before its members get more.
+    /// stream.
     pub(crate) fn beat(self: &std::sync::Arc<Self>) {
         let Some(pause) = self.heartbeat.beat(Instant::now()) else {
             return;

@@ -26,6 +26,8 @@ use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
 const REPAIRS_AT_ONCE: usize = 32;
+/// Reads for clients that are with the broker at once: each may bring a page of large events.
+const READS_AT_ONCE: usize = 32;
 /// Rooms whose users are registered at once.
 const REGISTRATIONS_AT_ONCE: usize = 64;
 /// Between two looks for something to give up: what was given up comes free meanwhile.
@@ -45,6 +47,7 @@ pub struct Node {
     pub(crate) heartbeat: Heartbeat,
     pub(crate) repairs: Semaphore,
     pub(crate) registrations: Semaphore,
+    pub(crate) reads: Semaphore,
     outbox_budget: Arc<OutboxBudget>,
     pub(crate) metrics: Arc<NodeMetrics>,
     tasks: TaskTracker,
@@ -67,6 +70,7 @@ impl Node {
             heartbeat: Heartbeat::new(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),
             registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
+            reads: Semaphore::new(READS_AT_ONCE),
             metrics,
             tasks: TaskTracker::new(),
             stopped: CancellationToken::new(),
@@ -140,8 +144,8 @@ impl Node {
             self.outbox_budget.overdrawn().await;
             let mut outboxes = self.hub.outboxes();
             outboxes.sort_by_key(|outbox| std::cmp::Reverse(outbox.bytes()));
-            // What a closing connection holds comes free when it has gone, in a moment.
-            let mut coming: usize = outboxes.iter().map(|outbox| outbox.ending_bytes()).sum();
+            // What one holds that was shed before comes free when it has gone, in a moment.
+            let mut coming: usize = outboxes.iter().map(|outbox| outbox.shed_bytes()).sum();
             for outbox in outboxes {
                 if coming >= self.outbox_budget.excess() {
                     break;

@@ -35,11 +35,11 @@ impl Node {
     ) -> Result<Arc<Room>, BrokerError> {
         loop {
             let room = self.hub.room_or_new(id);
-            let mut stage = room.stage.lock().await;
             let unless_cancelled = CloseOnDrop {
                 node: self,
                 room: &room,
             };
+            let mut stage = room.stage.lock().await;
             match *stage {
                 Stage::Closed => continue,
                 Stage::Open => {}
@@ -59,6 +59,8 @@ impl Node {
     /// Subscribes first, so that nothing falls between the stream and the live events.
     async fn open(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
         self.broker.subscribe(&room.id).await?;
+        // An earlier try that was cut short may have opened it, without a subscription since.
+        room.close_gate();
         self.catch_up(room).await?;
         self.open_presence(room).await?;
         self.count_rooms();

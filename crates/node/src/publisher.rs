@@ -122,14 +122,44 @@ impl Publisher {
 
 /// A queue that somebody works on. Dropped before it is empty, the node stops or the work has
 /// panicked: whoever sends next begins anew.
-struct WorkedOn<'a> {
-    publisher: &'a Publisher,
-    room: &'a RoomId,
+struct WorkedOn {
+    node: Arc<Node>,
+    room: RoomId,
+    is_done: bool,
 }
 
-impl Drop for WorkedOn<'_> {
+impl Drop for WorkedOn {
     fn drop(&mut self) {
-        self.publisher.forget(self.room);
+        if !self.is_done {
+            self.node.publisher.forget(&self.room);
+        }
+    }
+}
+
+impl WorkedOn {
+    async fn work_off(mut self) {
+        let (node, room) = (&*self.node, &self.room);
+        loop {
+            let batch = node.publisher.take(room);
+            let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
+                break;
+            };
+            let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
+            let seen = node.hub.room(room).and_then(|room| room.highest());
+            let published = node.broker.publish(room, &drafts, seen.as_ref(), deadline);
+            match published.await {
+                Ok(outcomes) => {
+                    let nonces = batch.iter().map(|pending| &pending.draft.nonce);
+                    node.config.failpoints.after_publish(nonces);
+                    for (pending, outcome) in batch.into_iter().zip(outcomes) {
+                        pending.complete(room, outcome);
+                    }
+                }
+                Err(error) => node.retry_later(room, batch, &error, deadline).await,
+            }
+        }
+        // Empty, and forgotten: somebody else may have begun another one by now.
+        self.is_done = true;
     }
 }
 
@@ -139,38 +169,14 @@ impl Node {
         match self.publisher.push(room, pending) {
             Ok(false) => {}
             Ok(true) => {
-                let (node, room) = (Arc::clone(self), room.clone());
-                self.spawn(async move { node.publish_queue(&room).await });
+                let queue = WorkedOn {
+                    node: Arc::clone(self),
+                    room: room.clone(),
+                    is_done: false,
+                };
+                self.spawn(async move { queue.work_off().await });
             }
             Err(pending) => pending.fail(&CommandError::Unavailable),
-        }
-    }
-
-    async fn publish_queue(&self, room: &RoomId) {
-        let unfinished = WorkedOn {
-            publisher: &self.publisher,
-            room,
-        };
-        loop {
-            let batch = self.publisher.take(room);
-            let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
-                // Empty, and forgotten: somebody else may have begun another one by now.
-                std::mem::forget(unfinished);
-                return;
-            };
-            let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let seen = self.hub.room(room).and_then(|room| room.highest());
-            let published = self.broker.publish(room, &drafts, seen.as_ref(), deadline);
-            match published.await {
-                Ok(outcomes) => {
-                    let nonces = batch.iter().map(|pending| &pending.draft.nonce);
-                    self.config.failpoints.after_publish(nonces);
-                    for (pending, outcome) in batch.into_iter().zip(outcomes) {
-                        pending.complete(room, outcome);
-                    }
-                }
-                Err(error) => self.retry_later(room, batch, &error, deadline).await,
-            }
         }
     }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_broker::{BrokerError, Span};
+use hubbub_broker::{BrokerError, Fork, Span};
 use hubbub_protocol::command::{JoinFrom, Since};
 use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId};
 use tokio::time::sleep;
@@ -16,7 +16,6 @@ use tracing::{debug, info, warn};
 
 use crate::lock::lock;
 use crate::node::Node;
-use crate::outbox::Outbox;
 use crate::room::log::{LOG_EVENTS, RoomLog};
 use crate::room::{Place, Room, RoomState, Stage, Taken};
 
@@ -81,7 +80,13 @@ impl Node {
             if is_new_life && page.head.offset < seen && page.events.is_empty() {
                 // It was begun by a node that knew less: offsets must not go back. Once it has
                 // events, they count more.
-                self.broker.fork(&room.id, &life, seen, true).await?;
+                let fork = Fork {
+                    epoch: life,
+                    seen,
+                    event: None,
+                    only_empty: true,
+                };
+                self.broker.fork(&room.id, &fork).await?;
                 continue;
             }
             match room.take_page(page, mark) {
@@ -94,7 +99,13 @@ impl Node {
                     self.metrics.forks.inc();
                     let seen = room.highest().map_or(seen, |highest| highest.offset);
                     warn!(room = %room.id, seen, "the stream is another one than before");
-                    self.broker.fork(&room.id, &life, seen, false).await?;
+                    let fork = Fork {
+                        epoch: life,
+                        seen,
+                        event: room.head_event(),
+                        only_empty: false,
+                    };
+                    self.broker.fork(&room.id, &fork).await?;
                 }
             }
         }
@@ -174,18 +185,13 @@ impl Node {
     }
 
     /// Brings a member that has fallen behind one page further.
-    pub(crate) async fn fill_up(
-        &self,
-        room: &Arc<Room>,
-        connection: &ConnectionId,
-        outbox: &Arc<Outbox>,
-    ) {
+    pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId) {
         let place = lock(&room.state)
             .members
             .get(connection)
             .map(|member| member.place);
+        // Who changed the place has told the outbox, under the room's lock.
         let Some(Place::Behind(given)) = place else {
-            outbox.caught_up(room);
             return;
         };
         match self.page_after(room, given).await {

@@ -194,6 +194,12 @@ impl Recorder {
         &self.name
     }
 
+    /// Says goodbye: the ledger expects nothing more of it.
+    pub async fn leave(&self) {
+        self.client().close().await;
+        self.page().write(|ledger, me| ledger.ended(me));
+    }
+
     /// Its part of the ledger.
     ///
     /// # Panics

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Epoch, Frame, Packet, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, Packet, Position, RoomId};
 
 use self::room::MemoryRoom;
 use crate::digest::DigestKey;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
-    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Head, Inbox, Page, Presence, Published,
-    Span,
+    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
+    Published, Span,
 };
 
 /// How often idle rooms are looked for, at most.
@@ -248,20 +248,12 @@ impl MemoryBroker {
     /// Never needed here, since nothing but this memory can hold the room's stream; it does what
     /// the contract says all the same.
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn fork(
-        &self,
-        room: &RoomId,
-        forked: &Epoch,
-        seen: u64,
-        only_empty: bool,
-    ) -> Result<(), BrokerError> {
+    pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
         let mut state = self.cluster.lock();
-        let current = state.room(room, seen);
-        let is_kept = only_empty && current.len() > 0;
-        if current.head().epoch == *forked && !is_kept {
-            let freed = state.room(room, seen).begin_again(seen);
+        if state.room(room, fork.seen).is_forked(fork) {
+            let freed = state.room(room, fork.seen).begin_again(fork.seen);
             state.bytes -= freed;
-            let Head { epoch, offset } = state.room(room, seen).head();
+            let Head { epoch, offset } = state.room(room, fork.seen).head();
             let packet = Packet::Reset(Position { epoch, offset });
             state.broadcast(room, &packet, 64, &self.metrics);
         }

@@ -7,7 +7,7 @@ use hubbub_protocol::event::seal;
 use hubbub_protocol::{Draft, Envelope, Epoch, Position, PresenceDelta, User, UserId};
 
 use crate::digest::{Digest, DigestKey};
-use crate::{Attendance, Head, HistorySection, Page, Presence, Published, Span};
+use crate::{Attendance, Fork, Head, HistorySection, Page, Presence, Published, Span};
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION: Duration = Duration::from_secs(15 * 60);
@@ -181,6 +181,18 @@ impl MemoryRoom {
             head: self.head(),
             events: self.stream.range(range).cloned().collect(),
         }
+    }
+
+    /// Whether what was seen of this life is not what is here.
+    pub(super) fn is_forked(&self, fork: &Fork) -> bool {
+        let is_other = fork.event.as_ref().is_some_and(|(offset, message)| {
+            let here = self
+                .index_of(*offset)
+                .map(|index| &self.stream[index].message);
+            here.is_some_and(|here| here != message)
+        });
+        let is_kept = fork.only_empty && !self.stream.is_empty();
+        self.epoch == fork.epoch && !is_kept && (self.top < fork.seen || is_other)
     }
 
     /// Begins a new life above `seen`; returns the bytes freed.

@@ -1,7 +1,8 @@
 //! The first words on each new connection, before anyone may use it: whether this Redis can keep
 //! what it is given, and which secret the cluster has.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
@@ -31,6 +32,24 @@ pub(crate) struct Greeting {
     secret_key: Arc<str>,
     secret: Arc<OnceLock<[u8; 32]>>,
     contact: watch::Sender<Contact>,
+    server: Arc<Server>,
+}
+
+/// Which Redis answers.
+#[derive(Debug, Default)]
+struct Server {
+    run_id: Mutex<String>,
+    is_changed: AtomicBool,
+}
+
+impl Server {
+    fn see(&self, run_id: &str) {
+        let mut known = self.run_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.is_empty() && *known != run_id {
+            self.is_changed.store(true, Ordering::Relaxed);
+        }
+        run_id.clone_into(&mut known);
+    }
 }
 
 impl Greeting {
@@ -40,6 +59,7 @@ impl Greeting {
             secret_key: secret_key.into(),
             secret: Arc::default(),
             contact: watch::Sender::new(Contact::None),
+            server: Arc::default(),
         }
     }
 
@@ -55,6 +75,11 @@ impl Greeting {
             Contact::Replica => Some("it is a replica, writes go to its primary".to_owned()),
             Contact::None | Contact::Fit => None,
         }
+    }
+
+    /// Whether another Redis answers than when this was last asked: restarted, or promoted.
+    pub(crate) fn take_change(&self) -> bool {
+        self.server.is_changed.swap(false, Ordering::Relaxed)
     }
 
     /// What Redis showed on the newest connection.
@@ -77,7 +102,10 @@ impl Greeting {
 
     async fn look(&self, connection: &mut MultiplexedConnection) -> RedisResult<Contact> {
         match redis::cmd("INFO").query_async::<String>(connection).await {
-            Ok(info) => Ok(judge(&info, self.allow_eviction)),
+            Ok(info) => {
+                self.server.see(field(&info, "run_id").unwrap_or_default());
+                Ok(judge(&info, self.allow_eviction))
+            }
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 warn!("redis does not allow INFO: its version and eviction policy are not checked");
                 Ok(Contact::Fit)
@@ -122,14 +150,16 @@ fn wrong(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = info
+        .lines()
+        .filter_map(|line| line.trim_end().split_once(':'));
+    fields.find_map(|(key, value)| (key == name).then_some(value))
+}
+
 /// Reads the text of INFO. What it does not say is not held against it.
 fn judge(info: &str, allow_eviction: bool) -> Contact {
-    let field = |name: &str| {
-        let mut fields = info
-            .lines()
-            .filter_map(|line| line.trim_end().split_once(':'));
-        fields.find_map(|(key, value)| (key == name).then_some(value))
-    };
+    let field = |name| field(info, name);
     let version = field("redis_version").unwrap_or_default();
     let major: Option<u32> = version
         .split('.')
@@ -187,6 +217,16 @@ mod tests {
     fn an_old_redis_is_refused() {
         assert!(refusal(&GOOD.replace("7.0.15", "6.2.1")).contains("6.2.1"));
         assert_eq!(judge("", false), Contact::Fit);
+    }
+
+    #[test]
+    fn another_server_is_noticed_once() {
+        let greeting = Greeting::new(false, "secret");
+        greeting.server.see("one");
+        greeting.server.see("one");
+        assert!(!greeting.take_change());
+        greeting.server.see("two");
+        assert!(greeting.take_change() && !greeting.take_change());
     }
 
     #[test]

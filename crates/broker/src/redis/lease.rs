@@ -1,8 +1,8 @@
 //! The node's lease: a sign of life in Redis, renewed every two seconds. What a node registers
 //! (who is in which room) is registered for its lease, and goes when that has expired.
 //!
-//! A node that could not renew in time, because it was frozen or Redis was away, takes a new
-//! lease under a new name and registers everybody again. A call that was on its way may still
+//! A node that could not renew in time, because it was frozen or Redis was away, or that finds
+//! another Redis than before, takes a new lease under a new name and registers everybody again. A call that was on its way may still
 //! register under the old name, so that is announced once more: it expires when no call can be on
 //! its way any longer, and is evicted then.
 
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use hubbub_protocol::{Epoch, NodeId};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
+use super::greeting::Greeting;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
@@ -76,6 +77,8 @@ pub(crate) struct LeaseKeeper {
     pub(crate) keys: Keys,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) inbox: InboxSender,
+    /// Tells when another Redis answers than before.
+    pub(crate) greeting: Greeting,
     /// Expired leases, for whoever takes back what they have left. Not taken while it is busy:
     /// the next renewal names them again.
     pub(crate) expired: mpsc::Sender<Vec<String>>,
@@ -89,13 +92,18 @@ impl LeaseKeeper {
     pub(crate) async fn run(self) {
         let mut renewed: Option<Instant> = None;
         let mut unbroken_since = Instant::now();
+        let mut due = tokio::time::interval(RENEWAL);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            due.tick().await;
             // Before the call: that is the time which the answer proves.
             let now = Instant::now();
             match self.renew().await {
                 Ok((is_known, expired)) => {
                     let is_late = renewed.is_some_and(|last| now.duration_since(last) > LIFE);
-                    if is_late || (renewed.is_some() && !is_known) {
+                    // What the one before had acked, this one may lack.
+                    let is_other = self.greeting.take_change();
+                    if is_late || is_other || (renewed.is_some() && !is_known) {
                         self.begin_again().await;
                         unbroken_since = now;
                     }
@@ -111,7 +119,6 @@ impl LeaseKeeper {
                     unbroken_since = Instant::now();
                 }
             }
-            sleep(RENEWAL).await;
         }
     }
 

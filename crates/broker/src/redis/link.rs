@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often an idle connection is asked whether it lives.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the answer may take before the connection is given up.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Between two tries at a call that Redis cannot take yet, as while it loads its data.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);

@@ -105,6 +105,7 @@ impl RedisBroker {
             keys: keys.clone(),
             scripts: Arc::clone(&scripts),
             inbox: sender.clone(),
+            greeting: greeting.clone(),
             expired,
         };
         let watch = Watch {
@@ -199,6 +200,10 @@ impl RedisBroker {
             // It is away: the node goes on trying, and is not ready.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.0.link.is_up()
     }
 
     pub(crate) fn health(&self) -> BrokerHealth {

@@ -54,7 +54,7 @@ impl RedisBroker {
         };
         let reply = self.0.link.call(deadline, call).await?;
         self.0.metrics.observe_publish(began.elapsed());
-        self.outcomes(room, drafts.len(), reply).await
+        self.outcomes(room, drafts.len(), reply, deadline).await
     }
 
     /// Reads `epoch, ms, (offset, known)*`.
@@ -63,6 +63,7 @@ impl RedisBroker {
         room: &RoomId,
         drafts: usize,
         reply: Vec<Value>,
+        deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         if reply.len() != 2 + 2 * drafts {
             return Err(BrokerError::Unexpected(
@@ -83,7 +84,8 @@ impl RedisBroker {
             } else {
                 // Whatever went wrong, the script has run.
                 let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
-                let original = self.original(room, &position).await.map_err(unknown)?;
+                let original = self.original(room, &position, deadline).await;
+                let original = original.map_err(unknown)?;
                 Published::Duplicate { position, original }
             });
         }
@@ -95,13 +97,12 @@ impl RedisBroker {
         &self,
         room: &RoomId,
         position: &Position,
+        deadline: Instant,
     ) -> Result<Option<Frame>, BrokerError> {
         let before = Span::After(position.offset.saturating_sub(1));
-        let page = self.read(room, before, 1, position.offset).await?;
+        let page = self.read_stream(room, before, 1, deadline).await?;
         let first = page
-            .events
-            .into_iter()
-            .next()
+            .and_then(|page| page.events.into_iter().next())
             .filter(|event| event.position == *position);
         Ok(first.map(|event| event.frame))
     }

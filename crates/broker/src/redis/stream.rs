@@ -1,5 +1,7 @@
 //! Reading a room's stream from Redis.
 
+use std::time::Instant;
+
 use hubbub_protocol::frame::RoomSummary;
 use hubbub_protocol::{Envelope, Epoch, RoomId};
 use redis::Value;
@@ -8,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use super::RedisBroker;
 use super::keys::PARTITIONS;
 use super::values::{parse_entry, parse_epoch, parse_number};
-use crate::{BrokerError, Head, Page, Span};
+use crate::{BrokerError, Fork, Head, Page, Span};
 
 impl RedisBroker {
     pub(crate) async fn read(
@@ -18,7 +20,7 @@ impl RedisBroker {
         limit: usize,
         seen: u64,
     ) -> Result<Page, BrokerError> {
-        let page = self.read_stream(room, span, limit).await?;
+        let page = self.read_stream(room, span, limit, self.deadline()).await?;
         match page {
             Some(page) => Ok(page),
             // A life that begins now has no events; should another node have begun it meanwhile,
@@ -37,19 +39,17 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
         let span = before.map_or(Span::Newest, Span::Before);
-        let page = self.read_stream(room, span, limit).await?;
+        let page = self.read_stream(room, span, limit, self.deadline()).await?;
         Ok(page.map_or_else(Vec::new, |page| page.events))
     }
 
-    pub(crate) async fn fork(
-        &self,
-        room: &RoomId,
-        forked: &Epoch,
-        seen: u64,
-        only_empty: bool,
-    ) -> Result<(), BrokerError> {
+    pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
         let new_epoch = Epoch::generate();
+        let (offset, message) = match &fork.event {
+            Some((offset, message)) => (offset.to_string(), message.as_str()),
+            None => (String::new(), ""),
+        };
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.fork.prepare_invoke();
             script
@@ -59,10 +59,11 @@ impl RedisBroker {
                 .arg(room.as_str());
             script
                 .arg(new_epoch.as_str())
-                .arg(seen)
+                .arg(fork.seen)
                 .arg(self.0.lives.unused)
-                .arg(forked.as_str())
-                .arg(u8::from(only_empty));
+                .arg(fork.epoch.as_str())
+                .arg(u8::from(fork.only_empty));
+            script.arg(&offset).arg(message);
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), call).await
@@ -89,11 +90,12 @@ impl RedisBroker {
     }
 
     /// `None`: the room has no stream.
-    async fn read_stream(
+    pub(super) async fn read_stream(
         &self,
         room: &RoomId,
         span: Span,
         limit: usize,
+        deadline: Instant,
     ) -> Result<Option<Page>, BrokerError> {
         let keys = self.0.keys.room(room);
         let (direction, offset) = match span {
@@ -111,7 +113,7 @@ impl RedisBroker {
                 .invoke_async::<(String, Value, Vec<Value>)>(&mut connection)
                 .await
         };
-        let (epoch, top, entries) = self.0.link.call(self.deadline(), call).await?;
+        let (epoch, top, entries) = self.0.link.call(deadline, call).await?;
         if epoch.is_empty() {
             return Ok(None);
         }

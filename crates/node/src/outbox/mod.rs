@@ -55,9 +55,9 @@ struct State {
     bytes: usize,
     taken_bytes: usize,
     taken_frames: usize,
-    /// The reader, or a session that waits for room.
     reader: Option<Waker>,
-    writer: Option<Waker>,
+    /// The session and its reads, while they wait for room.
+    writers: Vec<Waker>,
     close: Option<CloseCode>,
     /// What was taken need not be written any more.
     is_shed: bool,
@@ -120,18 +120,18 @@ impl Outbox {
         lock(&self.state).bytes
     }
 
-    /// What comes free without anything being done: the connection is ending.
-    pub(crate) fn ending_bytes(&self) -> usize {
+    /// What comes free without anything being done: it has been shed.
+    pub(crate) fn shed_bytes(&self) -> usize {
         let state = lock(&self.state);
-        state.close.map_or(0, |_| state.bytes)
+        if state.is_shed { state.bytes } else { 0 }
     }
 
     /// Ends the connection and drops what waits; the client resumes. Returns the bytes that come
-    /// free by it, some of them only when the connection has gone; `None`: it is ending already, or
-    /// holds nothing.
+    /// free by it, some of them only when the connection has gone; `None`: it has been shed already,
+    /// or holds nothing.
     pub(crate) fn shed(&self) -> Option<usize> {
         let mut state = lock(&self.state);
-        if state.close.is_some() || state.bytes == 0 {
+        if state.is_shed || state.bytes == 0 {
             return None;
         }
         let held = state.bytes;
@@ -193,15 +193,22 @@ impl Outbox {
         state.wake_reader();
     }
 
-    /// Waits until the client has read enough for another command's answer. False: the connection
-    /// is being closed, and there will be none.
+    /// Waits until the client has read enough for another answer. False: the connection is being
+    /// closed, and there will be none.
     pub(crate) async fn has_room(&self) -> bool {
         poll_fn(|context| {
             let mut state = lock(&self.state);
-            if state.close.is_some() || state.len() < self.max_frames {
+            let has_room = state.len() < self.max_frames && state.bytes < self.max_bytes;
+            if state.close.is_some() || has_room {
                 return Poll::Ready(state.close.is_none());
             }
-            state.writer = Some(context.waker().clone());
+            if !state
+                .writers
+                .iter()
+                .any(|waker| waker.will_wake(context.waker()))
+            {
+                state.writers.push(context.waker().clone());
+            }
             Poll::Pending
         })
         .await
@@ -232,9 +239,13 @@ impl State {
         if let Some(stalled) = self.stalled.take() {
             stalled.wake();
         }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
+        self.wake_writers();
+    }
+
+    fn wake_writers(&mut self) {
+        std::mem::take(&mut self.writers)
+            .into_iter()
+            .for_each(Waker::wake);
     }
 
     fn wake_reader(&mut self) {
@@ -250,7 +261,9 @@ impl State {
     /// What was taken has been written; returns how many bytes that were.
     fn settle(&mut self) -> usize {
         self.bytes -= self.taken_bytes;
-        self.taken_frames = 0;
+        if std::mem::take(&mut self.taken_frames) > 0 {
+            self.wake_writers();
+        }
         std::mem::take(&mut self.taken_bytes)
     }
 
@@ -260,9 +273,6 @@ impl State {
         batch.extend(self.frames.drain(..));
         if self.frames.capacity() > IDLE_FRAMES {
             self.frames = VecDeque::new();
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
         }
     }
 }
@@ -370,7 +380,7 @@ mod tests {
         );
         assert_eq!(outbox.shed(), Some(3 * (1_000 + FRAME_OVERHEAD)));
         assert_eq!(outbox.budget.excess(), 0);
-        assert_eq!(outbox.shed(), None, "it is ending already");
+        assert_eq!(outbox.shed(), None, "it has been shed already");
     }
 
     #[test]

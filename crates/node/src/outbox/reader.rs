@@ -39,7 +39,7 @@ impl OutboxReader {
                 Found::Closed(code) => return Err(code),
                 Found::Behind(room) => {
                     // On the heap: every idle connection holds this future, few ever need that.
-                    Box::pin(self.node.fill_up(&room, &self.connection, &self.outbox)).await;
+                    Box::pin(self.node.fill_up(&room, &self.connection)).await;
                     self.outbox.next_behind(&room);
                 }
             }

@@ -67,15 +67,17 @@ impl Node {
 
     async fn registered(&self, room: &Room, user: &UserId) -> Result<Presence, BrokerError> {
         let mut outcome = lock(&room.state).presence.roster.outcome();
+        let mut failure = None;
         loop {
             if let Some(presence) = lock(&room.state).presence.roster.registered(user) {
                 return Ok(presence);
             }
-            let closed = || BrokerError::Unavailable("the room is closed".to_owned());
-            outcome.changed().await.map_err(|_| closed())?;
-            if let Some(error) = outcome.borrow_and_update().clone() {
+            if let Some(error) = failure {
                 return Err(error);
             }
+            let closed = || BrokerError::Unavailable("the room is closed".to_owned());
+            outcome.changed().await.map_err(|_| closed())?;
+            failure = outcome.borrow_and_update().clone();
         }
     }
 
@@ -193,12 +195,13 @@ impl Node {
             if let Err(error) = &told {
                 tracing::debug!(room = %room.id, %error, "cannot register users yet");
             }
-            if lock(&room.state).presence.roster.end(next, told) {
-                self.refresh_presence_soon(room);
-            }
+            lock(&room.state).presence.roster.end(next, told);
             if failed {
                 sleep(RETRY_PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             }
+        }
+        if lock(&room.state).presence.roster.end_loss() {
+            self.refresh_presence_soon(room);
         }
         if room.is_idle() {
             self.close_if_idle(room).await;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hubbub_broker::{Head, Page, RoomHead};
-use hubbub_protocol::{ConnectionId, Envelope, Frame, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Envelope, Frame, MessageId, Position, RoomId};
 
 use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
@@ -151,6 +151,13 @@ impl Room {
     /// The newest offset known here; 0 when none is.
     pub(crate) fn head(&self) -> u64 {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
+    }
+
+    /// The newest event given to live members, where its id is known.
+    pub(crate) fn head_event(&self) -> Option<(u64, MessageId)> {
+        let state = lock(&self.state);
+        let log = state.log.as_ref()?;
+        Some((log.head(), log.head_message()?.clone()))
     }
 
     /// The newest place heard of, whether it could be followed or not; `None` until the room is
@@ -296,8 +303,6 @@ fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> Taken {
 
 #[cfg(test)]
 mod tests {
-    use hubbub_protocol::MessageId;
-
     use super::log::tests::{empty_log, page};
     use super::*;
 

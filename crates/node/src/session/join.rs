@@ -16,7 +16,7 @@ use crate::presence::Departure;
 use crate::recovery::Start;
 use crate::room::RoomState;
 
-/// What a join is given while the broker is in trouble.
+/// What a join is given while the broker is away.
 const PATIENCE_IN_TROUBLE: Duration = Duration::from_millis(300);
 /// How often a room may start over while somebody joins it, before the join is given up.
 const ATTEMPTS: usize = 3;
@@ -73,12 +73,13 @@ impl Session {
         joined
     }
 
-    /// How long the broker may take for each step of a join. While it is known not to answer, that
-    /// is short: what the client asks next waits behind it.
+    /// How long the broker may take for each step of a join. While it is known to be away, that is
+    /// short: what the client asks next waits behind it.
     fn patience(&self) -> Duration {
-        match self.node.health().problem {
-            None => self.node.config.limits.send_timeout,
-            Some(_) => PATIENCE_IN_TROUBLE,
+        if self.node.broker.is_up() {
+            self.node.config.limits.send_timeout
+        } else {
+            PATIENCE_IN_TROUBLE
         }
     }
 

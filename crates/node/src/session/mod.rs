@@ -25,8 +25,10 @@ use crate::rate::Rate;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
-/// Sends and reads of one connection that wait for the broker; beyond, its frames are read no further.
-const ANSWERS_IN_FLIGHT: usize = 64;
+/// Sends of one connection that wait for the broker; beyond, its frames are read no further.
+const SENDS_IN_FLIGHT: usize = 64;
+/// The same for reads, until the client has room for their answers.
+const READS_IN_FLIGHT: usize = 8;
 /// Joins, leaves and questions a second, kept up, and at once: more than a client needs that joins
 /// all its rooms at once.
 const QUESTIONS_PER_SECOND: u32 = 200;
@@ -47,6 +49,7 @@ pub struct Session {
     send_rate: Rate,
     question_rate: Rate,
     in_flight: Arc<Semaphore>,
+    reads_in_flight: Arc<Semaphore>,
     bad_frames: u32,
     bad_frames_since: Instant,
 }
@@ -94,7 +97,8 @@ impl Session {
             rooms: Vec::new(),
             send_rate,
             question_rate: Rate::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
-            in_flight: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT)),
+            in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
+            reads_in_flight: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
             node,

@@ -11,7 +11,6 @@ use super::{ReplyId, Session};
 use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
-use crate::outbox::DueAnswer;
 
 /// The most rooms that one `rooms` reply lists.
 const LISTED_ROOMS: usize = 1_000;
@@ -31,7 +30,7 @@ pub(super) enum Query {
 }
 
 impl Session {
-    /// Waits only while too many answers are due.
+    /// Waits only while too many reads are being answered: until the client has taken their answers.
     pub(super) async fn ask(
         &mut self,
         id: Option<RequestId>,
@@ -40,13 +39,18 @@ impl Session {
         if let Query::History { room, .. } | Query::Members(room) = &query {
             self.may_read(room)?;
         }
-        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let permit = Arc::clone(&self.reads_in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        let answer = DueAnswer::new(&self.outbox);
-        let node = Arc::clone(&self.node);
+        let (node, outbox) = (Arc::clone(&self.node), Arc::clone(&self.outbox));
         self.node.spawn(async move {
-            let found = node.find(id.as_ref(), query).await;
-            answer.give(found.unwrap_or_else(|error| error.to_wire(id.as_ref())));
+            let found = {
+                let _turn = node.reads.acquire().await;
+                node.find(id.as_ref(), query).await
+            };
+            let answer = found.unwrap_or_else(|error| error.to_wire(id.as_ref()));
+            if outbox.has_room().await {
+                outbox.push(answer);
+            }
             drop(permit);
         });
         Ok(())

@@ -23,6 +23,8 @@ pub(super) struct Typing(Mutex<TypingState>);
 struct TypingState {
     told: Option<(bool, Instant)>,
     wanted: bool,
+    /// There was a message since: who types on is told again.
+    is_over: bool,
     /// Somebody waits for the interval's end, to pass on what is wanted then.
     is_waiting: bool,
 }
@@ -36,13 +38,9 @@ enum Turn {
 }
 
 impl Typing {
-    /// A message says to everybody that its sender has stopped typing.
+    /// A message: to some clients it says that its sender has stopped typing.
     pub(super) fn end(&self) {
-        let mut state = lock(&self.0);
-        state.wanted = false;
-        if let Some((told, _)) = &mut state.told {
-            *told = false;
-        }
+        lock(&self.0).is_over = true;
     }
 }
 
@@ -51,27 +49,37 @@ impl TypingState {
         self.wanted = on;
         match self.told {
             Some((told, at)) if now < at + INTERVAL => {
-                if self.is_waiting || told == on {
+                if self.is_waiting || !self.is_news(told, on) {
                     return Turn::Nothing;
                 }
                 self.is_waiting = true;
                 Turn::Wait(at + INTERVAL)
             }
             Some(_) | None => {
-                self.told = Some((on, now));
+                self.tell(on, now);
                 Turn::Tell
             }
         }
     }
 
+    fn is_news(&self, told: bool, on: bool) -> bool {
+        told != on || (on && self.is_over)
+    }
+
+    fn tell(&mut self, on: bool, now: Instant) {
+        self.told = Some((on, now));
+        self.is_over = false;
+    }
+
     /// The interval is over: what to pass on, if it is still another word.
     fn end_wait(&mut self, now: Instant) -> Option<bool> {
         self.is_waiting = false;
-        let is_news = self.told.is_none_or(|(told, _)| told != self.wanted);
+        let wanted = self.wanted;
+        let is_news = self.told.is_none_or(|(told, _)| self.is_news(told, wanted));
         if is_news {
-            self.told = Some((self.wanted, now));
+            self.tell(wanted, now);
         }
-        is_news.then_some(self.wanted)
+        is_news.then_some(wanted)
     }
 }
 
@@ -135,5 +143,16 @@ mod tests {
         assert_eq!(say(true), Turn::Nothing);
         let told = lock(&typing.0).end_wait(start + INTERVAL);
         assert_eq!(told, Some(true));
+    }
+
+    #[test]
+    fn a_word_after_a_message_is_passed_on_too() {
+        let (typing, start) = (Typing::default(), Instant::now());
+        let say = |on| lock(&typing.0).say(on, start);
+        assert_eq!(say(true), Turn::Tell);
+        typing.end();
+        assert_eq!(say(false), Turn::Wait(start + INTERVAL));
+        let told = lock(&typing.0).end_wait(start + INTERVAL);
+        assert_eq!(told, Some(false));
     }
 }

@@ -148,6 +148,10 @@ impl Settings {
             ("limits.frame_bytes", limits.frame_bytes.as_u64()),
             ("limits.body_bytes", limits.body_bytes.as_u64()),
             ("limits.outbox_bytes", limits.outbox_bytes.as_u64()),
+            (
+                "limits.outbox_node_bytes",
+                limits.outbox_node_bytes.as_u64(),
+            ),
             ("limits.embedded_bytes", limits.embedded_bytes.as_u64()),
             ("limits.headers", limits.headers as u64),
             ("limits.outbox_frames", limits.outbox_frames as u64),

@@ -12,9 +12,13 @@ local function begin(meta, stream, nonces, older, epoch, seen, ttl, seen_epoch)
   if last then
     top = math.max(top, tonumber(string.match(last[1], '^%d+')))
   end
+  -- A room with members has no time to live, and keeps none.
+  local kept = redis.call('TTL', meta) == -1
   redis.call('UNLINK', stream, nonces, older)
   redis.call('HSET', meta, 'epoch', epoch, 'top', string.format('%.0f', top), 'generation', 0)
   redis.call('HDEL', meta, 'last')
-  redis.call('EXPIRE', meta, ttl)
+  if not kept then
+    redis.call('EXPIRE', meta, ttl)
+  end
   return epoch, top, 0, '-'
 end

@@ -67,7 +67,9 @@ redis.call('ZADD', KEYS[5], ms, ARGV[2])
 if renewal then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))
   redis.call('EXPIRE', KEYS[2], ARGV[6])
-  redis.call('EXPIRE', KEYS[1], ARGV[7])
+  if redis.call('TTL', KEYS[1]) ~= -1 then
+    redis.call('EXPIRE', KEYS[1], ARGV[7])
+  end
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds * 1000 - tonumber(ARGV[6]) * 1000)
 end
 redis.call('PUBLISH', ARGV[1], '1 E ' .. epoch .. ' ' .. string.format('%.0f', first) .. ' '
