@@ -22,6 +22,14 @@ pub(crate) enum Place {
     Behind(u64),
 }
 
+/// How events have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Live,
+    /// Read from the stream.
+    Repair,
+}
+
 /// One session in a room.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -79,9 +87,16 @@ impl Members {
         }
     }
 
-    /// Gives live members the next events. Who has no room for them falls behind and is told so
-    /// once.
-    pub(crate) fn deliver(&mut self, room: &Arc<Room>, events: &[Envelope], head: u64) {
+    /// Gives live members the next events. Who has no room for them falls behind. If they came live
+    /// it reads too slowly, and is told so once; a repair may bring more at once than anybody has
+    /// room for.
+    pub(crate) fn deliver(
+        &mut self,
+        room: &Arc<Room>,
+        events: &[Envelope],
+        head: u64,
+        source: Source,
+    ) {
         if events.is_empty() {
             return;
         }
@@ -96,17 +111,19 @@ impl Members {
             delivered += taken;
             if let Some(first_missed) = events.get(taken) {
                 let from = first_missed.position.offset;
-                let lagged = ServerFrame::Lagged {
-                    room: &room.id,
-                    from,
-                    to: head,
-                };
-                member.outbox.push(Frame::encode(&lagged));
-                if is_full {
-                    member.outbox.strike(Instant::now());
+                if source == Source::Live {
+                    let lagged = ServerFrame::Lagged {
+                        room: &room.id,
+                        from,
+                        to: head,
+                    };
+                    member.outbox.push(Frame::encode(&lagged));
+                    if is_full {
+                        member.outbox.strike(Instant::now());
+                    }
+                    room.metrics.lagged.inc();
                 }
                 member.go_on(room, from - 1, head);
-                room.metrics.lagged.inc();
             }
         }
         room.metrics.deliveries.inc_by(delivered as u64);

@@ -19,6 +19,7 @@ use hubbub_protocol::{ConnectionId, Envelope, Frame, MessageId, Position, RoomId
 use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
 pub(crate) use self::members::Place;
+use self::members::Source;
 use self::reads::RecentReads;
 pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
@@ -123,12 +124,12 @@ impl Room {
                     let gate = gate.insert(Gate::default());
                     gate.push(event);
                     events.for_each(|event| gate.push(event));
-                    members.deliver(self, &ready, log.head());
+                    members.deliver(self, &ready, log.head(), Source::Live);
                     return true;
                 }
             }
         }
-        members.deliver(self, &ready, log.head());
+        members.deliver(self, &ready, log.head(), Source::Live);
         false
     }
 
@@ -205,7 +206,7 @@ impl Room {
                 }
             }
         }
-        members.deliver(self, &ready, log.head());
+        members.deliver(self, &ready, log.head(), Source::Repair);
         taken
     }
 
@@ -305,6 +306,8 @@ fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> Taken {
 mod tests {
     use super::log::tests::{empty_log, page};
     use super::*;
+    use crate::Limits;
+    use crate::outbox::{Outbox, OutboxBudget};
 
     fn follow_page(head: u64, page: Page) -> (Taken, usize, u64) {
         let mut log = empty_log(head - 1);
@@ -312,6 +315,34 @@ mod tests {
         let mut ready = Vec::new();
         let taken = follow(&mut log, page, &mut ready);
         (taken, ready.len(), log.head())
+    }
+
+    /// A repair may bring more at once than an outbox holds: the member is filled up without a word.
+    #[test]
+    fn a_repair_is_nobodys_slowness() {
+        let limits = Limits {
+            outbox_frames: 3,
+            ..Limits::default()
+        };
+        let outbox = Outbox::new(&limits, &Arc::new(OutboxBudget::new(&limits)));
+        let (outbox, connection) = (Arc::new(outbox), ConnectionId::generate());
+        let id = RoomId::new("repaired").unwrap();
+        let room = Arc::new(Room::new(id, &LogBudget::default(), &Arc::default()));
+        let read = |page| room.take_page(page, room.mark().unwrap().1);
+        let mut begun = page("e", 1, 1..=1);
+        begun.events.clear();
+        assert_eq!(read(begun), Taken::Live);
+        let joined = Frame::from_json("{}".into()).unwrap();
+        let mut state = lock(&room.state);
+        state.members.admit(&room, &connection, &outbox);
+        state.members.start(&room, &connection, joined, 1, 1);
+        drop(state);
+        outbox.take_texts();
+        room.close_gate();
+        assert_eq!(read(page("e", 9, 2..=9)), Taken::Live);
+        assert_eq!(outbox.take_texts(), ["{}"; 3], "three events and no word");
+        let place = lock(&room.state).members.get(&connection).unwrap().place;
+        assert_eq!(place, Place::Behind(4));
     }
 
     #[test]
