@@ -125,9 +125,12 @@ async fn in_sync(replica: &Redis) {
 
 /// The primary gives its role to its replica and loses nothing by it.
 async fn hand_over(primary: &Redis, port: &str) {
-    primary
-        .command::<()>(&["FAILOVER", "TO", "127.0.0.1", port, "TIMEOUT", "10000"])
-        .await;
+    let words = ["FAILOVER", "TO", "127.0.0.1", port, "TIMEOUT", "10000"];
+    // A replica is in sync a moment before its primary takes it for online.
+    hubbub_tests::deadline::eventually("the primary gives way", IN_SYNC, async || {
+        primary.try_command::<()>(&words).await.ok()
+    })
+    .await;
     hubbub_tests::deadline::eventually("the roles have changed", IN_SYNC, async || {
         let info: String = primary.try_command(&["INFO", "replication"]).await.ok()?;
         info.contains("role:slave").then_some(())

@@ -206,7 +206,7 @@ async fn b24_crash_between_commit_and_ack() {
     let receipt = witness.client().begin_send(&room, &body, Some(NONCE)).await;
     let sent = receipt.expect("it begins").wait().await;
     let sent = sent.expect("another node acks it");
-    row.say_time("acked", row.fault_at.elapsed());
+    row.say_time("acked_again", row.fault_at.elapsed());
     row.check(sent.duplicate, "the retry found the first one");
     witness.page().write(|ledger, me| {
         let ack = hubbub_tests::oracle::Ack {

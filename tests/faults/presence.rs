@@ -48,8 +48,23 @@ pub(crate) struct Audience {
     watchers: Vec<Watcher>,
 }
 
-/// A guest of this name in the room, through this door; gone when dropped.
-pub(crate) async fn enter(arena: &Arena, door: SocketAddr, name: &str) -> Raw {
+/// Someone in the room who answers pings; gone when dropped.
+pub(crate) struct Guest {
+    _task: AbortOnDropHandle<()>,
+}
+
+/// A guest of this name in the room, through this door.
+pub(crate) async fn enter(arena: &Arena, door: SocketAddr, name: &str) -> Guest {
+    let mut raw = connect(arena, door, name).await;
+    let task =
+        tokio::spawn(async move { while let Heard::Text(_) = raw.hear_patiently().await {} });
+    Guest {
+        _task: AbortOnDropHandle::new(task),
+    }
+}
+
+/// The same with its connection in the test's hands.
+async fn connect(arena: &Arena, door: SocketAddr, name: &str) -> Raw {
     // The token's maker need not be the node that is used.
     let url = format!("http://{}", arena.doors[1]);
     let guest = new_guest(&url, Some(name)).await.expect("a guest token");
@@ -64,7 +79,7 @@ impl Audience {
         let mut watchers = Vec::new();
         for node in nodes {
             let name = format!("watcher-{node}");
-            let raw = enter(arena, arena.doors[*node], &name).await;
+            let raw = connect(arena, arena.doors[*node], &name).await;
             let log = Log::default();
             let task = tokio::spawn(watch(raw, Arc::clone(&log)));
             watchers.push(Watcher {
@@ -98,7 +113,7 @@ impl Audience {
         // One who comes and goes after all that shows that nothing more is on its way.
         let door = arena.doors[1];
         let marker = format!("marker-{}", fastrand::u32(..));
-        let mut raw = enter(arena, door, &marker).await;
+        let mut raw = connect(arena, door, &marker).await;
         self.wait(&marker, Change::Joined, 1).await;
         raw.ask(json!({"type": "leave", "room": ROOM})).await;
         self.wait(&marker, Change::Left, 1).await;
@@ -131,7 +146,7 @@ async fn watch(mut raw: Raw, log: Log) {
 
 /// Who is in the room, as this node says; without the watchers.
 pub(crate) async fn present(arena: &Arena, node: usize) -> Vec<String> {
-    let mut raw = enter(arena, arena.doors[node], "asker").await;
+    let mut raw = connect(arena, arena.doors[node], "asker").await;
     let reply = raw.ask(json!({"type": "members", "room": ROOM})).await;
     let members = reply["members"].as_array().into_iter().flatten();
     let names = members.map(|user| user["name"].as_str().unwrap_or_default().to_owned());

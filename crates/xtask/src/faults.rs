@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use crate::shell::{self, top};
 
-/// The arguments that run something of the suite, with its figures shown.
-const SUITE: [&str; 7] = [
+/// The arguments that run something of the suite; of the whole workspace, as all suites are, so
+/// that nothing is compiled twice.
+const SUITE: [&str; 6] = [
     "test",
     "--release",
     "--locked",
-    "--package",
-    "hubbub-tests",
+    "--workspace",
     "--test",
     "faults",
 ];
@@ -33,7 +33,11 @@ enum Wanted {
 /// Runs what `args` ask for.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let wanted = parse(args)?;
-    shell::run(".", "cargo", &["build", "--release", "--locked"])?;
+    shell::run(
+        ".",
+        "cargo",
+        &["build", "--release", "--locked", "--workspace"],
+    )?;
     match wanted {
         Wanted::Rows(rows) => {
             let tests = choose(&list()?, &rows)?;
