@@ -164,11 +164,12 @@ impl Trail {
             .rposition(|run| run.life == life && run.upto < offset);
         let next = match before {
             Some(index) => self.runs.get(index + 1),
-            None => self
-                .runs
-                .iter()
-                .find(|run| run.life == life)
-                .or_else(|| self.runs.iter().skip(1).find(|run| run.after >= offset)),
+            None => self.runs.iter().find(|run| run.life == life).or_else(|| {
+                self.runs
+                    .iter()
+                    .skip(1)
+                    .find(|run| is_older(life, run.life))
+            }),
         };
         match next {
             Some(run) if run.began == Began::Announced => Fate::Skipped {
@@ -223,6 +224,13 @@ mod tests {
         assert_eq!(trail.step(1, 21), Step::Next);
         assert_eq!(fate(&trail, 0, 8), Fate::Skipped { known_life: false });
         assert_eq!(fate(&trail, 1, 20), Fate::Skipped { known_life: true });
+    }
+
+    #[test]
+    fn a_life_that_came_and_went_between_two_is_skipped() {
+        let mut trail = walked(&[5, 6]);
+        assert!(trail.reset(2, 6));
+        assert_eq!(fate(&trail, 1, 7), Fate::Skipped { known_life: false });
     }
 
     #[test]
