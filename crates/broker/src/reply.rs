@@ -21,6 +21,16 @@ pub enum Published {
     },
 }
 
+impl Published {
+    /// The event's place.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        match self {
+            Self::Stored { position, .. } | Self::Duplicate { position, .. } => position,
+        }
+    }
+}
+
 /// Where a room's stream stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {

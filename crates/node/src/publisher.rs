@@ -145,10 +145,15 @@ impl WorkedOn {
                 break;
             };
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let seen = node.hub.room(room).and_then(|room| room.highest());
+            let here = node.hub.room(room);
+            let seen = here.as_ref().and_then(|room| room.highest());
             let published = node.broker.publish(room, &drafts, seen.as_ref(), deadline);
             match published.await {
                 Ok(outcomes) => {
+                    let newest = outcomes.iter().map(Published::position);
+                    if let (Some(here), Some(newest)) = (here, newest.max_by_key(|p| p.offset)) {
+                        here.acked(newest);
+                    }
                     let nonces = batch.iter().map(|pending| &pending.draft.nonce);
                     node.config.failpoints.after_publish(nonces);
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {

@@ -60,6 +60,8 @@ pub(crate) struct RoomState {
     pub(crate) log: Option<RoomLog>,
     /// `Some`: live events wait until the stream has been read.
     gate: Option<Gate>,
+    /// The newest place that a send from here was given; it may not have been heard yet.
+    acked: Option<Position>,
     pub(crate) members: members::Members,
     pub(crate) presence: RoomPresence,
     vigil: Vigil,
@@ -90,6 +92,7 @@ impl Room {
             state: Mutex::new(RoomState {
                 log: None,
                 gate: Some(Gate::default()),
+                acked: None,
                 members: members::Members::default(),
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
@@ -161,14 +164,28 @@ impl Room {
         Some((log.head(), log.head_message()?.clone()))
     }
 
-    /// The newest place heard of, whether it could be followed or not; `None` until the room is
-    /// open.
+    /// The newest place known, whether it was heard and could be followed or not; `None` until the
+    /// room is open.
     pub(crate) fn highest(&self) -> Option<Position> {
         let state = lock(&self.state);
         let mut highest = state.log.as_ref()?.position();
         let waiting = state.gate.as_ref().map(|gate| gate.highest(&highest.epoch));
         highest.offset = highest.offset.max(waiting.unwrap_or(0));
-        Some(highest)
+        let acked = state.acked.clone();
+        Some(
+            acked
+                .filter(|acked| acked.offset > highest.offset)
+                .unwrap_or(highest),
+        )
+    }
+
+    /// A send from here was given this place.
+    pub(crate) fn acked(&self, position: &Position) {
+        let mut state = lock(&self.state);
+        let newest = state.acked.as_ref().map_or(0, |acked| acked.offset);
+        if position.offset > newest {
+            state.acked = Some(position.clone());
+        }
     }
 
     /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
