@@ -101,7 +101,24 @@ string_id!(
     MessageId, "a message id", "1 to 64 of A-Z a-z 0-9 _ . : -", |v| is_token(v, 64)
 );
 
+string_id!(
+    /// What one reacts with, such as an emoji. Up to 64 bytes without control characters.
+    ReactionKey, "a reaction", "1 to 64 bytes without control characters", |v| is_printable(v, 64)
+);
+
 impl MessageId {
+    /// Stands for the id of an event that is known only by its place.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("-".into())
+    }
+
+    /// Whether both are known and differ: two events with one position prove a fork.
+    #[must_use]
+    pub fn is_other(&self, other: &Self) -> bool {
+        self != other && &*self.0 != "-" && &*other.0 != "-"
+    }
+
     /// A new id, sortable by the time of its making on this node.
     #[must_use]
     pub fn generate() -> Self {
