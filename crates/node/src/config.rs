@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hubbub_protocol::AckLevel;
+use hubbub_protocol::{AckLevel, RoomId};
 use serde::{Deserialize, Serialize};
 
 use crate::Failpoints;
@@ -20,6 +20,8 @@ pub struct NodeConfig {
     pub ack: AckSection,
     /// Section `drain`.
     pub drain: DrainSection,
+    /// Tables `[[room]]`.
+    pub rooms: Vec<RoomRule>,
     /// For tests only, and no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -41,36 +43,35 @@ pub struct AckSection {
     pub level: AckLevel,
 }
 
-/// Section `drain`.
-    pub drain: DrainSection,
-    /// For tests only, and no setting.
-    #[serde(skip)]
-    pub failpoints: Failpoints,
+/// A table `[[room]]`: what holds for the rooms whose names match. The longest match wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoomRule {
+    /// A room id, or the beginning of one and `*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// How long the archive keeps events, such as `90d`; none: for ever.
+    #[serde(default, with = "humantime_serde")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
-/// Section `node`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeSection {
-    /// Shown in `welcome`, logs and metrics; empty: host name and a random suffix.
-    pub id: String,
-}
-
-/// Section `ack`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AckSection {
-    /// What a `sent` reply promises at least: `stream`, `replicated` or `archived`.
-    pub level: AckLevel,
-}
-
-/// How safe an acked event is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AckLevel {
-    /// Stored in the room's stream.
-    #[default]
-    Stream,
+impl RoomRule {
+    /// Checks what its types do not.
+    ///
+    /// # Errors
+    /// What is expected instead.
+    pub fn check(&self) -> Result<(), String> {
+        let beginning = self.pattern.strip_suffix('*').unwrap_or(&self.pattern);
+        let is_whole = beginning == self.pattern;
+        if !(beginning.is_empty() && !is_whole) && RoomId::new(beginning).is_err() {
+            return Err("match: a room id, or the beginning of one and *".to_owned());
+        }
+        if self.keep.is_some_and(|keep| keep < Duration::from_secs(60)) {
+            return Err("keep: a minute or more".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Section `drain`: how a node leaves.

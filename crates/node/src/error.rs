@@ -75,7 +75,9 @@ impl CommandError {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
             BrokerError::NoLife
-            | BrokerError::Unexpected(_) | BrokerError::BadUrl(_) | BrokerError::Unfit(_) => {
+            | BrokerError::Unexpected(_)
+            | BrokerError::BadUrl(_)
+            | BrokerError::Unfit(_) => {
                 tracing::error!(%error, "broker failed");
                 Self::Internal
             }

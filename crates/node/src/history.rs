@@ -18,11 +18,11 @@ const CHANGES: usize = 5_000;
 
 /// Messages in their order, and whether there are further ones.
 #[derive(Debug, Default)]
-pub struct HistoryPage {
+pub(crate) struct HistoryPage {
     /// Folded: with their newest body and their reactions.
-    pub events: Vec<Envelope>,
+    pub(crate) events: Vec<Envelope>,
     /// There are further ones in the direction that was asked for.
-    pub more: bool,
+    pub(crate) more: bool,
 }
 
 /// What has become of one message since.

@@ -15,6 +15,7 @@ mod hub;
 mod identity;
 mod life;
 mod lock;
+mod marks;
 mod metrics;
 mod node;
 mod opening;
@@ -27,7 +28,7 @@ mod room;
 mod session;
 
 pub use archiving::keep_journal;
-pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection};
+pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, RoomRule};
 pub use failpoint::{Failpoints, UnknownFailpoint};
 pub use identity::{Identity, Rights, RoomGrant};
 pub use node::Node;

@@ -39,8 +39,8 @@ impl Node {
         limit: usize,
         seen: u64,
     ) -> Result<Page, BrokerError> {
-        let read = self.broker.read(room, span, limit, &self.at_once(seen));
-        match read.await {
+        let at_once = self.at_once(seen);
+        match self.broker.read(room, span, limit, &at_once).await {
             Err(BrokerError::NoLife) => {
                 let begin = self.begin(room, seen).await?;
                 self.broker.read(room, span, limit, &begin).await

@@ -393,10 +393,7 @@ pub(crate) mod tests {
         let mut holed = page("e", 10, 5..=10);
         holed.events.remove(2);
         assert_eq!(of_page(holed).floor(), 7);
-        assert_eq!(
-            of_page(page("e", 10, 5..=9)).floor(),
-            10
-        );
+        assert_eq!(of_page(page("e", 10, 5..=9)).floor(), 10);
     }
 
     #[test]

@@ -287,8 +287,10 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let at_head = events
         .first()
         .filter(|first| first.position.offset == log.head());
-    let is_other =
-        at_head.is_some_and(|event| log.head_message().is_some_and(|id| id.is_other(&event.message)));
+    let is_other = at_head.is_some_and(|event| {
+        log.head_message()
+            .is_some_and(|id| id.is_other(&event.message))
+    });
     if head.offset < log.head() || is_other {
         return Taken::Fork;
     }

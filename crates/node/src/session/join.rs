@@ -55,6 +55,7 @@ impl Session {
                 is_joined: false,
                 is_present: false,
                 typing: None,
+                reading: None,
             });
         }
         let joined = timeout(patience, self.start(id, room, from)).await;

@@ -3,6 +3,7 @@
 mod change;
 mod join;
 mod query;
+mod read;
 mod send;
 mod typing;
 
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use self::change::Alteration;
 use self::query::Query;
+use self::read::Reading;
 use self::typing::Typing;
 use crate::error::CommandError;
 use crate::node::Node;
@@ -75,6 +77,8 @@ struct Membership {
     is_present: bool,
     /// Made when it is needed.
     typing: Option<Arc<Typing>>,
+    /// Made when it is needed.
+    reading: Option<Arc<Reading>>,
 }
 
 impl Session {

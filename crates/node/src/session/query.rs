@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hubbub_protocol::command::{HistorySpan, RequestId};
-use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::frame::{RoomEntry, ServerFrame};
 use hubbub_protocol::{Frame, RoomId};
 
 use super::{ReplyId, Session};
@@ -61,9 +61,7 @@ impl Session {
 impl Node {
     async fn find(&self, id: ReplyId<'_>, query: Query) -> Result<Frame, CommandError> {
         match query {
-            Query::History { room, span, limit } => {
-                self.find_history(id, &room, span, limit).await
-            }
+            Query::History { room, span, limit } => self.find_history(id, &room, span, limit).await,
             Query::Members(room) => self.find_members(id, &room).await,
             Query::Rooms(identity) => self.find_rooms(id, &identity).await,
         }
@@ -102,6 +100,13 @@ impl Node {
         let rooms = self.broker.rooms(LISTED_ROOMS).await;
         let mut rooms = rooms.map_err(CommandError::of_read)?;
         rooms.retain(|summary| identity.rights(&summary.room).read);
+        let rooms: Vec<RoomEntry> = rooms
+            .into_iter()
+            .map(|summary| RoomEntry {
+                summary,
+                mine: None,
+            })
+            .collect();
         Ok(Frame::encode(&ServerFrame::Rooms { id, rooms: &rooms }))
     }
 }
