@@ -6,6 +6,7 @@
 mod append;
 mod change;
 mod fixture;
+mod rooms;
 
 /// Runs each scenario against both archives.
 macro_rules! contract {
@@ -39,4 +40,12 @@ contract! {
     change::a_deletion_leaves_only_the_place,
     change::a_tombstone_is_stored_as_one,
     change::pages_meet_without_a_seam,
+    rooms::marks_only_go_forward,
+    rooms::only_messages_of_others_are_unread,
+    rooms::counts_end_at_a_hundred,
+    rooms::rooms_with_news_come_first,
+    rooms::a_direct_message_is_listed_for_both,
+    rooms::a_record_is_made_read_and_changed,
+    rooms::a_room_with_events_gets_a_public_record,
+    rooms::a_private_room_is_its_members,
 }
