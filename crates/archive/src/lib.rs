@@ -3,6 +3,7 @@
 
 mod append;
 mod archive;
+mod check;
 mod config;
 mod error;
 mod history;
@@ -12,6 +13,8 @@ mod migrate;
 mod postgres;
 mod reads;
 mod records;
+mod retention;
+mod search;
 mod sqlite;
 mod state;
 mod value;
@@ -19,6 +22,7 @@ mod words;
 
 pub use append::{Hole, RoomBatch};
 pub use archive::Archive;
+pub use check::{LifeCheck, RoomCheck};
 pub use config::ArchiveSection;
 pub use error::ArchiveError;
 pub use history::HistorySpan;
@@ -26,3 +30,4 @@ pub use inbox::InboxEntry;
 pub use life::Life;
 pub use reads::ReadMark;
 pub use records::{NewRoom, Record, RecordError, RoomChange};
+pub use search::{Fragment, Hit, RoomPattern, SearchCursor, SearchPage, SearchQuery};

@@ -11,6 +11,7 @@ use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
 
 use crate::archive::Tx;
 use crate::{Archive, ArchiveError};
+pub(crate) use change::{TargetRow, strip, unsearch};
 pub(crate) use rooms::enter as enter_rooms;
 
 /// What is to be appended to one room.
