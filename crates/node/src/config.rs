@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use hubbub_protocol::AckLevel;
 use serde::{Deserialize, Serialize};
 
 use crate::Failpoints;
@@ -36,7 +37,30 @@ pub struct NodeSection {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AckSection {
-    /// What a `sent` reply promises.
+    /// What a `sent` reply promises at least: `stream`, `replicated` or `archived`.
+    pub level: AckLevel,
+}
+
+/// Section `drain`.
+    pub drain: DrainSection,
+    /// For tests only, and no setting.
+    #[serde(skip)]
+    pub failpoints: Failpoints,
+}
+
+/// Section `node`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSection {
+    /// Shown in `welcome`, logs and metrics; empty: host name and a random suffix.
+    pub id: String,
+}
+
+/// Section `ack`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AckSection {
+    /// What a `sent` reply promises at least: `stream`, `replicated` or `archived`.
     pub level: AckLevel,
 }
 

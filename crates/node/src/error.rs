@@ -1,5 +1,6 @@
 //! Why a command failed, and how that is told to the client: the only place where it is mapped.
 
+use hubbub_archive::ArchiveError;
 use hubbub_broker::BrokerError;
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
@@ -20,7 +21,11 @@ pub(crate) enum CommandError {
     TooManyRooms { limit: u32 },
     #[error("too many sends, wait before the next")]
     RateLimited { retry_after_ms: u64 },
-    #[error("this nonce was used for another body")]
+    #[error("no such message")]
+    NotFound,
+    #[error("this needs an archive, and this server has none: see archive.url")]
+    NoArchive,
+    #[error("this nonce was used for something else")]
     Conflict,
     #[error("not stored, try again later")]
     Unavailable,
@@ -40,8 +45,9 @@ impl CommandError {
             Self::TooLarge { .. } => (ErrorCode::TooLarge, None),
             Self::TooManyRooms { .. } => (ErrorCode::TooManyRooms, None),
             Self::RateLimited { retry_after_ms } => (ErrorCode::RateLimited, Some(*retry_after_ms)),
+            Self::NotFound => (ErrorCode::NotFound, None),
             Self::Conflict => (ErrorCode::Conflict, None),
-            Self::Unavailable => (ErrorCode::Unavailable, None),
+            Self::NoArchive | Self::Unavailable => (ErrorCode::Unavailable, None),
             Self::Unknown => (ErrorCode::Unknown, None),
             Self::Internal => (ErrorCode::Internal, None),
         };
@@ -54,11 +60,22 @@ impl CommandError {
         })
     }
 
+    /// The archive's failure to read something.
+    pub(crate) fn of_archive(error: ArchiveError) -> Self {
+        if error.is_retryable() {
+            tracing::debug!(%error, "the archive does not answer");
+            return Self::Unavailable;
+        }
+        tracing::error!(%error, "the archive failed");
+        Self::Internal
+    }
+
     /// The failure of something that stores nothing: it can simply be asked again.
     pub(crate) fn of_read(error: BrokerError) -> Self {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
-            BrokerError::Unexpected(_) | BrokerError::BadUrl(_) | BrokerError::Unfit(_) => {
+            BrokerError::NoLife
+            | BrokerError::Unexpected(_) | BrokerError::BadUrl(_) | BrokerError::Unfit(_) => {
                 tracing::error!(%error, "broker failed");
                 Self::Internal
             }

@@ -199,7 +199,7 @@ impl Room {
         let mut ready = Vec::new();
         let (log, mut taken) = match log {
             None => (
-                log.insert(RoomLog::new(page, self.budget.clone())),
+                log.insert(RoomLog::new(self.id.clone(), page, self.budget.clone())),
                 Taken::Live,
             ),
             Some(log) => {
@@ -248,6 +248,11 @@ impl Room {
         lock(&self.state).members.push_to_all(frame, except);
     }
 
+    /// How many messages were deleted while the room was open here.
+    pub(crate) fn deletions(&self) -> u64 {
+        lock(&self.state).log.as_ref().map_or(0, RoomLog::deletions)
+    }
+
     /// When the newest event came; `None`: the room is not open.
     pub(crate) fn appended(&self) -> Option<Instant> {
         lock(&self.state).log.as_ref().map(RoomLog::appended)
@@ -275,7 +280,7 @@ impl Room {
 /// life, or a hole that the stream no longer fills: then the log starts over right before the
 /// page's first event.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
-    let Page { head, events } = page;
+    let Page { head, events, .. } = page;
     if head.epoch != *log.epoch() {
         return start_over(log, head, &events);
     }
@@ -283,7 +288,7 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
         .first()
         .filter(|first| first.position.offset == log.head());
     let is_other =
-        at_head.is_some_and(|event| log.head_message().is_some_and(|id| *id != event.message));
+        at_head.is_some_and(|event| log.head_message().is_some_and(|id| id.is_other(&event.message)));
     if head.offset < log.head() || is_other {
         return Taken::Fork;
     }

@@ -107,6 +107,8 @@ impl Stream {
                     ..event
                 })
                 .collect(),
+            base: 0,
+            archived: None,
         }
     }
 }

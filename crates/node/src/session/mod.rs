@@ -1,5 +1,6 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
+mod change;
 mod join;
 mod query;
 mod send;
@@ -15,6 +16,7 @@ use hubbub_protocol::{
 };
 use tokio::sync::Semaphore;
 
+use self::change::Alteration;
 use self::query::Query;
 use self::typing::Typing;
 use crate::error::CommandError;
@@ -133,20 +135,40 @@ impl Session {
             Command::Hello { .. } => Err(CommandError::LateHello),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
             Command::Leave { room } => self.leave(id.as_ref(), &room),
-            Command::Send { room, nonce, body } => {
-                Box::pin(self.send(id.clone(), &room, nonce, body)).await
+            Command::Send { room, terms, body } => {
+                Box::pin(self.send(id.clone(), &room, terms, body)).await
             }
-            Command::Typing { room, on } => self.typing(&room, on),
-            Command::History {
+            Command::Edit {
                 room,
-                before,
-                limit,
+                target,
+                terms,
+                body,
             } => {
-                let query = Query::History {
-                    room,
-                    before,
-                    limit,
-                };
+                let edit = Alteration::Edit(body);
+                Box::pin(self.change(id.clone(), &room, target, terms, edit)).await
+            }
+            Command::Delete {
+                room,
+                target,
+                terms,
+            } => {
+                let delete = Alteration::Delete;
+                Box::pin(self.change(id.clone(), &room, target, terms, delete)).await
+            }
+            Command::React {
+                room,
+                target,
+                terms,
+                key,
+                on,
+            } => {
+                let react = Alteration::React { key, on };
+                Box::pin(self.change(id.clone(), &room, target, terms, react)).await
+            }
+            Command::Read { room, offset } => self.read(&room, offset),
+            Command::Typing { room, on } => self.typing(&room, on),
+            Command::History { room, span, limit } => {
+                let query = Query::History { room, span, limit };
                 Box::pin(self.ask(id.clone(), query)).await
             }
             Command::Members { room } => Box::pin(self.ask(id.clone(), Query::Members(room))).await,
@@ -173,6 +195,10 @@ impl Session {
             | Command::Rooms => self.check_rate(Pace::Questions),
             Command::Hello { .. }
             | Command::Send { .. }
+            | Command::Edit { .. }
+            | Command::Delete { .. }
+            | Command::React { .. }
+            | Command::Read { .. }
             | Command::Typing { .. }
             | Command::Ping => Ok(()),
         }

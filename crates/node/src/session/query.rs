@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use hubbub_protocol::command::RequestId;
+use hubbub_protocol::command::{HistorySpan, RequestId};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, RoomId};
 
 use super::{ReplyId, Session};
 use crate::Identity;
 use crate::error::CommandError;
+use crate::history::HistoryPage;
 use crate::node::Node;
 
 /// The most rooms that one `rooms` reply lists.
@@ -18,10 +19,10 @@ const LISTED_ROOMS: usize = 1_000;
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Query {
-    /// A page of the stream, newest last.
+    /// A page of messages, newest last.
     History {
         room: RoomId,
-        before: Option<u64>,
+        span: HistorySpan,
         limit: usize,
     },
     Members(RoomId),
@@ -60,11 +61,9 @@ impl Session {
 impl Node {
     async fn find(&self, id: ReplyId<'_>, query: Query) -> Result<Frame, CommandError> {
         match query {
-            Query::History {
-                room,
-                before,
-                limit,
-            } => self.find_history(id, &room, before, limit).await,
+            Query::History { room, span, limit } => {
+                self.find_history(id, &room, span, limit).await
+            }
             Query::Members(room) => self.find_members(id, &room).await,
             Query::Rooms(identity) => self.find_rooms(id, &identity).await,
         }
@@ -74,16 +73,12 @@ impl Node {
         &self,
         id: ReplyId<'_>,
         room: &RoomId,
-        before: Option<u64>,
+        span: HistorySpan,
         limit: usize,
     ) -> Result<Frame, CommandError> {
-        let limit = limit.clamp(1, self.config.limits.resume_page);
-        let events = self.broker.history(room, before, limit + 1).await;
-        let events = events.map_err(CommandError::of_read)?;
-        let more = events.len() > limit;
-        let page = &events[events.len().saturating_sub(limit)..];
+        let HistoryPage { events, more } = self.history(room, span, limit).await?;
         let history = ServerFrame::History { id, room, more };
-        Ok(Frame::encode_with_events(&history, page))
+        Ok(Frame::encode_with_events(&history, &events))
     }
 
     async fn find_members(&self, id: ReplyId<'_>, room: &RoomId) -> Result<Frame, CommandError> {

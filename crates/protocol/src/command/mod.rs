@@ -159,7 +159,7 @@ pub struct Terms {
     pub ack: Option<AckLevel>,
 }
 
-/// How safe an acked event is. Each level includes those before it.
+/// How safe an acked event is: in order of what it takes to lose it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AckLevel {
