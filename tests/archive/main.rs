@@ -6,6 +6,9 @@
 mod append;
 mod change;
 mod fixture;
+mod keep;
+mod rooms;
+mod search;
 
 /// Runs each scenario against both archives.
 macro_rules! contract {
@@ -39,4 +42,21 @@ contract! {
     change::a_deletion_leaves_only_the_place,
     change::a_tombstone_is_stored_as_one,
     change::pages_meet_without_a_seam,
+    rooms::marks_only_go_forward,
+    rooms::only_messages_of_others_are_unread,
+    rooms::counts_end_at_a_hundred,
+    rooms::rooms_with_news_come_first,
+    rooms::a_direct_message_is_listed_for_both,
+    rooms::a_record_is_made_read_and_changed,
+    rooms::a_room_with_events_gets_a_public_record,
+    rooms::a_private_room_is_its_members,
+    search::words_and_phrases_are_found,
+    search::what_is_edited_or_deleted_is_found_as_it_is_now,
+    search::only_readable_rooms_are_searched,
+    search::pages_of_hits_meet_without_a_seam,
+    search::any_text_is_a_query,
+    keep::old_events_go_and_leave_no_hole,
+    keep::holes_and_duplicates_are_found,
+    keep::a_room_is_exported_in_pages,
+    keep::rooms_are_listed_by_pattern,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hubbub_protocol::fold::{NAMED_USERS, Reactions, fold};
 use hubbub_protocol::{Envelope, Epoch, Nonce, Position, ReactionKey, RoomId, UserId};
 
-use crate::archive::{EventColumns, envelope, to_frame};
+use crate::archive::{EventColumns, envelope, json, to_frame};
 use crate::value::{to_i64, to_u64, values};
 use crate::{Archive, ArchiveError};
 
@@ -18,26 +18,30 @@ pub enum HistorySpan {
     After(u64),
 }
 
-const NEWEST: &str = "SELECT m.epoch, m.number, m.message, m.frame, e.frame FROM events m \
+const NEWEST: &str = "SELECT m.room_id, m.epoch, m.number, m.message, m.frame, e.frame FROM events m \
     LEFT JOIN events e ON e.id = m.edit_id \
     WHERE m.room_id = (SELECT id FROM rooms WHERE room = $1) AND m.kind = 0 AND m.number < $2 \
     ORDER BY m.number DESC LIMIT $3";
-const OLDEST: &str = "SELECT m.epoch, m.number, m.message, m.frame, e.frame FROM events m \
+const OLDEST: &str = "SELECT m.room_id, m.epoch, m.number, m.message, m.frame, e.frame FROM events m \
     LEFT JOIN events e ON e.id = m.edit_id \
     WHERE m.room_id = (SELECT id FROM rooms WHERE room = $1) AND m.kind = 0 AND m.number > $2 \
     ORDER BY m.number LIMIT $3";
-/// The first users of each reaction of some messages, and how many there are.
-const REACTIONS: &str = "SELECT target, key, user_id, total FROM ( \
-        SELECT target, key, user_id, number, \
-            count(*) OVER (PARTITION BY target, key) AS total, \
-            min(number) OVER (PARTITION BY target, key) AS since, \
-            row_number() OVER (PARTITION BY target, key ORDER BY number, user_id) AS place \
-        FROM reactions WHERE room_id = (SELECT id FROM rooms WHERE room = $1) \
-            AND target BETWEEN $2 AND $3) AS r \
-    WHERE place <= $4 ORDER BY target, since, key, place";
+/// The first users of each reaction to some messages, and how many there are.
+const REACTIONS: &str = "SELECT room_id, target, key, user_id, total FROM ( \
+        SELECT r.room_id, r.target, r.key, r.user_id, \
+            count(*) OVER (PARTITION BY r.room_id, r.target, r.key) AS total, \
+            min(r.number) OVER (PARTITION BY r.room_id, r.target, r.key) AS since, \
+            row_number() OVER (PARTITION BY r.room_id, r.target, r.key \
+                ORDER BY r.number, r.user_id) AS place \
+        FROM json_each($1) AS j JOIN reactions r ON r.room_id = CAST(j.value->>0 AS BIGINT) \
+            AND r.target = CAST(j.value->>1 AS BIGINT)) AS found \
+    WHERE place <= $2 ORDER BY room_id, target, since, key, place";
 
-/// A message as it is stored, and its newest edit's frame.
-pub(crate) type MessageColumns = (String, i64, String, String, Option<String>);
+/// A message as it is stored, and its newest edit's frame: room, epoch, number, message, frame, edit.
+pub(crate) type MessageColumns = (i64, String, i64, String, String, Option<String>);
+
+/// Reactions by the number of the room and the offset of the message.
+type Reacted = BTreeMap<(i64, i64), Vec<Reactions>>;
 
 impl Archive {
     /// A page of messages as they stand now, oldest first.
@@ -68,28 +72,26 @@ impl Archive {
         if matches!(span, HistorySpan::Before(_)) {
             rows.reverse();
         }
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        self.fold_all(rows).await
+    }
+
+    /// Messages as they stand now.
+    pub(crate) async fn fold_all(
+        &self,
+        rows: Vec<MessageColumns>,
+    ) -> Result<Vec<Envelope>, ArchiveError> {
+        if rows.is_empty() {
             return Ok(Vec::new());
-        };
-        let mut reactions = self.reactions(room, first.1, last.1).await?;
+        }
+        let places: Vec<(i64, i64)> = rows.iter().map(|row| (row.0, row.2)).collect();
+        let reactions = self.rows(REACTIONS, values![json(&places), NAMED_USERS]);
+        let mut reactions = gather(reactions.await?)?;
         rows.into_iter()
             .map(|row| {
-                let reactions = reactions.remove(&row.1).unwrap_or_default();
+                let reactions = reactions.remove(&(row.0, row.2)).unwrap_or_default();
                 folded(row, &reactions)
             })
             .collect()
-    }
-
-    /// The reactions to the messages from `first` to `last`, by the message's offset.
-    pub(crate) async fn reactions(
-        &self,
-        room: &RoomId,
-        first: i64,
-        last: i64,
-    ) -> Result<BTreeMap<i64, Vec<Reactions>>, ArchiveError> {
-        let values = values![room.as_str(), first, last, NAMED_USERS];
-        let rows: Vec<(i64, String, String, i64)> = self.rows(REACTIONS, values).await?;
-        gather(rows)
     }
 
     /// What came after `after` in one life, as clients got it, or tombstones; it ends before the first
@@ -172,24 +174,19 @@ impl Archive {
 }
 
 /// A message as it stands now.
-pub(crate) fn folded(
-    row: MessageColumns,
-    reactions: &[Reactions],
-) -> Result<Envelope, ArchiveError> {
-    let (epoch, number, message, frame, edit) = row;
+fn folded(row: MessageColumns, reactions: &[Reactions]) -> Result<Envelope, ArchiveError> {
+    let (_, epoch, number, message, frame, edit) = row;
     let mut event = envelope((epoch, number, message, frame))?;
     event.frame = fold(&event.frame, edit.map(to_frame).as_ref(), reactions);
     Ok(event)
 }
 
-/// Rows of target, key, user and count, in order, as reactions by target.
-pub(crate) fn gather(
-    rows: Vec<(i64, String, String, i64)>,
-) -> Result<BTreeMap<i64, Vec<Reactions>>, ArchiveError> {
-    let mut all: BTreeMap<i64, Vec<Reactions>> = BTreeMap::new();
-    for (target, key, user, total) in rows {
+/// Rows in the order of [`REACTIONS`].
+fn gather(rows: Vec<(i64, i64, String, String, i64)>) -> Result<Reacted, ArchiveError> {
+    let mut all = Reacted::new();
+    for (room, target, key, user, total) in rows {
         let user = UserId::new(&user).map_err(|_| ArchiveError::BadRow("a user id"))?;
-        let reactions = all.entry(target).or_default();
+        let reactions = all.entry((room, target)).or_default();
         match reactions.last_mut() {
             Some(same) if same.key.as_str() == key => same.users.push(user),
             _ => reactions.push(Reactions {

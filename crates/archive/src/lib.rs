@@ -3,12 +3,18 @@
 
 mod append;
 mod archive;
+mod check;
 mod config;
 mod error;
 mod history;
+mod inbox;
 mod life;
 mod migrate;
 mod postgres;
+mod reads;
+mod records;
+mod retention;
+mod search;
 mod sqlite;
 mod state;
 mod value;
@@ -16,7 +22,12 @@ mod words;
 
 pub use append::{Hole, RoomBatch};
 pub use archive::Archive;
+pub use check::{LifeCheck, RoomCheck};
 pub use config::ArchiveSection;
 pub use error::ArchiveError;
 pub use history::HistorySpan;
+pub use inbox::InboxEntry;
 pub use life::Life;
+pub use reads::ReadMark;
+pub use records::{NewRoom, Record, RecordError, RoomChange};
+pub use search::{Fragment, Hit, RoomPattern, SearchCursor, SearchPage, SearchQuery};

@@ -49,9 +49,9 @@ CREATE INDEX events_messages ON events (room_id, number) WHERE kind = 0;
 CREATE INDEX events_targets ON events (room_id, target) WHERE target IS NOT NULL;
 CREATE INDEX events_nonces ON events (room_id, sender, nonce) WHERE nonce IS NOT NULL;
 
--- The words of what can be found; rowid is the message's id. What is deleted leaves no word in the
--- index either.
-CREATE VIRTUAL TABLE search USING fts5 (words, tokenize = 'unicode61 remove_diacritics 0');
+-- The words of what can be found, and its room as one more; rowid is the message's id. What is deleted
+-- leaves no word in the index either.
+CREATE VIRTUAL TABLE search USING fts5 (words, room, tokenize = 'unicode61 remove_diacritics 0');
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
 
 -- `number`: the event with which the reaction began.

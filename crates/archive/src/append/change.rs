@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hubbub_protocol::EventKind;
 use serde::Serialize;
 
-use super::insert::{Fresh, MentionRow, WordsRow, insert_mentions, mentions};
+use super::insert::{Fresh, MentionRow, SEARCH, WordsRow, insert_mentions, mentions};
 use crate::ArchiveError;
 use crate::archive::{Pair, Tx, json};
 use crate::value::{to_u64, values};
@@ -49,12 +49,18 @@ struct EditRow<'a> {
     edit: i64,
     number: u64,
     words: Option<&'a str>,
+    room: i64,
 }
 
 #[derive(Serialize)]
-pub(super) struct TargetRow {
-    pub(super) room: i64,
-    pub(super) target: u64,
+struct IdRow {
+    id: i64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct TargetRow {
+    pub(crate) room: i64,
+    pub(crate) target: u64,
 }
 
 #[derive(Serialize)]
@@ -79,8 +85,6 @@ const EDITS: Pair = Pair {
         WHERE events.id = j.id",
 };
 const UNSEARCH: &str = "DELETE FROM search WHERE rowid IN (SELECT value->>'id' FROM json_each($1))";
-const SEARCH: &str = "INSERT INTO search (rowid, words) \
-    SELECT value->>'id', value->>'words' FROM json_each($1) WHERE value->>'words' IS NOT NULL";
 const UNMENTION: &str = "DELETE FROM mentions WHERE (room_id, number) IN (SELECT \
     CAST(value->>'room' AS BIGINT), CAST(value->>'target' AS BIGINT) FROM json_each($1))";
 const UNREACT: &str = "DELETE FROM reactions WHERE (room_id, target, key, user_id) IN (SELECT \
@@ -183,6 +187,7 @@ async fn edit(tx: &mut Tx, targets: &Targets<'_>) -> Result<(), ArchiveError> {
             edit: edit.id,
             number: edit.entry.event.offset,
             words: edit.words.as_deref(),
+            room: place.0,
         });
         places.insert(*place);
         named.extend(mentions(edit.entry, place.1));
@@ -191,6 +196,7 @@ async fn edit(tx: &mut Tx, targets: &Targets<'_>) -> Result<(), ArchiveError> {
     if tx.is_sqlite() {
         let words = edits.iter().map(|edit| WordsRow {
             id: edit.id,
+            room: edit.room,
             words: edit.words,
         });
         let words: Vec<WordsRow<'_>> = words.collect();
@@ -248,7 +254,7 @@ async fn react(
 }
 
 /// Takes mentions and reactions of messages away.
-pub(super) async fn strip(tx: &mut Tx, places: &[TargetRow]) -> Result<(), ArchiveError> {
+pub(crate) async fn strip(tx: &mut Tx, places: &[TargetRow]) -> Result<(), ArchiveError> {
     tx.run_many(UNMENTION, places).await?;
     let unreact = "DELETE FROM reactions WHERE (room_id, target) IN (SELECT \
         CAST(value->>'room' AS BIGINT), CAST(value->>'target' AS BIGINT) FROM json_each($1))";
@@ -256,13 +262,10 @@ pub(super) async fn strip(tx: &mut Tx, places: &[TargetRow]) -> Result<(), Archi
 }
 
 /// Takes messages out of what can be searched. In PostgreSQL the words stand in the message's own row.
-pub(super) async fn unsearch(tx: &mut Tx, ids: &[i64]) -> Result<(), ArchiveError> {
+pub(crate) async fn unsearch(tx: &mut Tx, ids: &[i64]) -> Result<(), ArchiveError> {
     if !tx.is_sqlite() {
         return Ok(());
     }
-    let rows = ids.iter().map(|id| WordsRow {
-        id: *id,
-        words: None,
-    });
-    tx.run_many(UNSEARCH, &rows.collect::<Vec<_>>()).await
+    let rows: Vec<IdRow> = ids.iter().map(|id| IdRow { id: *id }).collect();
+    tx.run_many(UNSEARCH, &rows).await
 }

@@ -41,6 +41,7 @@ struct Row<'a> {
 #[derive(Serialize)]
 pub(super) struct WordsRow<'a> {
     pub(super) id: i64,
+    pub(super) room: i64,
     pub(super) words: Option<&'a str>,
 }
 
@@ -67,8 +68,10 @@ const EVENTS: Pair = Pair {
         ON CONFLICT (room_id, number, epoch) DO NOTHING \
         RETURNING id, room_id, number, epoch",
 };
-const SEARCH: &str = "INSERT INTO search (rowid, words) \
-    SELECT value->>'id', value->>'words' FROM json_each($1)";
+/// The room stands beside the words, as a word.
+pub(super) const SEARCH: &str = "INSERT INTO search (rowid, words, room) \
+    SELECT value->>'id', value->>'words', 'r' || (value->>'room') \
+    FROM json_each($1) WHERE value->>'words' IS NOT NULL";
 const MENTIONS: &str = "INSERT INTO mentions (room_id, user_id, number) \
     SELECT CAST(value->>'room' AS BIGINT), value->>'user', CAST(value->>'number' AS BIGINT) \
     FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, user_id, number) DO NOTHING";
@@ -103,9 +106,9 @@ pub(super) async fn events<'a>(
 async fn messages(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Result<(), ArchiveError> {
     let messages = || fresh.iter().filter(|fresh| is_message(fresh.entry));
     if tx.is_sqlite() {
-        let rows = messages().filter(|fresh| fresh.words.is_some());
-        let rows = rows.map(|fresh| WordsRow {
+        let rows = messages().map(|fresh| WordsRow {
             id: fresh.id,
+            room: fresh.entry.room_id,
             words: fresh.words.as_deref(),
         });
         tx.run_many(SEARCH, &rows.collect::<Vec<_>>()).await?;

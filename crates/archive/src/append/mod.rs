@@ -11,6 +11,8 @@ use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
 
 use crate::archive::Tx;
 use crate::{Archive, ArchiveError};
+pub(crate) use change::{TargetRow, strip, unsearch};
+pub(crate) use rooms::enter as enter_rooms;
 
 /// What is to be appended to one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl Archive {
 }
 
 async fn append(tx: &mut Tx, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
-    let known = rooms::enter(tx, batch).await?;
+    let known = rooms::enter(tx, batch.iter().map(|part| &part.room)).await?;
     let entries = read(batch, &known)?;
     let fresh = insert::events(tx, &entries).await?;
     rooms::open_direct(tx, &known).await?;

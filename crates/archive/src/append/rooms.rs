@@ -11,8 +11,8 @@ use crate::archive::{Tx, json};
 use crate::life::direct;
 use crate::value::values;
 
-/// The rooms of a batch as they were before it.
-pub(super) struct Known(BTreeMap<RoomId, Row>);
+/// Rooms as they were before a batch.
+pub(crate) struct Known(BTreeMap<RoomId, Row>);
 
 struct Row {
     id: i64,
@@ -54,7 +54,7 @@ struct MemberRow<'a> {
 }
 
 impl Known {
-    pub(super) fn id(&self, room: &RoomId) -> Result<i64, ArchiveError> {
+    pub(crate) fn id(&self, room: &RoomId) -> Result<i64, ArchiveError> {
         let row = self.0.get(room).map(|row| row.id);
         row.ok_or(ArchiveError::BadRow("a room without a number"))
     }
@@ -67,10 +67,13 @@ impl Known {
     }
 }
 
-/// Gives every room of the batch a number; in the order of names, so that two writers do not wait for
-/// each other in a circle.
-pub(super) async fn enter(tx: &mut Tx, batch: &[RoomBatch]) -> Result<Known, ArchiveError> {
-    let mut names: Vec<&RoomId> = batch.iter().map(|part| &part.room).collect();
+/// Gives every room a number; in the order of names, so that two writers do not wait for each other in
+/// a circle.
+pub(crate) async fn enter<'a>(
+    tx: &mut Tx,
+    rooms: impl Iterator<Item = &'a RoomId>,
+) -> Result<Known, ArchiveError> {
+    let mut names: Vec<&RoomId> = rooms.collect();
     names.sort_unstable();
     names.dedup();
     let insert = "INSERT INTO rooms (room) SELECT value->>0 FROM json_each($1) WHERE TRUE \
