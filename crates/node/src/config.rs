@@ -27,6 +27,14 @@ pub struct NodeConfig {
     pub failpoints: Failpoints,
 }
 
+impl NodeConfig {
+    /// The table that holds for a room: the one with the longest match.
+    pub(crate) fn rule_of(&self, room: &RoomId) -> Option<&RoomRule> {
+        let matching = self.rooms.iter().filter(|rule| rule.matches(room));
+        matching.max_by_key(|rule| (!rule.pattern.ends_with('*'), rule.pattern.len()))
+    }
+}
+
 /// Section `node`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,6 +65,13 @@ pub struct RoomRule {
 }
 
 impl RoomRule {
+    fn matches(&self, room: &RoomId) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(beginning) => room.as_str().starts_with(beginning),
+            None => room.as_str() == self.pattern,
+        }
+    }
+
     /// Checks what its types do not.
     ///
     /// # Errors
@@ -194,5 +209,43 @@ impl Default for Limits {
             resume_events: 10_000,
             embedded_bytes: ByteSize::mib(256),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_match_holds() {
+        let rule = |pattern: &str| RoomRule {
+            pattern: pattern.to_owned(),
+            keep: None,
+        };
+        let config = NodeConfig {
+            rooms: ["*", "team-*", "team-a", "team-ab*"].map(rule).to_vec(),
+            ..NodeConfig::default()
+        };
+        let of = |room: &str| {
+            let room = RoomId::new(room).unwrap();
+            config.rule_of(&room).map(|rule| rule.pattern.as_str())
+        };
+        assert_eq!(of("lobby"), Some("*"));
+        assert_eq!(of("team-x"), Some("team-*"));
+        assert_eq!(of("team-a"), Some("team-a"));
+        assert_eq!(of("team-abc"), Some("team-ab*"));
+    }
+
+    #[test]
+    fn a_table_names_rooms_and_keeps_a_minute_or_more() {
+        let check = |pattern: &str, seconds| {
+            let rule = RoomRule {
+                pattern: pattern.to_owned(),
+                keep: Some(Duration::from_secs(seconds)),
+            };
+            rule.check().is_ok()
+        };
+        assert!(check("*", 60) && check("team-*", 60) && check("lobby", 60));
+        assert!(!check("", 60) && !check("a b", 60) && !check("a*b", 60) && !check("a", 59));
     }
 }

@@ -10,6 +10,7 @@ use hubbub_protocol::{Envelope, EventKind, Frame, ReactionKey, RoomId, UserId};
 
 use indexmap::{IndexMap, IndexSet};
 
+use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
@@ -18,11 +19,11 @@ const CHANGES: usize = 5_000;
 
 /// Messages in their order, and whether there are further ones.
 #[derive(Debug, Default)]
-pub(crate) struct HistoryPage {
+pub struct HistoryPage {
     /// Folded: with their newest body and their reactions.
-    pub(crate) events: Vec<Envelope>,
+    pub events: Vec<Envelope>,
     /// There are further ones in the direction that was asked for.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 /// What has become of one message since.
@@ -36,12 +37,17 @@ struct Since {
 
 impl Node {
     /// A page of a room's messages, oldest first; `limit` is clamped to `limits.resume_page`.
-    pub(crate) async fn history(
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], or what the broker or the archive cannot do now.
+    pub async fn history(
         &self,
+        identity: &Identity,
         room: &RoomId,
         span: HistorySpan,
         limit: usize,
     ) -> Result<HistoryPage, CommandError> {
+        self.may_read(identity, room).await?;
         let limit = limit.clamp(1, self.config.limits.resume_page);
         match span {
             HistorySpan::Before(before) => self.page_before(room, before, limit).await,

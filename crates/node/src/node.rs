@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::heartbeat::Heartbeat;
@@ -48,6 +49,7 @@ pub struct Node {
     pub(crate) archive: Option<Archive>,
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
+    pub(crate) access: AccessCache,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
@@ -80,6 +82,7 @@ impl Node {
             archive,
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
+            access: AccessCache::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             agenda: Mutex::default(),
@@ -104,6 +107,10 @@ impl Node {
         if let Some(archive) = node.archive.clone() {
             let keeper = Arc::clone(&node);
             node.spawn(async move { keeper.keep_marks(archive).await });
+        }
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.keep_retention(archive).await });
         }
         if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
             node.spawn(Arc::clone(&node).keep_archive(archive));

@@ -326,6 +326,7 @@ pub(crate) mod tests {
             events: events.map(|offset| event(epoch, offset)).collect(),
             base: 0,
             archived: None,
+            is_private: false,
         }
     }
 
@@ -343,6 +344,7 @@ pub(crate) mod tests {
             events: Vec::new(),
             base: 0,
             archived: None,
+            is_private: false,
         };
         RoomLog::new(RoomId::new("r").unwrap(), page, budget)
     }

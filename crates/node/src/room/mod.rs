@@ -243,6 +243,11 @@ impl Room {
         vigil.compare(head, log, presence.version())
     }
 
+    /// Who is here.
+    pub(crate) fn connections(&self) -> Vec<ConnectionId> {
+        lock(&self.state).members.connections()
+    }
+
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);

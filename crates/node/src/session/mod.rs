@@ -176,10 +176,7 @@ impl Session {
                 Box::pin(self.ask(id.clone(), query)).await
             }
             Command::Members { room } => Box::pin(self.ask(id.clone(), Query::Members(room))).await,
-            Command::Rooms => {
-                let query = Query::Rooms(self.identity.clone());
-                Box::pin(self.ask(id.clone(), query)).await
-            }
+            Command::Rooms => Box::pin(self.ask(id.clone(), Query::Rooms)).await,
             Command::Ping => {
                 self.reply(&ServerFrame::Pong { id: id.as_ref() });
                 Ok(())
@@ -244,14 +241,6 @@ impl Session {
             .iter_mut()
             .find(is_it)
             .ok_or(CommandError::NotJoined)
-    }
-
-    fn may_read(&self, room: &RoomId) -> Result<(), CommandError> {
-        if self.identity.rights(room).read {
-            Ok(())
-        } else {
-            Err(CommandError::Forbidden)
-        }
     }
 }
 
