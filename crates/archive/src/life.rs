@@ -36,37 +36,3 @@ impl Archive {
         }))
     }
 }
-
-/// The two users of a direct message's room, `dm:A:B`; `None`: it is another room. An id with a colon
-/// in it would make the name ambiguous, so it has no such room.
-pub(crate) fn direct(room: &RoomId) -> Option<[&str; 2]> {
-    let (first, second) = room.as_str().strip_prefix("dm:")?.split_once(':')?;
-    let is_one = !first.is_empty() && first < second && !second.contains(':');
-    is_one.then_some([first, second])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_direct_message_has_two_users_in_order() {
-        let pair =
-            |room: &str| direct(&RoomId::new(room).unwrap()).map(|pair| pair.map(str::to_owned));
-        assert_eq!(
-            pair("dm:alice:bob"),
-            Some(["alice".to_owned(), "bob".to_owned()])
-        );
-        for other in [
-            "lobby",
-            "dm:bob:alice",
-            "dm:a:a",
-            "dm:a",
-            "dm::b",
-            "dm:a:",
-            "dm:a:b:c",
-        ] {
-            assert_eq!(pair(other), None, "{other}");
-        }
-    }
-}

@@ -242,7 +242,30 @@ impl Broker {
         either!(self, broker => broker.presence(room, limit).await)
     }
 
-    /// The `limit` rooms that had an event or a presence change most recently.
+    /// Notes whether only its members may be in a room, for the time when the archive cannot say, and
+    /// has all nodes look again at who is in it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn set_private(&self, room: &RoomId, is_private: bool) -> Result<(), BrokerError> {
+        either!(self, broker => broker.set_private(room, is_private).await)
+    }
+
+    /// Whether it is this node that looks after a room's part of the archive.
+    #[must_use]
+    pub fn owns(&self, room: &RoomId) -> bool {
+        either!(self, broker => broker.owns(room))
+    }
+
+    /// Where these rooms stand.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn summaries(&self, rooms: Vec<RoomId>) -> Result<Vec<RoomSummary>, BrokerError> {
+        either!(self, broker => broker.summaries(rooms).await)
+    }
+
+    /// The `limit` rooms that had an event or a presence change most recently, without private ones.
     ///
     /// # Errors
     /// When Redis cannot be reached.

@@ -93,6 +93,8 @@ pub struct Page {
     /// How far the archive has this life, as far as the broker was told; always `None` where events
     /// are committed before they are stored.
     pub archived: Option<u64>,
+    /// Only its members may be in the room, as far as the broker was told.
+    pub is_private: bool,
 }
 
 /// Who is in a room.

@@ -10,6 +10,7 @@ use hubbub_protocol::{Envelope, EventKind, Frame, ReactionKey, RoomId, UserId};
 
 use indexmap::{IndexMap, IndexSet};
 
+use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
@@ -36,12 +37,17 @@ struct Since {
 
 impl Node {
     /// A page of a room's messages, oldest first; `limit` is clamped to `limits.resume_page`.
-    pub(crate) async fn history(
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], or what the broker or the archive cannot do now.
+    pub async fn history(
         &self,
+        identity: &Identity,
         room: &RoomId,
         span: HistorySpan,
         limit: usize,
     ) -> Result<HistoryPage, CommandError> {
+        self.may_read(identity, room).await?;
         let limit = limit.clamp(1, self.config.limits.resume_page);
         match span {
             HistorySpan::Before(before) => self.page_before(room, before, limit).await,

@@ -79,7 +79,9 @@ impl TryFrom<String> for Rights {
         let (r, w, m) = (has('r'), has('w'), has('m'));
         let is_known = r + w + m == text.chars().count() && r.max(w).max(m) == 1;
         if !is_known {
-            return Err(format!("rights are \"r\", \"w\" and \"m\" together, not {text:?}"));
+            return Err(format!(
+                "rights are \"r\", \"w\" and \"m\" together, not {text:?}"
+            ));
         }
         Ok(Self {
             read: r == 1,

@@ -39,13 +39,27 @@ impl Node {
         limit: usize,
         seen: u64,
     ) -> Result<Page, BrokerError> {
-        let read = self.broker.read(room, span, limit, &self.at_once(seen));
-        match read.await {
+        let at_once = self.at_once(seen);
+        match self.broker.read(room, span, limit, &at_once).await {
             Err(BrokerError::NoLife) => {
                 let begin = self.begin(room, seen).await?;
-                self.broker.read(room, span, limit, &begin).await
+                let read = self.broker.read(room, span, limit, &begin).await?;
+                self.tell_privacy(room).await?;
+                Ok(read)
             }
             read => read,
+        }
+    }
+
+    /// A life that begins knows nothing of who may be in the room.
+    pub(crate) async fn tell_privacy(&self, room: &RoomId) -> Result<(), BrokerError> {
+        let Some(archive) = &self.archive else {
+            return Ok(());
+        };
+        match archive.life(room).await {
+            Ok(Some(life)) if life.private => self.broker.set_private(room, true).await,
+            Ok(_) => Ok(()),
+            Err(error) => Err(BrokerError::Unavailable(error.to_string())),
         }
     }
 

@@ -14,11 +14,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
 use crate::lock::lock;
+use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::presence::PresenceAgenda;
@@ -46,6 +48,8 @@ pub struct Node {
     /// `None`: this cluster has none.
     pub(crate) archive: Option<Archive>,
     pub(crate) archive_progress: ArchiveProgress,
+    pub(crate) marks: ReadMarks,
+    pub(crate) access: AccessCache,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
@@ -77,6 +81,8 @@ impl Node {
             broker,
             archive,
             archive_progress: ArchiveProgress::default(),
+            marks: ReadMarks::default(),
+            access: AccessCache::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             agenda: Mutex::default(),
@@ -98,6 +104,14 @@ impl Node {
         node.spawn(async move { keeper.keep_outbox_budget().await });
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_log_budget().await });
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.keep_marks(archive).await });
+        }
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.keep_retention(archive).await });
+        }
         if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
             node.spawn(Arc::clone(&node).keep_archive(archive));
         }

@@ -158,7 +158,7 @@ impl WorkedOn {
                     let nonces = batch.iter().map(|pending| &pending.draft.nonce);
                     node.config.failpoints.after_publish(nonces);
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {
-                        node.complete(room, pending, outcome);
+                        self.node.answer(room, pending, outcome);
                     }
                 }
                 Err(error) => node.retry_later(room, batch, &error, deadline).await,
@@ -203,14 +203,18 @@ impl Node {
             Err(BrokerError::NoLife) => {
                 let begin = timeout_at(deadline.into(), self.begin(room, known));
                 let late = |_| BrokerError::Unavailable("the archive does not answer".to_owned());
-                publish(&begin.await.map_err(late)??).await
+                let published = publish(&begin.await.map_err(late)??).await?;
+                if let Err(error) = self.tell_privacy(room).await {
+                    tracing::warn!(%room, %error, "the broker does not know who may come in");
+                }
+                Ok(published)
             }
             published => published,
         }
     }
 
     /// Answers a send that has a place, or is refused for good.
-    fn complete(self: &Arc<Self>, room: &RoomId, pending: Pending, outcome: Published) {
+    fn answer(self: &Arc<Self>, room: &RoomId, pending: Pending, outcome: Published) {
         let place = match outcome {
             Published::Stored { position, ts } => Place {
                 message: Some(pending.draft.message.clone()),
@@ -289,7 +293,10 @@ impl Pending {
             tracing::error!(%room, %error, "the stream holds an event that cannot be read");
             CommandError::Internal
         })?;
-        if original.as_ref().is_some_and(|event| !event.says(&self.draft)) {
+        if original
+            .as_ref()
+            .is_some_and(|event| !event.says(&self.draft))
+        {
             return Err(CommandError::Conflict);
         }
         let (message, ts) = original.map(|event| (event.message, event.ts)).unzip();

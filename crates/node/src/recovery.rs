@@ -395,9 +395,7 @@ impl Node {
         if missing == 0 {
             return events;
         }
-        let older = self
-            .archived_after(room, &head.epoch, after, missing)
-            .await;
+        let older = self.archived_after(room, &head.epoch, after, missing).await;
         let mut older = older.unwrap_or_default();
         if older.len() != missing {
             return events;

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{RoomBatch, now};
 use crate::ArchiveError;
 use crate::archive::{Tx, json};
-use crate::life::direct;
 use crate::value::values;
 
 /// Rooms as they were before a batch.
@@ -95,7 +94,7 @@ pub(super) async fn open_direct(tx: &mut Tx, known: &Known) -> Result<(), Archiv
     let now = now();
     let mut members = Vec::new();
     for (room, row) in known.0.iter().filter(|(_, row)| row.is_new) {
-        for user in direct(room).into_iter().flatten() {
+        for user in room.pair().into_iter().flatten() {
             let room = row.id;
             members.push(MemberRow { room, user, now });
         }

@@ -134,6 +134,16 @@ impl State {
             .ok_or(BrokerError::NoLife)
     }
 
+    fn summary(&self, id: &RoomId) -> RoomSummary {
+        let room = self.rooms.get(id);
+        let stream = room.and_then(|room| room.stream.as_ref());
+        RoomSummary {
+            room: id.clone(),
+            members: room.map_or(0, |room| room.presence(0).count),
+            offset: stream.map_or(0, |stream| stream.head().offset),
+        }
+    }
+
     /// Hands a packet to every node that is subscribed.
     fn broadcast(&self, room: &RoomId, packet: &Packet, cost: usize, metrics: &BrokerMetrics) {
         let Some(state) = self.rooms.get(room) else {
@@ -261,8 +271,14 @@ impl MemoryBroker {
         limit: usize,
     ) -> Result<Option<Page>, BrokerError> {
         let state = self.cluster.lock();
-        let stream = state.rooms.get(room).and_then(|room| room.stream.as_ref());
-        Ok(stream.map(|stream| stream.read(span, limit)))
+        let Some(room) = state.rooms.get(room) else {
+            return Ok(None);
+        };
+        let read = |stream: &MemoryStream| Page {
+            is_private: room.is_private,
+            ..stream.read(span, limit)
+        };
+        Ok(room.stream.as_ref().map(read))
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -316,19 +332,38 @@ impl MemoryBroker {
         let mut rooms: Vec<_> = state
             .rooms
             .iter()
-            .filter_map(|(id, r)| r.changed().map(|at| (at, id)))
+            .filter(|(_, room)| !room.is_private)
+            .filter_map(|(id, room)| room.changed().map(|at| (at, id)))
             .collect();
         rooms.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
-        let summary = |(_, id): (Instant, &RoomId)| {
-            let room = &state.rooms[id];
-            let head = room.stream.as_ref().map(MemoryStream::head);
-            RoomSummary {
-                room: id.clone(),
-                members: room.presence(0).count,
-                offset: head.map_or(0, |head| head.offset),
-            }
-        };
-        Ok(rooms.into_iter().take(limit).map(summary).collect())
+        let rooms = rooms.into_iter().take(limit);
+        Ok(rooms.map(|(_, id)| state.summary(id)).collect())
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn summaries(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<RoomSummary>, BrokerError> {
+        let state = self.cluster.lock();
+        Ok(rooms.iter().map(|room| state.summary(room)).collect())
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn set_private(
+        &self,
+        room: &RoomId,
+        is_private: bool,
+    ) -> Result<(), BrokerError> {
+        let mut state = self.cluster.lock();
+        state.room(room).is_private = is_private;
+        state.broadcast(room, &Packet::Access, 64, &self.metrics);
+        Ok(())
+    }
+
+    /// One node of the process looks after all of them.
+    pub(crate) fn owns(&self, _room: &RoomId) -> bool {
+        self.cluster.lock().nodes.keys().min() == Some(&self.node)
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]

@@ -55,6 +55,17 @@ impl MemoryBroker {
         seen: Option<&Position>,
         begin: &Begin,
     ) -> Result<(), BrokerError> {
+        let begin = &match begin {
+            Begin::Above { offset, epoch } => {
+                let seen = seen.map_or(0, |seen| seen.offset);
+                let is_known = seen <= *offset;
+                Begin::Above {
+                    offset: seen.max(*offset),
+                    epoch: epoch.clone().filter(|_| is_known),
+                }
+            }
+            Begin::Never => Begin::Never,
+        };
         let mut state = self.cluster.lock();
         let stream = state.room(room).begin(begin)?;
         let head = stream.head();

@@ -14,6 +14,7 @@ use crate::{Attendance, Begin, BrokerError, HistorySection, Presence};
 pub(super) struct MemoryRoom {
     /// `None`: none has begun.
     pub(super) stream: Option<MemoryStream>,
+    pub(super) is_private: bool,
     /// Held while something is committed and then stored: one publish at a time.
     pub(super) writing: Arc<Mutex<()>>,
     subscribers: BTreeSet<u64>,
@@ -34,6 +35,7 @@ impl Default for MemoryRoom {
     fn default() -> Self {
         Self {
             stream: None,
+            is_private: false,
             writing: Arc::default(),
             subscribers: BTreeSet::new(),
             users: HashMap::new(),

@@ -262,6 +262,7 @@ impl MemoryStream {
             events: events.collect(),
             base: self.base,
             archived: None,
+            is_private: false,
         }
     }
 

@@ -3,12 +3,12 @@
 
 use std::hash::Hasher;
 
-use hubbub_protocol::{Position, RoomId};
+use hubbub_protocol::{Packet, Position, RoomId};
 use redis::aio::MultiplexedConnection;
 use siphasher::sip::SipHasher13;
 
 use super::RedisBroker;
-use super::keys::PARTITIONS;
+use super::keys::{PARTITIONS, partition_of};
 use crate::BrokerError;
 
 /// The owner of a partition: the living lease that scores highest for it. When one dies, only what
@@ -31,6 +31,27 @@ impl RedisBroker {
         (0..PARTITIONS)
             .filter(|partition| owner(*partition, &leases).is_some_and(|owner| **owner == *lease))
             .collect()
+    }
+
+    pub(crate) fn owns(&self, room: &RoomId) -> bool {
+        let owner = owner(partition_of(room), &self.0.lease.living()).cloned();
+        owner.is_some_and(|owner| *owner == *self.0.lease.name())
+    }
+
+    /// Says it where the room has a place, and to all who have subscribed in any case.
+    pub(crate) async fn set_private(
+        &self,
+        room: &RoomId,
+        is_private: bool,
+    ) -> Result<(), BrokerError> {
+        let keys = self.0.keys.room(room);
+        let tell = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.private.prepare_invoke();
+            script.key(&keys.meta).arg(&keys.channel);
+            script.arg(u8::from(is_private)).arg(Packet::ACCESS);
+            script.invoke_async::<()>(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), tell).await
     }
 
     pub(crate) async fn waiting_rooms(

@@ -14,7 +14,16 @@ use super::values::{parse_entry, parse_epoch, parse_number};
 use crate::{Begin, BrokerError, Fork, Head, Page, Span};
 
 /// What the script that reads answers, in its order.
-type Read = (String, Value, Vec<Value>, Vec<String>, u64, Value, String);
+type Read = (
+    String,
+    Value,
+    Vec<Value>,
+    Vec<String>,
+    u64,
+    Value,
+    String,
+    String,
+);
 
 impl RedisBroker {
     pub(crate) async fn read(
@@ -37,6 +46,7 @@ impl RedisBroker {
                     head,
                     events: Vec::new(),
                     archived: None,
+                    is_private: false,
                 })
             }
         }
@@ -141,7 +151,7 @@ impl RedisBroker {
             script.arg(direction).arg(offset).arg(limit);
             script.invoke_async::<Read>(&mut connection).await
         };
-        let (epoch, top, entries, tombstones, reaches_back, base, archived) =
+        let (epoch, top, entries, tombstones, reaches_back, base, archived, private) =
             self.0.link.call(deadline, call).await?;
         if epoch.is_empty() {
             return Ok(None);
@@ -174,6 +184,7 @@ impl RedisBroker {
             events,
             base: parse_number(base)?,
             archived: archived.parse().ok(),
+            is_private: !private.is_empty(),
         }))
     }
 
@@ -196,10 +207,21 @@ impl RedisBroker {
             .take(limit)
             .filter_map(|(room, _)| RoomId::new(room).ok())
             .collect();
-        self.summaries(rooms).await
+        let summaries = self.figures(rooms).await?;
+        let public = summaries.into_iter().filter(|(_, is_private)| !is_private);
+        Ok(public.map(|(summary, _)| summary).collect())
     }
 
-    async fn summaries(&self, rooms: Vec<RoomId>) -> Result<Vec<RoomSummary>, BrokerError> {
+    pub(crate) async fn summaries(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<RoomSummary>, BrokerError> {
+        let summaries = self.figures(rooms).await?;
+        Ok(summaries.into_iter().map(|(summary, _)| summary).collect())
+    }
+
+    /// Where rooms stand, and which of them are private.
+    async fn figures(&self, rooms: Vec<RoomId>) -> Result<Vec<(RoomSummary, bool)>, BrokerError> {
         if rooms.is_empty() {
             return Ok(Vec::new());
         }
@@ -207,20 +229,24 @@ impl RedisBroker {
             let mut pipe = redis::pipe();
             for room in &rooms {
                 let keys = self.0.keys.room(room);
-                pipe.cmd("HGET").arg(keys.meta).arg("top");
-                pipe.cmd("HLEN").arg(keys.users);
+                pipe.cmd("HGET").arg(&keys.meta).arg("top");
+                pipe.cmd("HLEN").arg(&keys.users);
+                pipe.cmd("HEXISTS").arg(&keys.meta).arg("private");
             }
             pipe.query_async::<Vec<Option<u64>>>(&mut connection).await
         };
         let figures = self.0.link.call(self.deadline(), ask).await?;
-        let summary = |(room, figures): (RoomId, &[Option<u64>])| RoomSummary {
-            room,
-            offset: figures[0].unwrap_or(0),
-            members: figures[1].unwrap_or(0),
+        let summary = |(room, figures): (RoomId, &[Option<u64>])| {
+            let summary = RoomSummary {
+                room,
+                offset: figures[0].unwrap_or(0),
+                members: figures[1].unwrap_or(0),
+            };
+            (summary, figures[2] == Some(1))
         };
         Ok(rooms
             .into_iter()
-            .zip(figures.chunks_exact(2))
+            .zip(figures.chunks_exact(3))
             .map(summary)
             .collect())
     }

@@ -88,7 +88,8 @@ impl Node {
     ) -> Result<usize, QueueError> {
         let rooms = self.broker.waiting_rooms(BATCH_ROOMS).await?;
         let oldest = rooms.first().map(|(_, since)| *since);
-        self.metrics.archive_waits(oldest.map_or(Duration::ZERO, since));
+        self.metrics
+            .archive_waits(oldest.map_or(Duration::ZERO, since));
         let (mut rows, mut all) = (0, Vec::new());
         for (room, _) in rooms {
             if rows >= BATCH_ROWS {

@@ -326,6 +326,7 @@ pub(crate) mod tests {
             events: events.map(|offset| event(epoch, offset)).collect(),
             base: 0,
             archived: None,
+            is_private: false,
         }
     }
 
@@ -343,6 +344,7 @@ pub(crate) mod tests {
             events: Vec::new(),
             base: 0,
             archived: None,
+            is_private: false,
         };
         RoomLog::new(RoomId::new("r").unwrap(), page, budget)
     }
@@ -393,10 +395,7 @@ pub(crate) mod tests {
         let mut holed = page("e", 10, 5..=10);
         holed.events.remove(2);
         assert_eq!(of_page(holed).floor(), 7);
-        assert_eq!(
-            of_page(page("e", 10, 5..=9)).floor(),
-            10
-        );
+        assert_eq!(of_page(page("e", 10, 5..=9)).floor(), 10);
     }
 
     #[test]

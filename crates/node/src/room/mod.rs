@@ -243,6 +243,11 @@ impl Room {
         vigil.compare(head, log, presence.version())
     }
 
+    /// Who is here.
+    pub(crate) fn connections(&self) -> Vec<ConnectionId> {
+        lock(&self.state).members.connections()
+    }
+
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
@@ -287,8 +292,10 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let at_head = events
         .first()
         .filter(|first| first.position.offset == log.head());
-    let is_other =
-        at_head.is_some_and(|event| log.head_message().is_some_and(|id| id.is_other(&event.message)));
+    let is_other = at_head.is_some_and(|event| {
+        log.head_message()
+            .is_some_and(|id| id.is_other(&event.message))
+    });
     if head.offset < log.head() || is_other {
         return Taken::Fork;
     }

@@ -109,6 +109,7 @@ impl Stream {
                 .collect(),
             base: 0,
             archived: None,
+            is_private: false,
         }
     }
 }

@@ -42,7 +42,7 @@ impl Session {
         }
         let deadline = self.deadline();
         self.check_rate(super::Pace::Sends)?;
-        let original = self.node.message_at(&here, target, deadline).await?;
+        let original = self.node.find_message(&here, target, deadline).await?;
         let original = original.ok_or(CommandError::NotFound)?;
         let event = original.read().map_err(|error| {
             tracing::error!(%room, %error, "the stream holds an event that cannot be read");
@@ -83,7 +83,7 @@ impl Session {
 
 impl Node {
     /// The message at `offset`; `None`: there is none, or what is there is none or is deleted.
-    async fn message_at(
+    async fn find_message(
         &self,
         room: &Room,
         offset: u64,
@@ -97,11 +97,7 @@ impl Node {
         Ok(found.filter(is_there))
     }
 
-    async fn find_event(
-        &self,
-        room: &Room,
-        offset: u64,
-    ) -> Result<Option<Envelope>, CommandError> {
+    async fn find_event(&self, room: &Room, offset: u64) -> Result<Option<Envelope>, CommandError> {
         let Some(before) = offset.checked_sub(1) else {
             return Ok(None);
         };

@@ -3,6 +3,7 @@
 mod change;
 mod join;
 mod query;
+mod read;
 mod send;
 mod typing;
 
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use self::change::Alteration;
 use self::query::Query;
+use self::read::Reading;
 use self::typing::Typing;
 use crate::error::CommandError;
 use crate::node::Node;
@@ -75,6 +77,8 @@ struct Membership {
     is_present: bool,
     /// Made when it is needed.
     typing: Option<Arc<Typing>>,
+    /// Made when it is needed.
+    reading: Option<Arc<Reading>>,
 }
 
 impl Session {
@@ -172,10 +176,7 @@ impl Session {
                 Box::pin(self.ask(id.clone(), query)).await
             }
             Command::Members { room } => Box::pin(self.ask(id.clone(), Query::Members(room))).await,
-            Command::Rooms => {
-                let query = Query::Rooms(self.identity.clone());
-                Box::pin(self.ask(id.clone(), query)).await
-            }
+            Command::Rooms => Box::pin(self.ask(id.clone(), Query::Rooms)).await,
             Command::Ping => {
                 self.reply(&ServerFrame::Pong { id: id.as_ref() });
                 Ok(())
@@ -240,14 +241,6 @@ impl Session {
             .iter_mut()
             .find(is_it)
             .ok_or(CommandError::NotJoined)
-    }
-
-    fn may_read(&self, room: &RoomId) -> Result<(), CommandError> {
-        if self.identity.rights(room).read {
-            Ok(())
-        } else {
-            Err(CommandError::Forbidden)
-        }
     }
 }
 

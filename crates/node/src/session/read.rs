@@ -69,11 +69,6 @@ impl Session {
         let offset = offset.min(membership.room.head());
         let reading = Arc::clone(membership.reading.get_or_insert_default());
         let turn = lock(&reading.0).say(offset, Instant::now());
-        if turn == Turn::Nothing {
-            self.node
-                .note_read(&self.identity.user.id, room, offset, false);
-            return Ok(());
-        }
         self.node
             .note_read(&self.identity.user.id, room, offset, false);
         let (node, room) = (Arc::clone(&self.node), room.clone());

@@ -14,7 +14,10 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsSection};
-use hubbub_node::{AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection};
+use hubbub_node::{
+    AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
+};
+use hubbub_protocol::AckLevel;
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +45,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Section `drain`: how a node leaves.
     pub drain: DrainSection,
+    /// Tables `[[room]]`: what holds for some rooms.
+    #[serde(rename = "room")]
+    pub rooms: Vec<RoomRule>,
     /// Faults for tests, from the environment variable [`FAILPOINTS`]; no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -90,6 +96,7 @@ impl Settings {
             limits: self.limits.clone(),
             ack: self.ack.clone(),
             drain: self.drain.clone(),
+            rooms: self.rooms.clone(),
             failpoints: self.failpoints,
         }
     }
@@ -102,6 +109,7 @@ impl Settings {
             history: self.history.clone(),
             send_timeout: self.limits.send_timeout,
             embedded_bytes: self.limits.embedded_bytes,
+            has_archive: !self.archive.url.is_empty(),
         }
     }
 
@@ -186,6 +194,14 @@ impl Settings {
                 self.history.meta_ttl <= self.history.stream_ttl,
                 "history.meta_ttl must be longer than history.stream_ttl: \
                  offsets must outlive the events",
+            ),
+            (
+                self.ack.level == AckLevel::Archived && self.archive.url.is_empty(),
+                "ack.level = \"archived\" needs an archive: set archive.url",
+            ),
+            (
+                self.ack.level == AckLevel::Replicated && self.redis.url.is_empty(),
+                "ack.level = \"replicated\" needs Redis with a replica: set redis.url",
             ),
             (
                 drain.ready_delay.saturating_add(drain.spread) > drain.deadline,

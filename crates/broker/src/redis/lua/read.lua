@@ -4,11 +4,11 @@
 -- KEYS  1 meta  2 stream  3 tombstones     ARGV  1 'after', 'before' or 'newest'  2 offset  3 count
 -- Returns epoch ('': the room has no stream), top, the entries in order, the tombstones between
 -- them and the page's end as text and offset in turn, 1 if the stream reaches back to before the
--- page, where the life began, how far the archive is ('': unknown)
-local epoch, top, base, archived =
-  unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top', 'base', 'archived'))
+-- page, where the life began, how far the archive is ('': unknown), '1' if the room is private
+local epoch, top, base, archived, private =
+  unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top', 'base', 'archived', 'private'))
 if not epoch then
-  return { '', '0', {}, {}, 0, '0', '' }
+  return { '', '0', {}, {}, 0, '0', '', '' }
 end
 local way, offset, count = ARGV[1], ARGV[2], ARGV[3]
 local entries, tombstones, reaches_back = {}, {}, 0
@@ -34,4 +34,5 @@ if count ~= '0' then
       'WITHSCORES', 'LIMIT', 0, count)
   end
 end
-return { epoch, top, entries, tombstones, reaches_back, base or '0', archived or '' }
+return { epoch, top, entries, tombstones, reaches_back, base or '0', archived or '',
+  private or '' }
