@@ -1,10 +1,9 @@
 //! Direct messages: only the two, in both directions.
 
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::people::SIGNED;
 use serde_json::json;
 
-on_both_archives!(with &[SIGNED]; a_direct_message_is_for_two,);
+on_both_archives!(with &[hubbub_tests::people::SIGNED]; a_direct_message_is_for_two,);
 
 async fn a_direct_message_is_for_two(cluster: Cluster) {
     let room = "dm:alice:bob";

@@ -7,12 +7,11 @@ use hubbub_protocol::RoomId;
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::load::flood;
 use hubbub_tests::oracle::{Heard, assert_kept};
-use hubbub_tests::people::SECRET;
 use serde_json::json;
 
 on_both_archives!(
     with &[
-        ("auth.secret", SECRET),
+        hubbub_tests::people::SIGNED,
         ("history.stream_len", "100"),
         ("limits.resume_page", "50"),
         ("limits.resume_events", "1000"),

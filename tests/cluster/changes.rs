@@ -2,11 +2,10 @@
 //! alone, and from the archive where the stream is short.
 
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::people::{SECRET, SIGNED};
 use serde_json::{Value, json};
 
 on_both_brokers!(
-    with &[SIGNED];
+    with &[hubbub_tests::people::SIGNED];
     changes_are_heard_in_order_and_folded,
     a_deleted_message_is_gone_everywhere,
     only_the_author_edits_and_moderators_delete,
@@ -14,7 +13,7 @@ on_both_brokers!(
     a_retry_of_a_change_is_a_duplicate,
 );
 on_both_archives!(
-    with &[("auth.secret", SECRET), ("history.stream_len", "5")];
+    with &[hubbub_tests::people::SIGNED, ("history.stream_len", "5")];
     changes_are_heard_in_order_and_folded,
     a_deleted_message_is_gone_everywhere,
     only_the_author_edits_and_moderators_delete,
@@ -162,7 +161,7 @@ async fn only_the_author_edits_and_moderators_delete(cluster: Cluster) {
     let room = "rights";
     let mut alice = cluster.user(0, "alice").await;
     let mut bob = cluster.user(1, "bob").await;
-    let moderate = json!({"rooms": {"*": "rwm"}});
+    let moderate = json!({"rooms": [{"room": "*", "rights": "rwm"}]});
     let mut mod_ = cluster.user_with(2, "mod", &moderate).await;
     for raw in [&mut alice, &mut bob, &mut mod_] {
         raw.join(room).await;
@@ -172,7 +171,7 @@ async fn only_the_author_edits_and_moderators_delete(cluster: Cluster) {
     assert_eq!(bob.refused(delete(room, target)).await, "forbidden");
     assert_eq!(mod_.refused(edit(room, target, "yours")).await, "forbidden");
     assert_eq!(mod_.ask(delete(room, target)).await["type"], "sent");
-    let reader = json!({"rooms": {"*": "r"}});
+    let reader = json!({"rooms": [{"room": "*", "rights": "r"}]});
     let mut reader = cluster.user_with(0, "reader", &reader).await;
     reader.join(room).await;
     let target = alice.say(room, "again").await;

@@ -1,11 +1,10 @@
 //! How far a user has read: marks go forward, are told to the others, and count what is new.
 
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::people::SIGNED;
 use hubbub_tests::raw::Raw;
 use serde_json::{Value, json};
 
-on_both_archives!(with &[SIGNED]; what_is_new_is_counted_on_any_node,);
+on_both_archives!(with &[hubbub_tests::people::SIGNED]; what_is_new_is_counted_on_any_node,);
 
 async fn entry(raw: &mut Raw, room: &str) -> Value {
     let rooms = raw.ask(json!({"type": "rooms"})).await;

@@ -102,7 +102,7 @@ impl Cluster {
     /// Nodes in this process over a Redis of their own and a database of their own.
     pub async fn postgres(count: usize, settings: &[Setting<'_>]) -> Self {
         let postgres = Postgres::shared().await;
-        let url = postgres.url(&postgres.database().await);
+        let url = postgres.database().await;
         let mut settings = settings.to_vec();
         settings.push(("archive.url", &url));
         let mut cluster = Self::redis(count, &settings).await;
