@@ -16,6 +16,7 @@ const AWAY: Duration = Duration::from_secs(10);
 const CAUGHT_UP: Duration = Duration::from_secs(150);
 /// In the documentation too.
 const VERIFY: &str = "docker compose exec gateway-1 hubbub archive verify";
+const EXPORT: &str = "docker compose exec -T gateway-1 hubbub archive export lobby";
 
 pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) {
     let before = crowd.losses();
@@ -31,11 +32,15 @@ pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) 
     });
     away.await;
     assert_eq!(crowd.losses(), before, "nobody was disconnected");
-    eventually("the archive has everything", CAUGHT_UP, || async {
+    eventually("the archive has everything", CAUGHT_UP, async || {
         let report = stack.try_shell(VERIFY).await;
-        report.status.success()
+        report.status.success().then_some(())
     })
     .await;
     let (report, took) = stack.documented(VERIFY).await;
-    println!("PostgreSQL away for {AWAY:?}: nobody disconnected; verified in {took:.1?}:\n{report}");
+    println!(
+        "PostgreSQL away for {AWAY:?}: nobody disconnected; verified in {took:.1?}:\n{report}"
+    );
+    let (events, _) = stack.documented(EXPORT).await;
+    assert!(events.lines().all(|line| line.starts_with("{\"type\":")));
 }
