@@ -38,6 +38,7 @@ pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, Room
 pub use error::CommandError;
 pub use failpoint::{Failpoints, UnknownFailpoint};
 pub use history::HistoryPage;
+pub use hubbub_archive::{Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage};
 pub use identity::{Identity, Rights, RoomGrant};
 pub use node::{ArchiveHealth, Node};
 pub use outbox::OutboxReader;
