@@ -123,7 +123,7 @@ async fn a_body_is_small_plain_json() {
         assert_problem(&send("text/plain", "{}").await, 415, "bad_frame");
         assert_problem(&send("multipart/form-data", "{}").await, 415, "bad_frame");
         assert_problem(&send(json, &large).await, 413, "too_large");
-        for bad in ["nonsense", "[1,2", "{", "\"x\"", "7", "{}{}", "\u{0}"] {
+        for bad in ["nonsense", "[1,2", "[]", "{", "\"x\"", "7", "{}{}", "\u{0}"] {
             assert_problem(&send(json, bad).await, 400, "bad_frame");
         }
         let zipped = Asker::user(&cluster, 0, "alice").with("content-encoding: gzip");

@@ -65,6 +65,7 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
             resource("DELETE, OPTIONS", delete(remove_member)),
         )
         .route("/v1", any(refuse_unknown))
+        .route("/v1/", any(refuse_unknown))
         .route("/v1/{*rest}", any(refuse_unknown))
         .layer(middleware::from_fn_with_state(Arc::clone(gate), check_page))
 }

@@ -43,8 +43,12 @@ fn check_kind(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
-    let wrong = |error| ApiError::BadRequest(format!("the body must be like {example}: {error}"));
-    serde_json::from_slice(body).map_err(wrong)
+    let wrong = |why: &str| ApiError::BadRequest(format!("the body must be like {example}: {why}"));
+    // A list would be taken for an object's values in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("it is no object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))
 }
 
 async fn read(body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
@@ -82,7 +86,7 @@ mod tests {
         assert!(!check(&[json, ("content-encoding", "gzip")]));
         assert!(!check(&[json, ("content-encoding", "identity, gzip")]));
         assert!(!check(&[]) && !check(&[("content-type", "text/plain")]));
-        for bad in ["nonsense", "{", "{} {}"] {
+        for bad in ["nonsense", "{", "{} {}", "[]", "7", " "] {
             let parsed = parse::<Value>(bad.as_bytes(), "{}");
             assert!(matches!(parsed, Err(ApiError::BadRequest(_))), "{bad}");
         }
