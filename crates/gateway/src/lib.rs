@@ -7,6 +7,7 @@ pub mod auth;
 mod config;
 mod error;
 mod gate;
+mod headers;
 mod listener;
 mod metrics;
 mod ops;

@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 9] = [
+static SUITES: [Suite; 10] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -50,6 +50,10 @@ static SUITES: [Suite; 9] = [
     },
     Suite {
         name: "edge",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "rest",
         runner: Runner::Cargo,
     },
     Suite {
