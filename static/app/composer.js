@@ -12,7 +12,7 @@ export class Composer {
   #toldAt = 0;
   #actions;
 
-  /** `actions` has `send(text)` and `typing(on)`, both for the room shown. */
+  /** `actions` has `send(text)`, `typing(on)` and `editNewest()`, all for the room shown. */
   constructor(actions) {
     this.#actions = actions;
     this.#form.addEventListener("submit", (event) => {
@@ -20,9 +20,13 @@ export class Composer {
       this.#send();
     });
     this.#input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.#send();
+      if (event.isComposing) return;
+      if (event.key === "Enter" && !event.shiftKey) {
+        event.preventDefault();
+        this.#send();
+      } else if (event.key === "ArrowUp" && this.#input.value === "") {
+        if (this.#actions.editNewest()) event.preventDefault();
+      }
     });
     this.#input.addEventListener("input", () => {
       this.#fit();
@@ -38,9 +42,13 @@ export class Composer {
     }
     this.#room = room;
     this.#input.value = this.#drafts.get(room) ?? "";
-    this.#input.placeholder = `Message #${room}`;
-    byId("composer-label").textContent = `Message to ${room}`;
     this.#fit();
+  }
+
+  /** How the room is called, which may be told later than it is shown. */
+  name(title) {
+    this.#input.placeholder = `Message ${title}`;
+    byId("composer-label").textContent = `Message to ${title}`;
   }
 
   /** Not where that would bring up a keyboard over half of the screen. */

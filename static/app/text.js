@@ -22,17 +22,32 @@ function linkTo(text) {
   return element("a", { href, target: "_blank", rel }, text);
 }
 
-/** Text nodes, and links for what is a http(s) address. */
-export function withLinks(text) {
+/** Text nodes, links for what is a http(s) address, and who is mentioned, by name. */
+export function withMarks(text, { mentions = [], nameOf, isMe }) {
   const parts = [];
   let at = 0;
   for (const match of text.matchAll(LINK)) {
     const address = match[0].replace(TAIL, "");
-    parts.push(text.slice(at, match.index), linkTo(address));
+    parts.push(...withMentions(text.slice(at, match.index), mentions, nameOf, isMe), linkTo(address));
     at = match.index + address.length;
   }
-  parts.push(text.slice(at));
+  parts.push(...withMentions(text.slice(at), mentions, nameOf, isMe));
   return parts.filter((part) => part !== "");
+}
+
+/** `mentions`: ids that the server has found in the text, as `@id`. */
+function withMentions(text, mentions, nameOf, isMe) {
+  if (mentions.length === 0) return [text];
+  const ids = [...mentions].sort((a, b) => b.length - a.length).map(escapeRegExp);
+  const parts = text.split(new RegExp(`@(${ids.join("|")})(?![A-Za-z0-9_-])`, "u"));
+  return parts.map((part, i) => (i % 2 === 0 ? part : mention(part, nameOf(part), isMe(part))));
+}
+
+const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+
+function mention(id, name, isMe) {
+  const classes = isMe ? "mention is-me" : "mention";
+  return element("bdi", { class: classes, title: `@${id}` }, `@${name}`);
 }
 
 export function avatar({ id, name }) {
