@@ -16,12 +16,14 @@ export class Log {
   #jump = byId("jump");
   #view = null;
   #follows = true;
+  /** The log's height when it was measured last. */
+  #height = 0;
 
   constructor() {
     this.#log.addEventListener("scroll", () => this.check(), { passive: true });
     this.#jump.addEventListener("click", () => this.toNewest());
     // The keyboard of a phone, a longer draft: what was read last stays in sight.
-    new ResizeObserver(() => this.#follows && this.#toBottom()).observe(this.#log);
+    new ResizeObserver(() => this.#resized()).observe(this.#log);
   }
 
   /** Shows another room, where its reader left it. */
@@ -63,6 +65,7 @@ export class Log {
       change();
       return;
     }
+    this.#look(view);
     const anchor = this.#follows ? null : this.#firstInSight();
     const before = anchor?.getBoundingClientRect().top;
     if (quiet) this.#quietly(change);
@@ -93,25 +96,39 @@ export class Log {
     this.check();
   }
 
-  /** Looks where the reader is: at the newest message, or close to an end that has more. */
+  /** Acts on where the reader is: at the newest message, or close to an end that has more. */
   check() {
     const view = this.#view;
     if (!view) return;
-    const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    const below = scrollHeight - scrollTop - clientHeight;
-    this.#follows = below < NEAR_PX && view.atTail;
+    const { above, below } = this.#look(view);
     if (this.#follows) {
       this.#jump.hidden = true;
       view.read();
     }
-    if (scrollTop < AHEAD_PX) view.loadOlder();
+    if (above < AHEAD_PX) view.loadOlder();
     if (below < AHEAD_PX) view.loadNewer();
     if (!view.atTail && this.#jump.hidden) this.#offerJump("Newest messages");
+  }
+
+  /** Asks the log itself: a reader may have scrolled without the event being there yet. But a log
+   * of another height has moved by itself, and is put right by its observer. */
+  #look(view) {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    const below = scrollHeight - scrollTop - clientHeight;
+    if (clientHeight === this.#height || !this.#follows) this.#follows = below < NEAR_PX;
+    if (!view.atTail) this.#follows = false;
+    return { above: scrollTop, below };
   }
 
   #offerJump(text) {
     this.#jump.hidden = false;
     byId("jump-text").textContent = text;
+  }
+
+  #resized() {
+    if (this.#follows) this.#toBottom();
+    this.#height = this.#log.clientHeight;
+    this.check();
   }
 
   #toBottom() {

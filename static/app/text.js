@@ -43,7 +43,7 @@ function withMentions(text, mentions, nameOf, isMe) {
   return parts.map((part, i) => (i % 2 === 0 ? part : mention(part, nameOf(part), isMe(part))));
 }
 
-const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
 
 function mention(id, name, isMe) {
   const classes = isMe ? "mention is-me" : "mention";
