@@ -149,7 +149,8 @@ export class ChatPage {
 
   async screenshot(name) {
     await mkdir(ARTIFACTS, { recursive: true });
-    await this.page.screenshot({ path: path.join(ARTIFACTS, `browser-${name}.png`) });
+    const place = path.join(ARTIFACTS, `browser-${name}.png`);
+    await this.page.screenshot({ path: place, animations: "disabled" });
   }
 }
 
