@@ -70,6 +70,7 @@ const composer = new Composer({
   send: (text) => view?.send(text),
   typing: (on) => view?.room?.typing(on),
   editNewest: () => view?.editNewest() ?? false,
+  people: () => [...(view?.people.values() ?? [])].filter(({ id }) => !identity.isMine(id)),
 });
 let chat = null;
 let view = null;

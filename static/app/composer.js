@@ -1,6 +1,7 @@
 // The line to write in: Enter sends, and the room hears that someone writes.
 
 import { byId } from "./dom.js";
+import { MentionPicker } from "./mention-picker.js";
 
 const TYPING_EVERY_MS = 2_500;
 
@@ -11,10 +12,12 @@ export class Composer {
   #room = "";
   #toldAt = 0;
   #actions;
+  #picker;
 
-  /** `actions` has `send(text)`, `typing(on)` and `editNewest()`, all for the room shown. */
+  /** `actions` has `send(text)`, `typing(on)`, `editNewest()` and `people()`, for the room shown. */
   constructor(actions) {
     this.#actions = actions;
+    this.#picker = new MentionPicker(this.#input, () => actions.people());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -62,7 +65,8 @@ export class Composer {
     this.#input.value = "";
     this.#fit();
     this.#stop();
-    this.#actions.send(text);
+    this.#actions.send(this.#picker.withIds(text));
+    this.#picker.close();
     this.#input.focus();
   }
 

@@ -52,6 +52,7 @@ export class Log {
     const { line } = view.timeline;
     this.#toBottom();
     if (line) {
+      this.#follows = false;
       const top = line.getBoundingClientRect().top - this.#log.getBoundingClientRect().top;
       const wanted = this.#log.clientHeight * LINE_AT;
       if (top < wanted) this.#log.scrollTop += top - wanted;

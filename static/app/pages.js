@@ -72,14 +72,17 @@ export class Pages {
     this.#show(change, { quiet: true });
   }
 
-  /** The stretch around a message; false when it cannot be had. */
+  /** Makes sure that a message is on the page; false when it cannot be had. */
+  async find(offset) {
+    if (!this.#timeline.item(offset)) await this.around(offset);
+    return this.#timeline.item(offset) !== undefined;
+  }
+
+  /** Goes to the stretch around a place. */
   async around(offset) {
-    if (this.#timeline.item(offset)) return true;
     this.#asking = null;
     const page = await this.#load({ around: offset });
-    if (!page?.events.some((event) => event.offset === offset)) return false;
-    this.#replace(page, false);
-    return true;
+    if (page?.events.length > 0) this.#replace(page, false);
   }
 
   /** The newest stretch. */

@@ -99,6 +99,7 @@ export class RoomView {
   /** The reader comes to this room. */
   open() {
     if (this.mark.unread > 0) this.timeline.mark(this.mark.readTo);
+    if (this.#isFilled) this.#findUnread();
   }
 
   /** The reader goes to another one. */
@@ -133,7 +134,7 @@ export class RoomView {
 
   /** Shows a message, wherever in the history it is. */
   async jump(offset) {
-    if (await this.pages.around(offset)) this.#page.log.point(this, offset);
+    if (await this.pages.find(offset)) this.#page.log.point(this, offset);
     else this.#notice("That message is not to be found any more.");
   }
 
@@ -187,6 +188,16 @@ export class RoomView {
   #fill() {
     if (this.#isFilled) return;
     this.#isFilled = true;
+    this.#page.log.reveal(this);
+    if (this.#page.log.isShowing(this)) this.#findUnread();
+  }
+
+  /** What is unread may begin further up than the page goes: that is where one reads on. */
+  async #findUnread() {
+    const { readTo, unread } = this.mark;
+    const isHere = this.pages.atHead || this.timeline.oldest?.offset <= readTo + 1;
+    if (unread === 0 || isHere) return;
+    await this.pages.around(readTo);
     this.#page.log.reveal(this);
   }
 

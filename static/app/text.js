@@ -43,7 +43,8 @@ function withMentions(text, mentions, nameOf, isMe) {
   return parts.map((part, i) => (i % 2 === 0 ? part : mention(part, nameOf(part), isMe(part))));
 }
 
-const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+/** Text as a part of a regular expression that means just that. */
+export const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
 
 function mention(id, name, isMe) {
   const classes = isMe ? "mention is-me" : "mention";
@@ -59,7 +60,9 @@ export function avatar({ id, name }) {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const date = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const parts = { weekday: "long", day: "numeric", month: "long" };
+const date = new Intl.DateTimeFormat(undefined, parts);
+const dateOfOtherYear = new Intl.DateTimeFormat(undefined, { ...parts, year: "numeric" });
 
 export function timeOf(ts) {
   const when = new Date(ts);
@@ -67,7 +70,11 @@ export function timeOf(ts) {
   return element("time", { datetime: when.toISOString(), title }, clock.format(when));
 }
 
-export const dayOf = (ts) => date.format(new Date(ts));
+export function dayOf(ts) {
+  const when = new Date(ts);
+  const isThisYear = when.getFullYear() === new Date().getFullYear();
+  return (isThisYear ? date : dateOfOtherYear).format(when);
+}
 
 /** "Ann", "Ann and Bob", "Ann, Bob and 3 others" */
 export function listNames(names) {

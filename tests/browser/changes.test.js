@@ -198,6 +198,19 @@ test("who is mentioned sees it, by name", async (t) => {
   assert.equal(await bob.page.locator(".is-mention").count(), 0);
   assert.equal(await bob.page.locator(".mention").first().textContent(), "@Ann");
   await ann.screenshot("mention");
+
+  // Behind an @ the people of the room are offered; the field shows names, the server gets ids.
+  await bob.id("composer-input").fill("");
+  await bob.id("composer-input").pressSequentially("well, @a");
+  await bob.id("picker-option").getByText("Ann").waitFor();
+  await bob.screenshot("picker");
+  await bob.id("composer-input").press("Enter");
+  assert.equal(await bob.id("composer-input").inputValue(), "well, @Ann ");
+  await bob.id("composer-input").pressSequentially("that is you");
+  await bob.id("composer-input").press("Enter");
+  await ann.page.locator(".is-mention").getByText("that is you").waitFor();
+  assert.equal(await ann.page.locator(".is-mention").count(), 2);
+  assert.equal(await bob.id("picker").isHidden(), true);
   assert.deepEqual([...ann.errors, ...bob.errors], []);
 });
 
