@@ -61,7 +61,7 @@ export class Log {
   }
 
   /** Runs what changes a view; the message at the top of the window stays where it is. */
-  update(view, change, { quiet = false, isNews = false } = {}) {
+  update(view, change, { quiet = false } = {}) {
     if (view !== this.#view) {
       change();
       return;
@@ -73,7 +73,6 @@ export class Log {
     else change();
     if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().top - before;
     if (this.#follows && view.atTail) this.#toBottom();
-    else if (isNews) this.#offerJump("New messages");
     this.check();
   }
 
@@ -105,10 +104,10 @@ export class Log {
     if (this.#follows) {
       this.#jump.hidden = true;
       view.read();
-    }
+    } else if (view.mark.unread > 0) this.#offerJump("New messages");
+    else if (!view.atTail) this.#offerJump("Newest messages");
     if (above < AHEAD_PX) view.loadOlder();
     if (below < AHEAD_PX) view.loadNewer();
-    if (!view.atTail && this.#jump.hidden) this.#offerJump("Newest messages");
   }
 
   /** Asks the log itself: a reader may have scrolled without the event being there yet. But a log

@@ -212,7 +212,7 @@ export class RoomView {
     this.#incoming = [];
     const isUnread = this.mark.unread > 0;
     const news = events.filter((event) => this.#isNews(event));
-    this.#show(() => this.#apply(events), { quiet: !this.#isFilled, isNews: news.length > 0 });
+    this.#show(() => this.#apply(events), { quiet: !this.#isFilled });
     for (const event of news) this.mark.count(event.mentions?.includes(this.#page.identity.user.id));
     if (news.length > 0) this.#seeOrMark(news[0], isUnread);
     this.#bound();
@@ -241,8 +241,9 @@ export class RoomView {
   /** The first message that nobody looks at gets the line above it. */
   #seeOrMark(first, wasUnread) {
     const { log } = this.#page;
-    if (log.isReading(this)) this.read();
-    if (this.mark.unread > 0 && !wasUnread) this.timeline.mark(first.offset - 1);
+    log.check();
+    if (this.mark.unread === 0 || wasUnread) return;
+    log.update(this, () => this.timeline.mark(first.offset - 1));
   }
 
   /** The list would grow for ever behind a reader who is elsewhere in it, or does not scroll. */

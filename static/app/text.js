@@ -39,7 +39,8 @@ export function withMarks(text, { mentions = [], nameOf, isMe }) {
 function withMentions(text, mentions, nameOf, isMe) {
   if (mentions.length === 0) return [text];
   const ids = [...mentions].sort((a, b) => b.length - a.length).map(escapeRegExp);
-  const parts = text.split(new RegExp(`@(${ids.join("|")})(?![A-Za-z0-9_-])`, "u"));
+  const known = new RegExp(`(?<![\\p{L}\\p{N}])@(${ids.join("|")})(?![\\p{L}\\p{N}_])`, "u");
+  const parts = text.split(known);
   return parts.map((part, i) => (i % 2 === 0 ? part : mention(part, nameOf(part), isMe(part))));
 }
 
