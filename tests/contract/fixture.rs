@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Attendance, Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News,
+    Attendance, Begin, Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News,
     Presence, Published, RedisSection,
 };
 use hubbub_protocol::command::Body;
@@ -42,12 +42,13 @@ fn config(url: String) -> BrokerConfig {
         },
         send_timeout: PATIENCE,
         embedded_bytes: ByteSize::mib(16),
+        has_archive: false,
     }
 }
 
 impl Pair {
     pub(crate) fn memory() -> Self {
-        let cluster = MemoryCluster::new(config(String::new()));
+        let cluster = MemoryCluster::new(config(String::new()), None);
         let line = || {
             let (broker, inbox) = Broker::memory(&cluster);
             Line { broker, inbox }
@@ -88,7 +89,7 @@ impl Line {
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         let deadline = Instant::now() + PATIENCE;
         self.broker
-            .publish(room, drafts, None, deadline)
+            .publish(room, drafts, None, &Begin::above(0), deadline)
             .await
             .unwrap()
     }
@@ -172,6 +173,6 @@ pub(crate) fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft
 pub(crate) fn stored(outcome: &Published) -> u64 {
     match outcome {
         Published::Stored { position, .. } => position.offset,
-        Published::Duplicate { .. } => panic!("a duplicate: {outcome:?}"),
+        Published::Duplicate { .. } | Published::Gone => panic!("not stored: {outcome:?}"),
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
 
+mod changes;
 mod fixture;
 mod presence;
 mod stream;
@@ -39,6 +40,12 @@ contract! {
     stream::nothing_is_before_the_first,
     stream::only_subscribers_hear,
     stream::a_signal_is_heard_and_not_stored,
+    changes::a_deleted_message_keeps_its_place_and_no_body,
+    changes::what_is_deleted_cannot_be_changed,
+    changes::a_delete_and_an_edit_in_one_batch_keep_their_order,
+    changes::changes_are_found_by_their_messages,
+    changes::tombstones_leave_with_their_stream,
+    changes::a_life_begins_only_when_it_may,
     presence::a_user_is_counted_once_over_nodes,
     presence::many_changes_are_one_announcement,
     presence::entering_and_exiting_are_idempotent,

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Fork, Page, Published, Span};
-use hubbub_protocol::{ConnectionId, Epoch, EventHead, Frame, MessageId, Packet, Position, RoomId};
+use hubbub_broker::{Begin, Fork, Page, Published, Span};
+use hubbub_protocol::{
+    ConnectionId, Epoch, Frame, MessageId, Packet, Position, RoomId, StoredEvent,
+};
 
 use crate::fixture::{Line, Pair, STREAM_LEN, draft, room, stored};
 
@@ -18,7 +20,11 @@ async fn fill(line: &Line, room: &RoomId, count: usize) {
 }
 
 async fn offsets(line: &Line, room: &RoomId, span: Span, limit: usize) -> Vec<u64> {
-    let page = line.broker.read(room, span, limit, 0).await.unwrap();
+    let page = line
+        .broker
+        .read(room, span, limit, &Begin::above(0))
+        .await
+        .unwrap();
     page.events
         .iter()
         .map(|event| event.position.offset)
@@ -42,12 +48,12 @@ pub(crate) async fn all_nodes_hear_one_order(mut pair: Pair) {
     let (a, b) = (pair.a.hear_events(200).await, pair.b.hear_events(200).await);
     assert_eq!(a, b);
     for (index, frame) in a.iter().enumerate() {
-        assert_eq!(EventHead::parse(frame).unwrap().offset, index as u64 + 1);
+        assert_eq!(StoredEvent::parse(frame).unwrap().offset, index as u64 + 1);
     }
     let kept = pair
         .a
         .broker
-        .read(&room, Span::After(0), 300, 0)
+        .read(&room, Span::After(0), 300, &Begin::above(0))
         .await
         .unwrap();
     let kept: Vec<_> = kept
@@ -83,7 +89,7 @@ pub(crate) async fn a_nonce_is_stored_once_on_any_node(pair: Pair) {
         (stored(&first[0]), position.offset, stored(&other[0])),
         (1, 1, 2)
     );
-    let head = EventHead::parse(original.as_str()).unwrap();
+    let head = StoredEvent::parse(original.as_str()).unwrap();
     assert_eq!(head.body.unwrap().get(), r#"{"text":"one"}"#);
 }
 
@@ -106,7 +112,12 @@ pub(crate) async fn pages_are_read_from_either_end(pair: Pair) {
     assert_eq!(offsets(&pair.b, &room, Span::After(10), 9).await, [0; 0]);
     assert_eq!(offsets(&pair.b, &room, Span::Before(4), 2).await, [2, 3]);
     assert_eq!(offsets(&pair.b, &room, Span::Newest, 2).await, [9, 10]);
-    let page = pair.b.broker.read(&room, Span::Newest, 0, 0).await.unwrap();
+    let page = pair
+        .b
+        .broker
+        .read(&room, Span::Newest, 0, &Begin::above(0))
+        .await
+        .unwrap();
     assert_eq!((page.head.offset, page.events.len()), (10, 0));
 }
 
@@ -115,7 +126,13 @@ pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
     let head = |line: &Line| {
         let broker = line.broker.clone();
         let room = room.clone();
-        async move { broker.read(&room, Span::Newest, 10, 0).await.unwrap().head }
+        async move {
+            broker
+                .read(&room, Span::Newest, 10, &Begin::above(0))
+                .await
+                .unwrap()
+                .head
+        }
     };
     let (a, b) = (head(&pair.a).await, head(&pair.b).await);
     assert_eq!((a.offset, &a), (0, &b));
@@ -135,11 +152,13 @@ pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
     let publish = async |nonce, epoch, offset| {
         let drafts = [draft(&room, "alice", nonce, "x")];
         let seen = Position { epoch, offset };
-        let published = pair.a.broker.publish(&room, &drafts, Some(&seen), deadline);
+        let begin = Begin::above(0);
+        let broker = &pair.a.broker;
+        let published = broker.publish(&room, &drafts, Some(&seen), &begin, deadline);
         let outcome = published.await.unwrap().remove(0);
         match outcome {
             Published::Stored { position, .. } => position,
-            Published::Duplicate { .. } => panic!("{nonce} is new"),
+            Published::Duplicate { .. } | Published::Gone => panic!("{nonce} is new"),
         }
     };
     let lost = Epoch::new("lost").unwrap();
@@ -177,15 +196,16 @@ pub(crate) async fn asking_for_history_begins_nothing(pair: Pair) {
     assert!(
         pair.a
             .broker
-            .history(&room, None, 10)
+            .peek(&room, Span::Newest, 10)
             .await
             .unwrap()
-            .is_empty()
+            .is_none()
     );
     assert!(pair.a.broker.rooms(10).await.unwrap().is_empty());
     fill(&pair.a, &room, 5).await;
-    let history = pair.b.broker.history(&room, Some(4), 2).await.unwrap();
-    let offsets: Vec<_> = history.iter().map(|event| event.position.offset).collect();
+    let page = pair.b.broker.peek(&room, Span::Before(4), 2).await.unwrap();
+    let events = page.unwrap().events;
+    let offsets: Vec<_> = events.iter().map(|event| event.position.offset).collect();
     assert_eq!(offsets, [2, 3]);
 }
 
@@ -221,7 +241,7 @@ pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pai
     let before = pair
         .a
         .broker
-        .read(&room, Span::Newest, 0, 0)
+        .read(&room, Span::Newest, 0, &Begin::above(0))
         .await
         .unwrap()
         .head;
@@ -237,7 +257,7 @@ pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pai
     let after = pair
         .a
         .broker
-        .read(&room, Span::After(0), 10, 0)
+        .read(&room, Span::After(0), 10, &Begin::above(0))
         .await
         .unwrap();
     assert_ne!(after.head.epoch, before.epoch);
@@ -261,7 +281,12 @@ pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pai
 pub(crate) async fn a_fork_is_proven_where_the_stream_is(pair: Pair) {
     let room = room("proof");
     fill(&pair.a, &room, 5).await;
-    let page = pair.a.broker.read(&room, Span::Newest, 1, 0).await.unwrap();
+    let page = pair
+        .a
+        .broker
+        .read(&room, Span::Newest, 1, &Begin::above(0))
+        .await
+        .unwrap();
     let fork = |message: &MessageId| Fork {
         epoch: page.head.epoch.clone(),
         seen: 5,
@@ -269,7 +294,11 @@ pub(crate) async fn a_fork_is_proven_where_the_stream_is(pair: Pair) {
         only_empty: false,
     };
     let epoch = async || {
-        let page = pair.b.broker.read(&room, Span::Newest, 0, 0).await;
+        let page = pair
+            .b
+            .broker
+            .read(&room, Span::Newest, 0, &Begin::above(0))
+            .await;
         page.unwrap().head.epoch
     };
     let same = fork(&page.events[0].message);
@@ -287,7 +316,15 @@ pub(crate) async fn a_fork_is_proven_where_the_stream_is(pair: Pair) {
 pub(crate) async fn a_life_with_events_is_not_lifted(pair: Pair) {
     let room = room("lift");
     let head = |page: Page| page.head;
-    let read = async || head(pair.a.broker.read(&room, Span::Newest, 0, 0).await.unwrap());
+    let read = async || {
+        head(
+            pair.a
+                .broker
+                .read(&room, Span::Newest, 0, &Begin::above(0))
+                .await
+                .unwrap(),
+        )
+    };
     let lift = async |epoch: &Epoch, seen| {
         let fork = Fork {
             epoch: epoch.clone(),
@@ -314,7 +351,7 @@ pub(crate) async fn nothing_is_before_the_first(pair: Pair) {
     let room = room("before");
     fill(&pair.a, &room, 3).await;
     for before in [0, 1] {
-        let events = pair.a.broker.history(&room, Some(before), 10).await;
-        assert!(events.unwrap().is_empty(), "before {before}");
+        let page = pair.a.broker.peek(&room, Span::Before(before), 10).await;
+        assert!(page.unwrap().unwrap().events.is_empty(), "before {before}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use hubbub_broker::MemoryCluster;
+use hubbub::Embedded;
 use hubbub_client::ClientConfig;
 
 use crate::local::{self, LocalNode};
@@ -13,14 +13,14 @@ use crate::recorder::Recorder;
 use crate::redis::{Fsync, Redis};
 
 /// The nodes, and the Redis that they share.
-#[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
+    /// Held because it commits what is sent.
+    _embedded: Option<Embedded>,
     /// Held to be killed; none where they share a memory broker.
     _redis: Option<Redis>,
 }
 
-#[derive(Debug)]
 enum Node {
     Local(LocalNode),
     Process(NodeProcess),
@@ -42,14 +42,18 @@ impl Cluster {
     /// Nodes in this process over one memory broker.
     pub async fn memory(count: usize, settings: &[Setting<'_>]) -> Self {
         let mut nodes = Vec::new();
-        let mut broker: Option<MemoryCluster> = None;
+        let mut broker: Option<Embedded> = None;
         for number in 0..count {
             let settings = local::settings(number, settings);
-            let broker = broker.get_or_insert_with(|| local::memory_cluster(&settings));
+            if broker.is_none() {
+                broker = Some(local::embedded(&settings).await);
+            }
+            let broker = broker.as_ref().expect("it was opened");
             nodes.push(Node::Local(LocalNode::join(settings, broker).await));
         }
         Self {
             nodes,
+            _embedded: broker,
             _redis: None,
         }
     }
@@ -68,6 +72,7 @@ impl Cluster {
         }
         Self {
             nodes,
+            _embedded: None,
             _redis: Some(redis),
         }
     }
@@ -85,6 +90,7 @@ impl Cluster {
         }
         Self {
             nodes: nodes.into_iter().map(Node::Process).collect(),
+            _embedded: None,
             _redis: Some(redis),
         }
     }

@@ -11,6 +11,7 @@ pub mod local;
 pub mod metrics;
 pub mod oracle;
 pub mod port;
+pub mod postgres;
 pub mod process;
 pub mod procfs;
 pub mod proxy;

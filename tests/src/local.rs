@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use hubbub::config::{Sources, load};
-use hubbub::{Server, Settings};
-use hubbub_broker::MemoryCluster;
+use hubbub::{Embedded, Server, Settings};
 
 use crate::process::Setting;
 
@@ -31,6 +30,7 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("node.id", name.as_str()),
         ("http.bind", "127.0.0.1:0"),
         ("ops.bind", "127.0.0.1:0"),
+        ("archive.url", ""),
         ("limits.sends_per_second", "0"),
         ("limits.connections_per_address", "0"),
     ];
@@ -52,10 +52,15 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
     }
 }
 
-/// The broker that several nodes of this process share.
-#[must_use]
-pub fn memory_cluster(settings: &Settings) -> MemoryCluster {
-    MemoryCluster::new(settings.broker_config())
+/// The broker that several nodes of this process share, and its archive, if they have one.
+///
+/// # Panics
+/// When the archive cannot be opened.
+pub async fn embedded(settings: &Settings) -> Embedded {
+    match Embedded::open(settings).await {
+        Ok(embedded) => embedded,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 impl LocalNode {
@@ -74,8 +79,8 @@ impl LocalNode {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn join(settings: Settings, cluster: &MemoryCluster) -> Self {
-        match Server::start_with(settings, cluster).await {
+    pub async fn join(settings: Settings, embedded: &Embedded) -> Self {
+        match Server::start_with(settings, embedded).await {
             Ok(server) => Self { server },
             Err(error) => panic!("{error}"),
         }

@@ -1,70 +1,33 @@
-//! Long-term history. So far only its setting: this version keeps history in the broker's streams
-//! and refuses to promise more.
+//! Long-term history in SQLite or PostgreSQL: events with what edits, deletions and reactions make
+//! of them, how far users have read, records of rooms, and search. Only this crate knows SQL.
 
-use serde::{Deserialize, Serialize};
+mod append;
+mod archive;
+mod check;
+mod config;
+mod error;
+mod history;
+mod inbox;
+mod life;
+mod migrate;
+mod postgres;
+mod reads;
+mod records;
+mod retention;
+mod search;
+mod sqlite;
+mod state;
+mod value;
+mod words;
 
-/// Section `archive`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ArchiveSection {
-    /// Where the archive is; empty: there is none.
-    pub url: String,
-}
-
-/// Why there can be no such archive.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArchiveError {
-    /// One file cannot serve many nodes.
-    #[error("archive.url: sqlite cannot be used together with redis.url, use postgres://")]
-    SqliteInCluster,
-    /// A known form that this version has no code for.
-    #[error("archive.url: {scheme}:// is not there yet, leave it empty")]
-    NotYet {
-        /// The form.
-        scheme: &'static str,
-    },
-    /// No form that there will ever be.
-    #[error("archive.url: expected sqlite://FILE, postgres://… or nothing")]
-    BadUrl,
-}
-
-impl ArchiveSection {
-    /// Checks the setting against whether there is a Redis.
-    ///
-    /// # Errors
-    /// [`ArchiveError`] for every URL as yet: no archive is opened that would not be written.
-    pub fn check(&self, with_redis: bool) -> Result<(), ArchiveError> {
-        match self.url.split("://").next().unwrap_or_default() {
-            "" => Ok(()),
-            "sqlite" if with_redis => Err(ArchiveError::SqliteInCluster),
-            "sqlite" => Err(ArchiveError::NotYet { scheme: "sqlite" }),
-            "postgres" | "postgresql" => Err(ArchiveError::NotYet { scheme: "postgres" }),
-            _ => Err(ArchiveError::BadUrl),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_no_archive_is_accepted_and_the_rest_says_why() {
-        let check = |url: &str, with_redis| {
-            ArchiveSection {
-                url: url.to_owned(),
-            }
-            .check(with_redis)
-        };
-        assert_eq!(check("", true), Ok(()));
-        assert_eq!(
-            check("sqlite://hubbub.db", true),
-            Err(ArchiveError::SqliteInCluster)
-        );
-        assert_eq!(
-            check("postgres://db/chat", true),
-            Err(ArchiveError::NotYet { scheme: "postgres" })
-        );
-        assert_eq!(check("hubbub.db", false), Err(ArchiveError::BadUrl));
-    }
-}
+pub use append::{Hole, RoomBatch};
+pub use archive::Archive;
+pub use check::{LifeCheck, RoomCheck};
+pub use config::ArchiveSection;
+pub use error::ArchiveError;
+pub use history::HistorySpan;
+pub use inbox::InboxEntry;
+pub use life::Life;
+pub use reads::ReadMark;
+pub use records::{NewRoom, Record, RecordError, RoomChange};
+pub use search::{Fragment, Hit, RoomPattern, SearchCursor, SearchPage, SearchQuery};

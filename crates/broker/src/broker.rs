@@ -8,7 +8,7 @@ use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, Ro
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
+    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
     Presence, Published, Span,
 };
 
@@ -76,18 +76,21 @@ impl Broker {
     /// sender has used its nonce before is not stored again.
     ///
     /// `seen` is the highest place that the caller knows of: should the room's state be lost, or
-    /// end below it in the same life, a new life begins above it. At most [`Broker::BATCH`] drafts.
+    /// end below it in the same life, a new life begins above it, if `begin` allows one. At most
+    /// [`Broker::BATCH`] drafts.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`]: none is stored. [`BrokerError::Unknown`]: all or none is.
+    /// [`BrokerError::NoLife`] and [`BrokerError::Unavailable`]: none is stored.
+    /// [`BrokerError::Unknown`]: all or none is.
     pub async fn publish(
         &self,
         room: &RoomId,
         drafts: &[Draft],
         seen: Option<&Position>,
+        begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
-        either!(self, broker => broker.publish(room, drafts, seen, deadline).await)
+        either!(self, broker => broker.publish(room, drafts, seen, begin, deadline).await)
     }
 
     /// The most drafts of one publish.
@@ -121,18 +124,18 @@ impl Broker {
     }
 
     /// Reads at most `limit` events and the head of the stream at the same moment. A room that
-    /// has no stream begins one, above `seen`.
+    /// has no stream begins one, if `begin` allows it.
     ///
     /// # Errors
-    /// When Redis cannot be reached or gives no answer in time.
+    /// [`BrokerError::NoLife`]; or when Redis cannot be reached or gives no answer in time.
     pub async fn read(
         &self,
         room: &RoomId,
         span: Span,
         limit: usize,
-        seen: u64,
+        begin: &Begin,
     ) -> Result<Page, BrokerError> {
-        either!(self, broker => broker.read(room, span, limit, seen).await)
+        either!(self, broker => broker.read(room, span, limit, begin).await)
     }
 
     /// The room's stream is not the one that nodes have seen: begins a new life above what was seen
@@ -146,18 +149,75 @@ impl Broker {
         either!(self, broker => broker.fork(room, fork).await)
     }
 
-    /// The newest `limit` events before `before` (`None`: of all), newest last. Unlike
-    /// [`Broker::read`] it begins no stream, so that asking costs nothing.
+    /// Reads without beginning anything, so that asking costs nothing. `None`: there is no stream.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
-    pub async fn history(
+    pub async fn peek(
         &self,
         room: &RoomId,
-        before: Option<u64>,
+        span: Span,
+        limit: usize,
+    ) -> Result<Option<Page>, BrokerError> {
+        either!(self, broker => broker.peek(room, span, limit).await)
+    }
+
+    /// Events in the stream that edit, delete or react to the messages from `first` to `last`, in
+    /// their order; only the newest `limit` if there are more.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn changes(
+        &self,
+        room: &RoomId,
+        first: u64,
+        last: u64,
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
-        either!(self, broker => broker.history(room, before, limit).await)
+        either!(self, broker => broker.changes(room, first, last, limit).await)
+    }
+
+    /// Rooms whose newest events wait for the archive, and which this node is to archive: those of
+    /// the partitions that it owns. Another node may think the same for a moment. Those that wait
+    /// the longest come first, with milliseconds since 1970 by the broker's clock when they began to.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn waiting_rooms(&self, limit: usize) -> Result<Vec<(RoomId, u64)>, BrokerError> {
+        match self {
+            // What it stores is committed before.
+            Self::Memory(_) => Ok(Vec::new()),
+            Self::Redis(broker) => broker.waiting_rooms(limit).await,
+        }
+    }
+
+    /// The archive has the room's events up to here.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: say it again.
+    pub async fn archived(&self, room: &RoomId, position: &Position) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(broker) => broker.archived(room, position).await,
+        }
+    }
+
+    /// Whether what is published is in the archive before it is acked.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        match self {
+            Self::Memory(broker) => broker.is_archived(),
+            Self::Redis(_) => false,
+        }
+    }
+
+    /// Waits until at least one replica has everything that was published before this call.
+    /// `false`: none had it in time, or there is none.
+    pub async fn replicated(&self, deadline: Instant) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(broker) => broker.replicated(deadline).await,
+        }
     }
 
     /// Says which users this node has in `room` now, or has no more; each user at most once in a
@@ -182,7 +242,30 @@ impl Broker {
         either!(self, broker => broker.presence(room, limit).await)
     }
 
-    /// The `limit` rooms that had an event or a presence change most recently.
+    /// Notes whether only its members may be in a room, for the time when the archive cannot say, and
+    /// has all nodes look again at who is in it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn set_private(&self, room: &RoomId, is_private: bool) -> Result<(), BrokerError> {
+        either!(self, broker => broker.set_private(room, is_private).await)
+    }
+
+    /// Whether it is this node that looks after a room's part of the archive.
+    #[must_use]
+    pub fn owns(&self, room: &RoomId) -> bool {
+        either!(self, broker => broker.owns(room))
+    }
+
+    /// Where these rooms stand.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn summaries(&self, rooms: Vec<RoomId>) -> Result<Vec<RoomSummary>, BrokerError> {
+        either!(self, broker => broker.summaries(rooms).await)
+    }
+
+    /// The `limit` rooms that had an event or a presence change most recently, without private ones.
     ///
     /// # Errors
     /// When Redis cannot be reached.

@@ -19,6 +19,8 @@ pub struct BrokerConfig {
     pub send_timeout: Duration,
     /// `limits.embedded_bytes`: bytes of all streams of the memory broker.
     pub embedded_bytes: ByteSize,
+    /// Whether there is an archive that has to get every event.
+    pub has_archive: bool,
 }
 
 /// Section `redis`.
@@ -73,6 +75,9 @@ impl RedisSection {
 pub struct HistorySection {
     /// Events a room's stream keeps.
     pub stream_len: usize,
+    /// Events a room's stream keeps for an archive that is behind; beyond, the oldest are lost to
+    /// it, and the archive records the hole.
+    pub archive_backlog: usize,
     /// How long a quiet room's stream is kept.
     #[serde(with = "humantime_serde")]
     pub stream_ttl: Duration,
@@ -85,6 +90,7 @@ impl Default for HistorySection {
     fn default() -> Self {
         Self {
             stream_len: 10_000,
+            archive_backlog: 100_000,
             stream_ttl: Duration::from_secs(24 * 60 * 60),
             meta_ttl: Duration::from_secs(30 * 24 * 60 * 60),
         }

@@ -3,7 +3,7 @@
 
 use std::hash::Hasher;
 
-use hubbub_protocol::Draft;
+use hubbub_protocol::{Draft, Nonce, UserId};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 /// Bytes of a digest: 2^56 sends within 15 minutes make one false duplicate likely.
@@ -27,13 +27,17 @@ impl DigestKey {
         Self(hasher.finish128().as_bytes())
     }
 
-    /// The length before the sender keeps ("ab", "c") apart from ("a", "bc").
     pub(crate) fn digest(&self, draft: &Draft) -> Digest {
+        self.digest_of(&draft.from, &draft.nonce)
+    }
+
+    /// The length before the sender keeps ("ab", "c") apart from ("a", "bc").
+    pub(crate) fn digest_of(&self, from: &UserId, nonce: &Nonce) -> Digest {
         let mut hasher = SipHasher24::new_with_key(&self.0);
-        let from = draft.from.as_str();
+        let from = from.as_str();
         hasher.write_u64(from.len() as u64);
         hasher.write(from.as_bytes());
-        hasher.write(draft.nonce.as_str().as_bytes());
+        hasher.write(nonce.as_str().as_bytes());
         let mut digest = [0; DIGEST_BYTES];
         digest.copy_from_slice(&hasher.finish128().as_bytes()[..DIGEST_BYTES]);
         digest
@@ -43,7 +47,7 @@ impl DigestKey {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hubbub_protocol::{MessageId, Nonce, UserId};
+    use hubbub_protocol::MessageId;
 
     use super::*;
 
@@ -52,6 +56,7 @@ mod tests {
             message: MessageId::generate(),
             from: UserId::new(from).unwrap(),
             nonce: Nonce::new(nonce).unwrap(),
+            change: None,
             open: Bytes::new(),
         }
     }

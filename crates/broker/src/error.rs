@@ -9,6 +9,9 @@ pub enum BrokerError {
     /// Redis answers, but as it is set it would lose what it is given, or cannot run the scripts.
     #[error("redis.url: this redis cannot be used: {0}")]
     Unfit(String),
+    /// The room has no stream, and none may begin: see [`crate::Begin::Never`]. Nothing was done.
+    #[error("the room has no stream yet")]
+    NoLife,
     /// Certainly not done: no connection, or Redis refused before it began.
     #[error("broker unavailable: {0}")]
     Unavailable(String),

@@ -16,6 +16,6 @@ pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
 pub use error::BrokerError;
 pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, WorkerQueue};
-pub use memory::MemoryCluster;
+pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
-pub use reply::{Attendance, Fork, Head, Page, Presence, Published, Span};
+pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};

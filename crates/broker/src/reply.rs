@@ -19,14 +19,44 @@ pub enum Published {
         /// The first send's event; `None` when it has left the stream.
         original: Option<Frame>,
     },
+    /// Not stored: the message that it changes is deleted.
+    Gone,
 }
 
 impl Published {
-    /// The event's place.
+    /// The event's place, if it has one.
     #[must_use]
-    pub fn position(&self) -> &Position {
+    pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Stored { position, .. } | Self::Duplicate { position, .. } => position,
+            Self::Stored { position, .. } | Self::Duplicate { position, .. } => Some(position),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// What may happen to a room that has no stream, or less than was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// Nothing: [`crate::BrokerError::NoLife`] tells, so that the archive can be asked how far
+    /// earlier lives came.
+    Never,
+    /// A life begins.
+    Above {
+        /// The highest offset of earlier lives; 0: none is known.
+        offset: u64,
+        /// The life that the embedded broker goes on with, having committed all of it. Redis begins
+        /// another one, since nobody knows what it has lost.
+        epoch: Option<Epoch>,
+    },
+}
+
+impl Begin {
+    /// A new life above this offset.
+    #[must_use]
+    pub fn above(offset: u64) -> Self {
+        Self::Above {
+            offset,
+            epoch: None,
         }
     }
 }
@@ -56,8 +86,15 @@ pub enum Span {
 pub struct Page {
     /// Where the stream stands.
     pub head: Head,
-    /// Events in order of their offsets. Those older than the stream keeps are absent.
+    /// Events in order of their offsets, without holes. Those older than the stream keeps are absent.
     pub events: Vec<Envelope>,
+    /// The offset above which this life began.
+    pub base: u64,
+    /// How far the archive has this life, as far as the broker was told; always `None` where events
+    /// are committed before they are stored.
+    pub archived: Option<u64>,
+    /// Only its members may be in the room, as far as the broker was told.
+    pub is_private: bool,
 }
 
 /// Who is in a room.

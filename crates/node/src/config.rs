@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use hubbub_protocol::{AckLevel, RoomId};
 use serde::{Deserialize, Serialize};
 
 use crate::Failpoints;
@@ -19,9 +20,19 @@ pub struct NodeConfig {
     pub ack: AckSection,
     /// Section `drain`.
     pub drain: DrainSection,
+    /// Tables `[[room]]`.
+    pub rooms: Vec<RoomRule>,
     /// For tests only, and no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
+}
+
+impl NodeConfig {
+    /// The table that holds for a room: the one with the longest match.
+    pub(crate) fn rule_of(&self, room: &RoomId) -> Option<&RoomRule> {
+        let matching = self.rooms.iter().filter(|rule| rule.matches(room));
+        matching.max_by_key(|rule| (!rule.pattern.ends_with('*'), rule.pattern.len()))
+    }
 }
 
 /// Section `node`.
@@ -36,17 +47,46 @@ pub struct NodeSection {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AckSection {
-    /// What a `sent` reply promises.
+    /// What a `sent` reply promises at least: `stream`, `replicated` or `archived`.
     pub level: AckLevel,
 }
 
-/// How safe an acked event is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AckLevel {
-    /// Stored in the room's stream.
-    #[default]
-    Stream,
+/// A table `[[room]]`: what holds for the rooms whose names match. The longest match wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoomRule {
+    /// A room id, or the beginning of one and `*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// How long the archive keeps events, such as `90d`; none: for ever.
+    #[serde(default, with = "humantime_serde")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
+}
+
+impl RoomRule {
+    fn matches(&self, room: &RoomId) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(beginning) => room.as_str().starts_with(beginning),
+            None => room.as_str() == self.pattern,
+        }
+    }
+
+    /// Checks what its types do not.
+    ///
+    /// # Errors
+    /// What is expected instead.
+    pub fn check(&self) -> Result<(), String> {
+        let beginning = self.pattern.strip_suffix('*').unwrap_or(&self.pattern);
+        let is_whole = beginning == self.pattern;
+        if !(beginning.is_empty() && !is_whole) && RoomId::new(beginning).is_err() {
+            return Err("match: a room id, or the beginning of one and *".to_owned());
+        }
+        if self.keep.is_some_and(|keep| keep < Duration::from_secs(60)) {
+            return Err("keep: a minute or more".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Section `drain`: how a node leaves.
@@ -169,5 +209,43 @@ impl Default for Limits {
             resume_events: 10_000,
             embedded_bytes: ByteSize::mib(256),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_match_holds() {
+        let rule = |pattern: &str| RoomRule {
+            pattern: pattern.to_owned(),
+            keep: None,
+        };
+        let config = NodeConfig {
+            rooms: ["*", "team-*", "team-a", "team-ab*"].map(rule).to_vec(),
+            ..NodeConfig::default()
+        };
+        let of = |room: &str| {
+            let room = RoomId::new(room).unwrap();
+            config.rule_of(&room).map(|rule| rule.pattern.as_str())
+        };
+        assert_eq!(of("lobby"), Some("*"));
+        assert_eq!(of("team-x"), Some("team-*"));
+        assert_eq!(of("team-a"), Some("team-a"));
+        assert_eq!(of("team-abc"), Some("team-ab*"));
+    }
+
+    #[test]
+    fn a_table_names_rooms_and_keeps_a_minute_or_more() {
+        let check = |pattern: &str, seconds| {
+            let rule = RoomRule {
+                pattern: pattern.to_owned(),
+                keep: Some(Duration::from_secs(seconds)),
+            };
+            rule.check().is_ok()
+        };
+        assert!(check("*", 60) && check("team-*", 60) && check("lobby", 60));
+        assert!(!check("", 60) && !check("a b", 60) && !check("a*b", 60) && !check("a", 59));
     }
 }

@@ -1,5 +1,6 @@
 //! Why a command failed, and how that is told to the client: the only place where it is mapped.
 
+use hubbub_archive::ArchiveError;
 use hubbub_broker::BrokerError;
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
@@ -7,58 +8,107 @@ use hubbub_protocol::{ErrorCode, Frame};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CommandError {
+pub enum CommandError {
+    /// `hello` came later than in the first frame.
     #[error("say hello in the first frame only")]
     LateHello,
+    /// The session is not in the room.
     #[error("join the room first")]
     NotJoined,
+    /// Absent or not allowed: the same for both.
     #[error("not allowed, or no such room")]
     Forbidden,
+    /// Beyond `limits.body_bytes`.
     #[error("body has {bytes} bytes, at most {limit} are allowed")]
-    TooLarge { bytes: usize, limit: u64 },
+    TooLarge {
+        /// As sent.
+        bytes: usize,
+        /// At most.
+        limit: u64,
+    },
+    /// Beyond `limits.rooms_per_connection`.
     #[error("at most {limit} rooms for one connection, leave one first")]
-    TooManyRooms { limit: u32 },
+    TooManyRooms {
+        /// At most.
+        limit: u32,
+    },
+    /// Beyond `limits.sends_per_second` and its siblings.
     #[error("too many sends, wait before the next")]
-    RateLimited { retry_after_ms: u64 },
-    #[error("this nonce was used for another body")]
+    RateLimited {
+        /// When it may be tried again.
+        retry_after_ms: u64,
+    },
+    /// There is no such message, or it is deleted.
+    #[error("no such message")]
+    NotFound,
+    /// Nothing is kept for so long here.
+    #[error("this needs an archive, and this server has none: see archive.url")]
+    NoArchive,
+    /// The nonce or the name is taken.
+    #[error("this nonce was used for something else")]
     Conflict,
+    /// Certainly not done.
     #[error("not stored, try again later")]
     Unavailable,
+    /// Perhaps done.
     #[error("perhaps stored, try again with the same nonce")]
     Unknown,
+    /// A defect, which is logged.
     #[error("the server failed")]
     Internal,
 }
 
 impl CommandError {
+    /// The code that clients get.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::LateHello => ErrorCode::BadFrame,
+            Self::NotJoined => ErrorCode::NotJoined,
+            Self::Forbidden => ErrorCode::Forbidden,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooManyRooms { .. } => ErrorCode::TooManyRooms,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::Conflict => ErrorCode::Conflict,
+            Self::NoArchive | Self::Unavailable => ErrorCode::Unavailable,
+            Self::Unknown => ErrorCode::Unknown,
+            Self::Internal => ErrorCode::Internal,
+        }
+    }
+
     /// The `error` frame that answers request `id`.
     pub(crate) fn to_wire(&self, id: Option<&RequestId>) -> Frame {
-        let (code, retry_after_ms) = match self {
-            Self::LateHello => (ErrorCode::BadFrame, None),
-            Self::NotJoined => (ErrorCode::NotJoined, None),
-            Self::Forbidden => (ErrorCode::Forbidden, None),
-            Self::TooLarge { .. } => (ErrorCode::TooLarge, None),
-            Self::TooManyRooms { .. } => (ErrorCode::TooManyRooms, None),
-            Self::RateLimited { retry_after_ms } => (ErrorCode::RateLimited, Some(*retry_after_ms)),
-            Self::Conflict => (ErrorCode::Conflict, None),
-            Self::Unavailable => (ErrorCode::Unavailable, None),
-            Self::Unknown => (ErrorCode::Unknown, None),
-            Self::Internal => (ErrorCode::Internal, None),
+        let retry_after_ms = match self {
+            Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+            _ => None,
         };
-        let message = self.to_string();
         Frame::encode(&ServerFrame::Error {
             id,
-            code,
-            message: &message,
+            code: self.code(),
+            message: &self.to_string(),
             retry_after_ms,
         })
+    }
+
+    /// The archive's failure to read something.
+    pub(crate) fn of_archive(error: ArchiveError) -> Self {
+        if error.is_retryable() {
+            tracing::debug!(%error, "the archive does not answer");
+            return Self::Unavailable;
+        }
+        tracing::error!(%error, "the archive failed");
+        Self::Internal
     }
 
     /// The failure of something that stores nothing: it can simply be asked again.
     pub(crate) fn of_read(error: BrokerError) -> Self {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
-            BrokerError::Unexpected(_) | BrokerError::BadUrl(_) | BrokerError::Unfit(_) => {
+            BrokerError::NoLife
+            | BrokerError::Unexpected(_)
+            | BrokerError::BadUrl(_)
+            | BrokerError::Unfit(_) => {
                 tracing::error!(%error, "broker failed");
                 Self::Internal
             }

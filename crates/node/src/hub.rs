@@ -22,8 +22,14 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Sessions {
-    by_connection: HashMap<ConnectionId, Arc<Outbox>>,
+    by_connection: HashMap<ConnectionId, Attached>,
     by_user: HashMap<UserId, u32>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    outbox: Arc<Outbox>,
+    user: UserId,
 }
 
 impl Hub {
@@ -81,9 +87,13 @@ impl Hub {
             return Err(CloseCode::TooManyConnections);
         }
         *count += 1;
-        sessions
-            .by_connection
-            .insert(connection.clone(), Arc::clone(outbox));
+        sessions.by_connection.insert(
+            connection.clone(),
+            Attached {
+                outbox: Arc::clone(outbox),
+                user: user.clone(),
+            },
+        );
         Ok(())
     }
 
@@ -108,8 +118,24 @@ impl Hub {
         lock(&self.sessions)
             .by_connection
             .values()
-            .cloned()
+            .map(|attached| Arc::clone(&attached.outbox))
             .collect()
+    }
+
+    pub(crate) fn outbox(&self, connection: &ConnectionId) -> Option<Arc<Outbox>> {
+        let sessions = lock(&self.sessions);
+        let attached = sessions.by_connection.get(connection);
+        attached.map(|attached| Arc::clone(&attached.outbox))
+    }
+
+    /// Whose connections these are.
+    pub(crate) fn users_of(&self, connections: &[ConnectionId]) -> Vec<(ConnectionId, UserId)> {
+        let sessions = lock(&self.sessions);
+        let user_of = |connection: &ConnectionId| {
+            let attached = sessions.by_connection.get(connection)?;
+            Some((connection.clone(), attached.user.clone()))
+        };
+        connections.iter().filter_map(user_of).collect()
     }
 }
 

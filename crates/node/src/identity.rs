@@ -27,30 +27,46 @@ pub struct RoomGrant {
 pub struct Rights {
     /// Join, history, members.
     pub read: bool,
-    /// Send and typing.
+    /// Send, react and typing; edit and delete one's own messages.
     pub write: bool,
+    /// Delete messages of others.
+    pub moderate: bool,
 }
 
 impl Rights {
     /// Read and write.
-    pub const ALL: Self = Self {
+    pub const MEMBER: Self = Self {
         read: true,
         write: true,
+        moderate: false,
     };
-    /// Neither.
+    /// Nothing.
     pub const NONE: Self = Self {
         read: false,
         write: false,
+        moderate: false,
     };
 
-    /// `rw`, `r`, `w` or nothing.
+    /// Any of `r`, `w` and `m`, in this order.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match (self.read, self.write) {
-            (true, true) => "rw",
-            (true, false) => "r",
-            (false, true) => "w",
-            (false, false) => "",
+        match (self.read, self.write, self.moderate) {
+            (true, true, true) => "rwm",
+            (true, true, false) => "rw",
+            (true, false, true) => "rm",
+            (true, false, false) => "r",
+            (false, true, true) => "wm",
+            (false, true, false) => "w",
+            (false, false, true) => "m",
+            (false, false, false) => "",
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read || other.read,
+            write: self.write || other.write,
+            moderate: self.moderate || other.moderate,
         }
     }
 }
@@ -59,18 +75,19 @@ impl TryFrom<String> for Rights {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "rw" | "wr" => Ok(Self::ALL),
-            "r" => Ok(Self {
-                read: true,
-                write: false,
-            }),
-            "w" => Ok(Self {
-                read: false,
-                write: true,
-            }),
-            other => Err(format!("rights are \"r\", \"w\" or \"rw\", not {other:?}")),
+        let has = |letter| text.matches(letter).count();
+        let (r, w, m) = (has('r'), has('w'), has('m'));
+        let is_known = r + w + m == text.chars().count() && r.max(w).max(m) == 1;
+        if !is_known {
+            return Err(format!(
+                "rights are \"r\", \"w\" and \"m\" together, not {text:?}"
+            ));
         }
+        Ok(Self {
+            read: r == 1,
+            write: w == 1,
+            moderate: m == 1,
+        })
     }
 }
 
@@ -94,15 +111,12 @@ impl Identity {
     #[must_use]
     pub fn rights(&self, room: &RoomId) -> Rights {
         let Some(grants) = &self.rooms else {
-            return Rights::ALL;
+            return Rights::MEMBER;
         };
         grants
             .iter()
             .filter(|grant| grant.covers(room))
-            .fold(Rights::NONE, |sum, grant| Rights {
-                read: sum.read || grant.rights.read,
-                write: sum.write || grant.rights.write,
-            })
+            .fold(Rights::NONE, |sum, grant| sum.and(grant.rights))
     }
 }
 
@@ -130,7 +144,7 @@ mod tests {
     #[test]
     fn without_a_claim_every_room_is_open() {
         let lobby = RoomId::new("lobby").unwrap();
-        assert_eq!(identity(None).rights(&lobby), Rights::ALL);
+        assert_eq!(identity(None).rights(&lobby), Rights::MEMBER);
         assert_eq!(identity(Some(&[])).rights(&lobby), Rights::NONE);
     }
 
@@ -138,11 +152,11 @@ mod tests {
     fn grants_add_up() {
         let read = Rights {
             read: true,
-            write: false,
+            ..Rights::NONE
         };
         let write = Rights {
-            read: false,
             write: true,
+            ..Rights::NONE
         };
         let identity = identity(Some(&[("team-*", read), ("team-a", write)]));
         assert_eq!(
@@ -154,5 +168,16 @@ mod tests {
             "r"
         );
         assert_eq!(identity.rights(&RoomId::new("other").unwrap()).as_str(), "");
+    }
+
+    #[test]
+    fn rights_are_written_with_letters() {
+        for text in ["r", "w", "m", "rw", "rm", "wm", "rwm"] {
+            assert_eq!(Rights::try_from(text.to_owned()).unwrap().as_str(), text);
+        }
+        assert_eq!(Rights::try_from("wr".to_owned()).unwrap(), Rights::MEMBER);
+        for bad in ["", "x", "rr", "rwx", "read"] {
+            assert!(Rights::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
     }
 }

@@ -3,14 +3,20 @@
 //! A [`Node`] holds the sessions of one process and its line to the others. The gateway gives it
 //! commands through [`Session::handle`] and takes frames from [`OutboxReader::next`].
 
+mod access;
+mod ack;
+mod archiving;
 mod config;
 mod delivery;
 mod error;
 mod failpoint;
 mod heartbeat;
+mod history;
 mod hub;
 mod identity;
+mod life;
 mod lock;
+mod marks;
 mod metrics;
 mod node;
 mod opening;
@@ -18,13 +24,21 @@ mod outbox;
 mod presence;
 mod publisher;
 mod rate;
+mod records;
 mod recovery;
+mod retention;
 mod room;
+mod rooms;
+mod search;
 mod session;
 
-pub use config::{AckLevel, AckSection, DrainSection, Limits, NodeConfig, NodeSection};
+pub use archiving::keep_journal;
+pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, RoomRule};
+pub use error::CommandError;
 pub use failpoint::{Failpoints, UnknownFailpoint};
+pub use history::HistoryPage;
 pub use identity::{Identity, Rights, RoomGrant};
 pub use node::Node;
 pub use outbox::OutboxReader;
+pub use search::SearchRequest;
 pub use session::Session;

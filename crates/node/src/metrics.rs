@@ -1,5 +1,8 @@
 //! The node's figures.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -32,6 +35,12 @@ pub(crate) struct NodeMetrics {
     pub(crate) shed: Counter,
     /// Reads of a room's stream.
     pub(crate) stream_reads: Counter,
+    /// Events brought into the archive.
+    pub(crate) archived: Counter,
+    /// Ranges of events that were lost on their way into the archive.
+    pub(crate) archive_holes: Counter,
+    /// How long the events that wait the longest have waited for the archive, in seconds.
+    pub(crate) archive_lag: Gauge<f64, AtomicU64>,
     /// Seconds from the broker's storing to this node's outboxes.
     pub(crate) delivery_seconds: Histogram,
 }
@@ -51,6 +60,9 @@ impl Default for NodeMetrics {
             lagged: Counter::default(),
             shed: Counter::default(),
             stream_reads: Counter::default(),
+            archived: Counter::default(),
+            archive_holes: Counter::default(),
+            archive_lag: Gauge::default(),
             delivery_seconds: Histogram::new([
                 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
             ]),
@@ -59,6 +71,11 @@ impl Default for NodeMetrics {
 }
 
 impl NodeMetrics {
+    /// The events that wait the longest for the archive have waited so long.
+    pub(crate) fn archive_waits(&self, waited: Duration) {
+        self.archive_lag.set(waited.as_secs_f64());
+    }
+
     /// Adds the figures to `registry`, which is expected to add the product's prefix.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("sessions", "sessions now", self.sessions.clone());
@@ -116,6 +133,21 @@ impl NodeMetrics {
             "stream_reads",
             "reads of a room's stream",
             self.stream_reads.clone(),
+        );
+        registry.register(
+            "archived",
+            "events brought into the archive by this node",
+            self.archived.clone(),
+        );
+        registry.register(
+            "archive_holes",
+            "ranges of events lost on their way into the archive",
+            self.archive_holes.clone(),
+        );
+        registry.register(
+            "archive_lag_seconds",
+            "how long events of this node's partitions have waited for the archive",
+            self.archive_lag.clone(),
         );
         registry.register(
             "delivery_seconds",

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hubbub_archive::Archive;
 use hubbub_broker::{Broker, BrokerHealth, Inbox};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
@@ -13,10 +14,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessCache;
+use crate::ack::ArchiveProgress;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
 use crate::lock::lock;
+use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::presence::PresenceAgenda;
@@ -41,6 +45,11 @@ pub struct Node {
     id: NodeId,
     pub(crate) config: NodeConfig,
     pub(crate) broker: Broker,
+    /// `None`: this cluster has none.
+    pub(crate) archive: Option<Archive>,
+    pub(crate) archive_progress: ArchiveProgress,
+    pub(crate) marks: ReadMarks,
+    pub(crate) access: AccessCache,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
@@ -57,13 +66,23 @@ pub struct Node {
 impl Node {
     /// Starts the node's workers; they are held until [`Node::shutdown`].
     #[must_use]
-    pub fn start(id: NodeId, config: NodeConfig, broker: Broker, inbox: Inbox) -> Arc<Self> {
+    pub fn start(
+        id: NodeId,
+        config: NodeConfig,
+        broker: Broker,
+        archive: Option<Archive>,
+        inbox: Inbox,
+    ) -> Arc<Self> {
         let metrics = Arc::<NodeMetrics>::default();
         let node = Arc::new(Self {
             outbox_budget: Arc::new(OutboxBudget::new(&config.limits)),
             id,
             config,
             broker,
+            archive,
+            archive_progress: ArchiveProgress::default(),
+            marks: ReadMarks::default(),
+            access: AccessCache::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             agenda: Mutex::default(),
@@ -85,6 +104,17 @@ impl Node {
         node.spawn(async move { keeper.keep_outbox_budget().await });
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_log_budget().await });
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.keep_marks(archive).await });
+        }
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.keep_retention(archive).await });
+        }
+        if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
+            node.spawn(Arc::clone(&node).keep_archive(archive));
+        }
         node
     }
 

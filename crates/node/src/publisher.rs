@@ -9,11 +9,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Broker, BrokerError, Published};
-use hubbub_protocol::command::{Body, RequestId};
+use hubbub_broker::{Begin, Broker, BrokerError, Published};
+use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::{Draft, EventHead, Frame, Position, RoomId};
+use hubbub_protocol::{AckLevel, Draft, Frame, MessageId, Position, RoomId, StoredEvent};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::error::CommandError;
@@ -33,8 +34,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Pending {
     pub(crate) id: Option<RequestId>,
     pub(crate) draft: Draft,
-    /// To tell a retry from another body under the same nonce.
-    pub(crate) body: Body,
+    /// What the answer shall promise, if that is reached by the deadline.
+    pub(crate) ack: AckLevel,
     pub(crate) answer: DueAnswer,
     pub(crate) deadline: Instant,
     /// A call that held it got no answer.
@@ -147,17 +148,17 @@ impl WorkedOn {
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
             let here = node.hub.room(room);
             let seen = here.as_ref().and_then(|room| room.highest());
-            let published = node.broker.publish(room, &drafts, seen.as_ref(), deadline);
+            let published = node.store(room, &drafts, seen.as_ref(), deadline);
             match published.await {
                 Ok(outcomes) => {
-                    let newest = outcomes.iter().map(Published::position);
+                    let newest = outcomes.iter().filter_map(Published::position);
                     if let (Some(here), Some(newest)) = (here, newest.max_by_key(|p| p.offset)) {
                         here.acked(newest);
                     }
                     let nonces = batch.iter().map(|pending| &pending.draft.nonce);
                     node.config.failpoints.after_publish(nonces);
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {
-                        pending.complete(room, outcome);
+                        self.node.answer(room, pending, outcome);
                     }
                 }
                 Err(error) => node.retry_later(room, batch, &error, deadline).await,
@@ -183,6 +184,61 @@ impl Node {
             }
             Err(pending) => pending.fail(&CommandError::Unavailable),
         }
+    }
+
+    /// Publishes, into a new life if need be.
+    async fn store(
+        &self,
+        room: &RoomId,
+        drafts: &[Draft],
+        seen: Option<&Position>,
+        deadline: Instant,
+    ) -> Result<Vec<Published>, BrokerError> {
+        let known = seen.map_or(0, |seen| seen.offset);
+        let publish = async |begin: &Begin| {
+            let published = self.broker.publish(room, drafts, seen, begin, deadline);
+            published.await
+        };
+        match publish(&self.at_once(known)).await {
+            Err(BrokerError::NoLife) => {
+                let begin = timeout_at(deadline.into(), self.begin(room, known));
+                let late = |_| BrokerError::Unavailable("the archive does not answer".to_owned());
+                let published = publish(&begin.await.map_err(late)??).await?;
+                if let Err(error) = self.tell_privacy(room).await {
+                    tracing::warn!(%room, %error, "the broker does not know who may come in");
+                }
+                Ok(published)
+            }
+            published => published,
+        }
+    }
+
+    /// Answers a send that has a place, or is refused for good.
+    fn answer(self: &Arc<Self>, room: &RoomId, pending: Pending, outcome: Published) {
+        let place = match outcome {
+            Published::Stored { position, ts } => Place {
+                message: Some(pending.draft.message.clone()),
+                position,
+                ts: Some(ts),
+                duplicate: false,
+            },
+            Published::Duplicate { position, original } => {
+                match pending.place_of(room, position, original.as_ref()) {
+                    Ok(place) => place,
+                    Err(error) => return pending.fail(&error),
+                }
+            }
+            Published::Gone => return pending.fail(&CommandError::NotFound),
+        };
+        if pending.ack == AckLevel::Stream {
+            return pending.acknowledge(room, &place, AckLevel::Stream);
+        }
+        let (node, room) = (Arc::clone(self), room.clone());
+        self.spawn(async move {
+            let (ack, deadline) = (pending.ack, pending.deadline);
+            let reached = node.reached(&room, &place.position, ack, deadline).await;
+            pending.acknowledge(&room, &place, reached);
+        });
     }
 
     /// Who has time left is tried again, in the same order; the nonces make that safe. An error
@@ -216,55 +272,52 @@ impl Node {
     }
 }
 
+/// Where a send is, as its answer says.
+struct Place {
+    position: Position,
+    message: Option<MessageId>,
+    ts: Option<u64>,
+    duplicate: bool,
+}
+
 impl Pending {
-    fn complete(self, room: &RoomId, outcome: Published) {
-        match outcome {
-            Published::Stored { position, ts } => {
-                let message = self.draft.message.clone();
-                self.acknowledge(room, &position, Some(&message), Some(ts), false);
-            }
-            Published::Duplicate { position, original } => {
-                self.complete_duplicate(room, &position, original.as_ref());
-            }
-        }
-    }
-
-    fn complete_duplicate(self, room: &RoomId, position: &Position, original: Option<&Frame>) {
-        let head = match original.map(|frame| EventHead::parse(frame.as_str())) {
-            None => None,
-            Some(Ok(head)) => Some(head),
-            Some(Err(error)) => {
-                tracing::error!(%room, %error, "the stream holds an event that cannot be read");
-                return self.fail(&CommandError::Internal);
-            }
-        };
-        if head.as_ref().is_some_and(|head| {
-            head.body
-                .is_none_or(|body| body.get() != self.body.as_str())
-        }) {
-            return self.fail(&CommandError::Conflict);
-        }
-        let (message, ts) = head.map(|head| (head.message, head.ts)).unzip();
-        self.acknowledge(room, position, message.as_ref(), ts, true);
-    }
-
-    fn acknowledge(
+    /// The place of the first send under the same nonce, if that said the same.
+    fn place_of(
         &self,
         room: &RoomId,
-        position: &Position,
-        message: Option<&hubbub_protocol::MessageId>,
-        ts: Option<u64>,
-        duplicate: bool,
-    ) {
+        position: Position,
+        original: Option<&Frame>,
+    ) -> Result<Place, CommandError> {
+        let original = original.map(|frame| StoredEvent::parse(frame.as_str()));
+        let original = original.transpose().map_err(|error| {
+            tracing::error!(%room, %error, "the stream holds an event that cannot be read");
+            CommandError::Internal
+        })?;
+        if original
+            .as_ref()
+            .is_some_and(|event| !event.says(&self.draft))
+        {
+            return Err(CommandError::Conflict);
+        }
+        let (message, ts) = original.map(|event| (event.message, event.ts)).unzip();
+        Ok(Place {
+            position,
+            message,
+            ts,
+            duplicate: true,
+        })
+    }
+
+    fn acknowledge(&self, room: &RoomId, place: &Place, reached: AckLevel) {
         self.answer.give(Frame::encode(&ServerFrame::Sent {
             id: self.id.as_ref(),
             room,
-            epoch: &position.epoch,
-            offset: position.offset,
-            message,
-            ts,
-            duplicate,
-            ack: "stream",
+            epoch: &place.position.epoch,
+            offset: place.position.offset,
+            message: place.message.as_ref(),
+            ts: place.ts,
+            duplicate: place.duplicate,
+            ack: reached.as_str(),
         }));
     }
 

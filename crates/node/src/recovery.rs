@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_broker::{BrokerError, Fork, Span};
+use hubbub_broker::{BrokerError, Fork, Head, Span};
 use hubbub_protocol::command::{JoinFrom, Since};
-use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId};
+use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId, RoomId};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -41,6 +41,10 @@ fn unless_lost(
     }
 }
 
+fn is_other(ours: &MessageId, theirs: &str) -> bool {
+    MessageId::new(theirs).map_or(true, |theirs| ours.is_other(&theirs))
+}
+
 /// What a joiner is given first.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -67,14 +71,14 @@ impl Node {
             };
             self.metrics.stream_reads.inc();
             let seen = known.as_ref().map_or(0, |known| known.offset);
-            let mut page = self.broker.read(&room.id, span, limit, seen).await?;
+            let mut page = self.read_life(&room.id, span, limit, seen).await?;
             let is_new_life = known
                 .as_ref()
                 .is_some_and(|known| known.epoch != page.head.epoch);
             if is_new_life {
                 // Nothing of what it has already is to be left out, wherever it began.
                 let all = Span::After(0);
-                page = self.broker.read(&room.id, all, limit, seen).await?;
+                page = self.read_life(&room.id, all, limit, seen).await?;
             }
             let life = page.head.epoch.clone();
             if is_new_life && page.head.offset < seen && page.events.is_empty() {
@@ -98,6 +102,7 @@ impl Node {
                 Taken::Fork => {
                     self.metrics.forks.inc();
                     let seen = room.highest().map_or(seen, |highest| highest.offset);
+                    let seen = seen.max(self.archived_top(&room.id).await);
                     warn!(room = %room.id, seen, "the stream is another one than before");
                     let fork = Fork {
                         epoch: life,
@@ -160,28 +165,49 @@ impl Node {
             return Ok(events);
         }
         let mut reads = room.reads.lock().await;
+        reads.forget_before(room.deletions());
         let (events, epoch) = cached()?;
         if let Some(events) = events.or_else(|| reads.get(after, &epoch)) {
             return Ok(events);
         }
+        let deletions = room.deletions();
+        let events = self.read_after(room, after, limit, &epoch).await?;
+        // What was deleted meanwhile may be in it.
+        if room.deletions() == deletions {
+            reads.remember(after, &events);
+            if let Some(log) = &mut lock(&room.state).log {
+                log.prepend(events.clone());
+            }
+        }
+        Ok(events)
+    }
+
+    /// From the stream, or where that does not reach back so far, from the archive.
+    async fn read_after(
+        &self,
+        room: &Room,
+        after: u64,
+        limit: usize,
+        epoch: &Epoch,
+    ) -> Result<Vec<Envelope>, PageError> {
         self.metrics.stream_reads.inc();
-        let page = self
-            .broker
-            .read(&room.id, Span::After(after), limit, room.head())
-            .await?;
-        let is_whole = page.head.epoch == epoch
-            && page
-                .events
-                .first()
-                .is_some_and(|first| first.position.offset == after + 1);
-        if !is_whole {
+        let span = Span::After(after);
+        let page = self.read_life(&room.id, span, limit, room.head()).await?;
+        if page.head.epoch != *epoch {
             return Err(PageError::Lost);
         }
-        reads.remember(after, &page.events);
-        if let Some(log) = &mut lock(&room.state).log {
-            log.prepend(page.events.clone());
+        let follows = |events: &[Envelope]| {
+            let first = events.first();
+            first.is_some_and(|first| first.position.offset == after + 1)
+        };
+        if follows(&page.events) {
+            return Ok(page.events);
         }
-        Ok(page.events)
+        let older = self.archived_after(&room.id, epoch, after, limit).await?;
+        match follows(&older) {
+            true => Ok(older),
+            false => Err(PageError::Lost),
+        }
     }
 
     /// Brings a member that has fallen behind one page further.
@@ -292,7 +318,7 @@ impl Node {
         let given = since.position.offset;
         let pages = match &since.message {
             Some(theirs) => match self.message_at(room, given).await? {
-                Some(ours) if ours.as_str() != theirs => return Ok(None),
+                Some(ours) if is_other(&ours, theirs) => return Ok(None),
                 // An event that has left the stream can no longer be compared.
                 Some(_) | None => self.page_after(room, given).await,
             },
@@ -336,9 +362,10 @@ impl Node {
             None => {
                 self.metrics.stream_reads.inc();
                 let span = Span::Before(head + 1);
-                let page = self.broker.read(&room.id, span, count, head).await?;
+                let page = self.read_life(&room.id, span, count, head).await?;
                 if page.head.epoch == epoch {
-                    page.events
+                    self.complete(&room.id, after.max(page.base), &page.head, page.events)
+                        .await
                 } else {
                     Vec::new()
                 }
@@ -351,6 +378,30 @@ impl Node {
             epoch,
             given: Some(given),
         })
+    }
+
+    /// Adds what is missing between `after` and `events`, which lead up to the head, if the archive
+    /// has all of it.
+    async fn complete(
+        &self,
+        room: &RoomId,
+        after: u64,
+        head: &Head,
+        events: Vec<Envelope>,
+    ) -> Vec<Envelope> {
+        let first = events.first().map(|first| first.position.offset);
+        let first = first.unwrap_or(head.offset + 1);
+        let missing = usize::try_from(first.saturating_sub(after + 1)).unwrap_or(usize::MAX);
+        if missing == 0 {
+            return events;
+        }
+        let older = self.archived_after(room, &head.epoch, after, missing).await;
+        let mut older = older.unwrap_or_default();
+        if older.len() != missing {
+            return events;
+        }
+        older.extend(events);
+        older
     }
 
     /// Where an open room is.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::command::RequestId;
 use crate::{ConnectionId, Envelope, Epoch, ErrorCode, MessageId, NodeId, RoomId, User};
@@ -105,6 +106,56 @@ pub struct RoomSummary {
     pub offset: u64,
 }
 
+/// One line of a `rooms` reply: the room, and for a room of the user's own what is new in it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RoomEntry {
+    /// Where the room stands.
+    #[serde(flatten)]
+    pub summary: RoomSummary,
+    /// `None`: the user has nothing to do with it so far.
+    #[serde(flatten)]
+    pub mine: Option<MyRoom>,
+}
+
+/// What a user has in a room.
+#[derive(Debug, Clone, Serialize)]
+pub struct MyRoom {
+    /// Always true.
+    pub mine: bool,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Only its members may join.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// The newest message as it stands now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Frame>,
+    /// Up to where the user has read.
+    pub read: u64,
+    /// Messages of others after that, at most [`MyRoom::MOST`].
+    pub unread: u64,
+    /// Those among them that name the user, at most [`MyRoom::MOST`].
+    pub mentions: u64,
+}
+
+impl MyRoom {
+    /// Counts end here: it means "more than 99".
+    pub const MOST: u64 = 100;
+}
+
+impl Serialize for Frame {
+    /// As the JSON that it is.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue =
+            serde_json::from_str(self.as_str()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
 /// Every frame the server sends that is no durable event.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -137,7 +188,7 @@ pub enum ServerFrame<'a> {
         recovered: bool,
         /// Users present.
         members: u64,
-        /// `r`, `w` or `rw`.
+        /// `r`, `w` or `rw`, and `m` for a moderator.
         rights: &'a str,
     },
     /// The reply to `leave`.
@@ -198,7 +249,7 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
         /// The rooms.
-        rooms: &'a [RoomSummary],
+        rooms: &'a [RoomEntry],
     },
     /// The reply to `ping`.
     Pong {
@@ -225,6 +276,15 @@ pub enum ServerFrame<'a> {
         user: &'a User,
         /// `false`: stopped.
         on: bool,
+    },
+    /// A user has read up to here.
+    Read {
+        /// Which room.
+        room: &'a RoomId,
+        /// Who.
+        user: &'a User,
+        /// The last event read.
+        offset: u64,
     },
     /// This client reads too slowly: live frames stop and these offsets follow from the stream.
     Lagged {

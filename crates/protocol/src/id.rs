@@ -101,7 +101,43 @@ string_id!(
     MessageId, "a message id", "1 to 64 of A-Z a-z 0-9 _ . : -", |v| is_token(v, 64)
 );
 
+string_id!(
+    /// What one reacts with, such as an emoji. Up to 64 bytes without control characters.
+    ReactionKey, "a reaction", "1 to 64 bytes without control characters", |v| is_printable(v, 64)
+);
+
+impl RoomId {
+    const DIRECT: &str = "dm:";
+
+    /// Whether it is named like a direct message's room; then only [`RoomId::pair`] may come in.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.0.starts_with(Self::DIRECT)
+    }
+
+    /// The two users of a direct message's room, `dm:A:B` with A below B. An id with a colon in it
+    /// would make the name ambiguous, so it has no such room.
+    #[must_use]
+    pub fn pair(&self) -> Option<[&str; 2]> {
+        let (first, second) = self.0.strip_prefix(Self::DIRECT)?.split_once(':')?;
+        let is_one = !first.is_empty() && first < second && !second.contains(':');
+        is_one.then_some([first, second])
+    }
+}
+
 impl MessageId {
+    /// Stands for the id of an event that is known only by its place.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("-".into())
+    }
+
+    /// Whether both are known and differ: two events with one position prove a fork.
+    #[must_use]
+    pub fn is_other(&self, other: &Self) -> bool {
+        self != other && &*self.0 != "-" && &*other.0 != "-"
+    }
+
     /// A new id, sortable by the time of its making on this node.
     #[must_use]
     pub fn generate() -> Self {
@@ -171,5 +207,25 @@ mod tests {
         let (a, b) = (MessageId::generate(), MessageId::generate());
         assert_ne!(a, b);
         assert_eq!(MessageId::new(a.as_str()).unwrap(), a);
+    }
+
+    #[test]
+    fn a_direct_message_has_two_users_in_order() {
+        let pair = |room: &str| {
+            let room = RoomId::new(room).unwrap();
+            room.pair().map(|pair| pair.map(str::to_owned))
+        };
+        assert_eq!(pair("dm:alice:bob").unwrap(), ["alice", "bob"]);
+        for other in [
+            "lobby",
+            "dm:bob:alice",
+            "dm:a:a",
+            "dm:a",
+            "dm::b",
+            "dm:a:",
+            "dm:a:b:c",
+        ] {
+            assert_eq!(pair(other), None, "{other}");
+        }
     }
 }

@@ -5,17 +5,21 @@ pub mod close;
 pub mod command;
 pub mod error;
 pub mod event;
+pub mod fold;
 pub mod frame;
 pub mod id;
+mod mention;
 pub mod packet;
 pub mod user;
 
 pub use close::CloseCode;
-pub use command::{Command, DecodeError, Request, RequestId, decode_command};
+pub use command::{AckLevel, Command, DecodeError, Request, RequestId, decode_command};
 pub use error::ErrorCode;
-pub use event::{Draft, Envelope, EventHead};
+pub use event::{Draft, Envelope, EventKind, StoredEvent};
 pub use frame::Frame;
-pub use id::{ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, RoomId, UserId};
+pub use id::{
+    ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, ReactionKey, RoomId, UserId,
+};
 pub use packet::{Packet, PacketError, PresenceDelta};
 pub use user::User;
 

@@ -6,6 +6,7 @@
 //! 1 P {"version":…,"count":…,"joined":[…],"left":[…]}                 who came and went
 //! 1 S CONNECTION\n FRAME                                             not stored, not to its sender
 //! 1 R EPOCH OFFSET                                                    a new life begins
+//! 1 A                                                                 who may be here has changed
 //! ```
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub enum Packet {
     },
     /// The room starts over at this position.
     Reset(Position),
+    /// Who may be in the room has changed.
+    Access,
 }
 
 /// A payload that no node of this version writes.
@@ -64,6 +67,9 @@ impl Packet {
         bytes.extend_from_slice(frame.as_bytes());
         bytes
     }
+
+    /// Says that who may be in the room has changed.
+    pub const ACCESS: &[u8] = b"1 A";
 
     /// Reads a payload; frames share its memory.
     ///
@@ -96,6 +102,7 @@ impl Packet {
                     offset: reader.number()?,
                 }))
             }
+            "A" => Ok(Self::Access),
             _ => Err(PacketError("kind")),
         }
     }

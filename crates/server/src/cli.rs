@@ -138,6 +138,9 @@ pub(crate) struct DemoArgs {
     /// The first node's port for operators; the others follow
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) ops_port: Option<u16>,
+    /// Keep the archive in this folder; without it, it goes when the demo ends
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// Use this Redis instead of the embedded broker
     #[arg(long, value_name = "URL")]
     pub(crate) redis_url: Option<String>,

@@ -6,7 +6,9 @@ mod commands;
 pub mod config;
 mod files;
 mod logging;
+mod past;
 mod server;
 
 pub use crate::config::Settings;
+pub use crate::past::Embedded;
 pub use crate::server::{Server, StartError};

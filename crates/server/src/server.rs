@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_broker::{Broker, BrokerError, Inbox, MemoryCluster};
+use hubbub_archive::{Archive, ArchiveError};
+use hubbub_broker::{Broker, BrokerError, Inbox};
 use hubbub_gateway::auth::Auth;
 use hubbub_gateway::{AuthMode, Gateway, GatewayError};
 use hubbub_node::{DrainSection, Node};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::{CheckError, Settings};
 use crate::files;
+use crate::past::{Embedded, Past};
 
 /// Closing connections wait 5 s for their clients; so does a node that stops at once.
 const STOP_PATIENCE: Duration = Duration::from_secs(6);
@@ -40,9 +42,22 @@ pub enum StartError {
     /// `redis.url` cannot be one, or the Redis there cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The archive cannot be opened.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The ports.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+}
+
+/// What a node does not share with others of its process.
+enum Own {
+    /// All is shared.
+    Nothing,
+    /// Its archive.
+    Past(Past),
+    /// Its broker and archive.
+    Embedded(Embedded),
 }
 
 /// A running node. Call [`Server::stop`] or [`Server::drain`] to end it.
@@ -50,6 +65,8 @@ pub struct Server {
     node: Arc<Node>,
     gateway: Gateway,
     drain: DrainSection,
+    /// What this node alone uses, and closes when it ends.
+    own: Own,
     /// Asks for the cluster's secret until it is known; aborted when the server is dropped.
     _tasks: JoinSet<()>,
 }
@@ -63,42 +80,47 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         settings.check()?;
         if settings.redis.url.is_empty() {
-            let cluster = MemoryCluster::new(settings.broker_config());
-            return Self::start_with(settings, &cluster).await;
+            let embedded = Embedded::open(&settings).await?;
+            let mut server = Self::start_with(settings, &embedded).await?;
+            server.own = Own::Embedded(embedded);
+            return Ok(server);
         }
         let id = node_id(&settings.node.id)?;
+        let past = Past::open(&settings.archive).await?;
         let (broker, inbox) = Broker::redis(&settings.broker_config(), &start_id(&id))?;
         if let Err(error) = broker.first_contact(REDIS_PATIENCE).await {
             broker.close().await;
             return Err(error.into());
         }
-        Self::assemble(settings, id, broker, inbox).await
+        let archive = past.archive.clone();
+        let mut server = Self::assemble(settings, id, broker, archive, inbox).await?;
+        server.own = Own::Past(past);
+        Ok(server)
     }
 
     /// Starts one more node of an embedded cluster.
     ///
     /// # Errors
     /// [`StartError`] names the setting that does not work; nothing is left running.
-    pub async fn start_with(
-        settings: Settings,
-        cluster: &MemoryCluster,
-    ) -> Result<Self, StartError> {
+    pub async fn start_with(settings: Settings, embedded: &Embedded) -> Result<Self, StartError> {
         settings.check()?;
         let id = node_id(&settings.node.id)?;
-        let (broker, inbox) = Broker::memory(cluster);
-        Self::assemble(settings, id, broker, inbox).await
+        let (broker, inbox) = Broker::memory(&embedded.cluster);
+        let archive = embedded.past.archive.clone();
+        Self::assemble(settings, id, broker, archive, inbox).await
     }
 
     async fn assemble(
         settings: Settings,
         id: NodeId,
         broker: Broker,
+        archive: Option<Archive>,
         inbox: Inbox,
     ) -> Result<Self, StartError> {
         let auth = Arc::new(Auth::new(&settings.auth).map_err(CheckError::from)?);
         let mut tasks = JoinSet::new();
         let config = settings.node_config();
-        let node = Node::start(id, config, broker.clone(), inbox);
+        let node = Node::start(id, config, broker.clone(), archive, inbox);
         provide_secret(&auth, broker, &mut tasks).await;
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
@@ -126,6 +148,7 @@ impl Server {
             node,
             gateway,
             drain: settings.drain,
+            own: Own::Nothing,
             _tasks: tasks,
         })
     }
@@ -174,6 +197,11 @@ impl Server {
     async fn end(self, patience: Duration) -> usize {
         let cut = self.gateway.shutdown(patience).await;
         self.node.shutdown().await;
+        match self.own {
+            Own::Nothing => {}
+            Own::Past(past) => past.close().await,
+            Own::Embedded(embedded) => embedded.close().await,
+        }
         let node = self.node.id();
         if cut > 0 {
             tracing::warn!(%node, cut, "connections did not end in time and were cut");

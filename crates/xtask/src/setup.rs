@@ -3,13 +3,14 @@
 use crate::shell::{exists, run, top};
 
 /// A program that the tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
     ("chromium", "chromium"),
     ("haproxy", "haproxy"),
     ("faketime", "faketime"),
     ("prlimit", "util-linux"),
     ("taskset", "util-linux"),
+    ("psql", "postgresql"),
 ];
 /// The folder with the lock file of the npm packages.
 const NPM_FOLDER: &str = "tests/browser";

@@ -31,13 +31,17 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 8] = [
+static SUITES: [Suite; 9] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
     },
     Suite {
         name: "contract",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "archive",
         runner: Runner::Cargo,
     },
     Suite {

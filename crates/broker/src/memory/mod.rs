@@ -3,21 +3,26 @@
 //! One lock guards all rooms: numbering, storing and handing to the nodes' queues happen under
 //! it, so all nodes get a room's packets in one order. Nothing is awaited while it is held.
 
+mod journal;
+mod publish;
 mod room;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, Packet, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Envelope, Frame, Packet, Position, RoomId};
+use tokio_util::task::TaskTracker;
 
+pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
 use self::room::MemoryRoom;
-use crate::digest::DigestKey;
+use self::stream::MemoryStream;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
-    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
-    Published, Span,
+    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
+    Span,
 };
 
 /// How often idle rooms are looked for, at most.
@@ -31,6 +36,10 @@ pub struct MemoryCluster(Arc<Shared>);
 struct Shared {
     config: BrokerConfig,
     secret: [u8; 32],
+    /// Where events are committed before they are heard; `None`: nowhere.
+    journal: Option<Journal>,
+    started: Instant,
+    tasks: TaskTracker,
     state: Mutex<State>,
 }
 
@@ -55,9 +64,9 @@ pub struct MemoryBroker {
 }
 
 impl MemoryCluster {
-    /// A new, empty cluster.
+    /// A new, empty cluster. With a journal, what is published is committed there first.
     #[must_use]
-    pub fn new(config: BrokerConfig) -> Self {
+    pub fn new(config: BrokerConfig, journal: Option<Journal>) -> Self {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).expect("the operating system gives random bytes");
         let state = State {
@@ -71,8 +80,17 @@ impl MemoryCluster {
         Self(Arc::new(Shared {
             config,
             secret,
+            journal,
+            started: Instant::now(),
+            tasks: TaskTracker::new(),
             state: Mutex::new(state),
         }))
+    }
+
+    /// Waits until everything that is being committed is stored as well. The nodes must have ended.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
     pub(crate) fn join(&self) -> (MemoryBroker, Inbox) {
@@ -105,10 +123,25 @@ fn now_ms() -> u64 {
 }
 
 impl State {
-    fn room(&mut self, room: &RoomId, seen: u64) -> &mut MemoryRoom {
-        self.rooms
-            .entry(room.clone())
-            .or_insert_with(|| MemoryRoom::begin(seen))
+    /// The room, which need not have a stream.
+    fn room(&mut self, room: &RoomId) -> &mut MemoryRoom {
+        self.rooms.entry(room.clone()).or_default()
+    }
+
+    fn stream(&self, room: &RoomId) -> Result<&MemoryStream, BrokerError> {
+        let room = self.rooms.get(room);
+        room.and_then(|room| room.stream.as_ref())
+            .ok_or(BrokerError::NoLife)
+    }
+
+    fn summary(&self, id: &RoomId) -> RoomSummary {
+        let room = self.rooms.get(id);
+        let stream = room.and_then(|room| room.stream.as_ref());
+        RoomSummary {
+            room: id.clone(),
+            members: room.map_or(0, |room| room.presence(0).count),
+            offset: stream.map_or(0, |stream| stream.head().offset),
+        }
     }
 
     /// Hands a packet to every node that is subscribed.
@@ -132,15 +165,21 @@ impl State {
             let Some((room, offset)) = self.stored.pop_front() else {
                 return;
             };
-            if let Some(room) = self.rooms.get_mut(&room) {
-                self.bytes -= room.forget(offset);
+            let room = self.rooms.get_mut(&room);
+            if let Some(stream) = room.and_then(|room| room.stream.as_mut()) {
+                self.bytes -= stream.forget(offset);
             }
         }
-        let live: usize = self.rooms.values().map(MemoryRoom::len).sum();
+        let streams = self.rooms.values().filter_map(|room| room.stream.as_ref());
+        let live: usize = streams.map(MemoryStream::len).sum();
         if self.stored.len() > 2 * live + 1_024 {
             let rooms = &self.rooms;
+            let keeps = |room: &MemoryRoom, offset| {
+                let stream = room.stream.as_ref();
+                stream.is_some_and(|stream| stream.keeps(offset))
+            };
             self.stored
-                .retain(|(room, offset)| rooms.get(room).is_some_and(|room| room.keeps(*offset)));
+                .retain(|(room, offset)| rooms.get(room).is_some_and(|room| keeps(room, *offset)));
         }
     }
 
@@ -161,48 +200,6 @@ impl State {
 
 impl MemoryBroker {
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn publish(
-        &self,
-        room: &RoomId,
-        drafts: &[Draft],
-        seen: Option<&Position>,
-        _deadline: Instant,
-    ) -> Result<Vec<Published>, BrokerError> {
-        let began = Instant::now();
-        let key = DigestKey::derive(&self.cluster.0.secret);
-        let config = &self.cluster.0.config;
-        let ts = now_ms();
-        let seen_offset = seen.map_or(0, |seen| seen.offset);
-        let mut state = self.cluster.lock();
-        let head = state.room(room, seen_offset).head();
-        if seen.is_some_and(|seen| seen.epoch == head.epoch && seen.offset > head.offset) {
-            let freed = state.room(room, seen_offset).begin_again(seen_offset);
-            state.bytes -= freed;
-        }
-        let appended = state
-            .room(room, seen_offset)
-            .append(drafts, &key, ts, &config.history);
-        state.bytes = (state.bytes + appended.added_bytes) - appended.removed_bytes;
-        for event in &appended.events {
-            state
-                .stored
-                .push_back((room.clone(), event.position.offset));
-        }
-        if !appended.events.is_empty() {
-            let packet = Packet::Events {
-                ts,
-                events: appended.events,
-            };
-            state.broadcast(room, &packet, appended.added_bytes, &self.metrics);
-        }
-        state.shed(usize::try_from(config.embedded_bytes.as_u64()).unwrap_or(usize::MAX));
-        state.sweep(config);
-        drop(state);
-        self.metrics.observe_publish(began.elapsed());
-        Ok(appended.outcomes)
-    }
-
-    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn signal(
         &self,
         room: &RoomId,
@@ -221,7 +218,7 @@ impl MemoryBroker {
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn subscribe(&self, room: &RoomId) -> Result<(), BrokerError> {
-        if self.cluster.lock().room(room, 0).subscribe(self.node) {
+        if self.cluster.lock().room(room).subscribe(self.node) {
             self.metrics.subscriptions.inc();
         }
         Ok(())
@@ -229,7 +226,7 @@ impl MemoryBroker {
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn unsubscribe(&self, room: &RoomId) {
-        if self.cluster.lock().room(room, 0).unsubscribe(self.node) {
+        if self.cluster.lock().room(room).unsubscribe(self.node) {
             self.metrics.subscriptions.dec();
         }
     }
@@ -240,9 +237,12 @@ impl MemoryBroker {
         room: &RoomId,
         span: Span,
         limit: usize,
-        seen: u64,
+        begin: &Begin,
     ) -> Result<Page, BrokerError> {
-        Ok(self.cluster.lock().room(room, seen).read(span, limit))
+        let mut state = self.cluster.lock();
+        let room = state.room(room);
+        room.touch();
+        Ok(room.begin(begin)?.read(span, limit))
     }
 
     /// Never needed here, since nothing but this memory can hold the room's stream; it does what
@@ -250,10 +250,13 @@ impl MemoryBroker {
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
         let mut state = self.cluster.lock();
-        if state.room(room, fork.seen).is_forked(fork) {
-            let freed = state.room(room, fork.seen).begin_again(fork.seen);
+        let Some(stream) = state.room(room).stream.as_mut() else {
+            return Ok(());
+        };
+        if stream.is_forked(fork) {
+            let freed = stream.begin_again(fork.seen);
+            let Head { epoch, offset } = stream.head();
             state.bytes -= freed;
-            let Head { epoch, offset } = state.room(room, fork.seen).head();
             let packet = Packet::Reset(Position { epoch, offset });
             state.broadcast(room, &packet, 64, &self.metrics);
         }
@@ -261,18 +264,39 @@ impl MemoryBroker {
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn history(
+    pub(crate) async fn peek(
         &self,
         room: &RoomId,
-        before: Option<u64>,
+        span: Span,
+        limit: usize,
+    ) -> Result<Option<Page>, BrokerError> {
+        let state = self.cluster.lock();
+        let Some(room) = state.rooms.get(room) else {
+            return Ok(None);
+        };
+        let read = |stream: &MemoryStream| Page {
+            is_private: room.is_private,
+            ..stream.read(span, limit)
+        };
+        Ok(room.stream.as_ref().map(read))
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn changes(
+        &self,
+        room: &RoomId,
+        first: u64,
+        last: u64,
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
-        let span = before.map_or(Span::Newest, Span::Before);
-        let mut state = self.cluster.lock();
-        Ok(state
-            .rooms
-            .get_mut(room)
-            .map_or_else(Vec::new, |room| room.read(span, limit).events))
+        let state = self.cluster.lock();
+        let stream = state.rooms.get(room).and_then(|room| room.stream.as_ref());
+        Ok(stream.map_or_else(Vec::new, |stream| stream.changes(first, last, limit)))
+    }
+
+    /// Whether what is published is in the archive before it is acked.
+    pub(crate) fn is_archived(&self) -> bool {
+        self.cluster.0.journal.is_some()
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -282,10 +306,10 @@ impl MemoryBroker {
         users: &[Attendance],
     ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
-        if let Some(delta) = state.room(room, 0).register(self.node, users) {
+        if let Some(delta) = state.room(room).register(self.node, users) {
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
-        Ok(state.room(room, 0).presence(0))
+        Ok(state.room(room).presence(0))
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -308,19 +332,38 @@ impl MemoryBroker {
         let mut rooms: Vec<_> = state
             .rooms
             .iter()
-            .filter_map(|(id, r)| r.changed().map(|at| (at, id)))
+            .filter(|(_, room)| !room.is_private)
+            .filter_map(|(id, room)| room.changed().map(|at| (at, id)))
             .collect();
         rooms.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
-        let summary = |(_, id): (Instant, &RoomId)| {
-            let room = &state.rooms[id];
-            let Head { offset, .. } = room.head();
-            RoomSummary {
-                room: id.clone(),
-                members: room.presence(0).count,
-                offset,
-            }
-        };
-        Ok(rooms.into_iter().take(limit).map(summary).collect())
+        let rooms = rooms.into_iter().take(limit);
+        Ok(rooms.map(|(_, id)| state.summary(id)).collect())
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn summaries(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<RoomSummary>, BrokerError> {
+        let state = self.cluster.lock();
+        Ok(rooms.iter().map(|room| state.summary(room)).collect())
+    }
+
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn set_private(
+        &self,
+        room: &RoomId,
+        is_private: bool,
+    ) -> Result<(), BrokerError> {
+        let mut state = self.cluster.lock();
+        state.room(room).is_private = is_private;
+        state.broadcast(room, &Packet::Access, 64, &self.metrics);
+        Ok(())
+    }
+
+    /// One node of the process looks after all of them.
+    pub(crate) fn owns(&self, _room: &RoomId) -> bool {
+        self.cluster.lock().nodes.keys().min() == Some(&self.node)
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -339,7 +382,7 @@ impl MemoryBroker {
         state.nodes.remove(&self.node);
         let rooms: Vec<RoomId> = state.rooms.keys().cloned().collect();
         for id in rooms {
-            let room = state.room(&id, 0);
+            let room = state.room(&id);
             room.unsubscribe(self.node);
             if let Some(delta) = room.exit_all(self.node) {
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);

@@ -24,15 +24,25 @@ pub(crate) struct RoomKeys {
     pub(crate) stream: String,
     pub(crate) nonces: String,
     pub(crate) older_nonces: String,
+    pub(crate) tombstones: String,
+    pub(crate) edits: String,
     pub(crate) users: String,
     pub(crate) changes: String,
+    pub(crate) waiting: String,
     pub(crate) channel: String,
 }
 
 impl RoomKeys {
     /// The first keys of every script that may begin a new life of the room, in their order.
-    pub(crate) fn of_life(&self) -> [&str; 4] {
-        [&self.meta, &self.stream, &self.nonces, &self.older_nonces]
+    pub(crate) fn of_life(&self) -> [&str; 6] {
+        [
+            &self.meta,
+            &self.stream,
+            &self.nonces,
+            &self.older_nonces,
+            &self.tombstones,
+            &self.edits,
+        ]
     }
 }
 
@@ -54,8 +64,11 @@ impl Keys {
             stream: format!("{base}:stream"),
             nonces: format!("{base}:nonces"),
             older_nonces: format!("{base}:nonces-older"),
+            tombstones: format!("{base}:tombstones"),
+            edits: format!("{base}:edits"),
             users: format!("{base}:users"),
             changes: format!("{partition}:changes"),
+            waiting: format!("{partition}:archive"),
             channel: base,
         }
     }
@@ -82,6 +95,16 @@ impl Keys {
     /// Rooms of a partition by the time of their newest change.
     pub(crate) fn changes(&self, partition: usize) -> String {
         format!("{}:changes", self.partition(partition))
+    }
+
+    /// Rooms of a partition that wait for the archive, by the time when they began to.
+    pub(crate) fn waiting(&self, partition: usize) -> String {
+        format!("{}:archive", self.partition(partition))
+    }
+
+    /// What a node writes before it waits for a replica.
+    pub(crate) fn replicated(&self, lease: &str) -> String {
+        format!("{}:replicated:{}", self.prefix, encode(lease))
     }
 
     /// Leases by the time of their last renewal.
@@ -145,8 +168,11 @@ mod tests {
             names.stream,
             names.nonces,
             names.older_nonces,
+            names.tombstones,
+            names.edits,
             names.users,
             names.changes,
+            names.waiting,
             names.channel,
             keys.lease_users(&room, "gw-1:x"),
             keys.lease_rooms(partition_of(&room), "gw-1:x"),

@@ -35,6 +35,7 @@ pub(crate) struct Lease {
     node: NodeId,
     name: Arc<Mutex<Arc<str>>>,
     renewed: Arc<Mutex<Option<Instant>>>,
+    living: Arc<Mutex<Arc<[String]>>>,
 }
 
 impl Lease {
@@ -43,6 +44,7 @@ impl Lease {
             node: node.clone(),
             name: Arc::new(Mutex::new(new_name(node))),
             renewed: Arc::default(),
+            living: Arc::default(),
         }
     }
 
@@ -54,6 +56,18 @@ impl Lease {
     pub(crate) fn is_fresh(&self) -> bool {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.is_some_and(|renewed| renewed.elapsed() < FRESH)
+    }
+
+    /// All leases that lived when this one was renewed; none while it is not sure to live itself.
+    pub(crate) fn living(&self) -> Arc<[String]> {
+        match self.is_fresh() {
+            true => Arc::clone(&self.living.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => Arc::default(),
+        }
+    }
+
+    fn set_living(&self, living: Vec<String>) {
+        *self.living.lock().unwrap_or_else(PoisonError::into_inner) = living.into();
     }
 
     fn set_renewed(&self, now: Instant) {
@@ -140,9 +154,11 @@ impl LeaseKeeper {
             script.key(self.keys.nodes()).arg(&*self.lease.name());
             script.arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
             script
-                .invoke_async::<(bool, Vec<String>)>(&mut connection)
+                .invoke_async::<(bool, Vec<String>, Vec<String>)>(&mut connection)
                 .await
         };
-        self.link.call(Instant::now() + RENEWAL, renew).await
+        let (is_known, expired, living) = self.link.call(Instant::now() + RENEWAL, renew).await?;
+        self.lease.set_living(living);
+        Ok((is_known, expired))
     }
 }

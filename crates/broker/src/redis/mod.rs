@@ -1,13 +1,16 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
 //! keep what all nodes share consistent.
 
+mod archive;
 mod eviction;
+mod excerpt;
 mod greeting;
 mod keys;
 mod lease;
 mod link;
 mod presence;
 mod publish;
+mod replicated;
 mod scripts;
 mod stream;
 mod subscriber;
@@ -30,6 +33,7 @@ use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
 pub(crate) use self::link::parse_url;
+use self::replicated::Replication;
 use self::scripts::Scripts;
 use self::subscriber::Subscriber;
 use self::watch::Watch;
@@ -51,6 +55,7 @@ struct Shared {
     keys: Keys,
     scripts: Arc<Scripts>,
     link: Link,
+    replication: Replication,
     subscriber: Subscriber,
     greeting: Greeting,
     metrics: BrokerMetrics,
@@ -84,6 +89,7 @@ impl RedisBroker {
             let host = host.clone();
             async move { host.greet(connection).await }
         });
+        let replication = Replication::new(client.clone());
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
             link.clone(),
@@ -129,6 +135,7 @@ impl RedisBroker {
             keys,
             scripts,
             link,
+            replication,
             subscriber,
             greeting,
             metrics,
@@ -200,6 +207,11 @@ impl RedisBroker {
             // It is away: the node goes on trying, and is not ready.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    pub(crate) async fn replicated(&self, deadline: Instant) -> bool {
+        let key = self.0.keys.replicated(&self.0.lease.name());
+        self.0.replication.confirm(&key, deadline).await
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -2,17 +2,22 @@
 
 use std::time::Instant;
 
+use hubbub_protocol::event::{Change, ChangeKind};
 use hubbub_protocol::{Draft, Epoch, Frame, Position, RoomId};
-use redis::Value;
 use redis::aio::MultiplexedConnection;
+use redis::{ScriptInvocation, Value};
 
 use super::RedisBroker;
 use super::values::{parse_epoch, parse_number};
-use crate::digest::DigestKey;
-use crate::{BrokerError, Published, Span};
+use crate::digest::{Digest, DigestKey};
+use crate::{Begin, BrokerError, Published, Span};
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
+
+/// What the script says of a draft; everything else is a duplicate.
+const STORED: u64 = 0;
+const GONE: u64 = 2;
 
 impl RedisBroker {
     pub(crate) async fn publish(
@@ -20,35 +25,40 @@ impl RedisBroker {
         room: &RoomId,
         drafts: &[Draft],
         seen: Option<&Position>,
+        begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
         let history = &self.0.config.history;
         let keys = self.0.keys.room(room);
         let new_epoch = Epoch::generate();
+        let (may_begin, base) = match begin {
+            Begin::Never => (0, 0),
+            Begin::Above { offset, .. } => (1, *offset),
+        };
         let call = async |mut connection: MultiplexedConnection| {
             let key = DigestKey::derive(&self.secret());
             let mut script = self.0.scripts.publish.prepare_invoke();
             script
                 .key(&keys.of_life()[..])
                 .key(&keys.changes)
+                .key(&keys.waiting)
                 .arg(&keys.channel)
                 .arg(room.as_str());
             script
                 .arg(new_epoch.as_str())
-                .arg(seen.map_or(0, |seen| seen.offset))
+                .arg(seen.map_or(0, |seen| seen.offset).max(base))
                 .arg(history.stream_len);
             script
                 .arg(Self::seconds(history.stream_ttl))
                 .arg(self.0.lives.meta);
             script
                 .arg(NONCE_GENERATION_SECONDS)
-                .arg(seen.map_or("", |seen| seen.epoch.as_str()));
+                .arg(seen.map_or("", |seen| seen.epoch.as_str()))
+                .arg(may_begin)
+                .arg(self.backlog());
             for draft in drafts {
-                script
-                    .arg(&key.digest(draft)[..])
-                    .arg(draft.message.as_str())
-                    .arg(&draft.open[..]);
+                add_draft(&mut script, &key.digest(draft), draft);
             }
             script.invoke_async::<Vec<Value>>(&mut connection).await
         };
@@ -65,6 +75,9 @@ impl RedisBroker {
         reply: Vec<Value>,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
+        if reply.len() == 2 && drafts > 0 {
+            return Err(BrokerError::NoLife);
+        }
         if reply.len() != 2 + 2 * drafts {
             return Err(BrokerError::Unexpected(
                 "publish: wrong number of values".to_owned(),
@@ -79,14 +92,16 @@ impl RedisBroker {
                 epoch: epoch.clone(),
                 offset: parse_number(offset)?,
             };
-            outcomes.push(if parse_number(known)? == 0 {
-                Published::Stored { position, ts }
-            } else {
-                // Whatever went wrong, the script has run.
-                let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
-                let original = self.original(room, &position, deadline).await;
-                let original = original.map_err(unknown)?;
-                Published::Duplicate { position, original }
+            outcomes.push(match parse_number(known)? {
+                STORED => Published::Stored { position, ts },
+                GONE => Published::Gone,
+                _ => {
+                    // Whatever went wrong, the script has run.
+                    let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
+                    let original = self.original(room, &position, deadline).await;
+                    let original = original.map_err(unknown)?;
+                    Published::Duplicate { position, original }
+                }
             });
         }
         Ok(outcomes)
@@ -105,5 +120,25 @@ impl RedisBroker {
             .and_then(|page| page.events.into_iter().next())
             .filter(|event| event.position == *position);
         Ok(first.map(|event| event.frame))
+    }
+}
+
+fn add_draft(script: &mut ScriptInvocation<'_>, digest: &Digest, draft: &Draft) {
+    script.arg(&digest[..]);
+    match &draft.change {
+        None => {
+            script.arg(draft.message.as_str()).arg(&draft.open[..]);
+        }
+        Some(Change { target, kind }) => {
+            let (letter, tombstone) = match kind {
+                ChangeKind::Edit { open_tombstone } => ('e', &open_tombstone[..]),
+                ChangeKind::Delete { tombstone } => ('d', tombstone.as_bytes()),
+                ChangeKind::React => ('r', &b""[..]),
+            };
+            script
+                .arg(format!("{letter} {target} {}", draft.message))
+                .arg(&draft.open[..])
+                .arg(tombstone);
+        }
     }
 }

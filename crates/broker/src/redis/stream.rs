@@ -8,9 +8,22 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
+use super::excerpt::Excerpt;
 use super::keys::PARTITIONS;
 use super::values::{parse_entry, parse_epoch, parse_number};
-use crate::{BrokerError, Fork, Head, Page, Span};
+use crate::{Begin, BrokerError, Fork, Head, Page, Span};
+
+/// What the script that reads answers, in its order.
+type Read = (
+    String,
+    Value,
+    Vec<Value>,
+    Vec<String>,
+    u64,
+    Value,
+    String,
+    String,
+);
 
 impl RedisBroker {
     pub(crate) async fn read(
@@ -18,29 +31,52 @@ impl RedisBroker {
         room: &RoomId,
         span: Span,
         limit: usize,
-        seen: u64,
+        begin: &Begin,
     ) -> Result<Page, BrokerError> {
         let page = self.read_stream(room, span, limit, self.deadline()).await?;
-        match page {
-            Some(page) => Ok(page),
+        match (page, begin) {
+            (Some(page), _) => Ok(page),
+            (None, Begin::Never) => Err(BrokerError::NoLife),
             // A life that begins now has no events; should another node have begun it meanwhile,
             // its events are announced to whoever has subscribed.
-            None => Ok(Page {
-                head: self.begin(room, seen).await?,
-                events: Vec::new(),
-            }),
+            (None, Begin::Above { offset, .. }) => {
+                let head = self.begin(room, *offset).await?;
+                Ok(Page {
+                    base: head.offset,
+                    head,
+                    events: Vec::new(),
+                    archived: None,
+                    is_private: false,
+                })
+            }
         }
     }
 
-    pub(crate) async fn history(
+    pub(crate) async fn peek(
         &self,
         room: &RoomId,
-        before: Option<u64>,
+        span: Span,
+        limit: usize,
+    ) -> Result<Option<Page>, BrokerError> {
+        self.read_stream(room, span, limit, self.deadline()).await
+    }
+
+    pub(crate) async fn changes(
+        &self,
+        room: &RoomId,
+        first: u64,
+        last: u64,
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
-        let span = before.map_or(Span::Newest, Span::Before);
-        let page = self.read_stream(room, span, limit, self.deadline()).await?;
-        Ok(page.map_or_else(Vec::new, |page| page.events))
+        let keys = self.0.keys.room(room);
+        let call = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.changes.prepare_invoke();
+            script.key(&keys.stream).key(&keys.edits);
+            script.arg(first).arg(last).arg(limit);
+            script.invoke_async::<Vec<Value>>(&mut connection).await
+        };
+        let entries = self.0.link.call(self.deadline(), call).await?;
+        entries.into_iter().map(parse_entry).collect()
     }
 
     pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
@@ -55,6 +91,7 @@ impl RedisBroker {
             script
                 .key(&keys.of_life()[..])
                 .key(&keys.changes)
+                .key(&keys.waiting)
                 .arg(&keys.channel)
                 .arg(room.as_str());
             script
@@ -63,7 +100,7 @@ impl RedisBroker {
                 .arg(self.0.lives.unused)
                 .arg(fork.epoch.as_str())
                 .arg(u8::from(fork.only_empty));
-            script.arg(&offset).arg(message);
+            script.arg(&offset).arg(message).arg(self.backlog());
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), call).await
@@ -107,29 +144,48 @@ impl RedisBroker {
         };
         let call = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.read.prepare_invoke();
-            script.key(&keys.meta).key(&keys.stream);
-            script.arg(direction).arg(offset).arg(limit);
             script
-                .invoke_async::<(String, Value, Vec<Value>)>(&mut connection)
-                .await
+                .key(&keys.meta)
+                .key(&keys.stream)
+                .key(&keys.tombstones);
+            script.arg(direction).arg(offset).arg(limit);
+            script.invoke_async::<Read>(&mut connection).await
         };
-        let (epoch, top, entries) = self.0.link.call(deadline, call).await?;
+        let (epoch, top, entries, tombstones, reaches_back, base, archived, private) =
+            self.0.link.call(deadline, call).await?;
         if epoch.is_empty() {
             return Ok(None);
         }
-        let mut events = entries
-            .into_iter()
-            .map(parse_entry)
-            .collect::<Result<Vec<_>, _>>()?;
-        if !matches!(span, Span::After(_)) {
-            events.reverse();
+        let epoch =
+            Epoch::new(&epoch).map_err(|error| BrokerError::Unexpected(error.to_string()))?;
+        let after = match span {
+            Span::After(offset) if reaches_back == 1 => Some(offset),
+            Span::After(_) | Span::Before(_) | Span::Newest => None,
+        };
+        let events = Excerpt {
+            room,
+            epoch: &epoch,
+            after,
         }
+        .join(entries, tombstones)?;
+        let events = match span {
+            Span::After(_) => events.into_iter().take(limit).collect(),
+            Span::Before(_) | Span::Newest => {
+                let more = events.len().saturating_sub(limit);
+                events.into_iter().skip(more).collect()
+            }
+        };
         let head = Head {
-            epoch: Epoch::new(&epoch)
-                .map_err(|error| BrokerError::Unexpected(error.to_string()))?,
+            epoch,
             offset: parse_number(top)?,
         };
-        Ok(Some(Page { head, events }))
+        Ok(Some(Page {
+            head,
+            events,
+            base: parse_number(base)?,
+            archived: archived.parse().ok(),
+            is_private: !private.is_empty(),
+        }))
     }
 
     pub(crate) async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {
@@ -151,10 +207,21 @@ impl RedisBroker {
             .take(limit)
             .filter_map(|(room, _)| RoomId::new(room).ok())
             .collect();
-        self.summaries(rooms).await
+        let summaries = self.figures(rooms).await?;
+        let public = summaries.into_iter().filter(|(_, is_private)| !is_private);
+        Ok(public.map(|(summary, _)| summary).collect())
     }
 
-    async fn summaries(&self, rooms: Vec<RoomId>) -> Result<Vec<RoomSummary>, BrokerError> {
+    pub(crate) async fn summaries(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<RoomSummary>, BrokerError> {
+        let summaries = self.figures(rooms).await?;
+        Ok(summaries.into_iter().map(|(summary, _)| summary).collect())
+    }
+
+    /// Where rooms stand, and which of them are private.
+    async fn figures(&self, rooms: Vec<RoomId>) -> Result<Vec<(RoomSummary, bool)>, BrokerError> {
         if rooms.is_empty() {
             return Ok(Vec::new());
         }
@@ -162,20 +229,24 @@ impl RedisBroker {
             let mut pipe = redis::pipe();
             for room in &rooms {
                 let keys = self.0.keys.room(room);
-                pipe.cmd("HGET").arg(keys.meta).arg("top");
-                pipe.cmd("HLEN").arg(keys.users);
+                pipe.cmd("HGET").arg(&keys.meta).arg("top");
+                pipe.cmd("HLEN").arg(&keys.users);
+                pipe.cmd("HEXISTS").arg(&keys.meta).arg("private");
             }
             pipe.query_async::<Vec<Option<u64>>>(&mut connection).await
         };
         let figures = self.0.link.call(self.deadline(), ask).await?;
-        let summary = |(room, figures): (RoomId, &[Option<u64>])| RoomSummary {
-            room,
-            offset: figures[0].unwrap_or(0),
-            members: figures[1].unwrap_or(0),
+        let summary = |(room, figures): (RoomId, &[Option<u64>])| {
+            let summary = RoomSummary {
+                room,
+                offset: figures[0].unwrap_or(0),
+                members: figures[1].unwrap_or(0),
+            };
+            (summary, figures[2] == Some(1))
         };
         Ok(rooms
             .into_iter()
-            .zip(figures.chunks_exact(2))
+            .zip(figures.chunks_exact(3))
             .map(summary)
             .collect())
     }

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn foreign_events_wait_only_if_they_may_be_newer_than_the_read() {
-        let mut log = RoomLog::new(page("new", 5, 5..=5), LogBudget::default());
+        let room = hubbub_protocol::RoomId::new("r").unwrap();
+        let mut log = RoomLog::new(room, page("new", 5, 5..=5), LogBudget::default());
         let mut gate = Gate::default();
         gate.push(event("old", 9));
         let mark = gate.mark();

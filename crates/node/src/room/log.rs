@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hubbub_broker::{Head, Page};
-use hubbub_protocol::{Envelope, Epoch, MessageId, Position};
+use hubbub_protocol::{Envelope, Epoch, EventKind, MessageId, Position, RoomId};
 use tokio::sync::Notify;
 
 /// Events that one room keeps at most.
@@ -75,6 +75,7 @@ impl LogBudget {
 /// The newest part of a room's stream.
 #[derive(Debug)]
 pub(crate) struct RoomLog {
+    room: RoomId,
     epoch: Epoch,
     head: u64,
     /// The event at `head`, where it is known: tells a forked stream from ours.
@@ -84,6 +85,7 @@ pub(crate) struct RoomLog {
     bytes: usize,
     budget: LogBudget,
     appended: Instant,
+    deletions: u64,
 }
 
 pub(super) fn cost(event: &Envelope) -> usize {
@@ -92,13 +94,14 @@ pub(super) fn cost(event: &Envelope) -> usize {
 
 impl RoomLog {
     /// Begins at a head, with whatever of `page` leads up to it without a hole.
-    pub(crate) fn new(page: Page, budget: LogBudget) -> Self {
-        let Page { head, events } = page;
+    pub(crate) fn new(room: RoomId, page: Page, budget: LogBudget) -> Self {
+        let Page { head, events, .. } = page;
         let last = events
             .last()
             .filter(|last| last.position.offset == head.offset);
         let head_message = last.map(|last| last.message.clone());
         let mut log = Self {
+            room,
             epoch: head.epoch,
             head: head.offset,
             head_message,
@@ -106,6 +109,7 @@ impl RoomLog {
             bytes: 0,
             budget,
             appended: Instant::now(),
+            deletions: 0,
         };
         log.prepend(events);
         log
@@ -144,14 +148,14 @@ impl RoomLog {
             Step::Gap
         } else if self
             .get(offset)
-            .is_some_and(|known| known.message != event.message)
+            .is_some_and(|known| known.message.is_other(&event.message))
         {
             Step::Fork
         } else if offset <= self.head {
             Step::Old
         } else if offset == self.head + 1 {
             match (&event.previous, &self.head_message) {
-                (Some(previous), Some(head)) if previous != head => Step::Fork,
+                (Some(previous), Some(head)) if previous.is_other(head) => Step::Fork,
                 _ => Step::Next,
             }
         } else {
@@ -166,8 +170,34 @@ impl RoomLog {
         self.head_message = Some(event.message.clone());
         self.appended = Instant::now();
         self.add(cost(&event));
+        let is_deletion = event.kind() == EventKind::Deleted;
+        let target = is_deletion.then(|| event.read().ok()?.target).flatten();
         self.recent.push_back(event);
+        if let Some(target) = target {
+            self.bury(target);
+        }
         self.trim();
+    }
+
+    /// Takes the body out of a deleted message and its edits.
+    fn bury(&mut self, target: u64) {
+        let is_edit = |event: &Envelope| {
+            event.kind() == EventKind::Edited
+                && event.read().is_ok_and(|event| event.target == Some(target))
+        };
+        self.deletions += 1;
+        let mut freed = 0;
+        for event in &mut self.recent {
+            if event.position.offset != target && !is_edit(event) {
+                continue;
+            }
+            let before = cost(event);
+            // What cannot be read holds no body that anybody could show.
+            if event.bury(&self.room).is_ok() {
+                freed += before.saturating_sub(cost(event));
+            }
+        }
+        self.remove(freed);
     }
 
     /// Takes older events that end right below the floor, as far as there is room.
@@ -245,6 +275,11 @@ impl RoomLog {
         self.budget.give_back(bytes);
     }
 
+    /// How many messages were deleted: what was read before one of them may still hold its body.
+    pub(crate) fn deletions(&self) -> u64 {
+        self.deletions
+    }
+
     /// When the newest event came.
     pub(crate) fn appended(&self) -> Instant {
         self.appended
@@ -289,6 +324,9 @@ pub(crate) mod tests {
                 offset: head,
             },
             events: events.map(|offset| event(epoch, offset)).collect(),
+            base: 0,
+            archived: None,
+            is_private: false,
         }
     }
 
@@ -297,13 +335,22 @@ pub(crate) mod tests {
             epoch: Epoch::new("e").unwrap(),
             offset: head,
         };
-        RoomLog::new(
-            Page {
-                head,
-                events: Vec::new(),
-            },
-            LogBudget::default(),
-        )
+        begun(head, LogBudget::default())
+    }
+
+    fn begun(head: Head, budget: LogBudget) -> RoomLog {
+        let page = Page {
+            head,
+            events: Vec::new(),
+            base: 0,
+            archived: None,
+            is_private: false,
+        };
+        RoomLog::new(RoomId::new("r").unwrap(), page, budget)
+    }
+
+    fn of_page(page: Page) -> RoomLog {
+        RoomLog::new(RoomId::new("r").unwrap(), page, LogBudget::default())
     }
 
     fn offsets(events: &[Envelope]) -> Vec<u64> {
@@ -312,7 +359,7 @@ pub(crate) mod tests {
 
     #[test]
     fn it_serves_what_it_keeps_and_says_what_it_does_not() {
-        let mut log = RoomLog::new(page("e", 10, 8..=10), LogBudget::default());
+        let mut log = of_page(page("e", 10, 8..=10));
         log.append(event("e", 11));
         assert_eq!(offsets(&log.after(7, 2).unwrap()), [8, 9]);
         assert_eq!(offsets(&log.after(11, 2).unwrap()), [0; 0]);
@@ -326,7 +373,7 @@ pub(crate) mod tests {
 
     #[test]
     fn steps() {
-        let log = RoomLog::new(page("e", 10, 8..=10), LogBudget::default());
+        let log = of_page(page("e", 10, 8..=10));
         assert_eq!(log.step(&event("e", 11)), Step::Next);
         assert_eq!(log.step(&event("e", 10)), Step::Old);
         assert_eq!(log.step(&event("e", 12)), Step::Gap);
@@ -347,11 +394,8 @@ pub(crate) mod tests {
     fn a_page_with_a_hole_keeps_only_its_end() {
         let mut holed = page("e", 10, 5..=10);
         holed.events.remove(2);
-        assert_eq!(RoomLog::new(holed, LogBudget::default()).floor(), 7);
-        assert_eq!(
-            RoomLog::new(page("e", 10, 5..=9), LogBudget::default()).floor(),
-            10
-        );
+        assert_eq!(of_page(holed).floor(), 7);
+        assert_eq!(of_page(page("e", 10, 5..=9)).floor(), 10);
     }
 
     #[test]
@@ -361,13 +405,7 @@ pub(crate) mod tests {
             epoch: Epoch::new("e").unwrap(),
             offset: 0,
         };
-        let mut log = RoomLog::new(
-            Page {
-                head,
-                events: Vec::new(),
-            },
-            budget.clone(),
-        );
+        let mut log = begun(head, budget.clone());
         for offset in 1..=2 * LOG_EVENTS as u64 {
             log.append(event("e", offset));
         }

@@ -46,6 +46,10 @@ impl Members {
         self.0.is_empty()
     }
 
+    pub(crate) fn connections(&self) -> Vec<ConnectionId> {
+        self.0.keys().cloned().collect()
+    }
+
     pub(crate) fn get(&self, connection: &ConnectionId) -> Option<&Member> {
         self.0.get(connection)
     }

@@ -199,7 +199,7 @@ impl Room {
         let mut ready = Vec::new();
         let (log, mut taken) = match log {
             None => (
-                log.insert(RoomLog::new(page, self.budget.clone())),
+                log.insert(RoomLog::new(self.id.clone(), page, self.budget.clone())),
                 Taken::Live,
             ),
             Some(log) => {
@@ -243,9 +243,19 @@ impl Room {
         vigil.compare(head, log, presence.version())
     }
 
+    /// Who is here.
+    pub(crate) fn connections(&self) -> Vec<ConnectionId> {
+        lock(&self.state).members.connections()
+    }
+
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// How many messages were deleted while the room was open here.
+    pub(crate) fn deletions(&self) -> u64 {
+        lock(&self.state).log.as_ref().map_or(0, RoomLog::deletions)
     }
 
     /// When the newest event came; `None`: the room is not open.
@@ -275,15 +285,17 @@ impl Room {
 /// life, or a hole that the stream no longer fills: then the log starts over right before the
 /// page's first event.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
-    let Page { head, events } = page;
+    let Page { head, events, .. } = page;
     if head.epoch != *log.epoch() {
         return start_over(log, head, &events);
     }
     let at_head = events
         .first()
         .filter(|first| first.position.offset == log.head());
-    let is_other =
-        at_head.is_some_and(|event| log.head_message().is_some_and(|id| *id != event.message));
+    let is_other = at_head.is_some_and(|event| {
+        log.head_message()
+            .is_some_and(|id| id.is_other(&event.message))
+    });
     if head.offset < log.head() || is_other {
         return Taken::Fork;
     }

@@ -107,6 +107,9 @@ impl Stream {
                     ..event
                 })
                 .collect(),
+            base: 0,
+            archived: None,
+            is_private: false,
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct RecentReads {
     pages: VecDeque<KnownPage>,
     bytes: usize,
     budget: LogBudget,
+    deletions: u64,
 }
 
 impl RecentReads {
@@ -33,6 +34,7 @@ impl RecentReads {
             pages: VecDeque::new(),
             bytes: 0,
             budget,
+            deletions: 0,
         }
     }
 
@@ -64,6 +66,14 @@ impl RecentReads {
             events: events.to_vec(),
             bytes,
         });
+    }
+
+    /// Gives up what was read before the newest of so many deletions: it may hold a deleted body.
+    pub(crate) fn forget_before(&mut self, deletions: u64) {
+        if self.deletions != deletions {
+            self.deletions = deletions;
+            self.clear();
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -29,7 +29,8 @@ impl Session {
         room: &RoomId,
         from: &JoinFrom,
     ) -> Result<(), CommandError> {
-        let rights = self.identity.rights(room);
+        let rights = timeout(self.patience(), self.node.rights(&self.identity, room));
+        let rights = rights.await.unwrap_or(Err(CommandError::Unavailable))?;
         if !rights.read {
             return Err(CommandError::Forbidden);
         }
@@ -55,6 +56,7 @@ impl Session {
                 is_joined: false,
                 is_present: false,
                 typing: None,
+                reading: None,
             });
         }
         let joined = timeout(patience, self.start(id, room, from)).await;
@@ -138,6 +140,7 @@ impl Session {
             let given = given.unwrap_or(log.head());
             members.start(&room, &self.connection, frame, given, log.head());
             membership.is_joined = true;
+            node.note_read(&self.identity.user.id, &room.id, log.head(), true);
             return Ok(());
         }
         Err(CommandError::Unavailable)

@@ -1,7 +1,9 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
+mod change;
 mod join;
 mod query;
+mod read;
 mod send;
 mod typing;
 
@@ -15,7 +17,9 @@ use hubbub_protocol::{
 };
 use tokio::sync::Semaphore;
 
+use self::change::Alteration;
 use self::query::Query;
+use self::read::Reading;
 use self::typing::Typing;
 use crate::error::CommandError;
 use crate::node::Node;
@@ -73,6 +77,8 @@ struct Membership {
     is_present: bool,
     /// Made when it is needed.
     typing: Option<Arc<Typing>>,
+    /// Made when it is needed.
+    reading: Option<Arc<Reading>>,
 }
 
 impl Session {
@@ -133,27 +139,44 @@ impl Session {
             Command::Hello { .. } => Err(CommandError::LateHello),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
             Command::Leave { room } => self.leave(id.as_ref(), &room),
-            Command::Send { room, nonce, body } => {
-                Box::pin(self.send(id.clone(), &room, nonce, body)).await
+            Command::Send { room, terms, body } => {
+                Box::pin(self.send(id.clone(), &room, terms, body)).await
             }
-            Command::Typing { room, on } => self.typing(&room, on),
-            Command::History {
+            Command::Edit {
                 room,
-                before,
-                limit,
+                target,
+                terms,
+                body,
             } => {
-                let query = Query::History {
-                    room,
-                    before,
-                    limit,
-                };
+                let edit = Alteration::Edit(body);
+                Box::pin(self.change(id.clone(), &room, target, terms, edit)).await
+            }
+            Command::Delete {
+                room,
+                target,
+                terms,
+            } => {
+                let delete = Alteration::Delete;
+                Box::pin(self.change(id.clone(), &room, target, terms, delete)).await
+            }
+            Command::React {
+                room,
+                target,
+                terms,
+                key,
+                on,
+            } => {
+                let react = Alteration::React { key, on };
+                Box::pin(self.change(id.clone(), &room, target, terms, react)).await
+            }
+            Command::Read { room, offset } => self.read(&room, offset),
+            Command::Typing { room, on } => self.typing(&room, on),
+            Command::History { room, span, limit } => {
+                let query = Query::History { room, span, limit };
                 Box::pin(self.ask(id.clone(), query)).await
             }
             Command::Members { room } => Box::pin(self.ask(id.clone(), Query::Members(room))).await,
-            Command::Rooms => {
-                let query = Query::Rooms(self.identity.clone());
-                Box::pin(self.ask(id.clone(), query)).await
-            }
+            Command::Rooms => Box::pin(self.ask(id.clone(), Query::Rooms)).await,
             Command::Ping => {
                 self.reply(&ServerFrame::Pong { id: id.as_ref() });
                 Ok(())
@@ -173,6 +196,10 @@ impl Session {
             | Command::Rooms => self.check_rate(Pace::Questions),
             Command::Hello { .. }
             | Command::Send { .. }
+            | Command::Edit { .. }
+            | Command::Delete { .. }
+            | Command::React { .. }
+            | Command::Read { .. }
             | Command::Typing { .. }
             | Command::Ping => Ok(()),
         }
@@ -214,14 +241,6 @@ impl Session {
             .iter_mut()
             .find(is_it)
             .ok_or(CommandError::NotJoined)
-    }
-
-    fn may_read(&self, room: &RoomId) -> Result<(), CommandError> {
-        if self.identity.rights(room).read {
-            Ok(())
-        } else {
-            Err(CommandError::Forbidden)
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hubbub_protocol::command::RequestId;
+use hubbub_protocol::command::{HistorySpan, RequestId};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, RoomId};
 
@@ -12,21 +12,18 @@ use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
-/// The most rooms that one `rooms` reply lists.
-const LISTED_ROOMS: usize = 1_000;
-
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Query {
-    /// A page of the stream, newest last.
+    /// A page of messages, newest last.
     History {
         room: RoomId,
-        before: Option<u64>,
+        span: HistorySpan,
         limit: usize,
     },
     Members(RoomId),
-    /// The rooms that this user may read, most recently active first.
-    Rooms(Identity),
+    /// The public rooms, most recently active first, and the user's own.
+    Rooms,
 }
 
 impl Session {
@@ -36,16 +33,14 @@ impl Session {
         id: Option<RequestId>,
         query: Query,
     ) -> Result<(), CommandError> {
-        if let Query::History { room, .. } | Query::Members(room) = &query {
-            self.may_read(room)?;
-        }
         let permit = Arc::clone(&self.reads_in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let (node, outbox) = (Arc::clone(&self.node), Arc::clone(&self.outbox));
+        let identity = self.identity.clone();
         self.node.spawn(async move {
             let found = {
                 let _turn = node.reads.acquire().await;
-                node.find(id.as_ref(), query).await
+                node.find(id.as_ref(), &identity, query).await
             };
             let answer = found.unwrap_or_else(|error| error.to_wire(id.as_ref()));
             if outbox.has_room().await {
@@ -58,55 +53,32 @@ impl Session {
 }
 
 impl Node {
-    async fn find(&self, id: ReplyId<'_>, query: Query) -> Result<Frame, CommandError> {
-        match query {
-            Query::History {
-                room,
-                before,
-                limit,
-            } => self.find_history(id, &room, before, limit).await,
-            Query::Members(room) => self.find_members(id, &room).await,
-            Query::Rooms(identity) => self.find_rooms(id, &identity).await,
-        }
-    }
-
-    async fn find_history(
-        &self,
-        id: ReplyId<'_>,
-        room: &RoomId,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Frame, CommandError> {
-        let limit = limit.clamp(1, self.config.limits.resume_page);
-        let events = self.broker.history(room, before, limit + 1).await;
-        let events = events.map_err(CommandError::of_read)?;
-        let more = events.len() > limit;
-        let page = &events[events.len().saturating_sub(limit)..];
-        let history = ServerFrame::History { id, room, more };
-        Ok(Frame::encode_with_events(&history, page))
-    }
-
-    async fn find_members(&self, id: ReplyId<'_>, room: &RoomId) -> Result<Frame, CommandError> {
-        let limit = self.config.limits.presence_list;
-        let presence = self.broker.presence(room, limit).await;
-        let presence = presence.map_err(CommandError::of_read)?;
-        let (count, members) = (presence.count, &presence.members[..]);
-        Ok(Frame::encode(&ServerFrame::Members {
-            id,
-            room,
-            count,
-            members,
-        }))
-    }
-
-    async fn find_rooms(
+    async fn find(
         &self,
         id: ReplyId<'_>,
         identity: &Identity,
+        query: Query,
     ) -> Result<Frame, CommandError> {
-        let rooms = self.broker.rooms(LISTED_ROOMS).await;
-        let mut rooms = rooms.map_err(CommandError::of_read)?;
-        rooms.retain(|summary| identity.rights(&summary.room).read);
-        Ok(Frame::encode(&ServerFrame::Rooms { id, rooms: &rooms }))
+        match query {
+            Query::History { room, span, limit } => {
+                let page = self.history(identity, &room, span, limit).await?;
+                let (room, more) = (&room, page.more);
+                let history = ServerFrame::History { id, room, more };
+                Ok(Frame::encode_with_events(&history, &page.events))
+            }
+            Query::Members(room) => {
+                let presence = self.members(identity, &room).await?;
+                Ok(Frame::encode(&ServerFrame::Members {
+                    id,
+                    room: &room,
+                    count: presence.count,
+                    members: &presence.members,
+                }))
+            }
+            Query::Rooms => {
+                let rooms = &self.rooms(identity).await?;
+                Ok(Frame::encode(&ServerFrame::Rooms { id, rooms }))
+            }
+        }
     }
 }

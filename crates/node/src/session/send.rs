@@ -1,10 +1,10 @@
-//! `send`.
+//! `send`, and handing what is to be stored to the publisher.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::command::{Body, RequestId};
-use hubbub_protocol::{CloseCode, Draft, Nonce, RoomId};
+use hubbub_protocol::command::{Body, RequestId, Terms};
+use hubbub_protocol::{AckLevel, CloseCode, Draft, RoomId};
 
 use super::{Pace, Session};
 use crate::error::CommandError;
@@ -15,13 +15,20 @@ use crate::rate::Verdict;
 /// What a client is told that is closed for flooding.
 const FLOOD_RETRY: Duration = Duration::from_secs(1);
 
+pub(super) fn check_size(body: &Body, limit: u64) -> Result<(), CommandError> {
+    let bytes = body.len();
+    if bytes as u64 > limit {
+        return Err(CommandError::TooLarge { bytes, limit });
+    }
+    Ok(())
+}
+
 impl Session {
-    /// Hands the message to the publisher, which answers it.
     pub(super) async fn send(
         &mut self,
         id: Option<RequestId>,
         room: &RoomId,
-        nonce: Option<Nonce>,
+        terms: Terms,
         body: Body,
     ) -> Result<(), CommandError> {
         let membership = self.membership(room)?;
@@ -29,30 +36,45 @@ impl Session {
             return Err(CommandError::Forbidden);
         }
         let typing = membership.typing.clone();
-        let limits = &self.node.config.limits;
-        let (bytes, limit) = (body.len(), limits.body_bytes.as_u64());
-        if bytes as u64 > limit {
-            return Err(CommandError::TooLarge { bytes, limit });
-        }
-        self.node.config.failpoints.in_session(nonce.as_ref());
-        // A little early, so that the answer is there when the time is over.
-        let deadline = Instant::now() + limits.send_timeout.mul_f64(0.95);
+        check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
+        self.node.config.failpoints.in_session(terms.nonce.as_ref());
+        let deadline = self.deadline();
         self.check_rate(Pace::Sends)?;
+        if let Some(typing) = typing {
+            typing.end();
+        }
+        self.node.metrics.messages_in.inc();
+        let draft = Draft::message(room, &self.identity.user, terms.nonce, &body);
+        self.publish(id, room, draft, terms.ack, deadline).await
+    }
+
+    /// When what is sent now must be answered: a little early, so that the answer is there when the
+    /// time is over.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.node.config.limits.send_timeout.mul_f64(0.95)
+    }
+
+    /// Hands an event to the publisher, which answers it. Waits while too many are on their way.
+    pub(super) async fn publish(
+        &mut self,
+        id: Option<RequestId>,
+        room: &RoomId,
+        draft: Draft,
+        ack: Option<AckLevel>,
+        deadline: Instant,
+    ) -> Result<(), CommandError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        self.node.metrics.messages_in.inc();
+        let least = self.node.config.ack.level;
         let pending = Pending {
             id,
-            draft: Draft::message(room, &self.identity.user, nonce, &body),
-            body,
+            draft,
+            ack: ack.map_or(least, |ack| ack.max(least)),
             answer: DueAnswer::new(&self.outbox),
             deadline,
             may_be_stored: false,
             _permit: permit,
         };
-        if let Some(typing) = typing {
-            typing.end();
-        }
         self.node.publish(room, pending);
         Ok(())
     }

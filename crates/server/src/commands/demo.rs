@@ -1,13 +1,15 @@
 //! `hubbub demo`: a whole cluster in one process.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use hubbub_broker::MemoryCluster;
 use hubbub_gateway::GatewayError;
+use tempfile::TempDir;
 
 use super::{CommandError, Signals, print, runtime};
 use crate::cli::{DemoArgs, environment};
 use crate::config::{Settings, SettingsFile, Sources, load};
+use crate::past::Embedded;
 use crate::server::{Server, StartError};
 use crate::{files, logging};
 
@@ -34,12 +36,23 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), CommandError> {
 async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let mut servers = Vec::new();
-    let cluster = MemoryCluster::new(settings[0].broker_config());
+    let folder = DataFolder::open(args)?;
+    let settings: Vec<_> = settings
+        .into_iter()
+        .map(|settings| folder.give(args, settings))
+        .collect();
+    let embedded = match &args.redis_url {
+        Some(_) => None,
+        None => Some(
+            Embedded::open(&settings[0])
+                .await
+                .map_err(StartError::from)?,
+        ),
+    };
     for settings in settings {
-        let started = if args.redis_url.is_some() {
-            Server::start(settings).await
-        } else {
-            Server::start_with(settings, &cluster).await
+        let started = match &embedded {
+            None => Server::start(settings).await,
+            Some(embedded) => Server::start_with(settings, embedded).await,
         };
         servers.push(started.map_err(|error| match error {
             StartError::Gateway(error @ GatewayError::Bind { .. }) => CommandError::Port(error),
@@ -57,10 +70,53 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
             // A node that panicked while it stopped has stopped.
             drop(node.await);
         }
+        if let Some(embedded) = embedded {
+            embedded.close().await;
+        }
     };
     drop(tokio::time::timeout(PATIENCE, stopped).await);
     print("\nbye\n")?;
     Ok(())
+}
+
+/// Where the archive lies: in a folder that is kept, or in one that goes with the demo.
+enum DataFolder {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl DataFolder {
+    fn open(args: &DemoArgs) -> Result<Self, CommandError> {
+        match &args.data {
+            Some(path) => {
+                let made = std::fs::create_dir_all(path);
+                made.map_err(|source| CommandError::Data {
+                    path: path.clone(),
+                    source,
+                })?;
+                Ok(Self::Kept(path.clone()))
+            }
+            None => {
+                let made = TempDir::with_prefix("hubbub-demo-").map(Self::Temporary);
+                made.map_err(|source| CommandError::Data {
+                    path: std::env::temp_dir(),
+                    source,
+                })
+            }
+        }
+    }
+
+    /// Names the archive, unless the demo runs over a Redis, which wants one of its own kind.
+    fn give(&self, args: &DemoArgs, mut settings: Settings) -> Settings {
+        let folder = match self {
+            Self::Kept(path) => path.as_path(),
+            Self::Temporary(folder) => folder.path(),
+        };
+        if args.redis_url.is_none() {
+            settings.archive.url = format!("sqlite://{}", folder.join("hubbub.db").display());
+        }
+        settings
+    }
 }
 
 /// One node's settings each: limits and the like from the environment, places from the flags.
@@ -88,6 +144,9 @@ fn settings(args: &DemoArgs) -> Result<Vec<Settings>, CommandError> {
             None => String::new(),
         };
         settings.redis.url = args.redis_url.clone().unwrap_or_default();
+        if args.redis_url.is_none() {
+            settings.archive.url = String::new();
+        }
         settings.http.public_urls = urls("127.0.0.1", &ports);
         if !settings
             .http
@@ -156,6 +215,7 @@ mod tests {
             nodes,
             port,
             ops_port: None,
+            data: None,
             redis_url: None,
         }
     }

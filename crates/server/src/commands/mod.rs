@@ -51,6 +51,11 @@ pub(crate) enum CommandError {
     PortRange(u32),
     #[error("{0}\nIs another demo running? Choose other ports with --port")]
     Port(GatewayError),
+    #[error("--data: cannot use {}: {source}", path.display())]
+    Data {
+        path: std::path::PathBuf,
+        source: io::Error,
+    },
     #[error("ended at once by a second signal")]
     Interrupted,
     #[error("{0}")]

@@ -30,6 +30,10 @@ pub fn print_effective(loaded: &Loaded) -> String {
         writeln!(text, "{line:<COMMENT_COLUMN$} # {origin}")
             .expect("writing to a string never fails");
     }
+    for room in &loaded.settings.rooms {
+        let table = toml::to_string(room).expect("plain structs serialize");
+        write!(text, "\n[[room]]\n{table}").expect("writing to a string never fails");
+    }
     text
 }
 

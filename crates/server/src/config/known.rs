@@ -12,7 +12,8 @@ impl Known {
         let defaults = serde_json::to_value(Settings::default()).expect("plain structs serialize");
         let mut known = Vec::new();
         for (section, fields) in defaults.as_object().expect("settings have sections") {
-            for (name, default) in fields.as_object().expect("sections have fields") {
+            // Tables that may be repeated have no keys of their own here.
+            for (name, default) in fields.as_object().into_iter().flatten() {
                 known.push((format!("{section}.{name}"), default.clone()));
             }
         }

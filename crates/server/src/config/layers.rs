@@ -11,11 +11,16 @@ use serde_json::Value as Json;
 use super::env::from_env;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
-use super::{CheckError, Settings};
+use super::{CheckError, RoomRule, Settings};
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "hubbub.toml";
 const DEFAULT_ORIGIN: &str = "default";
+const ARCHIVE_URL: &str = "archive.url";
+/// In the folder where the node was started.
+const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
+/// Tables that may be repeated.
+const ROOM: &str = "room";
 
 /// Settings that never stand in an error or on a screen.
 const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
@@ -145,7 +150,7 @@ impl Source for Single {
 /// [`ConfigError`] names the setting, what is wrong, and where it came from.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let known = Known::new();
-    let given = given(sources, &known)?;
+    let (given, rooms) = given(sources, &known)?;
     let mut effective = Json::Object(serde_json::Map::new());
     let mut list = Vec::new();
     for (key, default) in &known.0 {
@@ -160,10 +165,23 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         put(&mut effective, key, setting.value.clone());
         list.push(setting);
     }
-    let settings: Settings =
+    let mut settings: Settings =
         serde_json::from_value(effective).expect("every setting has been read by itself");
+    settings.rooms = rooms;
+    choose_archive(&mut settings, &mut list);
     settings.check()?;
     Ok(Loaded { settings, list })
+}
+
+/// Where nobody says anything, a node that stands alone keeps its history in a file.
+fn choose_archive(settings: &mut Settings, list: &mut [Setting]) {
+    let setting = list.iter_mut().find(|setting| setting.key == ARCHIVE_URL);
+    let setting = setting.expect("the archive has an url");
+    if setting.origin == DEFAULT_ORIGIN && settings.redis.url.is_empty() {
+        settings.archive.url = EMBEDDED_ARCHIVE.to_owned();
+        setting.value = EMBEDDED_ARCHIVE.into();
+        setting.origin = "default without redis.url".to_owned();
+    }
 }
 
 /// Sets one key in a tree of sections.
@@ -211,7 +229,10 @@ pub(super) fn is_secret(key: &str) -> bool {
 }
 
 /// What the sources say, the later over the earlier; every key is known.
-fn given(sources: &Sources, known: &Known) -> Result<BTreeMap<String, Value>, ConfigError> {
+fn given(
+    sources: &Sources,
+    known: &Known,
+) -> Result<(BTreeMap<String, Value>, Vec<RoomRule>), ConfigError> {
     let mut builder = Config::builder();
     let path = match &sources.file {
         SettingsFile::Usual => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
@@ -222,7 +243,7 @@ fn given(sources: &Sources, known: &Known) -> Result<BTreeMap<String, Value>, Co
     if let Some(path) = &path {
         builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
     }
-    let merged = builder
+    let mut merged = builder
         .add_source(Single(from_env(&sources.env, known)?))
         .add_source(Single(from_flags(&sources.flags)))
         .build()
@@ -231,9 +252,30 @@ fn given(sources: &Sources, known: &Known) -> Result<BTreeMap<String, Value>, Co
             path: path.unwrap_or_default(),
             source: Box::new(source),
         })?;
+    let rooms = match merged.remove(ROOM) {
+        None => Vec::new(),
+        Some(value) => read_rooms(value)?,
+    };
     let mut given = BTreeMap::new();
     flatten("", merged, known, &mut given)?;
-    Ok(given)
+    Ok((given, rooms))
+}
+
+fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
+    let origin = origin_of(&value);
+    let bad = |expected: String| ConfigError::BadValue {
+        key: "[[room]]".to_owned(),
+        value: "a table".to_owned(),
+        origin: origin.clone(),
+        expected,
+    };
+    let rooms: Vec<RoomRule> = value
+        .try_deserialize()
+        .map_err(|error| bad(format!("another one: {error}")))?;
+    for room in &rooms {
+        room.check().map_err(&bad)?;
+    }
+    Ok(rooms)
 }
 
 fn from_flags(flags: &[(String, String, String)]) -> Vec<(String, Value)> {

@@ -14,7 +14,10 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsSection};
-use hubbub_node::{AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection};
+use hubbub_node::{
+    AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
+};
+use hubbub_protocol::AckLevel;
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +45,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Section `drain`: how a node leaves.
     pub drain: DrainSection,
+    /// Tables `[[room]]`: what holds for some rooms.
+    #[serde(rename = "room")]
+    pub rooms: Vec<RoomRule>,
     /// Faults for tests, from the environment variable [`FAILPOINTS`]; no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -90,6 +96,7 @@ impl Settings {
             limits: self.limits.clone(),
             ack: self.ack.clone(),
             drain: self.drain.clone(),
+            rooms: self.rooms.clone(),
             failpoints: self.failpoints,
         }
     }
@@ -102,6 +109,7 @@ impl Settings {
             history: self.history.clone(),
             send_timeout: self.limits.send_timeout,
             embedded_bytes: self.limits.embedded_bytes,
+            has_archive: !self.archive.url.is_empty(),
         }
     }
 
@@ -188,6 +196,14 @@ impl Settings {
                  offsets must outlive the events",
             ),
             (
+                self.ack.level == AckLevel::Archived && self.archive.url.is_empty(),
+                "ack.level = \"archived\" needs an archive: set archive.url",
+            ),
+            (
+                self.ack.level == AckLevel::Replicated && self.redis.url.is_empty(),
+                "ack.level = \"replicated\" needs Redis with a replica: set redis.url",
+            ),
+            (
                 drain.ready_delay.saturating_add(drain.spread) > drain.deadline,
                 "drain.deadline must not be shorter than drain.ready_delay and drain.spread \
                  together: clients would be cut off",
@@ -246,9 +262,7 @@ mod tests {
         assert!(refusal(|s| s.limits.resume_page = 0).contains("limits.resume_page"));
         assert!(refusal(|s| s.limits.body_bytes = s.limits.frame_bytes).contains("body_bytes"));
         assert!(refusal(|s| s.history.meta_ttl = s.history.stream_ttl).contains("meta_ttl"));
-        assert!(
-            refusal(|s| s.archive.url = "postgres://h/db".to_owned()).contains("not there yet")
-        );
+        assert!(refusal(|s| s.archive.url = "mysql://h/db".to_owned()).starts_with("archive.url"));
         assert!(
             refusal(|s| {
                 s.archive.url = "sqlite://hubbub.db".to_owned();

@@ -1,11 +1,17 @@
 -- Shared by the scripts below: where a room's stream stands, begun if it has none, or if it ends
 -- below what was seen in its own life: Redis came back with less than it had.
 -- A new life starts above everything known, so that offsets never go back, and without what an
--- older life left behind.
-local function begin(meta, stream, nonces, older, epoch, seen, ttl, seen_epoch)
-  local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation', 'last')
+-- older life left behind. Where there is an archive, only that knows how far earlier lives came:
+-- `may_begin` is '0' until it was asked, and nothing is returned where a life would have to begin.
+-- life = the keys meta, stream, nonces, older nonces, tombstones, changes of messages
+local function begin(life, epoch, seen, ttl, seen_epoch, may_begin)
+  local meta, stream = life[1], life[2]
+  local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation', 'last', 'archived')
   if known[1] and not (known[1] == seen_epoch and tonumber(known[2]) < tonumber(seen)) then
-    return known[1], tonumber(known[2]), tonumber(known[3]), known[4] or '-'
+    return known[1], tonumber(known[2]), tonumber(known[3]), known[4] or '-', tonumber(known[5])
+  end
+  if may_begin == '0' then
+    return nil
   end
   local top = tonumber(seen)
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
@@ -14,9 +20,10 @@ local function begin(meta, stream, nonces, older, epoch, seen, ttl, seen_epoch)
   end
   -- A room with members has no time to live, and keeps none.
   local kept = redis.call('TTL', meta) == -1
-  redis.call('UNLINK', stream, nonces, older)
-  redis.call('HSET', meta, 'epoch', epoch, 'top', string.format('%.0f', top), 'generation', 0)
-  redis.call('HDEL', meta, 'last')
+  redis.call('UNLINK', unpack(life, 2, 6))
+  local base = string.format('%.0f', top)
+  redis.call('HSET', meta, 'epoch', epoch, 'top', base, 'base', base, 'generation', 0)
+  redis.call('HDEL', meta, 'last', 'archived')
   if not kept then
     redis.call('EXPIRE', meta, ttl)
   end

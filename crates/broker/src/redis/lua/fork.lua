@@ -1,10 +1,11 @@
 -- Begins a new life of a room whose stream turned out to be another one than nodes have seen.
 -- Whoever comes second, with an epoch that is no longer the room's, changes nothing; nor does one
 -- whose proof does not hold here: it has read another Redis than this one.
--- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 changes
+-- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
+--       7 changed rooms  8 rooms that wait for the archive
 -- ARGV  1 channel  2 room  3 epoch for the new life  4 highest offset seen  5 life of an unused room, s
 --       6 the epoch that forked  7 '1': only while that life has no event
---       8 the offset of an event that was seen  9 its id, or '': none
+--       8 the offset of an event that was seen  9 its id, or '': none  10 '0': no archive
 local forked, head = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top'))
 if forked ~= ARGV[6] or (ARGV[7] == '1' and redis.call('EXISTS', KEYS[2]) == 1) then
   return 0
@@ -20,9 +21,12 @@ end
 local top = math.max(tonumber(head), tonumber(ARGV[4]))
 redis.call('HDEL', KEYS[1], 'epoch')
 local epoch
-epoch, top = begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], string.format('%.0f', top), ARGV[5])
+epoch, top = begin({ unpack(KEYS, 1, 6) }, ARGV[3], string.format('%.0f', top), ARGV[5])
 local time = redis.call('TIME')
 local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-redis.call('ZADD', KEYS[5], ms, ARGV[2])
+redis.call('ZADD', KEYS[7], ms, ARGV[2])
+if ARGV[10] ~= '0' then
+  redis.call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
+end
 redis.call('PUBLISH', ARGV[1], '1 R ' .. epoch .. ' ' .. string.format('%.0f', top))
 return 1

@@ -1,50 +1,134 @@
 -- Numbers, stores and publishes events of one room, all or none.
--- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 changes
+-- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
+--       7 changed rooms  8 rooms that wait for the archive
 -- ARGV  1 channel  2 room  3 epoch for a new life  4 highest offset seen  5 stream length
 --       6 stream life, s  7 meta life, s  8 nonce generation, s  9 the epoch of 4, or ''
---       then for each event: digest, message id, frame without its end
--- Returns epoch, time in ms, then for each event: offset, 1 if it was stored before else 0
-local FIRST = 10
+--       10 '0': begin no life  11 stream length while the archive is behind; '0': no archive
+--       then for each event: digest, message id, frame without its end; a change of a message has
+--       KIND TARGET before its id, and after its frame its or its target's tombstone ('' if none)
+-- Returns epoch ('': a life would have to begin), time in ms, then for each event: offset, and 0,
+-- 1 if it was stored before, 2 if its target is deleted
+local FIRST = 12
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 local ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2]) / 1000))
-local epoch, top, generation, previous =
-  begin(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], ARGV[4], ARGV[6], ARGV[9])
+local life = { unpack(KEYS, 1, 6) }
+local epoch, top, generation, previous, archived =
+  begin(life, ARGV[3], ARGV[4], ARGV[6], ARGV[9], ARGV[10])
+if not epoch then
+  return { '', ms }
+end
 
+local function sealed(open, offset)
+  return open .. ',"ts":' .. ms .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}'
+end
+
+local function is_deleted(target)
+  return redis.call('ZCOUNT', KEYS[5], target, target) > 0
+end
+
+-- A tombstone takes the place of what leaves the stream.
+local function bury(offset, message, tombstone)
+  redis.call('XDEL', KEYS[2], offset .. '-0')
+  redis.call('ZADD', KEYS[5], offset, message .. ' ' .. tombstone)
+end
+
+local function bury_with_edits(target, tombstone)
+  local message = string.match(tombstone, '"message":"([^"]+)"') or '-'
+  bury(target, message, tombstone)
+  for _, change in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], target, target)) do
+    local entry = redis.call('XRANGE', KEYS[2], change .. '-0', change .. '-0')[1]
+    if entry and entry[2][7] == 'g' then
+      bury(change, entry[2][4], entry[2][8])
+    end
+  end
+end
+
+-- What is said of messages that have left the stream is of no use to whoever reads it.
+local function trim(key, of_member)
+  if redis.call('ZCARD', key) <= tonumber(ARGV[5]) + 1000 then
+    return
+  end
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  local floor = first and tonumber(string.match(first[1], '^%d+')) or top
+  if not of_member then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%.0f', floor))
+    return
+  end
+  for _, change in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    if tonumber(change) < floor then
+      redis.call('ZREM', key, change)
+    end
+  end
+end
+
+local events = {}
 local digests = {}
-for i = FIRST, #ARGV, 3 do
-  digests[#digests + 1] = ARGV[i]
+local i = FIRST
+while i <= #ARGV do
+  local event = { digest = ARGV[i], message = ARGV[i + 1], frame = ARGV[i + 2] }
+  i = i + 3
+  local kind, target, message = string.match(event.message, '^(%a) (%d+) (.*)$')
+  if kind then
+    event.kind, event.target, event.message, event.tombstone = kind, target, message, ARGV[i]
+    i = i + 1
+  end
+  events[#events + 1] = event
+  digests[#digests + 1] = event.digest
 end
 local newer = redis.call('HMGET', KEYS[3], unpack(digests))
 local older = redis.call('HMGET', KEYS[4], unpack(digests))
 
+local keep = tonumber(ARGV[5])
+if ARGV[11] ~= '0' then
+  -- What the archive does not have yet stays, up to a bound.
+  local base = archived or tonumber(redis.call('HGET', KEYS[1], 'base') or '0')
+  keep = math.max(keep, math.min(top + #events - base, tonumber(ARGV[11])))
+end
 local reply = { epoch, ms }
 local fresh = {}   -- digest, offset, … as HSET takes them
 local batch = {}   -- digest → offset, for a nonce twice in one call
 local packet = {}
 local first = top + 1
 local last
-for i, digest in ipairs(digests) do
-  local known = newer[i] or older[i] or batch[digest]
+for n, event in ipairs(events) do
+  local known = newer[n] or older[n] or batch[event.digest]
+  local outcome = 0
   if known then
-    reply[#reply + 1] = known
-    reply[#reply + 1] = 1
-  else
+    outcome = 1
+  elseif event.kind and is_deleted(event.target) then
+    known, outcome = '0', 2
+  end
+  if outcome == 0 then
     top = top + 1
     local offset = string.format('%.0f', top)
-    local message = ARGV[FIRST + (i - 1) * 3 + 1]
-    local frame = ARGV[FIRST + (i - 1) * 3 + 2]
-      .. ',"ts":' .. ms .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}'
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], offset .. '-0',
-      'e', epoch, 'm', message, 'f', frame)
-    batch[digest] = offset
-    last = message
-    fresh[#fresh + 1] = digest
+    local frame = sealed(event.frame, offset)
+    local entry = { 'e', epoch, 'm', event.message, 'f', frame }
+    if event.kind then
+      redis.call('ZADD', KEYS[6], event.target, offset)
+    end
+    if event.kind == 'e' then
+      entry[7], entry[8] = 'g', sealed(event.tombstone, offset)
+    end
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, offset .. '-0', unpack(entry))
+    if event.kind == 'd' then
+      bury_with_edits(event.target, event.tombstone)
+    end
+    if event.kind then
+      trim(KEYS[5], false)
+      trim(KEYS[6], true)
+      redis.call('EXPIRE', KEYS[5], ARGV[6])
+      redis.call('EXPIRE', KEYS[6], ARGV[6])
+    end
+    batch[event.digest] = offset
+    last = event.message
+    fresh[#fresh + 1] = event.digest
     fresh[#fresh + 1] = offset
-    packet[#packet + 1] = message .. ' ' .. #frame .. '\n' .. frame
-    reply[#reply + 1] = offset
-    reply[#reply + 1] = 0
+    packet[#packet + 1] = event.message .. ' ' .. #frame .. '\n' .. frame
+    known = offset
   end
+  reply[#reply + 1] = known
+  reply[#reply + 1] = outcome
 end
 if #fresh == 0 then
   return reply
@@ -63,14 +147,19 @@ if turn then
 end
 redis.call('HSET', KEYS[3], unpack(fresh))
 redis.call('HSET', KEYS[1], 'top', string.format('%.0f', top), 'last', last)
-redis.call('ZADD', KEYS[5], ms, ARGV[2])
+redis.call('ZADD', KEYS[7], ms, ARGV[2])
+if ARGV[11] ~= '0' then
+  redis.call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
+end
 if renewal then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))
-  redis.call('EXPIRE', KEYS[2], ARGV[6])
+  for _, key in ipairs({ KEYS[2], KEYS[5], KEYS[6] }) do
+    redis.call('EXPIRE', key, ARGV[6])
+  end
   if redis.call('TTL', KEYS[1]) ~= -1 then
     redis.call('EXPIRE', KEYS[1], ARGV[7])
   end
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds * 1000 - tonumber(ARGV[6]) * 1000)
+  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', seconds * 1000 - tonumber(ARGV[6]) * 1000)
 end
 redis.call('PUBLISH', ARGV[1], '1 E ' .. epoch .. ' ' .. string.format('%.0f', first) .. ' '
   .. #packet .. ' ' .. ms .. ' ' .. previous .. '\n' .. table.concat(packet))

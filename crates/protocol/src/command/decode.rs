@@ -1,158 +1,16 @@
-//! What clients say: one JSON object a text frame, read in one pass.
+//! Reading a command: one JSON object a text frame, in one pass.
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 
+use super::{
+    AckLevel, Body, Command, DecodeError, HistorySpan, JoinFrom, Request, RequestId, Since, Terms,
+};
 use crate::id::OFFSET_LIMIT;
-use crate::{ErrorCode, InvalidId, Nonce, Position, RoomId};
-
-/// The client's own name for one request: a string or a number, repeated by the one reply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum RequestId {
-    /// Any JSON number.
-    Number(Number),
-    /// Up to [`RequestId::MAX_BYTES`] bytes.
-    Text(String),
-}
-
-impl RequestId {
-    /// The longest text that is repeated.
-    pub const MAX_BYTES: usize = 128;
-}
-
-/// A command and the id that its reply repeats.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// `None`: the reply carries no id.
-    pub id: Option<RequestId>,
-    /// What is asked for.
-    pub command: Command,
-}
-
-/// Where a join starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JoinFrom {
-    /// Only what comes from now on.
-    Now,
-    /// The newest `n` events first.
-    Recent(usize),
-    /// Everything after a position that the client has seen.
-    Since(Since),
-}
-
-/// A position to resume from, as a client remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
-    /// The last event seen.
-    #[serde(flatten)]
-    pub position: Position,
-    /// The id of the event at that offset: it tells two streams of one epoch apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// What a client may ask for in `hubbub.v1`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Says who the client is, once, as the first frame.
-    Hello {
-        /// `None` asks for a new guest.
-        token: Option<String>,
-    },
-    /// Become a member and hear the room's events; again: a resync.
-    Join {
-        /// Which room.
-        room: RoomId,
-        /// What to replay.
-        from: JoinFrom,
-    },
-    /// No longer a member.
-    Leave {
-        /// Which room.
-        room: RoomId,
-    },
-    /// A message to everyone in the room.
-    Send {
-        /// Which room.
-        room: RoomId,
-        /// Makes a retry safe.
-        nonce: Option<Nonce>,
-        /// Any JSON value, kept in compact form.
-        body: Body,
-    },
-    /// The user writes, or has stopped to.
-    Typing {
-        /// Which room.
-        room: RoomId,
-        /// `false`: stopped.
-        on: bool,
-    },
-    /// A page of older events.
-    History {
-        /// Which room.
-        room: RoomId,
-        /// Events with an offset below this; `None`: the newest.
-        before: Option<u64>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Who is in a room.
-    Members {
-        /// Which room.
-        room: RoomId,
-    },
-    /// The public rooms and mine.
-    Rooms,
-    /// Answered by `pong`.
-    Ping,
-}
-
-/// A JSON value in its compact text form: parsed and written again, so that what others get has
-/// no duplicate keys, lone surrogates or numbers out of range.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Body(String);
-
-impl Body {
-    /// The JSON text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its length in bytes, which `limits.body_bytes` bounds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Never true: the shortest JSON text has a byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<&Value> for Body {
-    fn from(value: &Value) -> Self {
-        Self(value.to_string())
-    }
-}
-
-/// Why a frame is no command.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct DecodeError {
-    /// `bad_frame` or `bad_room`.
-    pub code: ErrorCode,
-    /// Names what is wrong and what to do.
-    pub message: String,
-    /// The request's id, where it could be read.
-    pub id: Option<RequestId>,
-}
+use crate::{ErrorCode, InvalidId, Nonce, ReactionKey, RoomId};
 
 /// Every field that a command may have; what a command does not know is ignored.
 #[derive(Deserialize)]
@@ -172,7 +30,13 @@ struct Fields<'a> {
     body: Option<&'a RawValue>,
     ack: Option<Value>,
     on: Option<bool>,
+    target: Option<u64>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+    offset: Option<u64>,
     before: Option<u64>,
+    after: Option<u64>,
+    around: Option<u64>,
     limit: Option<u64>,
 }
 
@@ -247,22 +111,38 @@ impl Fields<'_> {
             "leave" => Ok(Command::Leave { room: self.room()? }),
             "send" => Ok(Command::Send {
                 room: self.room()?,
-                nonce: self
-                    .nonce
-                    .as_deref()
-                    .map(Nonce::new)
-                    .transpose()
-                    .map_err(bad_value)?,
+                terms: self.terms()?,
                 body: self.body()?,
-            })
-            .and_then(|send| self.check_ack().map(|()| send)),
+            }),
+            "edit" => Ok(Command::Edit {
+                room: self.room()?,
+                target: number("target", self.target)?,
+                terms: self.terms()?,
+                body: self.body()?,
+            }),
+            "delete" => Ok(Command::Delete {
+                room: self.room()?,
+                target: number("target", self.target)?,
+                terms: self.terms()?,
+            }),
+            "react" => Ok(Command::React {
+                room: self.room()?,
+                target: number("target", self.target)?,
+                terms: self.terms()?,
+                key: self.key()?,
+                on: self.on.unwrap_or(true),
+            }),
+            "read" => Ok(Command::Read {
+                room: self.room()?,
+                offset: number("offset", self.offset)?,
+            }),
             "typing" => Ok(Command::Typing {
                 room: self.room()?,
                 on: self.on.unwrap_or(true),
             }),
             "history" => Ok(Command::History {
                 room: self.room()?,
-                before: self.before.map(|before| before.min(OFFSET_LIMIT)),
+                span: self.span()?,
                 limit: clamp(self.limit.unwrap_or(DEFAULT_HISTORY)),
             }),
             "members" => Ok(Command::Members { room: self.room()? }),
@@ -286,16 +166,41 @@ impl Fields<'_> {
         })
     }
 
-    /// A promise that cannot be kept is refused, not weakened.
-    fn check_ack(&self) -> Result<(), DecodeError> {
-        match &self.ack {
-            None => Ok(()),
-            Some(level) if level == "stream" => Ok(()),
-            Some(level) if level == "replicated" || level == "archived" => Err(bad_frame(
+    fn terms(&self) -> Result<Terms, DecodeError> {
+        let nonce = self.nonce.as_deref().map(Nonce::new).transpose();
+        Ok(Terms {
+            nonce: nonce.map_err(bad_value)?,
+            ack: self.ack()?,
+        })
+    }
+
+    fn ack(&self) -> Result<Option<AckLevel>, DecodeError> {
+        let Some(level) = self.ack.as_ref().filter(|level| !level.is_null()) else {
+            return Ok(None);
+        };
+        AckLevel::deserialize(level).map(Some).map_err(|_| {
+            let levels = "'ack' must be \"stream\", \"replicated\" or \"archived\"";
+            bad_frame(None, levels.to_owned())
+        })
+    }
+
+    fn key(&self) -> Result<ReactionKey, DecodeError> {
+        let Some(key) = self.key.as_deref() else {
+            return Err(bad_frame(None, "'key' is missing".to_owned()));
+        };
+        ReactionKey::new(key).map_err(bad_value)
+    }
+
+    fn span(&self) -> Result<HistorySpan, DecodeError> {
+        let clamp = |offset: u64| offset.min(OFFSET_LIMIT);
+        match (self.before, self.after, self.around) {
+            (before, None, None) => Ok(HistorySpan::Before(before.map(clamp))),
+            (None, Some(after), None) => Ok(HistorySpan::After(clamp(after))),
+            (None, None, Some(around)) => Ok(HistorySpan::Around(clamp(around))),
+            _ => Err(bad_frame(
                 None,
-                format!("'ack': {level} is not there yet, only \"stream\""),
+                "give only one of 'before', 'after' and 'around'".to_owned(),
             )),
-            Some(_) => Err(bad_frame(None, "'ack' must be \"stream\"".to_owned())),
         }
     }
 
@@ -318,6 +223,16 @@ impl Fields<'_> {
             (None, Some(recent)) => Ok(JoinFrom::Recent(clamp(recent))),
             (None, None) => Ok(JoinFrom::Now),
         }
+    }
+}
+
+fn number(name: &str, value: Option<u64>) -> Result<u64, DecodeError> {
+    match value {
+        None => Err(bad_frame(None, format!("'{name}' is missing"))),
+        Some(value) if value >= OFFSET_LIMIT => {
+            Err(bad_frame(None, format!("'{name}' must stay below 2^53")))
+        }
+        Some(value) => Ok(value),
     }
 }
 
@@ -352,19 +267,68 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_that_cannot_be_kept_is_refused() {
-        let send = |ack: &str| {
-            decode_command(&format!(
-                r#"{{"type":"send","room":"r","body":1,"ack":{ack}}}"#
-            ))
+    fn a_send_may_ask_for_more_than_the_stream() {
+        let ack = |ack: &str| {
+            let text = format!(r#"{{"type":"send","room":"r","body":1,"ack":{ack}}}"#);
+            decode_command(&text).map(|request| match request.command {
+                Command::Send { terms, .. } => terms.ack,
+                other => panic!("{other:?}"),
+            })
         };
-        assert!(send("\"stream\"").is_ok());
-        assert!(send("null").is_ok());
-        for level in ["\"replicated\"", "\"archived\"", "\"foo\"", "5"] {
-            let error = send(level).unwrap_err();
+        assert_eq!(ack("null"), Ok(None));
+        assert_eq!(ack("\"stream\""), Ok(Some(AckLevel::Stream)));
+        assert_eq!(ack("\"replicated\""), Ok(Some(AckLevel::Replicated)));
+        assert_eq!(ack("\"archived\""), Ok(Some(AckLevel::Archived)));
+        for level in ["\"foo\"", "5"] {
+            let error = ack(level).unwrap_err();
             assert_eq!(error.code, ErrorCode::BadFrame, "{level}");
             assert!(error.message.contains("'ack'"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn changes_name_their_target() {
+        let react = r#"{"type":"react","room":"r","target":5,"key":"👍"}"#;
+        assert!(matches!(
+            decode(react),
+            Command::React { target: 5, on: true, key, .. } if key.as_str() == "👍"
+        ));
+        let delete = r#"{"type":"delete","room":"r","target":5,"nonce":"n"}"#;
+        assert!(matches!(decode(delete), Command::Delete { target: 5, .. }));
+        for (text, missing) in [
+            (r#"{"type":"edit","room":"r","body":1}"#, "'target'"),
+            (r#"{"type":"edit","room":"r","target":5}"#, "'body'"),
+            (r#"{"type":"react","room":"r","target":5}"#, "'key'"),
+            (
+                r#"{"type":"react","room":"r","target":5,"key":""}"#,
+                "reaction",
+            ),
+            (r#"{"type":"read","room":"r"}"#, "'offset'"),
+            (
+                r#"{"type":"read","room":"r","offset":9007199254740992}"#,
+                "2^53",
+            ),
+        ] {
+            let (code, message) = refusal(text);
+            assert_eq!(code, ErrorCode::BadFrame);
+            assert!(message.contains(missing), "{message}");
+        }
+    }
+
+    #[test]
+    fn history_goes_one_way() {
+        let span = |more: &str| {
+            let text = format!(r#"{{"type":"history","room":"r"{more}}}"#);
+            decode_command(&text).map(|request| match request.command {
+                Command::History { span, .. } => span,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(span(""), Ok(HistorySpan::Before(None)));
+        assert_eq!(span(r#","before":7"#), Ok(HistorySpan::Before(Some(7))));
+        assert_eq!(span(r#","after":7"#), Ok(HistorySpan::After(7)));
+        assert_eq!(span(r#","around":7"#), Ok(HistorySpan::Around(7)));
+        assert!(span(r#","around":7,"after":7"#).is_err());
     }
 
     #[test]
@@ -418,11 +382,11 @@ mod tests {
     fn a_body_is_kept_in_compact_form() {
         let text =
             r#"{ "type":"send", "room":"r", "body": { "b" : [1, 2.50, "\u00e4"], "a":{} } }"#;
-        let Command::Send { body, nonce, .. } = decode(text) else {
+        let Command::Send { body, terms, .. } = decode(text) else {
             panic!("no send")
         };
         assert_eq!(body.as_str(), r#"{"b":[1,2.5,"ä"],"a":{}}"#);
-        assert_eq!(nonce, None);
+        assert_eq!(terms, Terms::default());
         let null = decode(r#"{"type":"send","room":"r","body":null}"#);
         assert!(matches!(null, Command::Send { body, .. } if body.as_str() == "null"));
     }

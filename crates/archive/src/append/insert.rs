@@ -1,0 +1,180 @@
+//! New rows, many by one statement.
+
+use std::collections::HashMap;
+
+use hubbub_protocol::EventKind;
+use serde::Serialize;
+
+use super::Entry;
+use crate::ArchiveError;
+use crate::archive::{Pair, Tx, json};
+use crate::value::{to_i64, values};
+use crate::words::indexed;
+
+/// An event that was not there before.
+pub(super) struct Fresh<'a> {
+    pub(super) id: i64,
+    pub(super) entry: &'a Entry<'a>,
+    /// What it can be found by.
+    pub(super) words: Option<String>,
+}
+
+/// A row of `events`. The names are short because they are repeated for each row.
+#[derive(Serialize)]
+struct Row<'a> {
+    r: i64,
+    n: u64,
+    e: &'a str,
+    m: &'a str,
+    k: i16,
+    s: &'a str,
+    c: Option<&'a str>,
+    t: Option<u64>,
+    ts: u64,
+    d: bool,
+    f: &'a str,
+    /// Of a message; an edit's words go to its message.
+    w: Option<&'a str>,
+}
+
+/// Words of a message, by its id.
+#[derive(Serialize)]
+pub(super) struct WordsRow<'a> {
+    pub(super) id: i64,
+    pub(super) room: i64,
+    pub(super) words: Option<&'a str>,
+}
+
+/// Whom a message names.
+#[derive(Serialize)]
+pub(super) struct MentionRow<'a> {
+    pub(super) room: i64,
+    pub(super) number: u64,
+    pub(super) user: &'a str,
+}
+
+const EVENTS: Pair = Pair {
+    sqlite: "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, target, ts, \
+            deleted, frame) \
+        SELECT value->>'r', value->>'n', value->>'e', value->>'m', value->>'k', value->>'s', \
+            value->>'c', value->>'t', value->>'ts', value->>'d', value->>'f' \
+        FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, number, epoch) DO NOTHING \
+        RETURNING id, room_id, number, epoch",
+    postgres: "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, target, ts, \
+            deleted, frame, search) \
+        SELECT r, n, e, m, k, s, c, t, ts, d, f, to_tsvector('simple', w) \
+        FROM json_to_recordset($1::json) AS j (r BIGINT, n BIGINT, e TEXT, m TEXT, k SMALLINT, \
+            s TEXT, c TEXT, t BIGINT, ts BIGINT, d BOOLEAN, f TEXT, w TEXT) \
+        ON CONFLICT (room_id, number, epoch) DO NOTHING \
+        RETURNING id, room_id, number, epoch",
+};
+/// The room stands beside the words, as a word.
+pub(super) const SEARCH: &str = "INSERT INTO search (rowid, words, room) \
+    SELECT value->>'id', value->>'words', 'r' || (value->>'room') \
+    FROM json_each($1) WHERE value->>'words' IS NOT NULL";
+const MENTIONS: &str = "INSERT INTO mentions (room_id, user_id, number) \
+    SELECT CAST(value->>'room' AS BIGINT), value->>'user', CAST(value->>'number' AS BIGINT) \
+    FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, user_id, number) DO NOTHING";
+
+/// Inserts what is not there yet, and says what that was, in order. With a new message go its words and
+/// whom it names.
+pub(super) async fn events<'a>(
+    tx: &mut Tx,
+    entries: &'a [Entry<'a>],
+) -> Result<Vec<Fresh<'a>>, ArchiveError> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let words: Vec<Option<String>> = entries.iter().map(words).collect();
+    let rows: Vec<Row<'_>> = entries.iter().zip(&words).map(row).collect();
+    let inserted: Vec<(i64, i64, i64, String)> = tx.rows(EVENTS, values![json(&rows)]).await?;
+    let mut ids: HashMap<(i64, i64, String), i64> = inserted
+        .into_iter()
+        .map(|(id, room, number, epoch)| ((room, number, epoch), id))
+        .collect();
+    let fresh = entries.iter().zip(words).filter_map(|(entry, words)| {
+        let event = &entry.event;
+        let key = (entry.room_id, to_i64(event.offset), event.epoch.to_string());
+        let id = ids.remove(&key)?;
+        Some(Fresh { id, entry, words })
+    });
+    let fresh: Vec<Fresh<'_>> = fresh.collect();
+    messages(tx, &fresh).await?;
+    Ok(fresh)
+}
+
+async fn messages(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Result<(), ArchiveError> {
+    let messages = || fresh.iter().filter(|fresh| is_message(fresh.entry));
+    if tx.is_sqlite() {
+        let rows = messages().map(|fresh| WordsRow {
+            id: fresh.id,
+            room: fresh.entry.room_id,
+            words: fresh.words.as_deref(),
+        });
+        tx.run_many(SEARCH, &rows.collect::<Vec<_>>()).await?;
+    }
+    let rows: Vec<MentionRow<'_>> = messages()
+        .flat_map(|fresh| mentions(fresh.entry, fresh.entry.event.offset))
+        .collect();
+    insert_mentions(tx, &rows).await
+}
+
+pub(super) async fn insert_mentions(
+    tx: &mut Tx,
+    rows: &[MentionRow<'_>],
+) -> Result<(), ArchiveError> {
+    tx.run_many(MENTIONS, rows).await
+}
+
+/// Whom an event names as rows for the message at `number`. Who names itself is not told.
+pub(super) fn mentions<'a>(
+    entry: &'a Entry<'a>,
+    number: u64,
+) -> impl Iterator<Item = MentionRow<'a>> {
+    let event = &entry.event;
+    let sender = event.from.as_ref().map(|from| &from.id);
+    let others = event
+        .mentions
+        .iter()
+        .filter(move |user| Some(*user) != sender);
+    others.map(move |user| MentionRow {
+        room: entry.room_id,
+        number,
+        user: user.as_str(),
+    })
+}
+
+fn is_message(entry: &Entry<'_>) -> bool {
+    entry.event.kind == EventKind::Message && !entry.event.deleted
+}
+
+fn words(entry: &Entry<'_>) -> Option<String> {
+    match entry.event.deleted {
+        true => None,
+        false => indexed(&entry.event.text()?),
+    }
+}
+
+fn row<'a>((entry, words): (&'a Entry<'a>, &'a Option<String>)) -> Row<'a> {
+    let event = &entry.event;
+    Row {
+        r: entry.room_id,
+        n: event.offset,
+        e: event.epoch.as_str(),
+        m: event.message.as_str(),
+        k: match event.kind {
+            EventKind::Message => 0,
+            EventKind::Edited => 1,
+            EventKind::Deleted => 2,
+            EventKind::Reacted => 3,
+        },
+        // Where nothing but the place is left, nobody sent it.
+        s: event.from.as_ref().map_or("", |from| from.id.as_str()),
+        c: event.nonce.as_ref().map(|nonce| nonce.as_str()),
+        t: event.target,
+        ts: event.ts,
+        d: event.deleted,
+        f: entry.frame,
+        w: words.as_deref().filter(|_| is_message(entry)),
+    }
+}

@@ -1,0 +1,105 @@
+//! Appending events, all or nothing, and what they do to earlier ones.
+
+mod bury;
+mod change;
+mod insert;
+mod rooms;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
+
+use crate::archive::Tx;
+use crate::{Archive, ArchiveError};
+pub(crate) use change::{TargetRow, strip, unsearch};
+pub(crate) use rooms::enter as enter_rooms;
+
+/// What is to be appended to one room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomBatch {
+    /// Which room.
+    pub room: RoomId,
+    /// The offset above which the life of the last of `events` began to number, where that is known.
+    pub base: Option<u64>,
+    /// In the order of their offsets; of several lives where one has ended.
+    pub events: Vec<Envelope>,
+    /// What is known to be lost.
+    pub holes: Vec<Hole>,
+}
+
+/// Events that were lost on their way to the archive, and are known to be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hole {
+    /// The life they were numbered in.
+    pub epoch: Epoch,
+    /// The first offset that is lost.
+    pub first: u64,
+    /// The last offset that is lost.
+    pub last: u64,
+    /// Why, for an operator.
+    pub reason: String,
+}
+
+/// An event on its way into the tables.
+struct Entry<'a> {
+    /// The number of its room in `rooms`.
+    room_id: i64,
+    event: StoredEvent<'a>,
+    frame: &'a str,
+}
+
+impl Archive {
+    /// Appends events in one transaction: all of `batch` is stored or nothing. An event whose place (room,
+    /// epoch, offset) is taken already changes nothing, so a repetition is harmless.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`] and [`ArchiveError::Full`]: repeat it; [`ArchiveError::BadEvent`]: it
+    /// will never succeed.
+    pub async fn append(&self, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
+        let append = async {
+            let mut tx = self.begin().await?;
+            append(&mut tx, batch).await?;
+            tx.commit().await
+        };
+        self.state().watch(append).await
+    }
+}
+
+async fn append(tx: &mut Tx, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
+    let known = rooms::enter(tx, batch.iter().map(|part| &part.room)).await?;
+    let entries = read(batch, &known)?;
+    let fresh = insert::events(tx, &entries).await?;
+    rooms::open_direct(tx, &known).await?;
+    rooms::advance(tx, batch, &known).await?;
+    rooms::note_holes(tx, batch, &known).await?;
+    let changed = change::apply(tx, &fresh).await?;
+    bury::bury(tx, &changed, &known).await
+}
+
+/// Reads every frame.
+fn read<'a>(batch: &'a [RoomBatch], known: &rooms::Known) -> Result<Vec<Entry<'a>>, ArchiveError> {
+    let mut entries = Vec::new();
+    for RoomBatch { room, events, .. } in batch {
+        let room_id = known.id(room)?;
+        for envelope in events {
+            let event = envelope.read().map_err(|source| ArchiveError::BadEvent {
+                room: room.clone(),
+                offset: envelope.position.offset,
+                source,
+            })?;
+            let frame = envelope.frame.as_str();
+            entries.push(Entry {
+                room_id,
+                event,
+                frame,
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

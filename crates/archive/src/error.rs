@@ -1,0 +1,116 @@
+//! Why the archive cannot do something, and who must act.
+
+use hubbub_protocol::RoomId;
+
+/// What a call to the archive ends with when it does not succeed. Nothing of a failed call is stored,
+/// except that an append that got no answer may have been: it can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The operator: no form that there will ever be.
+    #[error(
+        "archive.url: expected sqlite://FILE, postgres://USER:PASSWORD@HOST/DATABASE or nothing"
+    )]
+    BadUrl,
+    /// The operator: a value that cannot work.
+    #[error("{0}")]
+    BadSetting(&'static str),
+    /// The operator: one file cannot serve many nodes.
+    #[error("archive.url: sqlite cannot be used together with redis.url, use postgres://")]
+    SqliteInCluster,
+    /// The operator: a newer version has been here.
+    #[error("the archive's schema is version {found}, this program knows {known}: use a newer one")]
+    TooNew {
+        /// Of the database.
+        found: i64,
+        /// The newest that this program can use.
+        known: i64,
+    },
+    /// The operator: the file cannot be opened as a database.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Nobody but time: the database is away, busy or starting. The call can be repeated.
+    #[error("the archive is not available: {0}")]
+    Unavailable(String),
+    /// The operator: there is no room on its disk. The call can be repeated.
+    #[error("the archive's disk is full")]
+    Full,
+    /// The caller: a frame that is no sealed event. A repetition fails again.
+    #[error("the event at {offset} in room {room} is none: {source}")]
+    BadEvent {
+        /// Its room.
+        room: RoomId,
+        /// Its place.
+        offset: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// We: a statement that the database refuses, or rows that we cannot read.
+    #[error("the archive failed: {0}")]
+    Failed(sqlx::Error),
+    /// We: a row says what it must never say.
+    #[error("the archive has a row that cannot be read: {0}")]
+    BadRow(&'static str),
+}
+
+/// What an operator sees of an SQLite result code: its primary part.
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_LOCKED: u32 = 6;
+const SQLITE_IOERR: u32 = 10;
+const SQLITE_FULL: u32 = 13;
+
+impl ArchiveError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full)
+    }
+
+    fn sqlite(code: &str, error: sqlx::Error) -> Self {
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(SQLITE_FULL) => Self::Full,
+            Ok(SQLITE_BUSY | SQLITE_LOCKED | SQLITE_IOERR) => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(error),
+        }
+    }
+
+    /// By PostgreSQL's classes: 08 connection, 25006 a standby, 40 serialization, 53 resources,
+    /// 55P03 a lock, 57 an operator's intervention or our timeout, 58 its system.
+    fn postgres(code: &str, error: sqlx::Error) -> Self {
+        match code.get(..2) {
+            _ if code == "53100" => Self::Full,
+            _ if matches!(code, "25006" | "55P03") => Self::Unavailable(error.to_string()),
+            Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => {
+                Self::Unavailable(error.to_string())
+            }
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ArchiveError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error;
+        if let Error::Database(database) = &error {
+            let code = database.code().unwrap_or_default().into_owned();
+            return match database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+                Some(_) => Self::postgres(&code, error),
+                None => Self::sqlite(&code, error),
+            };
+        }
+        match error {
+            Error::Io(_)
+            | Error::Tls(_)
+            | Error::Protocol(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
+            | Error::BeginFailed => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is new for a user in each room of theirs.
+
+use hubbub_protocol::{Envelope, RoomId, UserId};
+
+use crate::history::MessageColumns;
+use crate::value::{to_u64, values};
+use crate::{Archive, ArchiveError};
+
+/// A room of a user's: one that was joined before, or that the user is a member of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// Which room.
+    pub room: RoomId,
+    /// The highest offset that is archived.
+    pub top: u64,
+    /// For people.
+    pub title: Option<String>,
+    /// For people.
+    pub topic: Option<String>,
+    /// Only its members may join.
+    pub private: bool,
+    /// The newest message as it stands now, or its tombstone.
+    pub last: Option<Envelope>,
+    /// Up to where the user has read; 0: nothing.
+    pub read: u64,
+    /// Messages of others after that which are not deleted, at most 100. Of a very long backlog only the
+    /// first 2,000 messages are looked at.
+    pub unread: u64,
+    /// Those among them that name the user, at most 100.
+    pub mentions: u64,
+}
+
+/// The rooms with the newest message first; counts only for those that are given.
+const INBOX: &str = "WITH mine AS ( \
+        SELECT room_id FROM reads WHERE user_id = $1 \
+        UNION SELECT room_id FROM members WHERE user_id = $1), \
+    newest AS ( \
+        SELECT r.id, r.room, r.top, r.title, r.topic, r.private, \
+            COALESCE((SELECT number FROM reads WHERE user_id = $1 AND room_id = r.id), 0) AS mark, \
+            COALESCE((SELECT e.id FROM events e WHERE e.room_id = r.id AND e.kind = 0 \
+                ORDER BY e.number DESC LIMIT 1), 0) AS last_id \
+        FROM mine JOIN rooms r ON r.id = mine.room_id \
+        WHERE NOT r.private OR EXISTS ( \
+            SELECT 1 FROM members m WHERE m.room_id = r.id AND m.user_id = $1) \
+        ORDER BY last_id DESC, id LIMIT $2) \
+    SELECT n.id, n.room, n.top, n.title, n.topic, n.private, n.mark, \
+        (SELECT count(*) FROM (SELECT 1 FROM ( \
+                SELECT e.deleted, e.sender FROM events e \
+                WHERE e.room_id = n.id AND e.kind = 0 AND e.number > n.mark \
+                ORDER BY e.number LIMIT 2000) AS later \
+            WHERE NOT later.deleted AND later.sender <> $1 LIMIT 100) AS counted), \
+        (SELECT count(*) FROM (SELECT 1 FROM mentions m \
+            WHERE m.room_id = n.id AND m.user_id = $1 AND m.number > n.mark LIMIT 100) AS counted), \
+        l.epoch, l.number, l.message, l.frame, e.frame \
+    FROM newest n LEFT JOIN events l ON l.id = n.last_id LEFT JOIN events e ON e.id = l.edit_id \
+    ORDER BY n.last_id DESC, n.id";
+type Columns = (
+    i64,
+    String,
+    i64,
+    Option<String>,
+    Option<String>,
+    bool,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
+impl Archive {
+    /// The rooms of `user`, those with the newest messages first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] when the database does not answer.
+    pub async fn inbox(
+        &self,
+        user: &UserId,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, ArchiveError> {
+        let read = async {
+            let rows: Vec<Columns> = self.rows(INBOX, values![user.as_str(), limit]).await?;
+            let last = rows.iter().filter_map(last).collect();
+            let mut last = self.fold_all(last).await?.into_iter();
+            rows.into_iter()
+                .map(|row: Columns| {
+                    let last = if row.10.is_some() { last.next() } else { None };
+                    entry(row, last)
+                })
+                .collect()
+        };
+        self.state().watch(read).await
+    }
+}
+
+/// The newest message of a room, where there is one.
+fn last(row: &Columns) -> Option<MessageColumns> {
+    let (room, .., epoch, number, message, frame, edit) = row.clone();
+    Some((room, epoch?, number?, message?, frame?, edit))
+}
+
+fn entry(row: Columns, last: Option<Envelope>) -> Result<InboxEntry, ArchiveError> {
+    let (_, room, top, title, topic, private, read, unread, mentions, ..) = row;
+    Ok(InboxEntry {
+        room: RoomId::new(&room).map_err(|_| ArchiveError::BadRow("a room id"))?,
+        top: to_u64(top),
+        title,
+        topic,
+        private,
+        last,
+        read: to_u64(read),
+        unread: to_u64(unread),
+        mentions: to_u64(mentions),
+    })
+}

@@ -1,0 +1,85 @@
+//! PostgreSQL: a pool that is opened when it is needed, and a schema that is checked once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+
+use crate::state::State;
+use crate::{ArchiveError, ArchiveSection, migrate};
+
+/// A connection that nobody needed for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// An archive on a server. Clones share its pool.
+#[derive(Clone)]
+pub struct Postgres(Arc<Inner>);
+
+struct Inner {
+    /// For people, without a password.
+    place: String,
+    pool: PgPool,
+    state: State,
+}
+
+impl Postgres {
+    pub(crate) fn new(options: PgConnectOptions, section: &ArchiveSection) -> Self {
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        let pool = PoolOptions::new()
+            .max_connections(section.pool)
+            .acquire_timeout(section.statement_timeout)
+            .idle_timeout(IDLE)
+            .connect_lazy_with(session(options, section.statement_timeout));
+        let state = State::new(section.statement_timeout);
+        Self(Arc::new(Inner { place, pool, state }))
+    }
+
+    /// One attempt: reaches the server and brings its schema to the newest.
+    pub(crate) async fn connect(&self) -> Result<(), ArchiveError> {
+        let mut connection = self.0.pool.acquire().await?;
+        migrate::postgres(&mut connection).await?;
+        self.0.state.set_ready();
+        Ok(())
+    }
+
+    /// Only once the schema is known to be right.
+    pub(crate) fn pool(&self) -> Result<&PgPool, ArchiveError> {
+        match self.0.state.is_ready() {
+            true => Ok(&self.0.pool),
+            false => Err(ArchiveError::Unavailable("not connected yet".to_owned())),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    pub(crate) async fn close(&self) {
+        self.0.pool.close().await;
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Postgres").field(&self.0.place).finish()
+    }
+}
+
+/// What every connection begins with. A transaction that stands still (its node froze) must not
+/// hold its locks for ever.
+fn session(options: PgConnectOptions, statement_timeout: Duration) -> PgConnectOptions {
+    let milliseconds = statement_timeout.as_millis().to_string();
+    let idle = (statement_timeout * 2).as_millis().to_string();
+    options
+        .application_name("hubbub")
+        .options([
+            ("statement_timeout", milliseconds.as_str()),
+            ("lock_timeout", milliseconds.as_str()),
+            ("idle_in_transaction_session_timeout", idle.as_str()),
+            ("jit", "off"),
+        ])
+        .disable_statement_logging()
+}

@@ -1,0 +1,193 @@
+//! Publishing in memory: planned, committed where there is a journal, then stored and heard, one
+//! after the other in each room.
+
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::{Draft, Packet, Position, RoomId};
+use tokio::time::{sleep, timeout_at};
+
+use super::journal::{Journal, JournalError, UsedNonce};
+use super::stream::{NONCE_GENERATION, Plan};
+use super::{MemoryBroker, now_ms};
+use crate::digest::DigestKey;
+use crate::{Begin, BrokerError, Published};
+
+/// Before a commit that is not certain is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+impl MemoryBroker {
+    pub(crate) async fn publish(
+        &self,
+        room: &RoomId,
+        drafts: &[Draft],
+        seen: Option<&Position>,
+        begin: &Begin,
+        deadline: Instant,
+    ) -> Result<Vec<Published>, BrokerError> {
+        let began = Instant::now();
+        self.live_on(room, seen, begin)?;
+        let published = match &self.cluster.0.journal {
+            None => {
+                let plan = self.plan(room, drafts)?;
+                Ok(self.apply(room, plan))
+            }
+            Some(journal) => {
+                // In a task of its own: what is committed is stored too, whoever has given up.
+                let (broker, journal) = (self.clone(), journal.clone());
+                let (room, drafts) = (room.clone(), drafts.to_vec());
+                let publish = async move { broker.commit(&journal, &room, &drafts).await };
+                let publish = self.cluster.0.tasks.spawn(publish);
+                match timeout_at(deadline.into(), publish).await {
+                    Ok(Ok(published)) => published,
+                    Ok(Err(_)) => Err(BrokerError::Unknown("the commit failed".to_owned())),
+                    Err(_) => Err(BrokerError::Unknown("the commit takes long".to_owned())),
+                }
+            }
+        };
+        self.metrics.observe_publish(began.elapsed());
+        published
+    }
+
+    /// Makes sure that the room has a life, and none that ends below what was seen of it.
+    fn live_on(
+        &self,
+        room: &RoomId,
+        seen: Option<&Position>,
+        begin: &Begin,
+    ) -> Result<(), BrokerError> {
+        let begin = &match begin {
+            Begin::Above { offset, epoch } => {
+                let seen = seen.map_or(0, |seen| seen.offset);
+                let is_known = seen <= *offset;
+                Begin::Above {
+                    offset: seen.max(*offset),
+                    epoch: epoch.clone().filter(|_| is_known),
+                }
+            }
+            Begin::Never => Begin::Never,
+        };
+        let mut state = self.cluster.lock();
+        let stream = state.room(room).begin(begin)?;
+        let head = stream.head();
+        if let Some(seen) = seen
+            && seen.epoch == head.epoch
+            && seen.offset > head.offset
+        {
+            let freed = stream.begin_again(seen.offset);
+            state.bytes -= freed;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, room: &RoomId, drafts: &[Draft]) -> Result<Plan, BrokerError> {
+        let key = DigestKey::derive(&self.cluster.0.secret);
+        let state = self.cluster.lock();
+        Ok(state.stream(room)?.plan(drafts, &key, now_ms()))
+    }
+
+    /// Stores what was planned, and hands it to all nodes.
+    fn apply(&self, room: &RoomId, mut plan: Plan) -> Vec<Published> {
+        let config = &self.cluster.0.config;
+        let (outcomes, events) = (
+            std::mem::take(&mut plan.outcomes),
+            std::mem::take(&mut plan.events),
+        );
+        let mut state = self.cluster.lock();
+        let here = state.room(room);
+        let Some(stream) = here.stream.as_mut() else {
+            return outcomes;
+        };
+        let applied = stream.apply(plan, &config.history);
+        let Some(ts) = outcomes.iter().find_map(|outcome| match outcome {
+            Published::Stored { ts, .. } => Some(*ts),
+            Published::Duplicate { .. } | Published::Gone => None,
+        }) else {
+            return outcomes;
+        };
+        here.change();
+        state.bytes = (state.bytes + applied.added_bytes).saturating_sub(applied.removed_bytes);
+        for event in &events {
+            let place = (room.clone(), event.position.offset);
+            state.stored.push_back(place);
+        }
+        let packet = Packet::Events { ts, events };
+        state.broadcast(room, &packet, applied.added_bytes, &self.metrics);
+        state.shed(usize::try_from(config.embedded_bytes.as_u64()).unwrap_or(usize::MAX));
+        state.sweep(config);
+        outcomes
+    }
+
+    /// Plans, commits, stores. Nothing else is planned in the room meanwhile: what is committed is
+    /// what is stored.
+    async fn commit(
+        &self,
+        journal: &Journal,
+        room: &RoomId,
+        drafts: &[Draft],
+    ) -> Result<Vec<Published>, BrokerError> {
+        let writing = {
+            let state = self.cluster.lock();
+            let here = state.rooms.get(room).ok_or(BrokerError::NoLife)?;
+            std::sync::Arc::clone(&here.writing)
+        };
+        let _one_at_a_time = writing.lock_owned().await;
+        self.learn_nonces(journal, room, drafts).await?;
+        let plan = self.plan(room, drafts)?;
+        if !plan.events.is_empty() {
+            let base = self.cluster.lock().stream(room)?.base();
+            loop {
+                match journal.commit(room, base, &plan.events).await {
+                    Ok(()) => break,
+                    Err(JournalError::Refused(why)) => return Err(BrokerError::Unavailable(why)),
+                    // Until it is certain: another event must not take its place.
+                    Err(JournalError::Unknown(why)) => {
+                        tracing::warn!(%room, why, "perhaps committed, trying again");
+                        sleep(RETRY_PAUSE).await;
+                    }
+                }
+            }
+        }
+        Ok(self.apply(room, plan))
+    }
+
+    /// After a restart the nonces of the last quarter of an hour are in the archive only.
+    async fn learn_nonces(
+        &self,
+        journal: &Journal,
+        room: &RoomId,
+        drafts: &[Draft],
+    ) -> Result<(), BrokerError> {
+        if self.cluster.0.started.elapsed() > 2 * NONCE_GENERATION {
+            return Ok(());
+        }
+        let key = DigestKey::derive(&self.cluster.0.secret);
+        let unknown: Vec<UsedNonce> = {
+            let state = self.cluster.lock();
+            let stream = state.stream(room)?;
+            // One that a node made up is the event's own new id.
+            let is_clients = |draft: &&Draft| draft.nonce.as_str() != draft.message.as_str();
+            let unknown = stream.unknown(drafts, &key).filter(is_clients);
+            let ask = |draft: &Draft| UsedNonce {
+                from: draft.from.clone(),
+                nonce: draft.nonce.clone(),
+                position: None,
+            };
+            unknown.map(ask).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let refused = |error: JournalError| BrokerError::Unavailable(error.to_string());
+        let found = journal.find_nonces(room, unknown).await.map_err(refused)?;
+        let mut state = self.cluster.lock();
+        let stream = state.room(room).begin(&Begin::Never)?;
+        let epoch = stream.head().epoch;
+        for used in found {
+            if let Some(position) = used.position.filter(|position| position.epoch == epoch) {
+                let digest = key.digest_of(&used.from, &used.nonce);
+                stream.learn(digest, position.offset);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! What waits for the archive, and who brings it there: each partition has one owner among the
+//! nodes that live, the same in the eyes of all. Two owners for a moment are harmless.
+
+use std::hash::Hasher;
+
+use hubbub_protocol::{Packet, Position, RoomId};
+use redis::aio::MultiplexedConnection;
+use siphasher::sip::SipHasher13;
+
+use super::RedisBroker;
+use super::keys::{PARTITIONS, partition_of};
+use crate::BrokerError;
+
+/// The owner of a partition: the living lease that scores highest for it. When one dies, only what
+/// it owned moves.
+fn owner(partition: usize, leases: &[String]) -> Option<&String> {
+    let score = |lease: &&String| {
+        let mut hasher = SipHasher13::new();
+        hasher.write_usize(partition);
+        hasher.write(lease.as_bytes());
+        hasher.finish()
+    };
+    leases.iter().max_by_key(score)
+}
+
+impl RedisBroker {
+    /// The partitions that this node owns: none while it is not sure that it lives itself.
+    fn owned(&self) -> Vec<usize> {
+        let lease = self.0.lease.name();
+        let leases = self.0.lease.living();
+        (0..PARTITIONS)
+            .filter(|partition| owner(*partition, &leases).is_some_and(|owner| **owner == *lease))
+            .collect()
+    }
+
+    pub(crate) fn owns(&self, room: &RoomId) -> bool {
+        let owner = owner(partition_of(room), &self.0.lease.living()).cloned();
+        owner.is_some_and(|owner| *owner == *self.0.lease.name())
+    }
+
+    /// Says it where the room has a place, and to all who have subscribed in any case.
+    pub(crate) async fn set_private(
+        &self,
+        room: &RoomId,
+        is_private: bool,
+    ) -> Result<(), BrokerError> {
+        let keys = self.0.keys.room(room);
+        let tell = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.private.prepare_invoke();
+            script.key(&keys.meta).arg(&keys.channel);
+            script.arg(u8::from(is_private)).arg(Packet::ACCESS);
+            script.invoke_async::<()>(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), tell).await
+    }
+
+    pub(crate) async fn waiting_rooms(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(RoomId, u64)>, BrokerError> {
+        let owned = self.owned();
+        if owned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let last = isize::try_from(limit).unwrap_or(isize::MAX) - 1;
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            for partition in &owned {
+                pipe.zrange_withscores(self.0.keys.waiting(*partition), 0, last);
+            }
+            pipe.query_async::<Vec<Vec<(String, u64)>>>(&mut connection)
+                .await
+        };
+        let waiting = self.0.link.call(self.deadline(), ask).await?;
+        let mut rooms: Vec<(RoomId, u64)> = waiting
+            .into_iter()
+            .flatten()
+            .filter_map(|(room, since)| Some((RoomId::new(&room).ok()?, since)))
+            .collect();
+        rooms.sort_by_key(|(_, since)| *since);
+        rooms.truncate(limit);
+        Ok(rooms)
+    }
+
+    pub(crate) async fn archived(
+        &self,
+        room: &RoomId,
+        position: &Position,
+    ) -> Result<(), BrokerError> {
+        let keys = self.0.keys.room(room);
+        let tell = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.archived.prepare_invoke();
+            script.key(&keys.meta).key(&keys.waiting);
+            script
+                .arg(room.as_str())
+                .arg(position.epoch.as_str())
+                .arg(position.offset);
+            script.invoke_async::<()>(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), tell).await
+    }
+
+    /// Events that a stream keeps while the archive is behind; 0: there is no archive.
+    pub(super) fn backlog(&self) -> usize {
+        match self.0.config.has_archive {
+            true => self.0.config.history.archive_backlog.max(1),
+            false => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_has_one_owner_and_few_move() {
+        let leases: Vec<String> = (0..4).map(|n| format!("gw-{n}:x")).collect();
+        let owners = |leases: &[String]| -> Vec<String> {
+            (0..PARTITIONS)
+                .map(|partition| owner(partition, leases).unwrap().clone())
+                .collect()
+        };
+        let before = owners(&leases);
+        for lease in &leases {
+            let share = before.iter().filter(|owner| *owner == lease).count();
+            assert!(share > 4, "{lease} owns {share}");
+        }
+        let after = owners(&leases[..3]);
+        for (before, after) in before.iter().zip(after) {
+            assert!(*before == after || *before == leases[3]);
+        }
+        assert_eq!(owner(0, &[]), None);
+    }
+}

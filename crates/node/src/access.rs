@@ -1,0 +1,172 @@
+//! Who may do what in a room: what the token allows, and in private rooms and direct messages only
+//! their members. A room that is not there and one that is not allowed look the same.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hubbub_archive::Archive;
+use hubbub_broker::Span;
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{CloseCode, ConnectionId, Frame, RoomId, UserId};
+
+use crate::error::CommandError;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::room::Room;
+use crate::{Identity, Rights};
+
+/// What the archive said is asked for again after this; changes are told to all nodes besides.
+const TRUST: Duration = Duration::from_secs(2);
+/// Answers that are remembered; beyond, all are asked for again.
+const REMEMBERED: usize = 50_000;
+
+/// What the archive said of rooms and their members.
+#[derive(Debug, Default)]
+pub(crate) struct AccessCache(Mutex<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    private: HashMap<RoomId, (bool, Instant)>,
+    members: HashMap<(RoomId, UserId), (bool, Instant)>,
+}
+
+impl AccessCache {
+    fn forget(&self, room: &RoomId) {
+        let mut answers = lock(&self.0);
+        answers.private.remove(room);
+        answers.members.retain(|(of, _), _| of != room);
+    }
+}
+
+impl Node {
+    /// What this identity may do in a room now; an error where it may nothing.
+    pub(crate) async fn rights(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+    ) -> Result<Rights, CommandError> {
+        let granted = identity.rights(room);
+        if granted == Rights::NONE || !self.is_admitted(&identity.user.id, room).await? {
+            return Err(CommandError::Forbidden);
+        }
+        Ok(granted)
+    }
+
+    /// The same for someone who wants to read.
+    pub(crate) async fn may_read(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+    ) -> Result<(), CommandError> {
+        match self.rights(identity, room).await?.read {
+            true => Ok(()),
+            false => Err(CommandError::Forbidden),
+        }
+    }
+
+    async fn is_admitted(&self, user: &UserId, room: &RoomId) -> Result<bool, CommandError> {
+        if room.is_direct() {
+            return Ok(room
+                .pair()
+                .is_some_and(|pair| pair.contains(&user.as_str())));
+        }
+        let Some(archive) = &self.archive else {
+            return Ok(true);
+        };
+        Ok(!self.is_private(archive, room).await? || self.is_member(archive, room, user).await?)
+    }
+
+    /// While the archive is away the broker's word counts: it was told when the room's life began.
+    async fn is_private(&self, archive: &Archive, room: &RoomId) -> Result<bool, CommandError> {
+        let known = lock(&self.access.0).private.get(room).copied();
+        if let Some((private, at)) = known
+            && at.elapsed() < TRUST
+        {
+            return Ok(private);
+        }
+        let private = match archive.life(room).await {
+            Ok(life) => life.is_some_and(|life| life.private),
+            Err(error) if error.is_retryable() => {
+                let page = self.broker.peek(room, Span::Newest, 0).await;
+                let page = page.map_err(CommandError::of_read)?;
+                let told = page.map(|page| page.is_private);
+                let known = known.map(|(private, _)| private);
+                return told.or(known).ok_or(CommandError::Unavailable);
+            }
+            Err(error) => return Err(CommandError::of_archive(error)),
+        };
+        let answers = &mut lock(&self.access.0).private;
+        if answers.len() >= REMEMBERED {
+            answers.clear();
+        }
+        answers.insert(room.clone(), (private, Instant::now()));
+        Ok(private)
+    }
+
+    async fn is_member(
+        &self,
+        archive: &Archive,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<bool, CommandError> {
+        let key = (room.clone(), user.clone());
+        let known = lock(&self.access.0).members.get(&key).copied();
+        if let Some((member, at)) = known
+            && at.elapsed() < TRUST
+        {
+            return Ok(member);
+        }
+        let member = match archive.is_member(room, user).await {
+            Ok(member) => member,
+            Err(error) => {
+                let known = known.map(|(member, _)| member);
+                return known.ok_or_else(|| CommandError::of_archive(error));
+            }
+        };
+        let answers = &mut lock(&self.access.0).members;
+        if answers.len() >= REMEMBERED {
+            answers.clear();
+        }
+        answers.insert(key, (member, Instant::now()));
+        Ok(member)
+    }
+
+    /// Tells all nodes that who may be in a room has changed.
+    pub(crate) async fn announce_access(
+        &self,
+        room: &RoomId,
+        is_private: bool,
+    ) -> Result<(), CommandError> {
+        self.access.forget(room);
+        let told = self.broker.set_private(room, is_private).await;
+        told.map_err(CommandError::of_read)
+    }
+
+    /// Who may be in the room has changed: who may not any more is told so, and has to come back
+    /// without it.
+    pub(crate) fn recheck_access(self: &Arc<Self>, room: Arc<Room>) {
+        self.access.forget(&room.id);
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            for (connection, user) in node.hub.users_of(&room.connections()) {
+                match node.is_admitted(&user, &room.id).await {
+                    Ok(true) => {}
+                    Ok(false) => node.expel(&room, &connection),
+                    // Each action asks again.
+                    Err(error) => tracing::warn!(room = %room.id, %error, "access is unknown"),
+                }
+            }
+        });
+    }
+
+    fn expel(&self, room: &Arc<Room>, connection: &ConnectionId) {
+        let Some(outbox) = self.hub.outbox(connection) else {
+            return;
+        };
+        lock(&room.state).members.remove(room, connection);
+        let (id, room) = (None, &room.id);
+        outbox.push(Frame::encode(&ServerFrame::Left { id, room }));
+        outbox.close(CloseCode::StateLost);
+    }
+}

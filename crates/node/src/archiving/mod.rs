@@ -1,0 +1,7 @@
+//! Bringing events into the archive: in a cluster from the rooms' streams, behind the chat; embedded
+//! before anybody hears of them.
+
+mod journal;
+mod queue;
+
+pub use self::journal::keep_journal;

@@ -1,0 +1,159 @@
+//! Rooms with a record: a title, a topic, and whether only members may come in.
+
+use hubbub_archive::{Archive, NewRoom, Record, RecordError, RoomChange};
+use hubbub_protocol::{RoomId, UserId};
+
+use crate::error::CommandError;
+use crate::node::Node;
+use crate::{Identity, Rights};
+
+/// Members of a private room that are listed.
+const LISTED: usize = 1_000;
+
+impl Node {
+    /// The archive, for what cannot do without.
+    pub(crate) fn needed_archive(&self) -> Result<&Archive, CommandError> {
+        self.archive.as_ref().ok_or(CommandError::NoArchive)
+    }
+
+    /// Makes a room's record. Who may write in a room of this name may make it.
+    ///
+    /// # Errors
+    /// [`CommandError::Conflict`]: there is one; or what the archive cannot do now.
+    pub async fn create_room(
+        &self,
+        identity: &Identity,
+        new: &NewRoom,
+    ) -> Result<Record, CommandError> {
+        let archive = self.needed_archive()?;
+        if new.room.is_direct() || !identity.rights(&new.room).write {
+            return Err(CommandError::Forbidden);
+        }
+        let record = archive.create_room(new).await.map_err(of_record)?;
+        self.announce_access(&new.room, new.private).await?;
+        Ok(record)
+    }
+
+    /// A room's record, for whoever may read the room.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`]: it has none; or what the archive cannot do now.
+    pub async fn record(&self, identity: &Identity, room: &RoomId) -> Result<Record, CommandError> {
+        let archive = self.needed_archive()?;
+        self.may_read(identity, room).await?;
+        let record = archive
+            .record(room)
+            .await
+            .map_err(CommandError::of_archive)?;
+        record.ok_or(CommandError::NotFound)
+    }
+
+    /// Changes a record: whoever made the room may, and moderators.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`], [`CommandError::Forbidden`], or what the archive cannot do now.
+    pub async fn change_room(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+        change: &RoomChange,
+    ) -> Result<Record, CommandError> {
+        let (record, rights) = self.record_and_rights(identity, room).await?;
+        if !may_manage(identity, &record, rights) {
+            return Err(CommandError::Forbidden);
+        }
+        let archive = self.needed_archive()?;
+        let record = archive.update_room(room, change).await.map_err(of_record)?;
+        if change.private.is_some() {
+            self.announce_access(room, record.private).await?;
+        }
+        Ok(record)
+    }
+
+    /// Makes a user a member of a private room: any member may.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`], [`CommandError::Forbidden`], or what the archive cannot do now.
+    pub async fn invite(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<(), CommandError> {
+        let (record, rights) = self.record_and_rights(identity, room).await?;
+        if !rights.write && !may_manage(identity, &record, rights) {
+            return Err(CommandError::Forbidden);
+        }
+        let archive = self.needed_archive()?;
+        let added = archive.add_member(room, user, &identity.user.id).await;
+        added.map_err(of_record)?;
+        self.announce_access(room, record.private).await
+    }
+
+    /// Ends a membership: one's own, or as whoever made the room, or as a moderator.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`], [`CommandError::Forbidden`], or what the archive cannot do now.
+    pub async fn remove_member(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<(), CommandError> {
+        let (record, rights) = self.record_and_rights(identity, room).await?;
+        if *user != identity.user.id && !may_manage(identity, &record, rights) {
+            return Err(CommandError::Forbidden);
+        }
+        let archive = self.needed_archive()?;
+        let removed = archive.remove_member(room, user).await;
+        if !removed.map_err(CommandError::of_archive)? {
+            return Err(CommandError::NotFound);
+        }
+        self.announce_access(room, record.private).await
+    }
+
+    /// The members of a private room, present or not; of other rooms nobody is one.
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], or what the archive cannot do now.
+    pub async fn invited(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+    ) -> Result<Vec<UserId>, CommandError> {
+        self.may_read(identity, room).await?;
+        match &self.archive {
+            None => Ok(Vec::new()),
+            Some(archive) => archive
+                .members(room, LISTED)
+                .await
+                .map_err(CommandError::of_archive),
+        }
+    }
+
+    async fn record_and_rights(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+    ) -> Result<(Record, Rights), CommandError> {
+        let archive = self.needed_archive()?;
+        let rights = self.rights(identity, room).await?;
+        let record = archive
+            .record(room)
+            .await
+            .map_err(CommandError::of_archive)?;
+        Ok((record.ok_or(CommandError::NotFound)?, rights))
+    }
+}
+
+fn may_manage(identity: &Identity, record: &Record, rights: Rights) -> bool {
+    rights.moderate || record.created_by.id == identity.user.id
+}
+
+fn of_record(error: RecordError) -> CommandError {
+    match error {
+        RecordError::Exists => CommandError::Conflict,
+        RecordError::NotFound => CommandError::NotFound,
+        RecordError::Archive(error) => CommandError::of_archive(error),
+    }
+}

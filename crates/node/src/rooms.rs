@@ -1,0 +1,107 @@
+//! Which rooms there are, what is new in those of a user, and who is in one.
+
+use std::time::Duration;
+
+use hubbub_archive::InboxEntry;
+use hubbub_broker::Presence;
+use hubbub_protocol::frame::{MyRoom, RoomEntry, RoomSummary};
+use hubbub_protocol::{RoomId, UserId};
+use tokio::time::sleep;
+
+use crate::Identity;
+use crate::error::CommandError;
+use crate::node::Node;
+
+/// The most rooms that are listed, public ones and one's own each.
+const LISTED: usize = 1_000;
+/// How often, and after which pause, the archive is asked again while it is behind the broker.
+const ATTEMPTS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Node {
+    /// The rooms of a user with what is new in them, then the public rooms, each most recently active
+    /// first.
+    ///
+    /// # Errors
+    /// What the broker cannot do now. While the archive is away, nothing is known of one's own rooms.
+    pub async fn rooms(&self, identity: &Identity) -> Result<Vec<RoomEntry>, CommandError> {
+        let public = self.broker.rooms(LISTED).await;
+        let mut public = public.map_err(CommandError::of_read)?;
+        let mine = self.rooms_of(&identity.user.id).await?;
+        public.retain(|summary| {
+            !summary.room.is_direct() && !mine.iter().any(|(mine, _)| mine.room == summary.room)
+        });
+        let public = public.into_iter().map(|summary| RoomEntry {
+            summary,
+            mine: None,
+        });
+        let mine = mine.into_iter().map(|(summary, mine)| RoomEntry {
+            summary,
+            mine: Some(mine),
+        });
+        let may_read = |entry: &RoomEntry| identity.rights(&entry.summary.room).read;
+        Ok(mine.chain(public).filter(may_read).collect())
+    }
+
+    async fn rooms_of(&self, user: &UserId) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
+        let Some(archive) = &self.archive else {
+            return Ok(Vec::new());
+        };
+        self.save_marks(archive, Some(user)).await;
+        for attempt in 1.. {
+            let inbox = match archive.inbox(user, LISTED).await {
+                Ok(inbox) => inbox,
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(%error, "nobody knows what is new");
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(CommandError::of_archive(error)),
+            };
+            let rooms: Vec<RoomId> = inbox.iter().map(|entry| entry.room.clone()).collect();
+            let summaries = self.broker.summaries(rooms).await;
+            let summaries = summaries.map_err(CommandError::of_read)?;
+            let is_behind = inbox
+                .iter()
+                .zip(&summaries)
+                .any(|(entry, summary)| entry.top < summary.offset);
+            if !is_behind || attempt == ATTEMPTS {
+                return Ok(inbox.into_iter().zip(summaries).map(join).collect());
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Who is in a room; names only up to `limits.presence_list`.
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], or what the broker cannot do now.
+    pub async fn members(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+    ) -> Result<Presence, CommandError> {
+        self.may_read(identity, room).await?;
+        let limit = self.config.limits.presence_list;
+        let presence = self.broker.presence(room, limit).await;
+        presence.map_err(CommandError::of_read)
+    }
+}
+
+fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {
+    let summary = RoomSummary {
+        offset: summary.offset.max(entry.top),
+        ..summary
+    };
+    let mine = MyRoom {
+        mine: true,
+        title: entry.title,
+        topic: entry.topic,
+        private: entry.private,
+        last: entry.last.map(|last| last.frame),
+        read: entry.read,
+        unread: entry.unread,
+        mentions: entry.mentions,
+    };
+    (summary, mine)
+}

@@ -1,0 +1,239 @@
+//! What clients say.
+
+mod decode;
+
+pub use decode::decode_command;
+use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
+
+use crate::{ErrorCode, Nonce, Position, ReactionKey, RoomId};
+
+/// The client's own name for one request: a string or a number, repeated by the one reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RequestId {
+    /// Any JSON number.
+    Number(Number),
+    /// Up to [`RequestId::MAX_BYTES`] bytes.
+    Text(String),
+}
+
+impl RequestId {
+    /// The longest text that is repeated.
+    pub const MAX_BYTES: usize = 128;
+}
+
+/// A command and the id that its reply repeats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// `None`: the reply carries no id.
+    pub id: Option<RequestId>,
+    /// What is asked for.
+    pub command: Command,
+}
+
+/// Where a join starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinFrom {
+    /// Only what comes from now on.
+    Now,
+    /// The newest `n` events first.
+    Recent(usize),
+    /// Everything after a position that the client has seen.
+    Since(Since),
+}
+
+/// A position to resume from, as a client remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The last event seen.
+    #[serde(flatten)]
+    pub position: Position,
+    /// The id of the event at that offset: it tells two streams of one epoch apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What a client may ask for in `hubbub.v1`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Says who the client is, once, as the first frame.
+    Hello {
+        /// `None` asks for a new guest.
+        token: Option<String>,
+    },
+    /// Become a member and hear the room's events; again: a resync.
+    Join {
+        /// Which room.
+        room: RoomId,
+        /// What to replay.
+        from: JoinFrom,
+    },
+    /// No longer a member.
+    Leave {
+        /// Which room.
+        room: RoomId,
+    },
+    /// A message to everyone in the room.
+    Send {
+        /// Which room.
+        room: RoomId,
+        /// How it is stored.
+        terms: Terms,
+        /// Any JSON value, kept in compact form.
+        body: Body,
+    },
+    /// Another body for a message of one's own.
+    Edit {
+        /// Which room.
+        room: RoomId,
+        /// The message's offset.
+        target: u64,
+        /// How it is stored.
+        terms: Terms,
+        /// The new one.
+        body: Body,
+    },
+    /// A message loses its body; its place is kept.
+    Delete {
+        /// Which room.
+        room: RoomId,
+        /// The message's offset.
+        target: u64,
+        /// How it is stored.
+        terms: Terms,
+    },
+    /// A reaction to a message, or its end.
+    React {
+        /// Which room.
+        room: RoomId,
+        /// The message's offset.
+        target: u64,
+        /// How it is stored.
+        terms: Terms,
+        /// Which reaction.
+        key: ReactionKey,
+        /// `false`: no longer.
+        on: bool,
+    },
+    /// The user has read the room up to here.
+    Read {
+        /// Which room.
+        room: RoomId,
+        /// The last event read.
+        offset: u64,
+    },
+    /// The user writes, or has stopped to.
+    Typing {
+        /// Which room.
+        room: RoomId,
+        /// `false`: stopped.
+        on: bool,
+    },
+    /// A page of messages as they stand now.
+    History {
+        /// Which room.
+        room: RoomId,
+        /// Which part.
+        span: HistorySpan,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Who is in a room.
+    Members {
+        /// Which room.
+        room: RoomId,
+    },
+    /// The public rooms and mine.
+    Rooms,
+    /// Answered by `pong`.
+    Ping,
+}
+
+/// What a command that stores an event asks for beside the event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Makes a retry safe.
+    pub nonce: Option<Nonce>,
+    /// The least that the answer shall promise; `None`: what the server promises anyway.
+    pub ack: Option<AckLevel>,
+}
+
+/// How safe an acked event is: in order of what it takes to lose it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AckLevel {
+    /// Stored in the room's stream.
+    #[default]
+    Stream,
+    /// And on at least one replica of Redis.
+    Replicated,
+    /// And committed to the archive.
+    Archived,
+}
+
+impl AckLevel {
+    /// The level as it stands on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Replicated => "replicated",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// Which part of a room's messages is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistorySpan {
+    /// The newest ones below this offset; `None`: the newest of all.
+    Before(Option<u64>),
+    /// The oldest ones above this offset.
+    After(u64),
+    /// About half below this offset, and half from it on.
+    Around(u64),
+}
+
+/// A JSON value in its compact text form: parsed and written again, so that what others get has
+/// no duplicate keys, lone surrogates or numbers out of range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body(String);
+
+impl Body {
+    /// The JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its length in bytes, which `limits.body_bytes` bounds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true: the shortest JSON text has a byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&Value> for Body {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string())
+    }
+}
+
+/// Why a frame is no command.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// `bad_frame` or `bad_room`.
+    pub code: ErrorCode,
+    /// Names what is wrong and what to do.
+    pub message: String,
+    /// The request's id, where it could be read.
+    pub id: Option<RequestId>,
+}

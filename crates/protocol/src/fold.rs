@@ -1,0 +1,108 @@
+//! A message as it stands now: its event, its newest edit and its reactions in one frame.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Frame, ReactionKey, StoredEvent, UserId};
+
+/// Users who are named with one reaction; of further ones only the count.
+pub const NAMED_USERS: usize = 50;
+
+/// Who reacted with one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reactions {
+    /// Which reaction.
+    pub key: ReactionKey,
+    /// How many users.
+    pub count: u64,
+    /// The first [`NAMED_USERS`] of them.
+    pub users: Vec<UserId>,
+}
+
+/// A message's frame with its newest edit and its reactions in it, in the order in which they came.
+/// A deleted message has neither. What is no message, or has not changed, stays as it is.
+#[must_use]
+pub fn fold(message: &Frame, edit: Option<&Frame>, reactions: &[Reactions]) -> Frame {
+    if edit.is_none() && reactions.is_empty() {
+        return message.clone();
+    }
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(message.as_str()) else {
+        return message.clone();
+    };
+    if fields.get("deleted") == Some(&Value::Bool(true)) {
+        return message.clone();
+    }
+    if let Some(edit) = edit.and_then(|edit| StoredEvent::parse(edit.as_str()).ok())
+        && !edit.deleted
+    {
+        take_edit(&mut fields, &edit);
+    }
+    if !reactions.is_empty() {
+        fields.insert("reactions".to_owned(), plain(reactions));
+    }
+    let json = serde_json::to_vec(&fields).expect("a map of values always serializes");
+    Frame::from_json(json.into()).expect("JSON is UTF-8")
+}
+
+fn take_edit(fields: &mut Map<String, Value>, edit: &StoredEvent<'_>) {
+    let body = edit.body.map(|body| serde_json::from_str(body.get()));
+    fields.insert(
+        "body".to_owned(),
+        body.and_then(Result::ok).unwrap_or_default(),
+    );
+    match edit.mentions.is_empty() {
+        true => fields.shift_remove("mentions"),
+        false => fields.insert("mentions".to_owned(), plain(&edit.mentions)),
+    };
+    let edited = serde_json::json!({"ts": edit.ts, "by": edit.from, "offset": edit.offset});
+    fields.insert("edited".to_owned(), edited);
+}
+
+fn plain<T: Serialize + ?Sized>(value: &T) -> Value {
+    serde_json::to_value(value).expect("plain structs always serialize")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(json: &str) -> Frame {
+        Frame::from_json(json.to_owned().into()).unwrap()
+    }
+
+    #[test]
+    fn the_newest_body_and_the_reactions_stand_in_the_message() {
+        let message = frame(
+            r#"{"type":"message","room":"r","message":"A","from":{"id":"a","name":"A"},"mentions":["b"],"body":{"text":"x @b"},"ts":1,"epoch":"e","offset":5}"#,
+        );
+        let edit = frame(
+            r#"{"type":"edited","room":"r","message":"B","target":5,"by":{"id":"a","name":"A"},"body":{"text":"y"},"ts":2,"epoch":"e","offset":6}"#,
+        );
+        let reactions = [Reactions {
+            key: ReactionKey::new("👍").unwrap(),
+            count: 1,
+            users: vec![UserId::new("b").unwrap()],
+        }];
+        assert_eq!(fold(&message, None, &[]), message);
+        let folded = fold(&message, Some(&edit), &reactions);
+        let value: Value = serde_json::from_str(folded.as_str()).unwrap();
+        let expected = serde_json::json!({
+            "type": "message", "room": "r", "message": "A", "from": {"id": "a", "name": "A"},
+            "body": {"text": "y"}, "ts": 1, "epoch": "e", "offset": 5,
+            "edited": {"ts": 2, "by": {"id": "a", "name": "A"}, "offset": 6},
+            "reactions": [{"key": "👍", "count": 1, "users": ["b"]}]
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn what_is_deleted_has_nothing() {
+        let tombstone = frame(r#"{"type":"message","deleted":true,"offset":5}"#);
+        let reactions = [Reactions {
+            key: ReactionKey::new("x").unwrap(),
+            count: 1,
+            users: Vec::new(),
+        }];
+        assert_eq!(fold(&tombstone, None, &reactions), tombstone);
+    }
+}

@@ -1,0 +1,107 @@
+//! What outlives a node: the archive, and where there is no Redis, the broker that commits to it.
+
+use std::time::Duration;
+
+use hubbub_archive::{Archive, ArchiveError, ArchiveSection};
+use hubbub_broker::{Journal, MemoryCluster};
+use hubbub_node::keep_journal;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Settings;
+
+/// An archive that answers at once is checked before the start; another one is waited for in the
+/// background.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries to reach it; times a random number up to 1.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The archive, and what keeps it connected.
+pub(crate) struct Past {
+    pub(crate) archive: Option<Archive>,
+    tasks: JoinSet<()>,
+}
+
+impl Past {
+    /// Opens the archive, if there is to be one. A server that is away is no error: the node is not
+    /// ready until it was there once.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] says what can never work.
+    pub(crate) async fn open(section: &ArchiveSection) -> Result<Self, ArchiveError> {
+        let mut tasks = JoinSet::new();
+        let archive = Archive::open(section).await?;
+        if let Some(archive) = archive.clone() {
+            match timeout(PATIENCE, archive.connect()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if !error.is_retryable() => return Err(error),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the archive is not there yet");
+                    tasks.spawn(keep_connecting(archive));
+                }
+                Err(_) => {
+                    tracing::warn!("the archive does not answer yet");
+                    tasks.spawn(keep_connecting(archive));
+                }
+            }
+        }
+        Ok(Self { archive, tasks })
+    }
+
+    /// Closes the archive; nobody may use it any more.
+    pub(crate) async fn close(mut self) {
+        self.tasks.shutdown().await;
+        if let Some(archive) = &self.archive {
+            archive.close().await;
+        }
+    }
+}
+
+async fn keep_connecting(archive: Archive) {
+    loop {
+        sleep(RETRY.mul_f64(fastrand::f64())).await;
+        match archive.connect().await {
+            Ok(()) => return tracing::info!("the archive is there"),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, "the archive is not there yet");
+            }
+            Err(error) => return tracing::error!(%error, "the archive cannot be used"),
+        }
+    }
+}
+
+/// What the nodes of one process share where there is no Redis.
+pub struct Embedded {
+    pub(crate) cluster: MemoryCluster,
+    pub(crate) past: Past,
+    journal: JoinSet<()>,
+}
+
+impl Embedded {
+    /// An empty broker, over the archive if there is one: what it stores is committed there first.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] says why the archive cannot be opened.
+    pub async fn open(settings: &Settings) -> Result<Self, ArchiveError> {
+        let past = Past::open(&settings.archive).await?;
+        let mut journal = JoinSet::new();
+        let commits = past.archive.clone().map(|archive| {
+            let (commits, requests) = Journal::new();
+            journal.spawn(keep_journal(archive, requests));
+            commits
+        });
+        let cluster = MemoryCluster::new(settings.broker_config(), commits);
+        Ok(Self {
+            cluster,
+            past,
+            journal,
+        })
+    }
+
+    /// Waits for what is being committed and closes the archive. The nodes must have ended.
+    pub async fn close(mut self) {
+        self.cluster.finish().await;
+        self.journal.shutdown().await;
+        self.past.close().await;
+    }
+}

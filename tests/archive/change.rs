@@ -1,0 +1,281 @@
+//! Edits, reactions and deletions: what history shows of them, and what is gone for good.
+
+use std::path::Path;
+
+use hubbub_archive::HistorySpan;
+use hubbub_protocol::Envelope;
+use serde_json::json;
+
+use crate::fixture::{Fixture, Script, offsets, texts, value};
+
+const NEWEST: HistorySpan = HistorySpan::Before(None);
+/// A word that nothing but a test would say.
+const CANARY: &str = "zqxcanaryxqz";
+
+async fn only(fixture: &Fixture, script: &Script) -> Envelope {
+    let page = fixture
+        .archive
+        .history(&script.room, NEWEST, 10)
+        .await
+        .unwrap();
+    let [only] = page.try_into().unwrap();
+    only
+}
+
+pub(crate) async fn history_shows_the_newest_edit(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.edit("alice", 1, "two");
+    let early = lobby.batch();
+    lobby.edit("alice", 1, "three @bob");
+    let late = lobby.batch();
+    // A newer edit stays, even if an older one comes after it.
+    let mut first = early.clone();
+    first.events.truncate(1);
+    for batch in [first, late, early] {
+        fixture.archive.append(&[batch]).await.unwrap();
+    }
+    let message = value(&only(&fixture, &lobby).await);
+    assert_eq!(message["body"], json!({"text": "three @bob"}));
+    assert_eq!(message["mentions"], json!(["bob"]));
+    assert_eq!(message["edited"]["offset"], 3);
+    assert_eq!(message["edited"]["by"]["id"], "alice");
+    assert_eq!(
+        fixture.archive.edits_of(&lobby.room, 1).await.unwrap(),
+        [2, 3]
+    );
+    let raw = fixture
+        .archive
+        .event(&lobby.room, 1)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(value(&raw)["body"], json!({"text": "one"}));
+}
+
+pub(crate) async fn an_edit_of_nothing_is_only_an_event(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.react("alice", 1, "x", true);
+    // Not there, no message, itself.
+    for target in [99, 2, 3] {
+        lobby.edit("alice", target, "never");
+        lobby.react("alice", target, "x", true);
+        lobby.delete("alice", target);
+    }
+    lobby.store(&fixture.archive).await;
+    let message = only(&fixture, &lobby).await;
+    assert_eq!(value(&message)["body"], json!({"text": "one"}));
+    let events = fixture
+        .archive
+        .events_after(&lobby.room, &lobby.epoch, 0, 99)
+        .await
+        .unwrap();
+    assert_eq!(events.len() as u64, lobby.top);
+    assert_eq!(value(&events[1])["key"], "x");
+    assert_eq!(value(&events[2])["body"], json!({"text": "never"}));
+}
+
+pub(crate) async fn reactions_are_counted_in_order(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.react("bob", 1, "👍", true);
+    lobby.react("alice", 1, "a'b", true);
+    lobby.react("alice", 1, "👍", true);
+    lobby.react("bob", 1, "gone", true);
+    lobby.store(&fixture.archive).await;
+    // On again changes nothing; off and on is new; off ends it, in one batch too.
+    lobby.react("bob", 1, "👍", true);
+    lobby.react("alice", 1, "a'b", false);
+    lobby.react("alice", 1, "a'b", true);
+    lobby.react("bob", 1, "gone", false);
+    lobby.react("bob", 1, "never", true);
+    lobby.react("bob", 1, "never", false);
+    lobby.store(&fixture.archive).await;
+    let message = value(&only(&fixture, &lobby).await);
+    let expected = json!([
+        {"key": "👍", "count": 2, "users": ["bob", "alice"]},
+        {"key": "a'b", "count": 1, "users": ["alice"]},
+    ]);
+    assert_eq!(message["reactions"], expected);
+    for number in 0..60 {
+        lobby.react(&format!("user-{number}"), 1, "👍", true);
+    }
+    lobby.store(&fixture.archive).await;
+    let message = value(&only(&fixture, &lobby).await);
+    assert_eq!(message["reactions"][0]["count"], 62);
+    assert_eq!(
+        message["reactions"][0]["users"].as_array().unwrap().len(),
+        50
+    );
+}
+
+pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", &format!("{CANARY} @bob"));
+    lobby.edit("alice", 1, &format!("again {CANARY}"));
+    lobby.react("bob", 1, "x", true);
+    lobby.say("bob", "stays");
+    lobby.store(&fixture.archive).await;
+    assert!(is_anywhere(&fixture).await);
+    lobby.delete("alice", 1);
+    // Too late, but on their way already.
+    lobby.edit("alice", 1, &format!("late {CANARY}"));
+    lobby.react("bob", 1, "x", true);
+    lobby.store(&fixture.archive).await;
+    lobby.edit("alice", 1, &format!("later {CANARY}"));
+    lobby.store(&fixture.archive).await;
+    let page = fixture
+        .archive
+        .history(&lobby.room, NEWEST, 10)
+        .await
+        .unwrap();
+    assert_eq!(offsets(&page), [1, 4]);
+    assert_eq!(texts(&page), ["", "stays"]);
+    let tombstone = json!({
+        "type": "message", "room": "lobby", "message": page[0].message.as_str(),
+        "from": {"id": "alice", "name": "ALICE"}, "deleted": true,
+        "ts": 1001, "epoch": "e1", "offset": 1
+    });
+    assert_eq!(value(&page[0]), tombstone);
+    let raw = fixture
+        .archive
+        .events_after(&lobby.room, &lobby.epoch, 0, 99)
+        .await
+        .unwrap();
+    assert_eq!(offsets(&raw), [1, 2, 3, 4, 5, 6, 7, 8]);
+    for edit in [1, 5, 7] {
+        let edit = value(&raw[edit]);
+        assert_eq!(
+            (&edit["type"], &edit["deleted"]),
+            (&json!("edited"), &json!(true))
+        );
+        assert_eq!(edit.get("body"), None);
+    }
+    let mut fixture = fixture;
+    assert!(!is_anywhere(&fixture).await);
+    fixture.archive.close().await;
+    assert!(!file_holds(fixture.dir.path(), CANARY));
+    fixture.reopen().await;
+    assert_eq!(
+        fixture
+            .archive
+            .life(&lobby.room)
+            .await
+            .unwrap()
+            .unwrap()
+            .top,
+        8
+    );
+}
+
+pub(crate) async fn a_tombstone_is_stored_as_one(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "secret");
+    lobby.edit("alice", 1, "secret");
+    let mut batch = lobby.batch();
+    for event in &mut batch.events {
+        event.bury(&lobby.room).unwrap();
+    }
+    lobby.delete("alice", 1);
+    lobby.top += 1;
+    let place = hubbub_protocol::Position {
+        epoch: lobby.epoch.clone(),
+        offset: lobby.top,
+    };
+    batch.events.extend(lobby.batch().events);
+    batch.events.push(Envelope::vanished(&lobby.room, place));
+    let sent = batch.events.clone();
+    fixture.archive.append(&[batch]).await.unwrap();
+    let stored = fixture
+        .archive
+        .events_after(&lobby.room, &lobby.epoch, 0, 9)
+        .await
+        .unwrap();
+    assert_eq!(stored, sent);
+    let page = fixture
+        .archive
+        .history(&lobby.room, NEWEST, 10)
+        .await
+        .unwrap();
+    assert_eq!(offsets(&page), [1, 4]);
+    assert!(page.iter().all(|event| value(event)["deleted"] == true));
+}
+
+pub(crate) async fn pages_meet_without_a_seam(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    let mut said = Vec::new();
+    for number in 0..50 {
+        said.push(lobby.say("alice", &number.to_string()));
+        lobby.react("bob", 1, &number.to_string(), true);
+    }
+    lobby.store(&fixture.archive).await;
+    let read = async |span, limit| {
+        offsets(
+            &fixture
+                .archive
+                .history(&lobby.room, span, limit)
+                .await
+                .unwrap(),
+        )
+    };
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let mut before = None;
+    loop {
+        let page = read(HistorySpan::Before(before), 7).await;
+        let Some(first) = page.first() else { break };
+        before = Some(*first);
+        up.splice(0..0, page);
+    }
+    let mut after = 0;
+    loop {
+        let page = read(HistorySpan::After(after), 7).await;
+        let Some(last) = page.last() else { break };
+        after = *last;
+        down.extend(page);
+    }
+    assert_eq!(up, said);
+    assert_eq!(down, said);
+    assert_eq!(read(HistorySpan::Before(Some(4)), 9).await, [1, 3]);
+    assert_eq!(
+        read(HistorySpan::After(u64::MAX), 9).await,
+        Vec::<u64>::new()
+    );
+    assert_eq!(read(NEWEST, 0).await, Vec::<u64>::new());
+}
+
+/// Whether any row of any table has the canary in it.
+async fn is_anywhere(fixture: &Fixture) -> bool {
+    for table in fixture.tables().await {
+        let sql = match fixture.postgres {
+            Some(_) => format!("SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%{CANARY}%'"),
+            None => {
+                let columns = fixture
+                    .texts(&format!("SELECT name FROM pragma_table_info('{table}')"))
+                    .await;
+                let any = columns
+                    .iter()
+                    .map(|name| format!("CAST(\"{name}\" AS TEXT) LIKE '%{CANARY}%'"));
+                let any: Vec<String> = any.collect();
+                format!("SELECT count(*) FROM {table} WHERE {}", any.join(" OR "))
+            }
+        };
+        if fixture.number(&sql).await > 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the bytes stand in any file of a folder.
+fn file_holds(dir: &Path, text: &str) -> bool {
+    let files = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files.into_iter().any(|file| {
+        let bytes = std::fs::read(file).unwrap();
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    })
+}

@@ -1,0 +1,252 @@
+//! An empty archive for each scenario, and the events that it is fed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_archive::{Archive, ArchiveSection, RoomBatch};
+use hubbub_protocol::command::Body;
+use hubbub_protocol::event::seal;
+use hubbub_protocol::{Draft, Envelope, Epoch, Nonce, Position, ReactionKey, RoomId, User, UserId};
+use hubbub_tests::postgres::Postgres;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+/// An archive and what must live as long as it.
+pub(crate) struct Fixture {
+    pub(crate) archive: Archive,
+    pub(crate) section: ArchiveSection,
+    pub(crate) postgres: Option<Arc<Postgres>>,
+    pub(crate) dir: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn sqlite() -> Self {
+        let dir = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/archive.db", dir.path().display());
+        Self::open(url, dir, None).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let postgres = Postgres::shared().await;
+        let url = postgres.database().await;
+        Self::open(url, TempDir::new().unwrap(), Some(postgres)).await
+    }
+
+    async fn open(url: String, dir: TempDir, postgres: Option<Arc<Postgres>>) -> Self {
+        let section = section(&url);
+        let archive = Archive::open(&section).await.unwrap().unwrap();
+        archive.connect().await.unwrap();
+        Self {
+            archive,
+            section,
+            postgres,
+            dir,
+        }
+    }
+}
+
+/// A look past the archive, into its tables.
+impl Fixture {
+    /// Closes the archive and opens it again.
+    pub(crate) async fn reopen(&mut self) {
+        self.archive.close().await;
+        self.archive = Archive::open(&self.section).await.unwrap().unwrap();
+        self.archive.connect().await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.postgres {
+            Some(_) => {
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut self.server().await)
+                    .await
+            }
+            None => {
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut self.file().await)
+                    .await
+            }
+        }
+        .unwrap()
+    }
+
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.postgres {
+            Some(_) => {
+                sqlx::query_scalar(sql)
+                    .fetch_all(&mut self.server().await)
+                    .await
+            }
+            None => {
+                sqlx::query_scalar(sql)
+                    .fetch_all(&mut self.file().await)
+                    .await
+            }
+        }
+        .unwrap()
+    }
+
+    /// The names of all tables.
+    pub(crate) async fn tables(&self) -> Vec<String> {
+        let sql = match self.postgres {
+            Some(_) => "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'",
+            None => "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL",
+        };
+        self.texts(sql).await
+    }
+
+    async fn server(&self) -> PgConnection {
+        PgConnection::connect(&self.section.url).await.unwrap()
+    }
+
+    async fn file(&self) -> SqliteConnection {
+        SqliteConnection::connect(&self.section.url).await.unwrap()
+    }
+}
+
+/// With room for a slow machine.
+pub(crate) fn section(url: &str) -> ArchiveSection {
+    ArchiveSection {
+        url: url.to_owned(),
+        statement_timeout: Duration::from_secs(20),
+        ..ArchiveSection::default()
+    }
+}
+
+pub(crate) fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+pub(crate) fn id(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub(crate) fn user(name: &str) -> User {
+    User {
+        id: id(name),
+        name: name.to_uppercase(),
+    }
+}
+
+pub(crate) fn epoch(name: &str) -> Epoch {
+    Epoch::new(name).unwrap()
+}
+
+/// Writes a room's events one after the other, as the broker would.
+pub(crate) struct Script {
+    pub(crate) room: RoomId,
+    pub(crate) epoch: Epoch,
+    pub(crate) top: u64,
+    /// Of the next event, in milliseconds since 1970.
+    pub(crate) ts: u64,
+    pub(crate) events: Vec<Envelope>,
+}
+
+impl Script {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            room: room(name),
+            epoch: epoch("e1"),
+            top: 0,
+            ts: 1_000,
+            events: Vec::new(),
+        }
+    }
+
+    /// What was written since the last call, as a batch.
+    pub(crate) fn batch(&mut self) -> RoomBatch {
+        RoomBatch {
+            room: self.room.clone(),
+            base: None,
+            events: std::mem::take(&mut self.events),
+            holes: Vec::new(),
+        }
+    }
+
+    /// Appends what was written since the last call.
+    pub(crate) async fn store(&mut self, archive: &Archive) {
+        archive.append(&[self.batch()]).await.unwrap();
+    }
+
+    fn push(&mut self, draft: &Draft) -> u64 {
+        self.top += 1;
+        self.ts += 1;
+        let position = Position {
+            epoch: self.epoch.clone(),
+            offset: self.top,
+        };
+        self.events.push(Envelope {
+            frame: seal(&draft.open, self.ts, &position),
+            position,
+            message: draft.message.clone(),
+            previous: None,
+        });
+        self.top
+    }
+
+    pub(crate) fn say(&mut self, from: &str, text: &str) -> u64 {
+        self.say_body(from, None, &json!({"text": text}))
+    }
+
+    pub(crate) fn say_body(&mut self, from: &str, nonce: Option<&str>, body: &Value) -> u64 {
+        let nonce = nonce.map(|nonce| Nonce::new(nonce).unwrap());
+        self.push(&Draft::message(
+            &self.room,
+            &user(from),
+            nonce,
+            &Body::from(body),
+        ))
+    }
+
+    pub(crate) fn edit(&mut self, by: &str, target: u64, text: &str) -> u64 {
+        let body = Body::from(&json!({"text": text}));
+        self.push(&Draft::edit(&self.room, &user(by), None, target, &body))
+    }
+
+    pub(crate) fn delete(&mut self, by: &str, target: u64) -> u64 {
+        let original = Envelope::vanished(
+            &self.room,
+            Position {
+                epoch: self.epoch.clone(),
+                offset: target,
+            },
+        );
+        let original = original.read().unwrap();
+        self.push(&Draft::delete(
+            &self.room,
+            &user(by),
+            None,
+            target,
+            &original,
+        ))
+    }
+
+    pub(crate) fn react(&mut self, by: &str, target: u64, key: &str, on: bool) -> u64 {
+        let key = ReactionKey::new(key).unwrap();
+        self.push(&Draft::react(&self.room, &user(by), None, target, &key, on))
+    }
+}
+
+/// An event's frame as JSON.
+pub(crate) fn value(event: &Envelope) -> Value {
+    serde_json::from_str(event.frame.as_str()).unwrap()
+}
+
+/// The offsets of a page.
+pub(crate) fn offsets(events: &[Envelope]) -> Vec<u64> {
+    events.iter().map(|event| event.position.offset).collect()
+}
+
+/// The texts of a page; "" where there is none.
+pub(crate) fn texts(events: &[Envelope]) -> Vec<String> {
+    let text = |event| {
+        value(event)["body"]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    events.iter().map(text).collect()
+}

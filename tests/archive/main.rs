@@ -1,0 +1,62 @@
+//! What every archive does: the same scenarios for SQLite and for PostgreSQL; and what each does when
+//! its disk is full or its server is away.
+
+#![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
+
+mod append;
+mod change;
+mod fixture;
+mod keep;
+mod rooms;
+mod search;
+
+/// Runs each scenario against both archives.
+macro_rules! contract {
+    ($($room:ident :: $scenario:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $scenario() {
+                crate::$room::$scenario(crate::fixture::Fixture::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $scenario() {
+                crate::$room::$scenario(crate::fixture::Fixture::postgres().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    append::what_was_appended_is_read_back_as_it_was,
+    append::a_repetition_changes_nothing,
+    append::a_batch_is_stored_whole_or_not_at_all,
+    append::nothing_and_empty_parts_are_fine,
+    append::a_new_life_goes_on_above_the_old_one,
+    append::a_resume_ends_before_a_hole,
+    append::a_nonce_is_found_again,
+    change::history_shows_the_newest_edit,
+    change::an_edit_of_nothing_is_only_an_event,
+    change::reactions_are_counted_in_order,
+    change::a_deletion_leaves_only_the_place,
+    change::a_tombstone_is_stored_as_one,
+    change::pages_meet_without_a_seam,
+    rooms::marks_only_go_forward,
+    rooms::only_messages_of_others_are_unread,
+    rooms::counts_end_at_a_hundred,
+    rooms::rooms_with_news_come_first,
+    rooms::a_direct_message_is_listed_for_both,
+    rooms::a_record_is_made_read_and_changed,
+    rooms::a_room_with_events_gets_a_public_record,
+    rooms::a_private_room_is_its_members,
+    search::words_and_phrases_are_found,
+    search::what_is_edited_or_deleted_is_found_as_it_is_now,
+    search::only_readable_rooms_are_searched,
+    search::pages_of_hits_meet_without_a_seam,
+    search::any_text_is_a_query,
+    keep::old_events_go_and_leave_no_hole,
+    keep::holes_and_duplicates_are_found,
+    keep::a_room_is_exported_in_pages,
+    keep::rooms_are_listed_by_pattern,
+}

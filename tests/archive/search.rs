@@ -1,0 +1,234 @@
+//! Search: what is found, by whom, page by page, whatever is typed.
+
+use hubbub_archive::{Archive, NewRoom, RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use serde_json::{Map, json};
+
+use crate::fixture::{Fixture, Script, id, room, texts, user};
+
+fn query(text: &str) -> SearchQuery {
+    SearchQuery {
+        text: text.to_owned(),
+        room: None,
+        from: None,
+        before: None,
+        limit: 10,
+        reader: id("reader"),
+        allowed: None,
+    }
+}
+
+async fn search(archive: &Archive, query: &SearchQuery) -> SearchPage {
+    archive.search(query).await.unwrap()
+}
+
+/// The texts that are found, newest first.
+async fn found(archive: &Archive, query: &SearchQuery) -> Vec<String> {
+    let hits = search(archive, query).await.hits;
+    texts(&hits.into_iter().map(|hit| hit.event).collect::<Vec<_>>())
+}
+
+pub(crate) async fn words_and_phrases_are_found(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    for text in [
+        "The quick brown fox",
+        "a QUICK e-mail: quick@example.com",
+        "brown, quick",
+        "Größe 東京に行く \u{0}zero",
+    ] {
+        lobby.say("alice", text);
+    }
+    lobby.say_body("alice", None, &json!("only a quick string"));
+    lobby.say_body("alice", None, &json!({"other": "quick"}));
+    lobby.store(archive).await;
+    let offsets = async |text: &str| -> Vec<u64> {
+        let hits = search(archive, &query(text)).await.hits;
+        hits.iter().map(|hit| hit.event.position.offset).collect()
+    };
+    assert_eq!(offsets("quick").await, [5, 3, 2, 1]);
+    assert_eq!(offsets("Brown QUICK").await, [3, 1]);
+    assert_eq!(offsets("\"quick brown\"").await, [1]);
+    assert_eq!(offsets("e-mail").await, [2]);
+    assert_eq!(offsets("example").await, [2]);
+    assert_eq!(offsets("GRÖßE").await, [4]);
+    assert_eq!(offsets("東京").await, [4]);
+    assert_eq!(offsets("zero").await, [4]);
+    for none in ["quic", "京東", "quick nothing", "", "!?", "r1"] {
+        assert_eq!(offsets(none).await, Vec::<u64>::new(), "{none}");
+    }
+    let page = search(archive, &query("fox brown")).await;
+    let highlight = serde_json::to_value(&page.hits[0].highlight).unwrap();
+    let expected = json!([
+        {"text": "The quick ", "hit": false}, {"text": "brown", "hit": true},
+        {"text": " ", "hit": false}, {"text": "fox", "hit": true}
+    ]);
+    assert_eq!(highlight, expected);
+}
+
+pub(crate) async fn what_is_edited_or_deleted_is_found_as_it_is_now(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "old");
+    lobby.say("alice", "old and gone");
+    lobby.store(archive).await;
+    lobby.edit("alice", 1, "new");
+    lobby.react("bob", 1, "x", true);
+    lobby.delete("alice", 2);
+    lobby.store(archive).await;
+    assert_eq!(found(archive, &query("old")).await, Vec::<String>::new());
+    assert_eq!(found(archive, &query("gone")).await, Vec::<String>::new());
+    let page = search(archive, &query("new")).await;
+    assert_eq!(page.hits[0].highlight[0].text, "new");
+    let event = crate::fixture::value(&page.hits[0].event);
+    assert_eq!(
+        (&event["body"]["text"], &event["edited"]["offset"]),
+        (&json!("new"), &json!(3))
+    );
+    assert_eq!(event["reactions"][0]["count"], 1);
+    // An edit to nothing takes the words away.
+    lobby.edit("alice", 1, "!");
+    lobby.store(archive).await;
+    assert_eq!(found(archive, &query("new")).await, Vec::<String>::new());
+    lobby.edit("alice", 1, "back");
+    lobby.store(archive).await;
+    assert_eq!(found(archive, &query("back")).await, ["back"]);
+}
+
+pub(crate) async fn only_readable_rooms_are_searched(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let secret = NewRoom {
+        room: room("secret"),
+        title: None,
+        topic: None,
+        private: true,
+        created_by: user("alice"),
+        members: vec![id("bob")],
+        settings: Map::new(),
+    };
+    archive.create_room(&secret).await.unwrap();
+    for name in ["lobby", "team-a", "team-b", "secret", "dm:alice:bob"] {
+        let mut script = Script::new(name);
+        script.say("alice", &format!("word in {name}"));
+        script.say("bob", &format!("word by bob in {name}"));
+        script.store(archive).await;
+    }
+    let rooms = async |reader: &str, allowed: Option<Vec<RoomPattern>>| -> Vec<String> {
+        let query = SearchQuery {
+            reader: id(reader),
+            from: Some(id("alice")),
+            allowed,
+            ..query("word")
+        };
+        let found = found(archive, &query).await;
+        found
+            .iter()
+            .map(|text| text["word in ".len()..].to_owned())
+            .collect()
+    };
+    assert_eq!(rooms("carol", None).await, ["team-b", "team-a", "lobby"]);
+    let all = ["dm:alice:bob", "secret", "team-b", "team-a", "lobby"];
+    assert_eq!(rooms("bob", None).await, all);
+    let prefix = |prefix: &str| RoomPattern::Prefix(prefix.to_owned());
+    let exact = |name: &str| RoomPattern::Exact(name.to_owned());
+    assert_eq!(rooms("bob", Some(vec![prefix("")])).await, all);
+    assert_eq!(rooms("bob", Some(vec![])).await, Vec::<String>::new());
+    let some = vec![
+        prefix("team-"),
+        exact("secret"),
+        exact("team"),
+        exact("lobb_"),
+    ];
+    assert_eq!(
+        rooms("bob", Some(some.clone())).await,
+        ["secret", "team-b", "team-a"]
+    );
+    assert_eq!(rooms("carol", Some(some)).await, ["team-b", "team-a"]);
+    let one = SearchQuery {
+        room: Some(room("team-a")),
+        ..query("word")
+    };
+    assert_eq!(
+        found(archive, &one).await,
+        ["word by bob in team-a", "word in team-a"]
+    );
+    for name in ["secret", "none"] {
+        let one = SearchQuery {
+            room: Some(room(name)),
+            ..query("word")
+        };
+        assert_eq!(found(archive, &one).await, Vec::<String>::new());
+    }
+}
+
+pub(crate) async fn pages_of_hits_meet_without_a_seam(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    for number in 0..25 {
+        lobby.say("alice", &format!("common {number}"));
+        lobby.say("alice", "other");
+    }
+    lobby.store(archive).await;
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let page = search(
+            archive,
+            &SearchQuery {
+                before,
+                ..query("common")
+            },
+        )
+        .await;
+        all.extend(page.hits.into_iter().map(|hit| hit.event));
+        before = page
+            .next
+            .map(|next| SearchCursor::parse(&next.to_string()).unwrap());
+        if before.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<String> = (0..25)
+        .rev()
+        .map(|number| format!("common {number}"))
+        .collect();
+    assert_eq!(texts(&all), expected);
+    assert_eq!(SearchCursor::parse("1 OR 1"), None);
+    let many = SearchQuery {
+        limit: usize::MAX,
+        ..query("common")
+    };
+    assert_eq!(search(archive, &many).await.hits.len(), 25);
+}
+
+pub(crate) async fn any_text_is_a_query(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "drop table students");
+    lobby.store(archive).await;
+    for text in [
+        "'; DROP TABLE events; --",
+        "\"unclosed",
+        "\"\"\" \"'\"",
+        "words:drop OR room:r1",
+        "NEAR(a b, 5) AND NOT c*",
+        "a & b | !c <-> d:*",
+        "-drop +table ^students",
+        "\\ \\' \0 \u{202e} %_ $1 ?1 :x",
+        "{} () [] <> col : ",
+        &"x ".repeat(5000),
+        &"(".repeat(5000),
+        &"é".repeat(5000),
+    ] {
+        for room_id in [None, Some(room("lobby"))] {
+            let query = SearchQuery {
+                room: room_id,
+                ..query(text)
+            };
+            let result = archive.search(&query).await;
+            assert!(result.is_ok(), "{text:.40}: {result:?}");
+        }
+    }
+    assert_eq!(
+        found(archive, &query("DROP; 'students")).await,
+        ["drop table students"]
+    );
+}
