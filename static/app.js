@@ -70,7 +70,7 @@ const composer = new Composer({
   send: (text) => view?.send(text),
   typing: (on) => view?.room?.typing(on),
   editNewest: () => view?.editNewest() ?? false,
-  people: () => [...(view?.people.values() ?? [])].filter(({ id }) => !identity.isMine(id)),
+  people: () => [...(view?.presence.people.values() ?? [])].filter(({ id }) => !identity.isMine(id)),
 });
 let chat = null;
 let view = null;
@@ -178,7 +178,7 @@ function drawRoom(changed) {
   if (changed !== view) return;
   drawHead(title);
   drawPeople(view, page, choose);
-  invite.draw(view, [...views.values()].flatMap(({ people }) => [...people.values()]));
+  invite.draw(view, [...views.values()].flatMap(({ presence }) => [...presence.people.values()]));
   drawTyping(view);
 }
 

@@ -21,7 +21,7 @@ export class Invite {
     this.#view = view;
     this.#form.hidden = !view.info.private || isDirect(view.name);
     if (this.#form.hidden) return;
-    const others = people.filter(({ id }) => !view.people.has(id));
+    const others = people.filter(({ id }) => !view.presence.people.has(id));
     this.#known = new Map(others.map((user) => [cleanName(user.name).toLowerCase(), user.id]));
     const options = others.map(({ name }) => element("option", { value: cleanName(name) }));
     byId("invite-people").replaceChildren(...options);

@@ -9,17 +9,18 @@ const byName = new Intl.Collator(undefined, { sensitivity: "base" });
 /** `choose(room)` opens the direct messages with somebody. */
 export function drawPeople(view, page, choose) {
   const mine = page.identity.user?.id;
-  const people = [...view.people.values()].sort(
+  const { count } = view.presence;
+  const people = [...view.presence.people.values()].sort(
     (a, b) => (b.id === mine) - (a.id === mine) || byName.compare(a.name, b.name),
   );
   const focused = document.activeElement?.closest?.(".person")?.dataset.user;
   const items = people.map((user) => person(user, mine, roomWith(user, page), choose));
-  const more = view.count - people.length;
+  const more = count - people.length;
   if (more > 0) items.push(element("li", { class: "person is-more" }, `and ${more} more`));
   byId("people").replaceChildren(...items);
   items.find(({ dataset }) => focused && dataset.user === focused)?.querySelector("button")?.focus();
-  byId("count").textContent = view.count;
-  byId("count-small").textContent = view.count;
+  byId("count").textContent = count;
+  byId("count-small").textContent = count;
 }
 
 function person(user, mine, room, choose) {
@@ -33,7 +34,7 @@ function person(user, mine, room, choose) {
 }
 
 export function drawTyping(view) {
-  const names = [...view.writing.values()].map(({ name }) => cleanName(name));
+  const names = [...view.presence.writing.values()].map(({ name }) => cleanName(name));
   const verb = names.length > 1 ? "are" : "is";
   byId("typing").textContent = names.length > 0 ? `${listNames(names)} ${verb} typing…` : "";
 }

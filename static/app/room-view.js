@@ -2,22 +2,19 @@
 
 import { element } from "./dom.js";
 import { Pages } from "./pages.js";
+import { Presence } from "./presence.js";
 import { ReadMark } from "./read-mark.js";
 import { Sends } from "./sends.js";
 import { Timeline } from "./timeline.js";
 
 /** Events that are replayed on entering. */
 const REPLAY = 50;
-const TYPING_MS = 6_000;
 const RESETS = {
   reset: "The server began this room's history anew; older messages may be missing.",
   unrecovered: "Not all that was said meanwhile could be recovered. These are the newest messages.",
 };
 
 export class RoomView {
-  count = 0;
-  people = new Map();
-  writing = new Map();
   /** Where the reader was in the log; null at the newest message. */
   scroll = null;
   /** What `rooms` said of it last: title, topic, private. */
@@ -57,6 +54,7 @@ export class RoomView {
     const show = (change, options) => this.#show(change, options);
     this.pages = new Pages(this.timeline, (place) => this.#connected().history(place), show);
     this.mark = new ReadMark((offset) => this.#room?.read(offset));
+    this.presence = new Presence(page, () => page.changed(this));
     this.sends = new Sends(page, (change) => page.log.update(this, change));
     const parts = [this.#older, this.#empty, this.timeline.element, this.sends.element];
     this.element = element("div", { class: "room-view", "data-room": name }, ...parts);
@@ -80,8 +78,8 @@ export class RoomView {
       room.on(type, mine((event) => this.#take(event)));
     }
     room.on("read", mine((frame) => this.#hearRead(frame)));
-    room.on("presence", mine((frame) => this.#presence(frame)));
-    room.on("typing", mine((frame) => this.#typing(frame)));
+    room.on("presence", mine((frame) => this.presence.hear(frame)));
+    room.on("typing", mine((frame) => this.presence.hearTyping(frame)));
     room.on("reset", mine((frame) => this.#reset(frame)));
     room.on("lagged", mine(({ from, to }) => this.#notice(`Catching up on ${to - from + 1} messages.`)));
     room.on("error", mine((error) => this.#refused(error)));
@@ -180,7 +178,8 @@ export class RoomView {
       if (offset === 0) this.pages.atHead = true;
     }
     this.#empty.hidden = offset > 0 || this.timeline.size > 0;
-    this.#loadPeople();
+    const room = this.#room;
+    this.presence.load(room, () => room === this.#room);
     this.#page.changed(this);
   }
 
@@ -230,7 +229,7 @@ export class RoomView {
     this.pages.live([event]);
     const { from, nonce } = event;
     if (nonce && this.#page.identity.isMine(from.id)) this.sends.arrived(nonce);
-    if (this.writing.has(from.id)) this.#typing({ user: from, on: false });
+    this.presence.hasWritten(from);
   }
 
   #isNews({ type, from, offset, deleted }) {
@@ -256,40 +255,6 @@ export class RoomView {
   #hearRead({ user, offset }) {
     if (user.id !== this.#page.identity.user.id) return;
     this.mark.hear(offset, this.timeline.unreadAfter(offset));
-    this.#page.changed(this);
-  }
-
-  async #loadPeople() {
-    const room = this.#room;
-    try {
-      const { count, members } = await room.members();
-      if (room !== this.#room) return;
-      this.count = count;
-      this.people = new Map(members.map((user) => [user.id, user]));
-      for (const user of members) this.#page.names.see(user);
-      this.#page.changed(this);
-    } catch {
-      // The next `joined` asks again; until then the count and the changes are told.
-    }
-  }
-
-  #presence({ count, joined, left }) {
-    this.count = count;
-    for (const user of left) this.people.delete(user.id);
-    for (const user of joined) {
-      this.people.set(user.id, user);
-      this.#page.names.see(user);
-    }
-    this.#page.changed(this);
-  }
-
-  #typing({ user, on }) {
-    clearTimeout(this.writing.get(user.id)?.timer);
-    this.writing.delete(user.id);
-    if (on && !this.#page.identity.isMine(user.id)) {
-      const timer = setTimeout(() => this.#typing({ user, on: false }), TYPING_MS);
-      this.writing.set(user.id, { name: user.name, timer });
-    }
     this.#page.changed(this);
   }
 

@@ -87,7 +87,7 @@ export class Sidebar {
   }
 }
 
-function enteredRow({ name, info, count, mark }) {
+function enteredRow({ name, info, presence: { count }, mark }) {
   return { name, info, count, unread: mark.unread, mentions: mark.mentions, isEntered: true, mine: true };
 }
 
