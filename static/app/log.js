@@ -60,8 +60,9 @@ export class Log {
     this.check();
   }
 
-  /** Runs what changes a view; the message at the top of the window stays where it is. */
-  update(view, change, { quiet = false } = {}) {
+  /** Runs what changes a view; the message at the top of the window stays where it is, unless the
+   * reader is, or wants to be, at the bottom. */
+  update(view, change, { quiet = false, toBottom = false } = {}) {
     if (view !== this.#view) {
       change();
       return;
@@ -72,7 +73,7 @@ export class Log {
     if (quiet) this.#quietly(change);
     else change();
     if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().top - before;
-    if (this.#follows && view.atTail) this.#toBottom();
+    if ((this.#follows || toBottom) && view.atTail) this.#toBottom();
     this.check();
   }
 

@@ -115,7 +115,7 @@ export class Pages {
       this.atHead = !page.more;
       this.#seeHead();
     };
-    this.#show(change, { quiet: true });
+    this.#show(change, { quiet: true, toBottom: atTail });
   }
 
   /** Null when it failed, or when the stretch is another one by now. */

@@ -19,6 +19,12 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** A folder to take the page's scripts and styles from, so that trying a change needs no build. */
+const STATIC = process.env.HUBBUB_STATIC;
+
+const serveFromDisk = (route) =>
+  route.fulfill({ path: path.join(STATIC, new URL(route.request().url()).pathname) });
+
 export const PHONE = {
   viewport: { width: 390, height: 780 },
   deviceScaleFactor: 2,
@@ -50,6 +56,7 @@ export class ChatPage {
   static async open(browser, url, name, options = {}) {
     const viewport = { width: 1200, height: 760 };
     const context = await browser.newContext({ viewport, ...options });
+    if (STATIC) await context.route(/\.(js|css)$/, serveFromDisk);
     const chat = new ChatPage(await context.newPage());
     await chat.page.goto(url);
     await chat.id("name-input").fill(name);
