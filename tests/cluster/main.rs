@@ -28,11 +28,41 @@ macro_rules! on_both_brokers {
     };
 }
 
+/// Runs each scenario on three nodes over a file, and over Redis and PostgreSQL.
+macro_rules! on_both_archives {
+    ($($scenario:ident),+ $(,)?) => {
+        on_both_archives!(with &[]; $($scenario),+);
+    };
+    (with $settings:expr; $($scenario:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    super::$scenario(hubbub_tests::cluster::Cluster::sqlite(3, $settings).await).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    super::$scenario(hubbub_tests::cluster::Cluster::postgres(3, $settings).await).await;
+                }
+            )+
+        }
+    };
+}
+
+mod access;
+mod archive;
+mod changes;
 mod history;
 mod join;
 mod nonce;
 mod order;
 mod pages;
 mod presence;
+mod restart;
 mod slow;
 mod typing;
+mod unread;

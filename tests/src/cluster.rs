@@ -2,11 +2,14 @@
 //! real `hubbub serve` processes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hubbub::Embedded;
 use hubbub_client::ClientConfig;
+use tempfile::TempDir;
 
 use crate::local::{self, LocalNode};
+use crate::postgres::Postgres;
 use crate::process::{NodeProcess, Setting};
 use crate::raw::Raw;
 use crate::recorder::Recorder;
@@ -17,6 +20,9 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// Held because it commits what is sent.
     _embedded: Option<Embedded>,
+    /// Held because the archive lies there.
+    _folder: Option<TempDir>,
+    _postgres: Option<Arc<Postgres>>,
     /// Held to be killed; none where they share a memory broker.
     _redis: Option<Redis>,
 }
@@ -55,6 +61,8 @@ impl Cluster {
             nodes,
             _embedded: broker,
             _redis: None,
+            _folder: None,
+            _postgres: None,
         }
     }
 
@@ -74,7 +82,32 @@ impl Cluster {
             nodes,
             _embedded: None,
             _redis: Some(redis),
+            _folder: None,
+            _postgres: None,
         }
+    }
+
+    /// Nodes in this process over one memory broker that commits to a file.
+    pub async fn sqlite(count: usize, settings: &[Setting<'_>]) -> Self {
+        show_logs();
+        let folder = TempDir::new().expect("a temporary directory can be made");
+        let url = format!("sqlite://{}", folder.path().join("hubbub.db").display());
+        let mut settings = settings.to_vec();
+        settings.push(("archive.url", &url));
+        let mut cluster = Self::memory(count, &settings).await;
+        cluster._folder = Some(folder);
+        cluster
+    }
+
+    /// Nodes in this process over a Redis of their own and a database of their own.
+    pub async fn postgres(count: usize, settings: &[Setting<'_>]) -> Self {
+        let postgres = Postgres::shared().await;
+        let url = postgres.database().await;
+        let mut settings = settings.to_vec();
+        settings.push(("archive.url", &url));
+        let mut cluster = Self::redis(count, &settings).await;
+        cluster._postgres = Some(postgres);
+        cluster
     }
 
     /// Real processes over this Redis.
@@ -92,6 +125,8 @@ impl Cluster {
             nodes: nodes.into_iter().map(Node::Process).collect(),
             _embedded: None,
             _redis: Some(redis),
+            _folder: None,
+            _postgres: None,
         }
     }
 

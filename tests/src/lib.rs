@@ -10,6 +10,7 @@ pub mod load;
 pub mod local;
 pub mod metrics;
 pub mod oracle;
+pub mod people;
 pub mod port;
 pub mod postgres;
 pub mod process;

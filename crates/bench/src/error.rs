@@ -75,6 +75,9 @@ pub enum BenchError {
         /// Deliveries in another order.
         disordered: u64,
     },
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] hubbub_archive::ArchiveError),
     /// Anything of the system.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -4,6 +4,7 @@
 //! It starts nodes of its own (`current_exe() serve`) or attaches to running ones, and reads what
 //! they cost from `/proc`, so it runs on Linux and on the nodes' machine.
 
+mod archive;
 mod error;
 mod fanout;
 mod idle;
@@ -28,6 +29,8 @@ enum Bench {
     Idle(idle::IdleArgs),
     /// What a delivery costs the nodes, how long it takes, and whether all arrive in order
     Fanout(fanout::FanoutArgs),
+    /// What appending to a large archive, reading it back and searching it cost
+    Archive(archive::ArchiveArgs),
 }
 
 /// Nodes that run already, instead of nodes of the bench's own.
@@ -50,5 +53,6 @@ pub async fn run(args: BenchArgs) -> Result<(), BenchError> {
     match args.bench {
         Bench::Idle(args) => idle::run(&args).await,
         Bench::Fanout(args) => fanout::run(&args).await,
+        Bench::Archive(args) => archive::run(&args).await,
     }
 }

@@ -65,6 +65,9 @@ pub enum ChangeKind {
     },
     /// A reaction.
     React,
+    /// None any more, since the message is deleted already: only a retry of what was stored before
+    /// is answered with its place.
+    TooLate,
 }
 
 /// The fields of all kinds of events, in the order in which they are written.
@@ -221,6 +224,15 @@ impl Draft {
         let open = open.encode();
         let kind = ChangeKind::React;
         Self::change(by, nonce, message, Change { target, kind }, open)
+    }
+
+    /// The same for a message that is deleted already.
+    #[must_use]
+    pub fn too_late(mut self) -> Self {
+        if let Some(change) = &mut self.change {
+            change.kind = ChangeKind::TooLate;
+        }
+        self
     }
 
     fn change(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hubbub_protocol::{RoomId, StoredEvent};
 use serde::Serialize;
 
-use super::change::{Changed, strip, target_rows, unsearch};
+use super::change::{Changed, strip, target_rows};
 use super::rooms::Known;
 use crate::ArchiveError;
 use crate::archive::{Pair, Tx, json};
@@ -35,14 +35,14 @@ const BURY: Pair = Pair {
         FROM json_each($1) AS j WHERE events.id = CAST(j.value->>'id' AS BIGINT)",
 };
 
-/// Takes bodies, words, mentions and reactions away, and leaves tombstones.
+/// Takes bodies, words, mentions and reactions away, and leaves tombstones; their ids.
 pub(super) async fn bury(
     tx: &mut Tx,
-    changed: &Changed,
+    changed: &Changed<'_>,
     known: &Known,
-) -> Result<(), ArchiveError> {
+) -> Result<Vec<i64>, ArchiveError> {
     if changed.messages.is_empty() && changed.late_edits.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let places = target_rows(&changed.messages);
     let late: Vec<[i64; 1]> = changed.late_edits.iter().map(|id| [*id]).collect();
@@ -58,8 +58,8 @@ pub(super) async fn bury(
     let ids: Vec<i64> = tombstones.keys().copied().collect();
     tx.run_many(BURY, &tombstones.into_values().collect::<Vec<_>>())
         .await?;
-    unsearch(tx, &ids).await?;
-    strip(tx, &places).await
+    strip(tx, &places).await?;
+    Ok(ids)
 }
 
 fn tombstone(room: &RoomId, id: i64, frame: &str) -> Result<Tombstone, ArchiveError> {

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use hubbub_protocol::EventKind;
 use serde::Serialize;
 
-use super::insert::{Fresh, MentionRow, SEARCH, WordsRow, insert_mentions, mentions};
+use super::insert::{Fresh, MentionRow, insert_mentions, mentions};
+use super::search::WordsRow;
 use crate::ArchiveError;
 use crate::archive::{Pair, Tx, json};
 use crate::value::{to_u64, values};
 
-/// Messages and edits that lose their body.
-#[derive(Debug, Default)]
-pub(super) struct Changed {
+/// Messages and edits that lose their body, or have another one.
+#[derive(Default)]
+pub(super) struct Changed<'a> {
     /// Deleted messages: room and offset.
     pub(super) messages: BTreeSet<(i64, u64)>,
     /// Edits of messages that had been deleted already, by id.
     pub(super) late_edits: BTreeSet<i64>,
+    /// The words that messages have now.
+    pub(super) words: Vec<WordsRow<'a>>,
 }
 
 /// A message that something refers to, and what is to become of it.
@@ -53,11 +56,6 @@ struct EditRow<'a> {
 }
 
 #[derive(Serialize)]
-struct IdRow {
-    id: i64,
-}
-
-#[derive(Serialize)]
 pub(crate) struct TargetRow {
     pub(crate) room: i64,
     pub(crate) target: u64,
@@ -84,7 +82,6 @@ const EDITS: Pair = Pair {
         FROM json_to_recordset($1::json) AS j (id BIGINT, edit BIGINT, number BIGINT, words TEXT) \
         WHERE events.id = j.id",
 };
-const UNSEARCH: &str = "DELETE FROM search WHERE rowid IN (SELECT value->>'id' FROM json_each($1))";
 const UNMENTION: &str = "DELETE FROM mentions WHERE (room_id, number) IN (SELECT \
     CAST(value->>'room' AS BIGINT), CAST(value->>'target' AS BIGINT) FROM json_each($1))";
 const UNREACT: &str = "DELETE FROM reactions WHERE (room_id, target, key, user_id) IN (SELECT \
@@ -96,7 +93,10 @@ const REACT: &str = "INSERT INTO reactions (room_id, target, key, user_id, numbe
     FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, target, key, user_id) DO NOTHING";
 
 /// Applies edits and reactions; says what is to be buried.
-pub(super) async fn apply(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Result<Changed, ArchiveError> {
+pub(super) async fn apply<'a>(
+    tx: &mut Tx,
+    fresh: &'a [Fresh<'a>],
+) -> Result<Changed<'a>, ArchiveError> {
     let mut targets = load(tx, fresh).await?;
     let mut changed = Changed::default();
     // A deletion is final wherever it stands among the events, so deletions come first.
@@ -116,7 +116,7 @@ pub(super) async fn apply(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Result<Changed, A
             }
         }
     }
-    edit(tx, &targets).await?;
+    changed.words = edit(tx, &targets).await?;
     react(tx, fresh, &targets).await?;
     Ok(changed)
 }
@@ -173,7 +173,7 @@ pub(super) fn target_rows(places: &BTreeSet<(i64, u64)>) -> Vec<TargetRow> {
 }
 
 /// Points the messages to their newest edits, whose words and mentions take the place of the old ones.
-async fn edit(tx: &mut Tx, targets: &Targets<'_>) -> Result<(), ArchiveError> {
+async fn edit<'a>(tx: &mut Tx, targets: &Targets<'a>) -> Result<Vec<WordsRow<'a>>, ArchiveError> {
     let mut edits = Vec::new();
     let mut places = BTreeSet::new();
     let mut named: Vec<MentionRow<'_>> = Vec::new();
@@ -193,18 +193,14 @@ async fn edit(tx: &mut Tx, targets: &Targets<'_>) -> Result<(), ArchiveError> {
         named.extend(mentions(edit.entry, place.1));
     }
     tx.run_many(EDITS, &edits).await?;
-    if tx.is_sqlite() {
-        let words = edits.iter().map(|edit| WordsRow {
-            id: edit.id,
-            room: edit.room,
-            words: edit.words,
-        });
-        let words: Vec<WordsRow<'_>> = words.collect();
-        tx.run_many(UNSEARCH, &words).await?;
-        tx.run_many(SEARCH, &words).await?;
-    }
     tx.run_many(UNMENTION, &target_rows(&places)).await?;
-    insert_mentions(tx, &named).await
+    insert_mentions(tx, &named).await?;
+    let words = edits.iter().map(|edit| WordsRow {
+        id: edit.id,
+        room: edit.room,
+        words: edit.words,
+    });
+    Ok(words.collect())
 }
 
 async fn react(
@@ -259,13 +255,4 @@ pub(crate) async fn strip(tx: &mut Tx, places: &[TargetRow]) -> Result<(), Archi
     let unreact = "DELETE FROM reactions WHERE (room_id, target) IN (SELECT \
         CAST(value->>'room' AS BIGINT), CAST(value->>'target' AS BIGINT) FROM json_each($1))";
     tx.run_many(unreact, places).await
-}
-
-/// Takes messages out of what can be searched. In PostgreSQL the words stand in the message's own row.
-pub(crate) async fn unsearch(tx: &mut Tx, ids: &[i64]) -> Result<(), ArchiveError> {
-    if !tx.is_sqlite() {
-        return Ok(());
-    }
-    let rows: Vec<IdRow> = ids.iter().map(|id| IdRow { id: *id }).collect();
-    tx.run_many(UNSEARCH, &rows).await
 }

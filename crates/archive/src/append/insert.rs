@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Entry;
 use crate::ArchiveError;
-use crate::archive::{Pair, Tx, json};
+use crate::archive::{Tx, json};
 use crate::value::{to_i64, values};
 use crate::words::indexed;
 
@@ -37,14 +37,6 @@ struct Row<'a> {
     w: Option<&'a str>,
 }
 
-/// Words of a message, by its id.
-#[derive(Serialize)]
-pub(super) struct WordsRow<'a> {
-    pub(super) id: i64,
-    pub(super) room: i64,
-    pub(super) words: Option<&'a str>,
-}
-
 /// Whom a message names.
 #[derive(Serialize)]
 pub(super) struct MentionRow<'a> {
@@ -53,31 +45,31 @@ pub(super) struct MentionRow<'a> {
     pub(super) user: &'a str,
 }
 
-const EVENTS: Pair = Pair {
-    sqlite: "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, target, ts, \
-            deleted, frame) \
-        SELECT value->>'r', value->>'n', value->>'e', value->>'m', value->>'k', value->>'s', \
-            value->>'c', value->>'t', value->>'ts', value->>'d', value->>'f' \
-        FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, number, epoch) DO NOTHING \
-        RETURNING id, room_id, number, epoch",
-    postgres: "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, target, ts, \
-            deleted, frame, search) \
-        SELECT r, n, e, m, k, s, c, t, ts, d, f, to_tsvector('simple', w) \
-        FROM json_to_recordset($1::json) AS j (r BIGINT, n BIGINT, e TEXT, m TEXT, k SMALLINT, \
-            s TEXT, c TEXT, t BIGINT, ts BIGINT, d BOOLEAN, f TEXT, w TEXT) \
-        ON CONFLICT (room_id, number, epoch) DO NOTHING \
-        RETURNING id, room_id, number, epoch",
-};
-/// The room stands beside the words, as a word.
-pub(super) const SEARCH: &str = "INSERT INTO search (rowid, words, room) \
-    SELECT value->>'id', value->>'words', 'r' || (value->>'room') \
-    FROM json_each($1) WHERE value->>'words' IS NOT NULL";
+const SQLITE: &str = "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, \
+        target, ts, deleted, frame) \
+    SELECT value->>'r', value->>'n', value->>'e', value->>'m', value->>'k', value->>'s', \
+        value->>'c', value->>'t', value->>'ts', value->>'d', value->>'f' \
+    FROM jsonb_each($1) WHERE TRUE ON CONFLICT (room_id, number, epoch) DO NOTHING";
+const SQLITE_LAST: &str = "SELECT COALESCE(max(id), 0) FROM events";
+/// In one row, since each row that comes back wakes another thread.
+const SQLITE_NEW: &str = "SELECT json_group_array(json_array(id, room_id, number, epoch)) \
+    FROM events WHERE id > $1";
+const POSTGRES: &str = "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, \
+        target, ts, deleted, frame, search) \
+    SELECT r, n, e, m, k, s, c, t, ts, d, f, to_tsvector('simple', w) \
+    FROM json_to_recordset($1::json) AS j (r BIGINT, n BIGINT, e TEXT, m TEXT, k SMALLINT, \
+        s TEXT, c TEXT, t BIGINT, ts BIGINT, d BOOLEAN, f TEXT, w TEXT) \
+    ON CONFLICT (room_id, number, epoch) DO NOTHING \
+    RETURNING id, room_id, number, epoch";
 const MENTIONS: &str = "INSERT INTO mentions (room_id, user_id, number) \
     SELECT CAST(value->>'room' AS BIGINT), value->>'user', CAST(value->>'number' AS BIGINT) \
     FROM json_each($1) WHERE TRUE ON CONFLICT (room_id, user_id, number) DO NOTHING";
 
-/// Inserts what is not there yet, and says what that was, in order. With a new message go its words and
-/// whom it names.
+/// The id, room, number and epoch of a new row.
+type Inserted = (i64, i64, i64, String);
+
+/// Inserts what is not there yet, and says what that was, in order. With a new message goes whom it
+/// names.
 pub(super) async fn events<'a>(
     tx: &mut Tx,
     entries: &'a [Entry<'a>],
@@ -87,8 +79,8 @@ pub(super) async fn events<'a>(
     }
     let words: Vec<Option<String>> = entries.iter().map(words).collect();
     let rows: Vec<Row<'_>> = entries.iter().zip(&words).map(row).collect();
-    let inserted: Vec<(i64, i64, i64, String)> = tx.rows(EVENTS, values![json(&rows)]).await?;
-    let mut ids: HashMap<(i64, i64, String), i64> = inserted
+    let mut ids: HashMap<(i64, i64, String), i64> = insert(tx, &rows)
+        .await?
         .into_iter()
         .map(|(id, room, number, epoch)| ((room, number, epoch), id))
         .collect();
@@ -99,24 +91,25 @@ pub(super) async fn events<'a>(
         Some(Fresh { id, entry, words })
     });
     let fresh: Vec<Fresh<'_>> = fresh.collect();
-    messages(tx, &fresh).await?;
+    let messages = fresh.iter().filter(|fresh| is_message(fresh.entry));
+    let mentions = messages.flat_map(|fresh| mentions(fresh.entry, fresh.entry.event.offset));
+    let mentions: Vec<MentionRow<'_>> = mentions.collect();
+    insert_mentions(tx, &mentions).await?;
     Ok(fresh)
 }
 
-async fn messages(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Result<(), ArchiveError> {
-    let messages = || fresh.iter().filter(|fresh| is_message(fresh.entry));
-    if tx.is_sqlite() {
-        let rows = messages().map(|fresh| WordsRow {
-            id: fresh.id,
-            room: fresh.entry.room_id,
-            words: fresh.words.as_deref(),
-        });
-        tx.run_many(SEARCH, &rows.collect::<Vec<_>>()).await?;
+async fn insert(tx: &mut Tx, rows: &[Row<'_>]) -> Result<Vec<Inserted>, ArchiveError> {
+    let rows = values![json(rows)];
+    if !tx.is_sqlite() {
+        return tx.rows(POSTGRES, rows).await;
     }
-    let rows: Vec<MentionRow<'_>> = messages()
-        .flat_map(|fresh| mentions(fresh.entry, fresh.entry.event.offset))
-        .collect();
-    insert_mentions(tx, &rows).await
+    // New ids are above all others, and nobody else writes meanwhile.
+    let last: Vec<(i64,)> = tx.rows(SQLITE_LAST, Vec::new()).await?;
+    let last = last.first().map_or(0, |(last,)| *last);
+    tx.run(SQLITE, rows).await?;
+    let new: Vec<(String,)> = tx.rows(SQLITE_NEW, values![last]).await?;
+    let new = new.first().map_or("[]", |(new,)| new.as_str());
+    serde_json::from_str(new).map_err(|_| ArchiveError::BadRow("new rows"))
 }
 
 pub(super) async fn insert_mentions(
@@ -144,7 +137,7 @@ pub(super) fn mentions<'a>(
     })
 }
 
-fn is_message(entry: &Entry<'_>) -> bool {
+pub(super) fn is_message(entry: &Entry<'_>) -> bool {
     entry.event.kind == EventKind::Message && !entry.event.deleted
 }
 

@@ -4,15 +4,17 @@ mod bury;
 mod change;
 mod insert;
 mod rooms;
+mod search;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
 
+pub(crate) use self::change::{TargetRow, strip};
+pub(crate) use self::rooms::enter as enter_rooms;
+pub(crate) use self::search::unsearch;
 use crate::archive::Tx;
 use crate::{Archive, ArchiveError};
-pub(crate) use change::{TargetRow, strip, unsearch};
-pub(crate) use rooms::enter as enter_rooms;
 
 /// What is to be appended to one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,8 @@ async fn append(tx: &mut Tx, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
     rooms::advance(tx, batch, &known).await?;
     rooms::note_holes(tx, batch, &known).await?;
     let changed = change::apply(tx, &fresh).await?;
-    bury::bury(tx, &changed, &known).await
+    let buried = bury::bury(tx, &changed, &known).await?;
+    search::index(tx, &fresh, &changed.words, &buried).await
 }
 
 /// Reads every frame.

@@ -206,9 +206,11 @@ impl MemoryStream {
             return false;
         };
         let is_buried = |event: &Envelope| event.read().is_ok_and(|event| event.deleted);
-        plan.buried
-            .iter()
-            .any(|(target, _)| *target == change.target)
+        matches!(change.kind, ChangeKind::TooLate)
+            || plan
+                .buried
+                .iter()
+                .any(|(target, _)| *target == change.target)
             || self
                 .index_of(change.target)
                 .is_some_and(|index| is_buried(&self.events[index].event))

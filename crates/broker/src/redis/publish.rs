@@ -134,6 +134,7 @@ fn add_draft(script: &mut ScriptInvocation<'_>, digest: &Digest, draft: &Draft) 
                 ChangeKind::Edit { open_tombstone } => ('e', &open_tombstone[..]),
                 ChangeKind::Delete { tombstone } => ('d', tombstone.as_bytes()),
                 ChangeKind::React => ('r', &b""[..]),
+                ChangeKind::TooLate => ('x', &b""[..]),
             };
             script
                 .arg(format!("{letter} {target} {}", draft.message))

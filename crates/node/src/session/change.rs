@@ -44,10 +44,14 @@ impl Session {
         self.check_rate(super::Pace::Sends)?;
         let original = self.node.find_message(&here, target, deadline).await?;
         let original = original.ok_or(CommandError::NotFound)?;
+        let is_retry = terms.nonce.is_some();
         let event = original.read().map_err(|error| {
             tracing::error!(%room, %error, "the stream holds an event that cannot be read");
             CommandError::Internal
         })?;
+        if event.deleted && !is_retry {
+            return Err(CommandError::NotFound);
+        }
         self.may_change(&event, &alteration, rights)?;
         let (by, nonce) = (&self.identity.user, terms.nonce);
         let draft = match &alteration {
@@ -55,10 +59,13 @@ impl Session {
             Alteration::Delete => Draft::delete(room, by, nonce, target, &event),
             Alteration::React { key, on } => Draft::react(room, by, nonce, target, key, *on),
         };
+        let draft = match event.deleted {
+            true => draft.too_late(),
+            false => draft,
+        };
         self.publish(id, room, draft, terms.ack, deadline).await
     }
 
-    /// What is deleted is answered like what never was, to whoever asks.
     fn may_change(
         &self,
         event: &StoredEvent<'_>,
@@ -82,7 +89,7 @@ impl Session {
 }
 
 impl Node {
-    /// The message at `offset`; `None`: there is none, or what is there is none or is deleted.
+    /// The message at `offset`, or its tombstone; `None`: there is none, or what is there is none.
     async fn find_message(
         &self,
         room: &Room,
@@ -91,10 +98,7 @@ impl Node {
     ) -> Result<Option<Envelope>, CommandError> {
         let found = tokio::time::timeout_at(deadline.into(), self.find_event(room, offset));
         let found = found.await.map_err(|_| CommandError::Unavailable)??;
-        let is_there = |event: &Envelope| {
-            event.kind() == EventKind::Message && event.read().is_ok_and(|event| !event.deleted)
-        };
-        Ok(found.filter(is_there))
+        Ok(found.filter(|event| event.kind() == EventKind::Message))
     }
 
     async fn find_event(&self, room: &Room, offset: u64) -> Result<Option<Envelope>, CommandError> {

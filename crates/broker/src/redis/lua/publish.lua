@@ -5,7 +5,8 @@
 --       6 stream life, s  7 meta life, s  8 nonce generation, s  9 the epoch of 4, or ''
 --       10 '0': begin no life  11 stream length while the archive is behind; '0': no archive
 --       then for each event: digest, message id, frame without its end; a change of a message has
---       KIND TARGET before its id, and after its frame its or its target's tombstone ('' if none)
+--       KIND TARGET before its id, and after its frame its or its target's tombstone ('' if none);
+--       KIND is e, d or r, or x where the target is known to be deleted
 -- Returns epoch ('': a life would have to begin), time in ms, then for each event: offset, and 0,
 -- 1 if it was stored before, 2 if its target is deleted
 local FIRST = 12
@@ -96,7 +97,7 @@ for n, event in ipairs(events) do
   local outcome = 0
   if known then
     outcome = 1
-  elseif event.kind and is_deleted(event.target) then
+  elseif event.kind == 'x' or (event.kind and is_deleted(event.target)) then
     known, outcome = '0', 2
   end
   if outcome == 0 then

@@ -1,0 +1,168 @@
+//! What the archive is filled with: a large room as people would, and small ones beside it.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use hubbub_archive::{Archive, ArchiveError, HistorySpan, ReadMark, RoomBatch};
+use hubbub_protocol::command::Body;
+use hubbub_protocol::event::seal;
+use hubbub_protocol::{Draft, Envelope, Epoch, Nonce, Position, ReactionKey, RoomId, User, UserId};
+use tokio::time::Instant;
+
+use super::LONGEST;
+
+/// In every second message.
+pub(super) const COMMON: &str = "hello";
+/// In one of 50,000.
+pub(super) const RARE: &str = "needle";
+/// Whose inbox is read.
+pub(super) const READER: &str = "bench-reader";
+/// Rooms in all.
+pub(super) const ROOMS: u64 = 100;
+const SIDE_MESSAGES: u64 = 50;
+const BATCH: usize = 500;
+const WORDS: u64 = 20_000;
+
+/// How the filling went.
+pub(super) struct Filled {
+    pub(super) rows: u64,
+    took: Duration,
+    /// Microseconds of each full batch.
+    pub(super) batches: Histogram<u64>,
+}
+
+impl Filled {
+    pub(super) fn rate(&self) -> f64 {
+        self.rows as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Appends to `room` until it has so many messages, beginning with those that it lacks.
+pub(super) async fn fill(
+    archive: &Archive,
+    room: &RoomId,
+    messages: u64,
+) -> Result<Filled, ArchiveError> {
+    let life = archive.life(room).await?;
+    let mut writer = Writer {
+        room: room.clone(),
+        top: life.map_or(0, |life| life.top),
+    };
+    let start = Instant::now();
+    let mut filled = Filled {
+        rows: 0,
+        took: Duration::ZERO,
+        batches: Histogram::new_with_max(LONGEST, 3).expect("the bounds are good"),
+    };
+    // Edits and reactions take numbers too: the top tells how far an earlier run got.
+    while writer.top < messages {
+        let events = (0..BATCH).map(|_| writer.next()).collect();
+        let before = Instant::now();
+        writer.append(archive, events).await?;
+        filled
+            .batches
+            .saturating_record(before.elapsed().as_micros() as u64);
+        filled.rows += BATCH as u64;
+    }
+    filled.took = start.elapsed();
+    Ok(filled)
+}
+
+/// Fills the small rooms, all of which the reader has joined.
+pub(super) async fn side_rooms(archive: &Archive) -> Result<(), ArchiveError> {
+    for number in 1..ROOMS {
+        let room = RoomId::new(&format!("bench-side-{number}")).expect("a valid id");
+        let newest = archive.history(&room, HistorySpan::Before(None), 1).await?;
+        if newest.is_empty() {
+            let mut writer = Writer {
+                room: room.clone(),
+                top: 0,
+            };
+            let events = (0..SIDE_MESSAGES).map(|_| writer.next()).collect();
+            writer.append(archive, events).await?;
+        }
+        let mark = ReadMark {
+            user: UserId::new(READER).expect("a valid id"),
+            room,
+            offset: 20,
+            is_join: false,
+        };
+        archive.save_reads(&[mark]).await?;
+    }
+    Ok(())
+}
+
+/// Writes a room's events, the same in every run.
+struct Writer {
+    room: RoomId,
+    top: u64,
+}
+
+impl Writer {
+    async fn append(&self, archive: &Archive, events: Vec<Envelope>) -> Result<(), ArchiveError> {
+        let batch = RoomBatch {
+            room: self.room.clone(),
+            base: Some(0),
+            events,
+            holes: Vec::new(),
+        };
+        archive.append(&[batch]).await
+    }
+
+    /// One event in 50 edits, one in 20 reacts, the others say something.
+    fn next(&mut self) -> Envelope {
+        self.top += 1;
+        let number = self.top;
+        let id = UserId::new(&format!("user-{}", mix(number) % 500)).expect("a valid id");
+        let from = User {
+            name: id.to_string(),
+            id,
+        };
+        let target = number.saturating_sub(1 + mix(number) % 40).max(1);
+        let body = Body::from(&serde_json::json!({"text": text(number)}));
+        let nonce = Nonce::new(&format!("bench-{number}")).ok();
+        let draft = match number {
+            _ if number % 50 == 7 => Draft::edit(&self.room, &from, nonce, target, &body),
+            _ if number % 20 == 3 => {
+                let key = ReactionKey::new("👍").expect("a valid key");
+                Draft::react(&self.room, &from, nonce, target, &key, true)
+            }
+            _ => Draft::message(&self.room, &from, nonce, &body),
+        };
+        let position = Position {
+            epoch: Epoch::new("bench").expect("a valid epoch"),
+            offset: number,
+        };
+        Envelope {
+            frame: seal(&draft.open, 1_700_000_000_000 + number, &position),
+            position,
+            message: draft.message,
+            previous: None,
+        }
+    }
+}
+
+/// Twelve words, some much more often than others.
+fn text(number: u64) -> String {
+    let mut words: Vec<String> = (0..12)
+        .map(|place| {
+            let random = mix(number * 12 + place);
+            format!("w{}", (random % WORDS) * ((random >> 32) % WORDS) / WORDS)
+        })
+        .collect();
+    if number % 2 == 0 {
+        words[3] = COMMON.to_owned();
+    }
+    if number % 50_000 == 1_000 || number == 10 {
+        words[5] = RARE.to_owned();
+    }
+    words.join(" ")
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
