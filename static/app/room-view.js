@@ -14,6 +14,9 @@ const RESETS = {
   unrecovered: "Not all that was said meanwhile could be recovered. These are the newest messages.",
 };
 
+/** A word of the page itself, among the messages. */
+const notice = (text) => element("li", { class: "notice", "data-testid": "notice" }, text);
+
 export class RoomView {
   /** Where the reader was in the log; null at the newest message. */
   scroll = null;
@@ -26,6 +29,10 @@ export class RoomView {
   #hasEntered = false;
   /** Where to resume when another connection takes over. */
   #position = null;
+  /** What takes the handlers of this room back. */
+  #listening = [];
+  /** The word that the server does not let us in; null while it does. */
+  #refusal = null;
   /** What came live (or was replayed) in this turn of the event loop: shown at once. */
   #incoming = [];
   /** What was said before the first join is counted by the server, not here. */
@@ -72,30 +79,33 @@ export class RoomView {
   attach(chat) {
     const room = chat.room(this.name);
     this.#room = room;
+    this.#stopListening();
     const mine = (handler) => (frame) => room === this.#room && handler(frame);
-    room.on("joined", mine((info) => this.#entered(info)));
+    const on = (type, handler) => this.#listening.push(room.on(type, mine(handler)));
+    on("joined", (info) => this.#entered(info));
     for (const type of ["message", "edited", "deleted", "reacted"]) {
-      room.on(type, mine((event) => this.#take(event)));
+      on(type, (event) => this.#take(event));
     }
-    room.on("read", mine((frame) => this.#hearRead(frame)));
-    room.on("presence", mine((frame) => this.presence.hear(frame)));
-    room.on("typing", mine((frame) => this.presence.hearTyping(frame)));
-    room.on("reset", mine((frame) => this.#reset(frame)));
-    room.on("lagged", mine(({ from, to }) => this.#notice(`Catching up on ${to - from + 1} messages.`)));
-    room.on("error", mine((error) => this.#refused(error)));
-    const from = this.#position ? { since: this.#position } : { recent: REPLAY };
-    room.join(from).then(mine(() => this.#fill()), mine((error) => this.#refused(error)));
+    on("read", (frame) => this.#hearRead(frame));
+    on("presence", (frame) => this.presence.hear(frame));
+    on("typing", (frame) => this.presence.hearTyping(frame));
+    on("reset", (frame) => this.#reset(frame));
+    on("lagged", ({ from, to }) => this.#notice(`Catching up on ${to - from + 1} messages.`));
+    on("error", (error) => this.#refused(error));
+    this.#join(room);
     this.sends.attach(room);
   }
 
   async leave() {
     const room = this.#room;
     this.#room = null;
+    this.#stopListening();
     await room?.leave().catch(() => {});
   }
 
   /** The reader comes to this room. */
   open() {
+    if (this.#refusal) this.#join(this.#room);
     if (this.mark.unread > 0) this.timeline.mark(this.mark.readTo);
     if (this.#isFilled) this.#findUnread();
   }
@@ -127,6 +137,8 @@ export class RoomView {
   /** What the server says about this room. */
   hearInfo(row) {
     this.info = row;
+    // Invited meanwhile.
+    if (this.#refusal && row.mine) this.#join(this.#room);
     this.mark.correct(row, this.#position?.offset ?? 0);
   }
 
@@ -146,6 +158,22 @@ export class RoomView {
 
   loadNewest() {
     return this.pages.newestPage();
+  }
+
+  #join(room) {
+    this.#refusal?.remove();
+    this.#refusal = null;
+    const from = this.#position ? { since: this.#position } : { recent: REPLAY };
+    const isMine = () => room === this.#room;
+    room.join(from).then(
+      () => isMine() && this.#fill(),
+      (error) => isMine() && this.#refused(error),
+    );
+  }
+
+  #stopListening() {
+    for (const off of this.#listening) off();
+    this.#listening = [];
   }
 
   #connected() {
@@ -268,11 +296,14 @@ export class RoomView {
 
   #refused(error) {
     if (error.code === "closed" || error.code === "left") return;
-    this.#notice(`This room cannot be entered: ${error.message}`);
+    this.#refusal?.remove();
+    this.#refusal = this.#notice(`This room cannot be entered: ${error.message}`);
     this.#page.changed(this);
   }
 
   #notice(text) {
-    this.#page.log.update(this, () => this.timeline.notice(text));
+    const item = notice(text);
+    this.#page.log.update(this, () => this.timeline.element.append(item));
+    return item;
   }
 }

@@ -112,11 +112,6 @@ export class Timeline {
     this.#drawLine();
   }
 
-  /** A word of the page itself, among the messages. */
-  notice(text) {
-    this.element.append(element("li", { class: "notice", "data-testid": "notice" }, text));
-  }
-
   /** Where `offset` stands, or would stand. */
   #place(offset) {
     let [low, high] = [0, this.#items.length];

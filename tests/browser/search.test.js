@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { startFastDemo } from "./cluster.js";
+import { startCluster, startFastDemo } from "./cluster.js";
 import { Bot, ChatPage, PHONE, eventually, startBrowser } from "./page.js";
 
 const lines = (count) => Array.from({ length: count }, (_, i) => `line ${i}`);
@@ -100,4 +100,18 @@ test("many hits come in pages, nothing is said so, and Escape closes", async (t)
   const width = await mia.page.evaluate(() => document.documentElement.scrollWidth);
   assert.equal(width, PHONE.viewport.width);
   assert.deepEqual(mia.errors, []);
+});
+
+test("without an archive the page says why there is neither search nor a private room", async (t) => {
+  const [node] = await startCluster(t, 1);
+  const browser = await startBrowser(t);
+  const ann = await ChatPage.open(browser, node.url, "Ann");
+  await find(ann, "anything");
+  await ann.id("search-state").getByText(/^Search failed: .*archive/).waitFor();
+  await ann.page.keyboard.press("Escape");
+  await ann.id("room-private").check();
+  await ann.id("room-input").fill("board");
+  await ann.id("room-join").click();
+  await ann.page.locator("#join-error").getByText(/^No private room: .*archive/).waitFor();
+  assert.deepEqual(ann.errors, []);
 });
