@@ -128,10 +128,14 @@ export async function startCluster(t, count) {
 }
 
 /** `hubbub demo` with three nodes: their `urls`, the first `port`, and `kill()`. */
-export async function startDemo(t, wanted) {
+export async function startDemo(t, wanted, env = {}) {
   const port = wanted ?? (await freeRow(3));
-  const demo = await Process.start(t, BINARY, ["demo", "--port", `${port}`]);
+  const demo = await Process.start(t, BINARY, ["demo", "--port", `${port}`], env);
   const urls = [0, 1, 2].map((i) => `http://127.0.0.1:${port + i}`);
   for (const url of urls) await demo.until("ready", () => answers(url));
   return { urls, port, kill: () => demo.kill() };
 }
+
+/** A demo, which keeps an archive, whose people may write as fast as they can. */
+export const startFastDemo = (t) =>
+  startDemo(t, undefined, { HUBBUB__LIMITS__SENDS_PER_SECOND: "0" });
