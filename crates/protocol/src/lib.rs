@@ -8,6 +8,7 @@ pub mod event;
 pub mod frame;
 pub mod id;
 pub mod packet;
+pub mod socketio;
 pub mod user;
 
 pub use close::CloseCode;

@@ -81,7 +81,7 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 }
 
 /// The TCP stream itself, without hyper's buffers around it, and what they held.
-async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
+pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
     let parts = pending
         .await?
         .downcast::<TokioIo<TcpStream>>()
@@ -89,7 +89,7 @@ async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Err
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-fn switching_protocols(accept: &str, protocol: bool) -> Response {
+pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -107,7 +107,7 @@ fn switching_protocols(accept: &str, protocol: bool) -> Response {
 }
 
 /// Checks that this is a WebSocket handshake and gives the `Sec-WebSocket-Accept` for it.
-fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
     if method != Method::GET {
         return Err(ApiError::Method("GET"));
     }
@@ -184,7 +184,7 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
     words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == protocol)
 }
 
-fn is_same_origin(headers: &HeaderMap) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     headers
         .get(SEC_FETCH_SITE)
         .is_some_and(|site| site == "same-origin")
@@ -192,7 +192,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 
 /// The first token found: `Authorization`, then the cookie where it may be believed, then the
 /// sub-protocol.
-fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
+pub(crate) fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
     let token = bearer(headers)
         .or_else(|| cookies.then(|| cookie(headers)).flatten())
         .or_else(|| {
