@@ -15,21 +15,37 @@ use crate::error::ApiError;
 use crate::gate::Gate;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::rest::guests::{create_guest, preflight_guest};
+use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
 use crate::ws::handshake::upgrade_socket;
 
 /// The longest path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
+/// The door for Socket.IO clients.
+pub(crate) struct SocketIo {
+    pub(crate) engine: Arc<Engine<ChatDoor>>,
+    pub(crate) files: Arc<ClientFiles>,
+}
+
 /// The clients' port.
-pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets) -> Router {
+pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
         .route("/v1/guests", post(create_guest).options(preflight_guest))
         .method_not_allowed_fallback(|| async { ApiError::Method("POST, OPTIONS") })
         .with_state(gate)
+        .merge(socketio.map(socketio_router).unwrap_or_default())
         .fallback_service(files)
         .layer(middleware::from_fn(check_head))
+}
+
+fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
+    let serve = move |request: Request| Arc::clone(&engine).handle(request);
+    Router::new()
+        .route("/socket.io", any(serve.clone()))
+        .route("/socket.io/", any(serve))
+        .route("/socket.io/{file}", get(get_client).with_state(files))
 }
 
 /// The operators' port.

@@ -143,7 +143,7 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(letter)
 }
 
-fn check_query(uri: &Uri) -> Result<(), ApiError> {
+pub(crate) fn check_query(uri: &Uri) -> Result<(), ApiError> {
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
         return Err(bad_request("the query string cannot be read"));
     };
