@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 8] = [
+static SUITES: [Suite; 9] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -55,6 +55,10 @@ static SUITES: [Suite; 8] = [
     Suite {
         name: "faults",
         runner: Runner::Cargo,
+    },
+    Suite {
+        name: "socketio",
+        runner: Runner::Node("tests/socketio"),
     },
     Suite {
         name: "browser",
@@ -87,7 +91,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Suite>, String> {
 /// failure, so that one run shows everything that fails.
 pub(crate) fn run(suites: &[&Suite]) -> Result<(), String> {
     let start = Instant::now();
-    run_cargo(&["build", "--workspace"])?;
+    run_cargo(&["build", "--workspace", "--bins", "--examples"])?;
     run_cargo(&["test", "--workspace", "--no-run"])?;
     let mut rows = vec![("build", start.elapsed(), Ok(()))];
     for suite in suites {

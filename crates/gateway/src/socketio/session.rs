@@ -100,7 +100,8 @@ impl<D: Door> Session<D> {
         let end = {
             let ends = (&mut self.ears, &mut self.mouth);
             let timeout = self.place.engine.options.write_timeout;
-            let talk = talk(&mut socket, ends, &mut self.clock, first, timeout);
+            // On the heap, since a future keeps room for what it is given twice.
+            let talk = Box::pin(talk(&mut socket, ends, &mut self.clock, first, timeout));
             AssertUnwindSafe(talk).catch_unwind().await
         };
         let end = end.unwrap_or_else(|_panic| {

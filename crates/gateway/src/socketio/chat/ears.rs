@@ -10,6 +10,8 @@ use hubbub_protocol::socketio::{Heard, Listener, encode};
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request, decode_command};
 use serde_json::{Map, Value, json};
 
+use tokio::time::Instant;
+
 use super::place::Return;
 use super::translator::{CONNECT, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
@@ -18,6 +20,11 @@ use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
 use crate::socketio::door::{Ears, Sound};
+
+/// Connects that one connection may ask for at once; each one opens a session and joins a room.
+const CONNECTS_BURST: f32 = 20.0;
+/// The same a second, kept up; beyond: close 4429.
+const CONNECTS_PER_SECOND: f32 = 1.0;
 
 /// The hearing end of one connection. Dropping it ends its sessions.
 pub(crate) struct ChatEars {
@@ -30,7 +37,27 @@ pub(crate) struct ChatEars {
     /// One for each namespace that the client is in.
     seats: Vec<Seat>,
     notes: Arc<Notes>,
+    connects: Connects,
     _open: OpenConnection,
+}
+
+/// A bucket of connects, filled evenly.
+struct Connects {
+    left: f32,
+    filled: Instant,
+}
+
+impl Connects {
+    fn take(&mut self) -> Result<(), CloseCode> {
+        let now = Instant::now();
+        let refill = now.duration_since(self.filled).as_secs_f32() * CONNECTS_PER_SECOND;
+        self.left = (self.left + refill).min(CONNECTS_BURST) - 1.0;
+        self.filled = now;
+        match self.left < 0.0 {
+            true => Err(CloseCode::Flooding),
+            false => Ok(()),
+        }
+    }
 }
 
 struct Seat {
@@ -117,6 +144,10 @@ impl ChatEars {
             listener: Listener::new(chat.max_payload),
             seats: Vec::new(),
             notes,
+            connects: Connects {
+                left: CONNECTS_BURST,
+                filled: Instant::now(),
+            },
             _open: open,
             chat,
         }
@@ -132,6 +163,7 @@ impl ChatEars {
     }
 
     async fn connect(&mut self, name: &str, auth: Option<&Value>) -> Result<(), CloseCode> {
+        self.connects.take()?;
         let mut namespaces = self.chat.namespaces.iter();
         let Some(namespace) = namespaces.position(|namespace| namespace.name == name) else {
             self.say(encode::refused(name, "Invalid namespace", None));
@@ -175,6 +207,8 @@ impl ChatEars {
         };
         let id = Some(RequestId::Text(CONNECT.to_owned()));
         session.handle(Request { id, command: join }).await;
+        // Most clients are in one namespace, and a vector would make room for four.
+        self.seats.reserve_exact(1);
         self.seats.push(Seat { namespace, session });
         Ok(())
     }

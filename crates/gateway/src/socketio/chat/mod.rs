@@ -3,6 +3,7 @@
 mod ears;
 mod mouth;
 mod place;
+mod recent;
 mod relay;
 mod translator;
 

@@ -35,11 +35,11 @@ impl Mouth for ChatMouth {
             if !batch.is_empty() {
                 return Ok(());
             }
-            let notes = Arc::clone(&self.notes);
+            let Self { notes, seats, .. } = self;
             let (index, next) = tokio::select! {
                 biased;
                 () = notes.has_items() => continue,
-                next = next_of(&mut self.seats) => next,
+                next = next_of(seats) => next,
             };
             self.translate(index, batch)?;
             if let Err(code) = next {
@@ -99,7 +99,8 @@ impl ChatMouth {
             pid,
             catches_up,
         } = opening;
-        let translator = Translator::new(&self.chat, namespace, pid, catches_up);
+        let translator = Translator::new(pid, catches_up);
+        self.seats.reserve_exact(1);
         self.seats.push(Seat {
             namespace,
             outbox,
@@ -110,16 +111,18 @@ impl ChatMouth {
 
     fn translate(&mut self, index: usize, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
         let Seat {
-            frames, translator, ..
+            namespace,
+            frames,
+            translator,
+            ..
         } = &mut self.seats[index];
+        let namespace = &self.chat.namespaces[*namespace];
         for frame in frames.drain(..) {
-            translator.translate(&self.chat, &frame, batch)?;
+            translator.translate(&self.chat.relay_events, namespace, &frame, batch)?;
         }
         self.has_joined |= translator.is_in();
-        // An idle connection keeps no room for a burst.
-        if frames.capacity() > 4 {
-            *frames = Vec::new();
-        }
+        // An idle connection keeps no room for them.
+        *frames = Vec::new();
         Ok(())
     }
 

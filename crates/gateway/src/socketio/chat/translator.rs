@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::place::{new_pid, offset};
-use super::{Chat, Namespace, relay};
+use super::{Namespace, recent, relay};
 
 /// The request id of the join that a connect asks for; clients cannot choose it.
 pub(super) const CONNECT: &str = "connect";
@@ -20,7 +20,6 @@ const DURABLE: [&str; 4] = ["message", "edited", "deleted", "reacted"];
 /// Knows how far the client's connect has come.
 #[derive(Debug)]
 pub(super) struct Translator {
-    namespace: usize,
     /// The client's from before, if it may be proven right.
     pid: Option<String>,
     catches_up: bool,
@@ -62,15 +61,8 @@ struct Joined<'a> {
 }
 
 impl Translator {
-    pub(super) fn new(
-        chat: &Chat,
-        namespace: usize,
-        pid: Option<String>,
-        catches_up: bool,
-    ) -> Self {
-        debug_assert!(namespace < chat.namespaces.len());
+    pub(super) fn new(pid: Option<String>, catches_up: bool) -> Self {
         Self {
-            namespace,
             pid,
             catches_up,
             stage: Stage::Outside(None),
@@ -88,11 +80,20 @@ impl Translator {
     /// The room could not be joined just now: the client shall try again.
     pub(super) fn translate(
         &mut self,
-        chat: &Chat,
+        events: &[String],
+        namespace: &Namespace,
         frame: &Frame,
         batch: &mut Vec<Message>,
     ) -> Result<(), CloseCode> {
-        let namespace = &chat.namespaces[self.namespace];
+        let say = Say {
+            events,
+            namespace,
+            catches_up: self.catches_up,
+        };
+        if let Some(message) = recent::find(frame, &say) {
+            batch.push(message);
+            return Ok(());
+        }
         let text = frame.as_str();
         let Ok(head) = serde_json::from_str::<Head<'_>>(text) else {
             tracing::error!("a frame of our own cannot be read");
@@ -102,11 +103,6 @@ impl Translator {
             self.stage = Stage::Outside(Some(frame.clone()));
             return Ok(());
         }
-        let say = Say {
-            events: &chat.relay_events,
-            namespace,
-            catches_up: self.catches_up,
-        };
         match &head.id {
             Some(RequestId::Text(id)) if id == CONNECT => {
                 return self.answer_connect(&say, &head, text, batch);
@@ -116,7 +112,11 @@ impl Translator {
                 let reply = without_id(text);
                 batch.push(encode::ack(&namespace.name, id, &[&reply]));
             }
-            Some(RequestId::Text(_)) | None => batch.push(say.event(&head, text)),
+            Some(RequestId::Text(_)) | None => {
+                let message = say.event(&head, text);
+                recent::keep(frame, &say, &message);
+                batch.push(message);
+            }
         }
         Ok(())
     }
@@ -174,10 +174,10 @@ impl Translator {
 }
 
 /// How frames are said in one namespace.
-struct Say<'a> {
-    events: &'a [String],
-    namespace: &'a Namespace,
-    catches_up: bool,
+pub(super) struct Say<'a> {
+    pub(super) events: &'a [String],
+    pub(super) namespace: &'a Namespace,
+    pub(super) catches_up: bool,
 }
 
 impl Say<'_> {
@@ -222,4 +222,115 @@ fn fields(text: &str) -> Map<String, Value> {
 /// Text as JSON.
 pub(super) fn string(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::RoomId;
+
+    use super::*;
+
+    /// What is heard of these frames, as texts.
+    fn heard(translator: &mut Translator, frames: &[Value]) -> Vec<String> {
+        let namespace = Namespace {
+            name: "/".to_owned(),
+            room: RoomId::new("lobby").unwrap(),
+        };
+        let events = ["chat message".to_owned()];
+        let mut batch = Vec::new();
+        for frame in frames {
+            let frame = Frame::from_text(frame.to_string());
+            let done = translator.translate(&events, &namespace, &frame, &mut batch);
+            done.unwrap();
+        }
+        let text = |message: &Message| match message {
+            Message::Text(frame) => frame.as_str().to_owned(),
+            Message::Binary(_) => panic!("binary"),
+        };
+        batch.iter().map(text).collect()
+    }
+
+    fn message(room: &str, body: Value) -> Value {
+        json!({"type": "message", "room": room, "message": "M9", "body": body, "epoch": "e", "offset": 9})
+    }
+
+    fn joined(recovered: bool) -> Value {
+        let events = [message("lobby", json!({"text": "missed"}))];
+        json!({"type": "joined", "id": CONNECT, "room": "lobby", "epoch": "e", "offset": 9, "recovered": recovered, "events": events})
+    }
+
+    #[test]
+    fn a_connect_is_answered_when_the_room_is_joined() {
+        let mut translator = Translator::new(None, true);
+        let welcome = json!({"type": "welcome", "node": "n"});
+        assert_eq!(heard(&mut translator, &[welcome]), Vec::<String>::new());
+        assert!(!translator.is_in());
+        let first = heard(&mut translator, &[joined(false)]);
+        assert!(translator.is_in());
+        assert!(
+            first[0].starts_with("40{\"sid\":") && first[0].contains("/9/e\""),
+            "{first:?}"
+        );
+        assert_eq!(first[1], r#"42["welcome",{"type":"welcome","node":"n"}]"#);
+        assert!(first[2].starts_with(r#"42["joined",{"type":"joined","room""#));
+        assert_eq!(first.len(), 3, "what is not proven is not replayed");
+    }
+
+    #[test]
+    fn who_comes_back_keeps_its_pid_and_gets_what_it_missed() {
+        let mut translator = Translator::new(Some("p/5/e".to_owned()), true);
+        let first = heard(&mut translator, &[joined(true)]);
+        assert!(first[0].ends_with(r#","pid":"p/5/e"}"#), "{first:?}");
+        assert_eq!(first[2], r#"42["chat message","missed","9/e/M9"]"#);
+        let mut lost = Translator::new(Some("p/5/e".to_owned()), true);
+        assert!(!heard(&mut lost, &[joined(false)])[0].contains("p/5/e"));
+    }
+
+    #[test]
+    fn who_may_not_read_the_room_is_in_and_who_came_at_a_bad_time_is_not() {
+        let error =
+            |code: &str| json!({"type": "error", "id": CONNECT, "code": code, "message": "m"});
+        let mut translator = Translator::new(None, true);
+        let first = heard(&mut translator, &[error("forbidden")]);
+        assert!(first[0].starts_with("40{") && !first[0].contains("pid"));
+        let mut later = Translator::new(None, true);
+        let namespace = Namespace {
+            name: "/".to_owned(),
+            room: RoomId::new("lobby").unwrap(),
+        };
+        let frame = Frame::from_text(error("unavailable").to_string());
+        let done = later.translate(&[], &namespace, &frame, &mut Vec::new());
+        assert_eq!(done, Err(CloseCode::TryLater));
+    }
+
+    #[test]
+    fn frames_are_events_and_replies_are_acks() {
+        let mut translator = Translator::new(None, true);
+        let sent = json!({"type": "sent", "id": 7, "offset": 9});
+        let typing = json!({"type": "typing", "room": "lobby"});
+        let texts = heard(
+            &mut translator,
+            &[
+                message("lobby", json!({"text": "hi"})),
+                message("lobby", json!({"event": "chat message", "data": [1]})),
+                message("lobby", json!({"other": 1})),
+                message("else", json!({"text": "hi"})),
+                sent,
+                typing,
+            ],
+        );
+        assert_eq!(texts[0], r#"42["chat message","hi","9/e/M9"]"#);
+        assert_eq!(texts[1], r#"42["chat message",[1],"9/e/M9"]"#);
+        assert!(
+            texts[2].starts_with(r#"42["message",{"type""#) && texts[2].ends_with(r#","9/e/M9"]"#)
+        );
+        assert!(texts[3].starts_with(r#"42["message",{"type""#) && texts[3].ends_with("}]"));
+        assert_eq!(texts[4], r#"437[{"type":"sent","offset":9}]"#);
+        assert_eq!(texts[5], r#"42["typing",{"type":"typing","room":"lobby"}]"#);
+        let mut plain = Translator::new(None, false);
+        assert_eq!(
+            heard(&mut plain, &[message("lobby", json!({"text": "hi"}))]),
+            [r#"42["chat message","hi"]"#]
+        );
+    }
 }
