@@ -16,7 +16,11 @@ fn main() {
     println!("cargo::rerun-if-env-changed={FOLDER}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let dist = match env::var_os(FOLDER) {
-        Some(folder) => Some(PathBuf::from(folder)),
+        Some(folder) => {
+            let folder = PathBuf::from(folder);
+            println!("cargo::rerun-if-changed={}", folder.display());
+            Some(folder)
+        }
         None => fetch(&out.join("socketio-client")),
     };
     let list = dist.as_deref().map(list).unwrap_or_default();

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::Message;
+use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -217,10 +218,10 @@ impl<D: Door> Engine<D> {
         let limits = self.message_limits();
         let patience = self.options.assemble_timeout;
         self.tasks.spawn(async move {
-            let raw = Box::pin(raw_stream(pending)).await;
-            let Ok((stream, early)) = raw else { return };
-            let socket = Socket::with_limits(stream, &early, limits, patience);
-            session.run(Box::new(socket), vec![greeting]).await;
+            let Some(socket) = take_over(pending, limits, patience).await else {
+                return;
+            };
+            session.run(socket, vec![greeting]).await;
         });
     }
 
@@ -235,10 +236,9 @@ impl<D: Door> Engine<D> {
         let pending = hyper::upgrade::on(&mut request);
         let (limits, patience) = (self.message_limits(), self.options.assemble_timeout);
         self.tasks.spawn(async move {
-            let Ok((stream, early)) = raw_stream(pending).await else {
+            let Some(socket) = take_over(pending, limits, patience).await else {
                 return;
             };
-            let socket = Box::new(Socket::with_limits(stream, &early, limits, patience));
             let unused = match line {
                 Line::Polling(line) => {
                     let offered = line.polls.send(Poll::Socket(socket, hold)).await;
@@ -301,6 +301,24 @@ impl<D: Door> Engine<D> {
             Ok(true) => Ok(text("ok".to_owned())),
             Ok(false) => Err(Refusal::Bad("this is no Engine.IO payload")),
             Err(_) => Err(Refusal::Sid(None)),
+        }
+    }
+}
+
+/// The socket behind an upgraded request. What came early is given back at once: it is a part of a
+/// buffer that is much larger.
+async fn take_over(
+    pending: OnUpgrade,
+    limits: MessageLimits,
+    patience: Duration,
+) -> Option<Box<Socket>> {
+    match Box::pin(raw_stream(pending)).await {
+        Ok((stream, early)) => Some(Box::new(Socket::with_limits(
+            stream, &early, limits, patience,
+        ))),
+        Err(error) => {
+            tracing::debug!(%error, "upgrade failed");
+            None
         }
     }
 }

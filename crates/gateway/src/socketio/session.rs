@@ -27,7 +27,7 @@ pub(super) struct Session<D: Door> {
 /// A session can be found by its id until this is dropped.
 struct Place<D: Door> {
     engine: Arc<Engine<D>>,
-    sid: String,
+    sid: Arc<str>,
 }
 
 impl<D: Door> Drop for Place<D> {
@@ -45,6 +45,7 @@ impl<D: Door> Session<D> {
         began: Instant,
         line: Line<D::Hold>,
     ) -> Box<Self> {
+        let sid = Arc::from(sid);
         engine.sessions.put(&sid, line);
         let place = Place {
             engine: Arc::clone(engine),

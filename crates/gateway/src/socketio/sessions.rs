@@ -13,7 +13,7 @@ const POLLS: usize = 4;
 
 /// All sessions that have not ended.
 #[derive(Debug)]
-pub(super) struct Sessions<H>(Mutex<HashMap<String, Line<H>>>);
+pub(super) struct Sessions<H>(Mutex<HashMap<Arc<str>, Line<H>>>);
 
 /// How a session can be reached.
 #[derive(Debug)]
@@ -118,15 +118,15 @@ impl<H> Sessions<H> {
         self.lock().get(sid).cloned()
     }
 
-    pub(super) fn put(&self, sid: &str, line: Line<H>) {
-        self.lock().insert(sid.to_owned(), line);
+    pub(super) fn put(&self, sid: &Arc<str>, line: Line<H>) {
+        self.lock().insert(Arc::clone(sid), line);
     }
 
     pub(super) fn remove(&self, sid: &str) {
         self.lock().remove(sid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Line<H>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line<H>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

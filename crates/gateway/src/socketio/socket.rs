@@ -117,18 +117,27 @@ async fn write<M: Mouth>(
 ) -> Result<(), End> {
     let mut frames = batch.drain(..).map(on_wire);
     while writer.try_write(&mut frames).map_err(|_| End::Gone)? == Progress::Blocked {
-        tokio::select! {
-            ready = writer.writable() => ready.map_err(|_| End::Gone)?,
-            () = clock.stalled(timeout) => return Err(End::Ours(CloseCode::Slow)),
-            () = mouth.is_shed() => return Err(End::Ours(CloseCode::Slow)),
-        }
+        // On the heap, so that an idle connection does not carry its size.
+        Box::pin(wait(writer, mouth, clock, timeout)).await?;
     }
     drop(frames);
-    // An idle connection keeps no room for a burst.
-    if batch.capacity() > 4 {
-        *batch = Vec::new();
-    }
+    // An idle connection keeps no room for them.
+    *batch = Vec::new();
     Ok(())
+}
+
+/// Waits until the socket takes bytes again.
+async fn wait<M: Mouth>(
+    writer: &Writer<'_>,
+    mouth: &mut M,
+    clock: &mut Clock,
+    timeout: Duration,
+) -> Result<(), End> {
+    tokio::select! {
+        ready = writer.writable() => ready.map_err(|_| End::Gone),
+        () = clock.stalled(timeout) => Err(End::Ours(CloseCode::Slow)),
+        () = mouth.is_shed() => Err(End::Ours(CloseCode::Slow)),
+    }
 }
 
 /// A message as a WebSocket frame.
