@@ -117,12 +117,12 @@ macro_rules! open_door {
             type Ears = $ears;
             type Mouth = Voice;
 
-            fn cors(&self, _request: &Request) -> Result<HeaderMap, Response> {
+            fn cors(&self, _request: &Request) -> Result<HeaderMap, Box<Response>> {
                 let all = HeaderValue::from_static("*");
                 Ok(HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, all)]))
             }
 
-            fn admit(&self, _request: &Request) -> Result<(), Response> {
+            fn admit(&self, _request: &Request) -> Result<(), Box<Response>> {
                 Ok(())
             }
 
@@ -216,9 +216,8 @@ impl Ears for SocketEars {
             Sound::Text(text) => self.listener.hear_text(text),
             Sound::Binary(bytes) => self.listener.hear_binary(bytes),
         };
-        match heard.map_err(|_| CloseCode::BadFrames)? {
-            Some(heard) => self.take(heard),
-            None => {}
+        if let Some(heard) = heard.map_err(|_| CloseCode::BadFrames)? {
+            self.take(heard);
         }
         Ok(())
     }

@@ -24,13 +24,13 @@ pub trait Door: Send + Sync + 'static {
     ///
     /// # Errors
     /// The answer to a page that is not allowed.
-    fn cors(&self, request: &Request) -> Result<HeaderMap, Response>;
+    fn cors(&self, request: &Request) -> Result<HeaderMap, Box<Response>>;
 
     /// Decides whether a new connection may come in.
     ///
     /// # Errors
     /// The answer to who may not.
-    fn admit(&self, request: &Request) -> Result<Self::Visitor, Response>;
+    fn admit(&self, request: &Request) -> Result<Self::Visitor, Box<Response>>;
 
     /// Takes what a WebSocket has to hold that goes on for a connection begun by polling.
     fn hold(&self, request: &Request) -> Self::Hold;

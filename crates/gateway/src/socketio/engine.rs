@@ -106,7 +106,7 @@ impl<D: Door> Engine<D> {
     pub async fn handle(self: Arc<Self>, request: Request) -> Response {
         let cors = match self.door.cors(&request) {
             Ok(cors) => cors,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let mut response = match *request.method() {
             Method::OPTIONS => preflight(),
@@ -181,7 +181,7 @@ impl<D: Door> Engine<D> {
         }
         let accept = is_socket.then(|| accept(&request)).transpose()?;
         let visitor = self.door.admit(&request);
-        let visitor = visitor.map_err(|refused| Refusal::Door(Box::new(refused)))?;
+        let visitor = visitor.map_err(Refusal::Door)?;
         let sid = format!("{:032x}.{}", random(), self.node);
         match accept {
             None => Ok(self.begin_polling(sid, visitor, began)),

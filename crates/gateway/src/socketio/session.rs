@@ -75,7 +75,7 @@ impl<D: Door> Session<D> {
                 Box::pin(self.run(socket, desk.batch)).await;
             }
             Stop::Ended(end, farewell) => {
-                self.end(end);
+                (*self).end(end);
                 desk.bid(farewell);
             }
         }
@@ -109,7 +109,7 @@ impl<D: Door> Session<D> {
             self.place.engine.door.panicked();
             End::Ours(CloseCode::Internal)
         });
-        self.end(match end {
+        (*self).end(match end {
             End::Ours(code) => Ended::ByUs(code),
             End::Theirs(_) => Ended::ByThem,
             End::Gone => Ended::Gone,
@@ -119,7 +119,7 @@ impl<D: Door> Session<D> {
 
     /// From now on the session cannot be found, and its rooms hear of the leave before the
     /// goodbyes are said.
-    fn end(self: Box<Self>, end: Ended) {
+    fn end(self, end: Ended) {
         self.place.engine.door.ended(&self.ears, end);
     }
 }

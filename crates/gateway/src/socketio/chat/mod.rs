@@ -105,23 +105,29 @@ impl Chat {
     }
 
     /// What the chat needs to know of a client before it lets it in.
-    fn find_visitor(&self, request: &Request) -> Result<Visitor, Response> {
+    fn find_visitor(&self, request: &Request) -> Result<Visitor, Box<Response>> {
         let (gate, headers) = (&self.gate, request.headers());
         if let Err(error) = check_query(request.uri()) {
-            return Err(refused(StatusCode::BAD_REQUEST, 3, &error.to_string()));
+            return Err(Box::new(refused(
+                StatusCode::BAD_REQUEST,
+                3,
+                &error.to_string(),
+            )));
         }
         if gate.phase.is_draining() {
             gate.metrics.rejected("draining");
-            return Err(ApiError::Busy("it is being shut down").into_response());
+            return Err(Box::new(
+                ApiError::Busy("it is being shut down").into_response(),
+            ));
         }
         let peer = peer(request);
         let from_page = gate.check_origin(&peer, headers);
-        let from_page = from_page.map_err(IntoResponse::into_response)?;
+        let from_page = from_page.map_err(|error| Box::new(error.into_response()))?;
         let client = gate.client(&peer, headers);
         let is_socket = headers.contains_key(axum::http::header::UPGRADE);
         let hold = self.take_hold(peer, client, is_socket).map_err(|refusal| {
             gate.metrics.rejected(refusal.as_str());
-            ApiError::from(refusal).into_response()
+            Box::new(ApiError::from(refusal).into_response())
         })?;
         let cookies = gate.origins.trusts_cookies() && (from_page || is_same_origin(headers));
         Ok(Visitor {
@@ -165,12 +171,12 @@ impl Door for ChatDoor {
     type Ears = ChatEars;
     type Mouth = ChatMouth;
 
-    fn cors(&self, request: &Request) -> Result<HeaderMap, Response> {
+    fn cors(&self, request: &Request) -> Result<HeaderMap, Box<Response>> {
         let gate = &self.0.gate;
         let mut answer = HeaderMap::new();
         answer.insert(VARY, HeaderValue::from_static("origin"));
         match gate.check_origin(&peer(request), request.headers()) {
-            Err(_) => return Err(refused(StatusCode::FORBIDDEN, 4, "Forbidden")),
+            Err(_) => return Err(Box::new(refused(StatusCode::FORBIDDEN, 4, "Forbidden"))),
             Ok(false) => return Ok(answer),
             Ok(true) => {}
         }
@@ -185,7 +191,7 @@ impl Door for ChatDoor {
         Ok(answer)
     }
 
-    fn admit(&self, request: &Request) -> Result<Visitor, Response> {
+    fn admit(&self, request: &Request) -> Result<Visitor, Box<Response>> {
         self.0.find_visitor(request)
     }
 
