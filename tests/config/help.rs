@@ -13,7 +13,16 @@ fn help(args: &[&str]) -> String {
 #[test]
 fn every_command_explains_itself() {
     let main = help(&[]);
-    for command in ["demo", "serve", "token", "config", "bench", "healthcheck"] {
+    for command in [
+        "demo",
+        "serve",
+        "token",
+        "config",
+        "bench",
+        "healthcheck",
+        "archive",
+        "verify",
+    ] {
         assert!(main.contains(command), "{command} is named in\n{main}");
         let text = help(&[command]);
         assert!(text.contains("Usage: hubbub "), "{text}");
@@ -21,6 +30,9 @@ fn every_command_explains_itself() {
             text.lines().count() > 4,
             "{command} says more than its name:\n{text}"
         );
+    }
+    for (command, flag) in [("verify", "--archive-url"), ("export", "<ROOM>")] {
+        assert!(help(&["archive", command]).contains(flag), "{command}");
     }
     for bench in ["idle", "fanout"] {
         assert!(help(&["bench", bench]).contains("--url"), "{bench}");

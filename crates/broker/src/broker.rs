@@ -53,6 +53,15 @@ impl Broker {
         Ok((Self::Redis(broker), inbox))
     }
 
+    /// Looks at the cluster at `redis.url` without joining it, for operators' tools: it may only be
+    /// asked for [`Broker::rooms_with_streams`] and by [`Broker::peek`].
+    ///
+    /// # Errors
+    /// [`BrokerError::BadUrl`] when the URL can never work.
+    pub fn onlooker(config: &BrokerConfig) -> Result<Self, BrokerError> {
+        RedisBroker::look_on(config).map(Self::Redis)
+    }
+
     /// Waits at most `patience` for Redis to answer for the first time. That it does not is no
     /// error: the broker goes on trying.
     ///
@@ -271,6 +280,18 @@ impl Broker {
     /// When Redis cannot be reached.
     pub async fn rooms(&self, limit: usize) -> Result<Vec<RoomSummary>, BrokerError> {
         either!(self, broker => broker.rooms(limit).await)
+    }
+
+    /// All rooms that may have a stream in Redis, private ones too, in the order of their names.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn rooms_with_streams(&self) -> Result<Vec<RoomId>, BrokerError> {
+        match self {
+            // Nobody but its own nodes can look at it, and they know their rooms.
+            Self::Memory(_) => Ok(Vec::new()),
+            Self::Redis(broker) => broker.rooms_with_streams().await,
+        }
     }
 
     /// The cluster's one random secret, made by the first node that asks.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    IF_NONE_MATCH,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::auth::origin::{Origin, OriginError};
 use crate::error::ApiError;
+use crate::headers::make_safe;
 
 /// Release builds embed the folder; debug builds read it from the disk.
 #[derive(RustEmbed)]
@@ -119,16 +120,9 @@ pub(crate) async fn get_asset(State(assets): State<Arc<Assets>>, request: Reques
         return ApiError::NotFound.into_response();
     };
     let mut headers = HeaderMap::new();
-    let fixed = [
-        // Every use asks again whether the file has changed: a deploy is seen at once.
-        (CACHE_CONTROL, "no-cache"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    make_safe(&mut headers);
+    // Every use asks again whether the file has changed: a deploy is seen at once.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, assets.csp.clone());
     headers.insert(
         ETAG,

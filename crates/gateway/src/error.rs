@@ -2,11 +2,15 @@
 
 use axum::http::StatusCode;
 use axum::http::header::{
-    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
 };
 use axum::response::{IntoResponse, Response};
-use hubbub_protocol::ErrorCode;
+use hubbub_node::CommandError;
+use hubbub_protocol::{ErrorCode, InvalidId};
 use serde::Serialize;
+
+use crate::headers::make_safe;
 
 /// Why a request is refused. Each maps once to status, code and headers.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +18,19 @@ pub(crate) enum ApiError {
     /// The request cannot be understood; the text says what to change.
     #[error("{0}")]
     BadRequest(String),
+    /// There is no token that counts; the text says how to get one.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// No name of a room.
+    #[error("{0}")]
+    Room(InvalidId),
     #[error("the page's origin is not allowed here: see http.allowed_origins")]
     Origin,
     #[error("there is nothing here")]
     NotFound,
+    /// What is asked for is not there, or cannot be made a second time.
+    #[error("{1}")]
+    State(StateProblem, &'static str),
     #[error("only {0} is possible here")]
     Method(&'static str),
     #[error("the body is larger than {0} bytes")]
@@ -39,14 +52,26 @@ pub(crate) enum ApiError {
     Unavailable(String),
     #[error("internal error")]
     Internal,
+    /// The chat itself refuses.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// What is wrong with the state of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StateProblem {
+    Missing,
+    Conflict,
 }
 
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Room(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::State(StateProblem::Missing, _) => StatusCode::NOT_FOUND,
+            Self::State(StateProblem::Conflict, _) => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -56,6 +81,7 @@ impl ApiError {
             Self::AddressFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Command(error) => status_of(error.code()),
         }
     }
 
@@ -66,12 +92,16 @@ impl ApiError {
             | Self::MediaType
             | Self::Timeout
             | Self::WebSocketVersion => ErrorCode::BadFrame,
+            Self::Unauthorized(_) => ErrorCode::Unauthorized,
+            Self::Room(_) => ErrorCode::BadRoom,
             Self::Origin => ErrorCode::Forbidden,
-            Self::NotFound => ErrorCode::NotFound,
+            Self::NotFound | Self::State(StateProblem::Missing, _) => ErrorCode::NotFound,
+            Self::State(StateProblem::Conflict, _) => ErrorCode::Conflict,
             Self::TooLarge(_) | Self::UriTooLong(_) => ErrorCode::TooLarge,
             Self::AddressFull => ErrorCode::RateLimited,
             Self::Busy(_) | Self::Unavailable(_) => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
+            Self::Command(error) => error.code(),
         }
     }
 
@@ -80,19 +110,62 @@ impl ApiError {
         match self {
             Self::Method(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
             Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
-            // At random, so that those who were turned away do not come back together.
-            Self::AddressFull | Self::Busy(_) | Self::Unavailable(_) => {
-                Some((RETRY_AFTER, HeaderValue::from(fastrand::u16(1..=10))))
-            }
+            Self::Unauthorized(_) => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::AddressFull | Self::Busy(_) | Self::Unavailable(_) => Some(retry_soon()),
+            Self::Command(error) => retry_after(error),
             Self::BadRequest(_)
+            | Self::Room(_)
             | Self::Origin
             | Self::NotFound
+            | Self::State(..)
             | Self::TooLarge(_)
             | Self::Timeout
             | Self::MediaType
             | Self::UriTooLong(_)
             | Self::Internal => None,
         }
+    }
+}
+
+/// The status that a protocol's code has over HTTP.
+fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadFrame | ErrorCode::BadRoom => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::NotJoined | ErrorCode::TooManyRooms | ErrorCode::Conflict => {
+            StatusCode::CONFLICT
+        }
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Unavailable | ErrorCode::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// At random, so that those who were turned away do not come back together.
+fn retry_soon() -> (HeaderName, HeaderValue) {
+    (RETRY_AFTER, HeaderValue::from(fastrand::u16(1..=10)))
+}
+
+fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
+    match error {
+        CommandError::RateLimited { retry_after_ms } => {
+            let seconds = retry_after_ms.div_ceil(1_000).max(1);
+            Some((RETRY_AFTER, HeaderValue::from(seconds)))
+        }
+        CommandError::Unavailable | CommandError::Unknown => Some(retry_soon()),
+        // Without an archive no retry helps.
+        CommandError::NoArchive
+        | CommandError::LateHello
+        | CommandError::NotJoined
+        | CommandError::Forbidden
+        | CommandError::TooLarge { .. }
+        | CommandError::TooManyRooms { .. }
+        | CommandError::NotFound
+        | CommandError::Conflict
+        | CommandError::Internal => None,
     }
 }
 
@@ -118,8 +191,12 @@ impl IntoResponse for ApiError {
             detail: self.to_string(),
         };
         let body = serde_json::to_vec(&problem).expect("strings and numbers always serialize");
-        let mut response =
-            (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let fixed = [
+            (CONTENT_TYPE, "application/problem+json"),
+            (CACHE_CONTROL, "no-store"),
+        ];
+        let mut response = (status, fixed, body).into_response();
+        make_safe(response.headers_mut());
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
         }

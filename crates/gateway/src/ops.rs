@@ -28,27 +28,63 @@ pub(crate) async fn get_livez() -> &'static str {
 }
 
 /// `GET /readyz`: 200, or 503 with what is missing, or 404 while draining: a balancer then keeps
-/// old connections and sends no new ones.
+/// old connections and sends no new ones. After the verdict comes a line for each part.
 pub(crate) async fn get_readyz(State(state): State<OpsState>) -> (StatusCode, String) {
     let gate = &state.gate;
     if gate.phase.is_leaving() {
         return (StatusCode::NOT_FOUND, "draining\n".to_owned());
     }
-    match problem(gate) {
+    let parts = parts(gate);
+    let missing = parts.iter().find(|part| part.is_missing());
+    let (status, mut text) = match missing.and_then(|part| part.problem.as_deref()) {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(problem) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not ready: {problem}\n"),
         ),
+    };
+    for Part { name, problem, .. } in &parts {
+        let state = problem.as_deref().unwrap_or("ok");
+        text.push_str(&format!("{name}: {}\n", state.replace('\n', " ")));
+    }
+    (status, text)
+}
+
+/// Something that the node works with.
+struct Part {
+    name: &'static str,
+    problem: Option<String>,
+    /// Whether nobody can be served while there is a problem.
+    is_needed: bool,
+}
+
+impl Part {
+    fn is_missing(&self) -> bool {
+        self.is_needed && self.problem.is_some()
     }
 }
 
-fn problem(gate: &Gate) -> Option<String> {
-    let secret = || {
-        let missing = gate.auth.mode() == AuthMode::Guest && !gate.auth.has_secret();
-        missing.then(|| "the cluster's secret for guest tokens is not known yet".to_owned())
-    };
-    gate.node.health().problem.or_else(secret)
+fn parts(gate: &Gate) -> Vec<Part> {
+    let mut parts = vec![Part {
+        name: "broker",
+        problem: gate.node.health().problem,
+        is_needed: true,
+    }];
+    if gate.auth.mode() == AuthMode::Guest {
+        let missing = "the cluster's secret for guest tokens is not known yet";
+        parts.push(Part {
+            name: "tokens",
+            problem: (!gate.auth.has_secret()).then(|| missing.to_owned()),
+            is_needed: true,
+        });
+    }
+    // Once it was there, the chat goes on without it; before, nobody knows where rooms stand.
+    parts.extend(gate.node.archive_health().map(|health| Part {
+        name: "archive",
+        problem: health.problem,
+        is_needed: !health.was_reached,
+    }));
+    parts
 }
 
 /// `GET /metrics`, for Prometheus.

@@ -8,28 +8,87 @@ use axum::http::Version;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
 use crate::gate::Gate;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
-use crate::rest::guests::{create_guest, preflight_guest};
+use crate::rest::cors::{check_page, resource};
+use crate::rest::guests::create_guest;
+use crate::rest::me::get_me;
+use crate::rest::members::{invite_member, list_members, remove_member};
+use crate::rest::messages::get_messages;
+use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
+use crate::rest::search::search_messages;
+use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
 use crate::ws::handshake::upgrade_socket;
 
 /// The longest path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
+/// The door for Socket.IO clients.
+pub(crate) struct SocketIo {
+    pub(crate) engine: Arc<Engine<ChatDoor>>,
+    pub(crate) files: Arc<ClientFiles>,
+}
+
 /// The clients' port.
-pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets) -> Router {
+pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
-        .route("/v1/guests", post(create_guest).options(preflight_guest))
-        .method_not_allowed_fallback(|| async { ApiError::Method("POST, OPTIONS") })
+        .merge(resources(&gate))
         .with_state(gate)
+        .merge(socketio.map(socketio_router).unwrap_or_default())
         .fallback_service(files)
         .layer(middleware::from_fn(check_head))
+}
+
+/// Plain requests and answers, for programs and pages.
+fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
+    const GET: &str = "GET, HEAD, OPTIONS";
+    let room = get(get_room).patch(change_room);
+    let rooms = get(list_rooms).post(create_room);
+    let members = get(list_members).post(invite_member);
+    Router::new()
+        .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
+        .route("/v1/me", resource(GET, get(get_me)))
+        .route("/v1/search", resource(GET, get(search_messages)))
+        .route("/v1/rooms", resource("GET, HEAD, POST, OPTIONS", rooms))
+        .route(
+            "/v1/rooms/{room}",
+            resource("GET, HEAD, PATCH, OPTIONS", room),
+        )
+        .route(
+            "/v1/rooms/{room}/messages",
+            resource(GET, get(get_messages)),
+        )
+        .route(
+            "/v1/rooms/{room}/members",
+            resource("GET, HEAD, POST, OPTIONS", members),
+        )
+        .route(
+            "/v1/rooms/{room}/members/{user}",
+            resource("DELETE, OPTIONS", delete(remove_member)),
+        )
+        .route("/v1", any(refuse_unknown))
+        .route("/v1/", any(refuse_unknown))
+        .route("/v1/{*rest}", any(refuse_unknown))
+        .layer(middleware::from_fn_with_state(Arc::clone(gate), check_page))
+}
+
+/// Nothing below `/v1` is a file.
+async fn refuse_unknown() -> ApiError {
+    ApiError::NotFound
+}
+
+fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
+    let serve = move |request: Request| Arc::clone(&engine).handle(request);
+    Router::new()
+        .route("/socket.io", any(serve.clone()))
+        .route("/socket.io/", any(serve))
+        .route("/socket.io/{file}", get(get_client).with_state(files))
 }
 
 /// The operators' port.

@@ -78,7 +78,11 @@ impl Node {
     }
 
     /// While the archive is away the broker's word counts: it was told when the room's life began.
-    async fn is_private(&self, archive: &Archive, room: &RoomId) -> Result<bool, CommandError> {
+    pub(crate) async fn is_private(
+        &self,
+        archive: &Archive,
+        room: &RoomId,
+    ) -> Result<bool, CommandError> {
         let known = lock(&self.access.0).private.get(room).copied();
         if let Some((private, at)) = known
             && at.elapsed() < TRUST

@@ -23,6 +23,7 @@ use crate::lock::lock;
 use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
+use crate::pace::UserPaces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::session::Session;
@@ -50,6 +51,7 @@ pub struct Node {
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
     pub(crate) access: AccessCache,
+    pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) agenda: Mutex<PresenceAgenda>,
@@ -61,6 +63,15 @@ pub struct Node {
     pub(crate) metrics: Arc<NodeMetrics>,
     tasks: TaskTracker,
     stopped: CancellationToken,
+}
+
+/// How the archive is doing, for `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveHealth {
+    /// Whether it was there once, with the right schema. The chat goes on while it is away later.
+    pub was_reached: bool,
+    /// What its last call failed with; `None`: it went well.
+    pub problem: Option<String>,
 }
 
 impl Node {
@@ -83,6 +94,7 @@ impl Node {
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
             access: AccessCache::default(),
+            paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             agenda: Mutex::default(),
@@ -142,6 +154,15 @@ impl Node {
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
         self.broker.health()
+    }
+
+    /// How the archive is doing; `None`: there is none.
+    #[must_use]
+    pub fn archive_health(&self) -> Option<ArchiveHealth> {
+        self.archive.as_ref().map(|archive| ArchiveHealth {
+            was_reached: archive.is_ready(),
+            problem: archive.health(),
+        })
     }
 
     /// Sessions attached now.

@@ -37,15 +37,12 @@ impl Node {
     /// A room's record, for whoever may read the room.
     ///
     /// # Errors
-    /// [`CommandError::NotFound`]: it has none; or what the archive cannot do now.
+    /// [`CommandError::NotFound`]: it has none; [`CommandError::Forbidden`]: there is no such room, or
+    /// it is not allowed; or what the archive cannot do now.
     pub async fn record(&self, identity: &Identity, room: &RoomId) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
         self.may_read(identity, room).await?;
-        let record = archive
-            .record(room)
-            .await
-            .map_err(CommandError::of_archive)?;
-        record.ok_or(CommandError::NotFound)
+        self.record_of(archive, room).await
     }
 
     /// Changes a record: whoever made the room may, and moderators.
@@ -112,7 +109,7 @@ impl Node {
         self.announce_access(room, record.private).await
     }
 
-    /// The members of a private room, present or not; of other rooms nobody is one.
+    /// The members of a private room, present or not; `None`: the room is not private.
     ///
     /// # Errors
     /// [`CommandError::Forbidden`], or what the archive cannot do now.
@@ -120,15 +117,20 @@ impl Node {
         &self,
         identity: &Identity,
         room: &RoomId,
-    ) -> Result<Vec<UserId>, CommandError> {
+    ) -> Result<Option<Vec<UserId>>, CommandError> {
         self.may_read(identity, room).await?;
-        match &self.archive {
-            None => Ok(Vec::new()),
-            Some(archive) => archive
-                .members(room, LISTED)
-                .await
-                .map_err(CommandError::of_archive),
+        if let Some(pair) = room.pair() {
+            let users = pair.into_iter().map(UserId::new).collect::<Result<_, _>>();
+            return Ok(users.ok());
         }
+        let Some(archive) = &self.archive else {
+            return Ok(None);
+        };
+        if !self.is_private(archive, room).await? {
+            return Ok(None);
+        }
+        let members = archive.members(room, LISTED).await;
+        members.map(Some).map_err(CommandError::of_archive)
     }
 
     async fn record_and_rights(
@@ -138,11 +140,20 @@ impl Node {
     ) -> Result<(Record, Rights), CommandError> {
         let archive = self.needed_archive()?;
         let rights = self.rights(identity, room).await?;
-        let record = archive
-            .record(room)
-            .await
-            .map_err(CommandError::of_archive)?;
-        Ok((record.ok_or(CommandError::NotFound)?, rights))
+        Ok((self.record_of(archive, room).await?, rights))
+    }
+
+    /// A room of which nothing is known looks like one that is not allowed.
+    async fn record_of(&self, archive: &Archive, room: &RoomId) -> Result<Record, CommandError> {
+        let record = archive.record(room).await;
+        if let Some(record) = record.map_err(CommandError::of_archive)? {
+            return Ok(record);
+        }
+        match archive.life(room).await {
+            Ok(Some(life)) if life.epoch.is_some() => Err(CommandError::NotFound),
+            Ok(Some(_) | None) => Err(CommandError::Forbidden),
+            Err(error) => Err(CommandError::of_archive(error)),
+        }
     }
 }
 

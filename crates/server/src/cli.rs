@@ -48,6 +48,9 @@ enum Command {
     Healthcheck(HealthcheckArgs),
     /// Measure memory, CPU, latency, loss and order under load
     Bench(hubbub_bench::BenchArgs),
+    /// Check the archive, or take a room out of it
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// Judge what clients have heard: nothing lost, nothing twice, one order for all
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -89,6 +92,27 @@ Examples:
   hubbub healthcheck
   hubbub healthcheck --url http://10.0.0.7:9090/readyz";
 
+const ARCHIVE_VERIFY_HELP: &str = "\
+In every room, offsets must follow each other without a hole, and no event may be there twice. With
+redis.url set, the streams are compared too: what they say is archived must be there, under the same
+id. Nodes may run meanwhile; nothing is changed. Events that retention took away, and losses that the
+archive has recorded, are no holes.
+
+Exit code: 0 when all is whole, 1 when not, 2 when that cannot be found out.
+
+Examples:
+  hubbub archive verify
+  hubbub archive verify --archive-url postgres://hubbub@db/hubbub --redis-url redis://127.0.0.1:6379
+  hubbub archive verify --config /etc/hubbub.toml";
+
+const ARCHIVE_EXPORT_HELP: &str = "\
+Standard output gets JSON Lines: each event as it was sent, in the order of the offsets, with edits,
+deletions and reactions as events of their own.
+
+Examples:
+  hubbub archive export lobby > lobby.jsonl
+  hubbub archive export lobby --archive-url sqlite:///var/lib/hubbub.db | jq .body.text";
+
 const VERIFY_HELP: &str = "\
 A log is one client's: JSON Lines, one frame of the server a line, byte for byte as it came and in
 its order. What counts are durable events, joined (with its events), reset, left, welcome and sent;
@@ -118,6 +142,9 @@ pub(crate) struct SettingsArgs {
     /// The cluster's Redis (redis.url)
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
+    /// Where long-term history is (archive.url)
+    #[arg(long, value_name = "URL")]
+    archive_url: Option<String>,
     /// This node's name (node.id)
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
@@ -165,6 +192,26 @@ pub(crate) struct TokenArgs {
     pub(crate) settings: SettingsArgs,
 }
 
+/// Commands of `hubbub archive`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArchiveCommand {
+    /// Check that no event is missing, none is there twice, and streams agree
+    #[command(after_help = ARCHIVE_VERIFY_HELP)]
+    Verify(SettingsArgs),
+    /// Write all events of a room, a line each
+    #[command(after_help = ARCHIVE_EXPORT_HELP)]
+    Export(ExportArgs),
+}
+
+/// Arguments of `hubbub archive export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Which room
+    pub(crate) room: String,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
 /// Arguments of `hubbub verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -188,6 +235,7 @@ impl SettingsArgs {
             ("http.bind", &self.http_bind, "--http-bind"),
             ("ops.bind", &self.ops_bind, "--ops-bind"),
             ("redis.url", &self.redis_url, "--redis-url"),
+            ("archive.url", &self.archive_url, "--archive-url"),
             ("node.id", &self.node_id, "--node-id"),
         ];
         let mut flags = Vec::new();
@@ -232,6 +280,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => commands::config(&args),
         Command::Healthcheck(args) => commands::healthcheck(&args),
         Command::Bench(args) => commands::bench(args),
+        Command::Archive(command) => commands::archive(&command),
         Command::Verify(args) => commands::verify(&args),
     };
     match result {

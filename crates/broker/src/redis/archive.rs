@@ -82,6 +82,21 @@ impl RedisBroker {
         Ok(rooms)
     }
 
+    pub(crate) async fn rooms_with_streams(&self) -> Result<Vec<RoomId>, BrokerError> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            for partition in 0..PARTITIONS {
+                pipe.zrange(self.0.keys.changes(partition), 0, -1);
+            }
+            pipe.query_async::<Vec<Vec<String>>>(&mut connection).await
+        };
+        let partitions = self.0.link.call(self.deadline(), ask).await?;
+        let rooms = partitions.into_iter().flatten();
+        let mut rooms: Vec<RoomId> = rooms.filter_map(|room| RoomId::new(&room).ok()).collect();
+        rooms.sort_unstable();
+        Ok(rooms)
+    }
+
     pub(crate) async fn archived(
         &self,
         room: &RoomId,

@@ -63,6 +63,15 @@ struct Shared {
     closed: CancellationToken,
 }
 
+/// What somebody at Redis is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// One of the cluster.
+    Node,
+    /// Reads, and leaves no trace.
+    Onlooker,
+}
+
 /// How long a room's place is kept when nothing happens in it, in seconds.
 #[derive(Debug, Clone, Copy)]
 struct Lives {
@@ -72,7 +81,23 @@ struct Lives {
 }
 
 impl RedisBroker {
+    /// Looks at what the cluster has in Redis without being a node of it: nothing is written, no
+    /// lease is taken, nothing is heard.
+    pub(crate) fn look_on(config: &BrokerConfig) -> Result<Self, BrokerError> {
+        let nobody = NodeId::new("onlooker").expect("letters are a valid node id");
+        let (broker, _inbox) = Self::assemble(config, &nobody, Role::Onlooker)?;
+        Ok(broker)
+    }
+
     pub(crate) fn open(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
+        Self::assemble(config, node, Role::Node)
+    }
+
+    fn assemble(
+        config: &BrokerConfig,
+        node: &NodeId,
+        role: Role,
+    ) -> Result<(Self, Inbox), BrokerError> {
         let client = parse_url(&config.redis.url)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
@@ -87,7 +112,12 @@ impl RedisBroker {
         let host = greeting.clone();
         let (link, keep_link) = Link::new(client.clone(), metrics.clone(), move |connection| {
             let host = host.clone();
-            async move { host.greet(connection).await }
+            async move {
+                match role {
+                    Role::Node => host.greet(connection).await,
+                    Role::Onlooker => Ok(()),
+                }
+            }
         });
         let replication = Replication::new(client.clone());
         let (subscriber, keep_subscriber) = Subscriber::new(
@@ -123,10 +153,12 @@ impl RedisBroker {
 
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(closed.clone().run_until_cancelled_owned(keep_link));
-        tasks.spawn(closed.clone().run_until_cancelled_owned(keep_subscriber));
-        tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
-        tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
-        tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+        if role == Role::Node {
+            tasks.spawn(closed.clone().run_until_cancelled_owned(keep_subscriber));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+        }
         tasks.close();
         let shared = Shared {
             config: config.clone(),

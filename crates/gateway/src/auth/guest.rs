@@ -59,7 +59,7 @@ pub fn check_name(name: &str) -> Result<String, BadName> {
 }
 
 /// Control characters, and those that turn the direction of the text around them.
-fn is_control(c: char) -> bool {
+pub(crate) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

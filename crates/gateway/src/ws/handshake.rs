@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
@@ -21,14 +21,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::socket::Socket;
 use super::{Arrival, serve};
+use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
-
-/// The cookie that `POST /v1/session` sets.
-const TOKEN_COOKIE: &str = "hubbub_token";
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Where people try to put a token, and where it would end in logs.
-const QUERY_TOKENS: [&str; 3] = ["token", "access_token", "jwt"];
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
@@ -52,7 +47,7 @@ pub(crate) async fn upgrade_socket(
             gate.metrics.rejected(refusal.as_str());
         })?),
     };
-    let cookies = gate.origins.trusts_cookies() && (from_page || is_same_origin(headers));
+    let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let tasks = gate.tasks.clone();
     let arrival = Box::new(Arrival {
         gate,
@@ -81,7 +76,7 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 }
 
 /// The TCP stream itself, without hyper's buffers around it, and what they held.
-async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
+pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
     let parts = pending
         .await?
         .downcast::<TokioIo<TcpStream>>()
@@ -89,7 +84,7 @@ async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Err
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-fn switching_protocols(accept: &str, protocol: bool) -> Response {
+pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -107,7 +102,7 @@ fn switching_protocols(accept: &str, protocol: bool) -> Response {
 }
 
 /// Checks that this is a WebSocket handshake and gives the `Sec-WebSocket-Accept` for it.
-fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
     if method != Method::GET {
         return Err(ApiError::Method("GET"));
     }
@@ -143,20 +138,9 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(letter)
 }
 
-fn check_query(uri: &Uri) -> Result<(), ApiError> {
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-        return Err(bad_request("the query string cannot be read"));
-    };
-    for (name, _) in pairs {
-        if QUERY_TOKENS
-            .iter()
-            .any(|token| name.eq_ignore_ascii_case(token))
-        {
-            return Err(bad_request(
-                "a token in the query string ends in logs: send it as Authorization: Bearer, as \
-                 sub-protocol hubbub.bearer.TOKEN, or in a first frame hello",
-            ));
-        }
+/// A ticket would be good here, once there are some.
+pub(crate) fn check_query(uri: &Uri) -> Result<(), ApiError> {
+    for (name, _) in bearer::query_without_token(uri)? {
         if name == "ticket" {
             return Err(bad_request(
                 "tickets are not there yet: send the token as sub-protocol hubbub.bearer.TOKEN \
@@ -184,38 +168,14 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
     words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == protocol)
 }
 
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    headers
-        .get(SEC_FETCH_SITE)
-        .is_some_and(|site| site == "same-origin")
-}
-
 /// The first token found: `Authorization`, then the cookie where it may be believed, then the
 /// sub-protocol.
-fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
-    let token = bearer(headers)
-        .or_else(|| cookies.then(|| cookie(headers)).flatten())
-        .or_else(|| {
-            words(headers, SEC_WEBSOCKET_PROTOCOL)
-                .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))
-        });
+pub(crate) fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
+    let token = bearer::token(headers, cookies).or_else(|| {
+        words(headers, SEC_WEBSOCKET_PROTOCOL)
+            .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))
+    });
     token.map(str::to_owned)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers
-        .get_all(COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(';')).find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name.trim() == TOKEN_COOKIE).then(|| value.trim().trim_matches('"'))
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the program does, one command a file.
 
+mod archive;
 mod bench;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod verify;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 
+pub(crate) use archive::archive;
 pub(crate) use bench::bench;
 pub(crate) use config::config;
 pub(crate) use demo::demo;
@@ -24,6 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) use verify::verify;
 
+use self::archive::ArchiveToolError;
 use self::healthcheck::HealthError;
 use self::token::MintError;
 use self::verify::VerifyError;
@@ -47,6 +50,8 @@ pub(crate) enum CommandError {
     Bench(#[from] BenchError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveToolError),
     #[error("the last node would be on port {0}: take a lower one")]
     PortRange(u32),
     #[error("{0}\nIs another demo running? Choose other ports with --port")]
@@ -67,6 +72,7 @@ impl CommandError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Verify(error) => error.exit_code(),
+            Self::Archive(error) => error.exit_code(),
             _ => ExitCode::FAILURE,
         }
     }

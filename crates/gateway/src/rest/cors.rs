@@ -1,0 +1,74 @@
+//! Which pages may use the resources: those of allowed origins, with a token but without cookies of
+//! another origin. Also what all answers have in common.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, ORIGIN, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+
+use crate::error::ApiError;
+use crate::gate::{Gate, Peer};
+use crate::headers::make_safe;
+
+/// A resource with its methods, all of which `allow` names: it answers preflights and refuses other
+/// methods.
+pub(crate) fn resource(
+    allow: &'static str,
+    methods: MethodRouter<Arc<Gate>>,
+) -> MethodRouter<Arc<Gate>> {
+    methods
+        .options(move || async move { preflight(allow) })
+        .fallback(move || async move { ApiError::Method(allow) })
+}
+
+/// Around all resources: pages of other origins are refused, allowed ones may read the answer.
+pub(crate) async fn check_page(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let cors = match cors(&gate, &peer, request.headers()) {
+        Ok(cors) => cors,
+        Err(error) => return error.into_response(),
+    };
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.extend(cors);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    make_safe(headers);
+    response
+}
+
+/// Lets an allowed page read the answer; cookies never count across origins.
+fn cors(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
+    let mut answer = HeaderMap::new();
+    answer.insert(VARY, HeaderValue::from_static("origin"));
+    if gate.check_origin(peer, headers)?
+        && let Some(origin) = headers.get(ORIGIN)
+    {
+        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let exposed = HeaderValue::from_static("location, retry-after, www-authenticate");
+        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    Ok(answer)
+}
+
+/// Tells the browser of an allowed page what it may ask for.
+fn preflight(allow: &'static str) -> Response {
+    let headers = [
+        (ALLOW, allow),
+        (ACCESS_CONTROL_ALLOW_METHODS, allow),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type, authorization"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

@@ -1,0 +1,93 @@
+//! `/v1/rooms/{room}/members`: who is there, and who may be there.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hubbub_node::CommandError;
+use hubbub_protocol::{RoomId, User, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::body::read_json;
+use super::caller::Caller;
+use super::path::{InRoom, InRoomUser};
+use super::rooms::of_record;
+use crate::error::{ApiError, StateProblem};
+use crate::gate::Gate;
+
+/// A user id needs no more.
+const MAX_BODY_BYTES: usize = 4 * 1024;
+const EXAMPLE: &str = r#"{"user":"bob"}"#;
+
+#[derive(Debug, Serialize)]
+struct Members {
+    room: RoomId,
+    /// Users present.
+    count: u64,
+    /// Who; empty above `limits.presence_list`.
+    members: Vec<User>,
+    /// Of a private room: who may join it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invited: Option<Vec<UserId>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Invitation {
+    user: UserId,
+}
+
+pub(crate) async fn list_members(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    InRoom(room): InRoom,
+) -> Result<Response, ApiError> {
+    let (node, identity) = (&gate.node, &caller.identity);
+    let read = async {
+        let presence = node.members(identity, &room).await?;
+        let invited = node.invited(identity, &room).await?;
+        Ok((presence, invited))
+    };
+    let (presence, invited) = caller.read(read).await?;
+    let members = Members {
+        room,
+        count: presence.count,
+        members: presence.members,
+        invited,
+    };
+    Ok(Json(members).into_response())
+}
+
+pub(crate) async fn invite_member(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    InRoom(room): InRoom,
+    request: Request,
+) -> Result<StatusCode, ApiError> {
+    let invitation = read_json(&gate, request, MAX_BODY_BYTES, EXAMPLE).await?;
+    let Some(Invitation { user }) = invitation else {
+        return Err(ApiError::BadRequest(format!("send a body like {EXAMPLE}")));
+    };
+    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let invite = async move { node.invite(&identity, &room, &user).await };
+    caller.change(invite).await.map_err(of_record)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn remove_member(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    InRoomUser(room, user): InRoomUser,
+) -> Result<StatusCode, ApiError> {
+    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let remove = async move { node.remove_member(&identity, &room, &user).await };
+    match caller.change(remove).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(CommandError::NotFound) => Err(ApiError::State(
+            StateProblem::Missing,
+            "no such member, or the room has no record",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}

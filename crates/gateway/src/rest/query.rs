@@ -1,0 +1,73 @@
+//! What a request says in its query string. Unknown names are passed over.
+
+use axum::http::Uri;
+use hubbub_protocol::id::OFFSET_LIMIT;
+
+use crate::auth::bearer::query_without_token;
+use crate::error::ApiError;
+
+/// The names and values of a query string.
+#[derive(Debug)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of(uri: &Uri) -> Result<Self, ApiError> {
+        query_without_token(uri).map(Self)
+    }
+
+    /// The value of a name, which may be given once.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut found = self.0.iter().filter(|(known, _)| known == name);
+        let first = found.next().map(|(_, value)| value.as_str());
+        match found.next() {
+            None => Ok(first),
+            Some(_) => Err(ApiError::BadRequest(format!("give '{name}' only once"))),
+        }
+    }
+
+    /// A whole number; beyond what an offset can be it is the highest offset.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number {
+            let wrong = format!("'{name}' must be a whole number, 0 or more");
+            return Err(ApiError::BadRequest(wrong));
+        }
+        Ok(Some(text.parse().unwrap_or(OFFSET_LIMIT).min(OFFSET_LIMIT)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::of(&format!("/x?{text}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_whole_and_given_once() {
+        assert_eq!(query("a=5&b=x").number("a").unwrap(), Some(5));
+        assert_eq!(query("b=x").number("a").unwrap(), None);
+        let huge = "9".repeat(40);
+        assert_eq!(
+            query(&format!("a={huge}")).number("a").unwrap(),
+            Some(OFFSET_LIMIT)
+        );
+        for bad in ["a=", "a=x", "a=-1", "a=+1", "a=1.5", "a=1&a=2", "a=0x1"] {
+            assert!(query(bad).number("a").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_refused() {
+        for bad in ["token=x", "a=1&Access_Token=x", "jwt="] {
+            assert!(
+                Query::of(&format!("/x?{bad}").parse().unwrap()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How fast a user may ask this node for something over doors that hold no session: one bucket for
+//! what reads and one for what writes.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use hubbub_protocol::UserId;
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+
+use crate::Identity;
+use crate::error::CommandError;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::rate::{Rate, Verdict};
+
+/// Reads of one user a second, kept up, and at once.
+const READS_PER_SECOND: u32 = 50;
+const READS_BURST: u32 = 200;
+/// Users that are remembered; beyond, all begin anew with full buckets.
+const REMEMBERED: usize = 50_000;
+
+/// The users' buckets.
+#[derive(Debug, Default)]
+pub(crate) struct UserPaces(Mutex<HashMap<(UserId, Pace), Rate>>);
+
+/// What has a bucket of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// Nothing is stored.
+    Reads,
+    /// As fast as one connection sends: `limits.sends_per_second`.
+    Writes,
+}
+
+/// A place among those that are answered now, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a>(#[expect(dead_code, reason = "held")] SemaphorePermit<'a>);
+
+impl Node {
+    /// Counts one more request of a user who has no session here.
+    ///
+    /// # Errors
+    /// [`CommandError::RateLimited`].
+    pub fn keep_pace(&self, identity: &Identity, pace: Pace) -> Result<(), CommandError> {
+        let (limits, now) = (&self.config.limits, Instant::now());
+        let (per_second, burst) = match pace {
+            Pace::Reads => (READS_PER_SECOND, READS_BURST),
+            Pace::Writes => (limits.sends_per_second, limits.sends_burst),
+        };
+        let mut paces = lock(&self.paces.0);
+        if paces.len() >= REMEMBERED {
+            paces.clear();
+        }
+        let key = (identity.user.id.clone(), pace);
+        let rate = paces
+            .entry(key)
+            .or_insert_with(|| Rate::new(per_second, burst, now));
+        match rate.take(now) {
+            Verdict::Allowed => Ok(()),
+            Verdict::TooFast(wait) => Err(CommandError::RateLimited {
+                retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            }),
+            // There is no connection to close: who does not listen waits longer.
+            Verdict::Flooding => Err(CommandError::RateLimited {
+                retry_after_ms: 10_000,
+            }),
+        }
+    }
+
+    /// Waits for a place among the reads that this node does at once: each may bring a page of large
+    /// events.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] when none comes free within `limits.send_timeout`.
+    pub async fn turn(&self) -> Result<Turn<'_>, CommandError> {
+        let turn = timeout(self.config.limits.send_timeout, self.reads.acquire());
+        let turn = turn.await.map_err(|_| CommandError::Unavailable)?;
+        Ok(Turn(turn.expect("the semaphore is never closed")))
+    }
+}

@@ -1,0 +1,88 @@
+//! `hubbub archive`: what operators ask the archive for, beside running nodes or without them.
+
+mod compare;
+mod export;
+mod report;
+mod verify;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use hubbub_archive::{Archive, ArchiveError, ArchiveSection};
+use hubbub_broker::BrokerError;
+use hubbub_protocol::{InvalidId, RoomId};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::CommandError;
+use crate::cli::ArchiveCommand;
+use crate::config::ConfigError;
+
+/// Rows read at once.
+const PAGE: usize = 500;
+/// How the URL of an archive in a file begins.
+const FILE: &str = "sqlite://";
+
+/// Why there is no clean verdict, or nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveToolError {
+    #[error("rooms that are not whole: {0}")]
+    Broken(usize),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("there is no archive: set archive.url, for example by --archive-url postgres://…")]
+    Nowhere,
+    #[error("archive.url: there is no file {0}")]
+    NoFile(String),
+    #[error("ROOM: {0}")]
+    BadRoom(InvalidId),
+    #[error("the archive knows no room {0}")]
+    NoRoom(RoomId),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("redis.url: {0}")]
+    Broker(#[from] BrokerError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl ArchiveToolError {
+    /// 1 is a verdict, 2 that there can be none.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Broken(_) => ExitCode::FAILURE,
+            _ => ExitCode::from(2),
+        }
+    }
+}
+
+pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), CommandError> {
+    match command {
+        ArchiveCommand::Verify(settings) => verify::verify(settings),
+        ArchiveCommand::Export(args) => export::export(args),
+    }
+    .map_err(CommandError::from)
+}
+
+/// Opens the archive that is there. A file is not made: a wrong name must not look like an empty
+/// archive.
+async fn open(section: &ArchiveSection) -> Result<Archive, ArchiveToolError> {
+    if let Some(file) = section.url.strip_prefix(FILE)
+        && !file.is_empty()
+        && !Path::new(file).exists()
+    {
+        return Err(ArchiveToolError::NoFile(file.to_owned()));
+    }
+    let archive = Archive::open(section).await?;
+    let archive = archive.ok_or(ArchiveToolError::Nowhere)?;
+    archive.connect().await?;
+    Ok(archive)
+}
+
+/// Shown on a terminal only.
+fn progress(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let template = format!("{{bar:30}} {{human_pos}} of {{human_len}} {what}, {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    bar.set_style(style.expect("the template names known fields"));
+    bar
+}

@@ -1,0 +1,80 @@
+//! `/readyz` by its parts: what is away, and whether the chat can do without.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
+use hubbub_tests::http::{Answer, get};
+use hubbub_tests::people::SIGNED;
+use hubbub_tests::postgres::Postgres;
+use serde_json::json;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn line<'a>(answer: &'a Answer, part: &str) -> Option<&'a str> {
+    let mut lines = answer.body.lines();
+    lines.find_map(|line| line.strip_prefix(part)?.strip_prefix(": "))
+}
+
+#[tokio::test]
+async fn each_part_has_a_line() {
+    let cluster = Cluster::memory(1, &[]).await;
+    let answer = get(cluster.ops(0), "/readyz").await;
+    assert_eq!(answer.body, "ready\nbroker: ok\ntokens: ok\n");
+    let cluster = Cluster::sqlite(1, &[SIGNED]).await;
+    let answer = get(cluster.ops(0), "/readyz").await;
+    assert_eq!(answer.body, "ready\nbroker: ok\ntokens: ok\narchive: ok\n");
+}
+
+/// Waits until the archive's line is `ok`, or is not.
+async fn until_archive(ops: SocketAddr, is_ok: bool) -> Answer {
+    let (answer, _) = eventually("the archive's line", DEADLINE, async || {
+        let answer = get(ops, "/readyz").await;
+        (line(&answer, "archive").map(|state| state == "ok") == Some(is_ok)).then_some(answer)
+    })
+    .await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_ready_once_the_archive_was_there() {
+    let mut postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    postgres.stop().await;
+    let settings = [SIGNED, ("archive.url", url.as_str())];
+    let cluster = Cluster::redis(1, &settings).await;
+    let ops = cluster.ops(0);
+    let answer = get(ops, "/readyz").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.starts_with("not ready: "), "{answer:?}");
+    assert_eq!(line(&answer, "broker"), Some("ok"));
+    assert_ne!(line(&answer, "archive"), Some("ok"));
+
+    postgres.restart().await;
+    let answer = until_archive(ops, true).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("room").await;
+    alice.say("room", "while it is there").await;
+
+    postgres.stop().await;
+    assert_eq!(
+        alice.say("room", "while it is away").await,
+        2,
+        "the chat goes on"
+    );
+    let answer = until_archive(ops, false).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.starts_with("ready\n"), "{answer:?}");
+
+    postgres.restart().await;
+    let late = json!({"type": "send", "room": "room", "body": 3, "ack": "archived"});
+    eventually("events reach the archive again", DEADLINE, async || {
+        let sent = alice.ask(late.clone()).await;
+        (sent["ack"] == "archived").then_some(())
+    })
+    .await;
+    let answer = until_archive(ops, true).await;
+    assert_eq!(answer.status, 200);
+}

@@ -1,0 +1,67 @@
+//! `GET /v1/rooms` and `…/members`: what is going on, and who is there.
+
+use std::time::Duration;
+
+use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
+use serde_json::{Value, json};
+
+use crate::asking::Asker;
+
+on_both_archives!(rooms_say_what_is_new, members_are_those_of_all_nodes,);
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn room_of(asker: &Asker, room: &str) -> Option<Value> {
+    let rooms = asker.read("/v1/rooms").await;
+    let rooms = rooms["rooms"].as_array().expect("rooms").clone();
+    rooms.into_iter().find(|entry| entry["room"] == room)
+}
+
+async fn rooms_say_what_is_new(cluster: Cluster) {
+    let mut alice = cluster.user(0, "alice").await;
+    let mut bob = cluster.user(1, "bob").await;
+    alice.join("news").await;
+    bob.join("news").await;
+    alice.say("news", "hello @bob").await;
+    alice.say("news", "are you there?").await;
+    let asker = Asker::user(&cluster, 0, "bob");
+    let (entry, _) = eventually("bob is told of both", DEADLINE, async || {
+        let entry = room_of(&asker, "news").await?;
+        (entry["unread"] == 2).then_some(entry)
+    })
+    .await;
+    assert_eq!(entry["mine"], true);
+    assert_eq!(entry["mentions"], 1);
+    assert_eq!(entry["members"], 2);
+    assert_eq!(entry["last"]["body"]["text"], "are you there?");
+    let stranger = room_of(&Asker::user(&cluster, 1, "eve"), "news").await;
+    let stranger = stranger.expect("a public room is listed");
+    assert_eq!(stranger["offset"], 2);
+    assert_eq!(stranger.get("mine"), None, "{stranger}");
+}
+
+async fn members_are_those_of_all_nodes(cluster: Cluster) {
+    let mut alice = cluster.user(0, "alice").await;
+    let mut bob = cluster.user(1, "bob").await;
+    alice.join("here").await;
+    bob.join("here").await;
+    let asker = Asker::user(&cluster, 1, "eve");
+    let (members, _) = eventually("both are present", DEADLINE, async || {
+        let members = asker.read("/v1/rooms/here/members").await;
+        (members["count"] == 2).then_some(members)
+    })
+    .await;
+    let mut ids: Vec<&str> = members["members"]
+        .as_array()
+        .expect("members")
+        .iter()
+        .filter_map(|member| member["id"].as_str())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["alice", "bob"]);
+    assert_eq!(members["room"], "here");
+    assert_eq!(members.get("invited"), None, "a public room invites nobody");
+    let nobody = asker.read("/v1/rooms/empty/members").await;
+    assert_eq!(nobody, json!({"room": "empty", "count": 0, "members": []}));
+}
