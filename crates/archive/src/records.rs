@@ -147,6 +147,7 @@ impl Archive {
         &self,
         room: &RoomId,
         change: &RoomChange,
+        _is_moderator: bool,
     ) -> Result<Record, RecordError> {
         let update = async {
             let mut tx = self.begin().await?;

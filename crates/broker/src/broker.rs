@@ -200,6 +200,29 @@ impl Broker {
         }
     }
 
+    /// A room that waits for the archive, and cannot be archived now, waits behind the others.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn postpone(&self, room: &RoomId) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(broker) => broker.postpone(room).await,
+        }
+    }
+
+    /// Has rooms wait for the archive that should and do not, among those that this node is to
+    /// archive; how many there were.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn find_waiting(&self) -> Result<u64, BrokerError> {
+        match self {
+            Self::Memory(_) => Ok(0),
+            Self::Redis(broker) => broker.find_waiting().await,
+        }
+    }
+
     /// The archive has the room's events up to here.
     ///
     /// # Errors
@@ -251,12 +274,16 @@ impl Broker {
         either!(self, broker => broker.presence(room, limit).await)
     }
 
-    /// Notes whether only its members may be in a room, for the time when the archive cannot say, and
-    /// has all nodes look again at who is in it.
+    /// Notes whether only its members may be in a room, for the time when the archive cannot say
+    /// (`None`: as it was noted before), and has all nodes look again at who is in it.
     ///
     /// # Errors
     /// When Redis cannot be reached.
-    pub async fn set_private(&self, room: &RoomId, is_private: bool) -> Result<(), BrokerError> {
+    pub async fn set_private(
+        &self,
+        room: &RoomId,
+        is_private: Option<bool>,
+    ) -> Result<(), BrokerError> {
         either!(self, broker => broker.set_private(room, is_private).await)
     }
 

@@ -47,6 +47,8 @@ pub enum Begin {
         /// The life that the embedded broker goes on with, having committed all of it. Redis begins
         /// another one, since nobody knows what it has lost.
         epoch: Option<Epoch>,
+        /// Only its members may be in the room.
+        is_private: bool,
     },
 }
 
@@ -57,6 +59,7 @@ impl Begin {
         Self::Above {
             offset,
             epoch: None,
+            is_private: false,
         }
     }
 }

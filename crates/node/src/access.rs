@@ -10,6 +10,8 @@ use hubbub_broker::Span;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, ConnectionId, Frame, RoomId, UserId};
 
+use tokio::time::{sleep, timeout};
+
 use crate::error::CommandError;
 use crate::lock::lock;
 use crate::node::Node;
@@ -18,6 +20,10 @@ use crate::{Identity, Rights};
 
 /// What the archive said is asked for again after this; changes are told to all nodes besides.
 const TRUST: Duration = Duration::from_secs(2);
+/// How long a question to the archive may take: somebody waits.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Before the archive is asked again who may be in a room.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that are remembered; beyond, all are asked for again.
 const REMEMBERED: usize = 50_000;
 
@@ -27,6 +33,8 @@ pub(crate) struct AccessCache(Mutex<Answers>);
 
 #[derive(Debug, Default)]
 struct Answers {
+    /// Counts what was forgotten: an answer that was asked for before is not remembered after.
+    forgotten: u64,
     private: HashMap<RoomId, (bool, Instant)>,
     members: HashMap<(RoomId, UserId), (bool, Instant)>,
 }
@@ -34,6 +42,7 @@ struct Answers {
 impl AccessCache {
     fn forget(&self, room: &RoomId) {
         let mut answers = lock(&self.0);
+        answers.forgotten += 1;
         answers.private.remove(room);
         answers.members.retain(|(of, _), _| of != room);
     }
@@ -77,34 +86,42 @@ impl Node {
         Ok(!self.is_private(archive, room).await? || self.is_member(archive, room, user).await?)
     }
 
-    /// While the archive is away the broker's word counts: it was told when the room's life began.
+    /// While the archive is away or slow the broker's word counts: it was told when the room's life
+    /// began.
     pub(crate) async fn is_private(
         &self,
         archive: &Archive,
         room: &RoomId,
     ) -> Result<bool, CommandError> {
-        let known = lock(&self.access.0).private.get(room).copied();
+        let (known, forgotten) = {
+            let answers = lock(&self.access.0);
+            (answers.private.get(room).copied(), answers.forgotten)
+        };
         if let Some((private, at)) = known
             && at.elapsed() < TRUST
         {
             return Ok(private);
         }
-        let private = match archive.life(room).await {
-            Ok(life) => life.is_some_and(|life| life.private),
-            Err(error) if error.is_retryable() => {
+        let asked = timeout(PATIENCE, archive.life(room)).await;
+        let private = match asked {
+            Ok(Ok(life)) => life.is_some_and(|life| life.private),
+            Ok(Err(error)) if !error.is_retryable() => return Err(CommandError::of_archive(error)),
+            Ok(Err(_)) | Err(_) => {
                 let page = self.broker.peek(room, Span::Newest, 0).await;
                 let page = page.map_err(CommandError::of_read)?;
                 let told = page.map(|page| page.is_private);
                 let known = known.map(|(private, _)| private);
-                return told.or(known).ok_or(CommandError::Unavailable);
+                told.or(known).ok_or(CommandError::Unavailable)?
             }
-            Err(error) => return Err(CommandError::of_archive(error)),
         };
-        let answers = &mut lock(&self.access.0).private;
-        if answers.len() >= REMEMBERED {
-            answers.clear();
+        let answers = &mut lock(&self.access.0);
+        if answers.forgotten == forgotten {
+            if answers.private.len() >= REMEMBERED {
+                answers.private.clear();
+            }
+            let answer = (private, Instant::now());
+            answers.private.insert(room.clone(), answer);
         }
-        answers.insert(room.clone(), (private, Instant::now()));
         Ok(private)
     }
 
@@ -115,24 +132,31 @@ impl Node {
         user: &UserId,
     ) -> Result<bool, CommandError> {
         let key = (room.clone(), user.clone());
-        let known = lock(&self.access.0).members.get(&key).copied();
+        let (known, forgotten) = {
+            let answers = lock(&self.access.0);
+            (answers.members.get(&key).copied(), answers.forgotten)
+        };
         if let Some((member, at)) = known
             && at.elapsed() < TRUST
         {
             return Ok(member);
         }
-        let member = match archive.is_member(room, user).await {
-            Ok(member) => member,
-            Err(error) => {
+        let asked = timeout(PATIENCE, archive.is_member(room, user)).await;
+        let member = match asked {
+            Ok(Ok(member)) => member,
+            Ok(Err(error)) if !error.is_retryable() => return Err(CommandError::of_archive(error)),
+            Ok(Err(_)) | Err(_) => {
                 let known = known.map(|(member, _)| member);
-                return known.ok_or_else(|| CommandError::of_archive(error));
+                return known.ok_or(CommandError::Unavailable);
             }
         };
-        let answers = &mut lock(&self.access.0).members;
-        if answers.len() >= REMEMBERED {
-            answers.clear();
+        let answers = &mut lock(&self.access.0);
+        if answers.forgotten == forgotten {
+            if answers.members.len() >= REMEMBERED {
+                answers.members.clear();
+            }
+            answers.members.insert(key, (member, Instant::now()));
         }
-        answers.insert(key, (member, Instant::now()));
         Ok(member)
     }
 
@@ -140,7 +164,7 @@ impl Node {
     pub(crate) async fn announce_access(
         &self,
         room: &RoomId,
-        is_private: bool,
+        is_private: Option<bool>,
     ) -> Result<(), CommandError> {
         self.access.forget(room);
         let told = self.broker.set_private(room, is_private).await;
@@ -154,11 +178,18 @@ impl Node {
         let node = Arc::clone(self);
         self.spawn(async move {
             for (connection, user) in node.hub.users_of(&room.connections()) {
-                match node.is_admitted(&user, &room.id).await {
-                    Ok(true) => {}
-                    Ok(false) => node.expel(&room, &connection),
-                    // Each action asks again.
-                    Err(error) => tracing::warn!(room = %room.id, %error, "access is unknown"),
+                loop {
+                    match node.is_admitted(&user, &room.id).await {
+                        Ok(true) => break,
+                        Ok(false) => {
+                            node.expel(&room, &connection);
+                            break;
+                        }
+                        Err(error) => {
+                            tracing::warn!(room = %room.id, %error, "who may be here is unknown");
+                            sleep(RETRY_PAUSE).await;
+                        }
+                    }
                 }
             }
         });

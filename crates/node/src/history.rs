@@ -26,6 +26,13 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
+/// Messages from the stream.
+struct Streamed {
+    events: Vec<Envelope>,
+    /// There is nothing before them: the first event of all is among what was looked at.
+    is_whole: bool,
+}
+
 /// What has become of one message since.
 #[derive(Debug, Default)]
 struct Since {
@@ -75,13 +82,23 @@ impl Node {
         // One more than asked for shows whether there is more.
         let wanted = limit + 1;
         let archived = self.archived_up_to(room).await?;
-        let mut events = self.streamed_before(room, before, wanted).await?;
+        let Streamed {
+            mut events,
+            is_whole,
+        } = self.streamed_before(room, before, wanted).await?;
         let first = events.first().map(|first| first.position.offset);
         self.bring_up_to_date(room, &mut events, 0).await?;
-        if events.len() < wanted && self.archive.is_some() {
+        if events.len() < wanted && !is_whole && self.archive.is_some() {
             let missing = wanted - events.len();
             let span = hubbub_archive::HistorySpan::Before(first.or(before));
-            let mut older = self.archived_history(room, span, missing).await?;
+            let mut older = match self.archived_history(room, span, missing).await {
+                // What there is, is worth more than nothing: the rest can be asked for later.
+                Err(CommandError::Unavailable) if !events.is_empty() => {
+                    let events = events.split_off(events.len().saturating_sub(limit));
+                    return Ok(HistoryPage { events, more: true });
+                }
+                older => older?,
+            };
             self.bring_up_to_date(room, &mut older, archived).await?;
             older.append(&mut events);
             events = older;
@@ -97,22 +114,24 @@ impl Node {
         room: &RoomId,
         before: Option<u64>,
         wanted: usize,
-    ) -> Result<Vec<Envelope>, CommandError> {
+    ) -> Result<Streamed, CommandError> {
         let (mut found, mut before) = (Vec::new(), before);
         loop {
             let span = before.map_or(Span::Newest, Span::Before);
             let limit = wanted.max(self.config.limits.resume_page);
             let page = self.broker.peek(room, span, limit).await;
-            let events = page
-                .map_err(CommandError::of_read)?
-                .map_or_else(Vec::new, |page| page.events);
-            before = events.first().map(|first| first.position.offset);
+            let page = page.map_err(CommandError::of_read)?;
+            let events = page.map_or_else(Vec::new, |page| page.events);
+            before = events.first().map(|first| first.position.offset).or(before);
             let is_last = events.len() < limit;
             let mut messages: Vec<_> = events.into_iter().filter(is_message).collect();
             messages.append(&mut found);
             found = messages;
             if found.len() >= wanted || is_last {
-                return Ok(found.split_off(found.len().saturating_sub(wanted)));
+                return Ok(Streamed {
+                    events: found.split_off(found.len().saturating_sub(wanted)),
+                    is_whole: before.is_some_and(|first| first <= 1),
+                });
             }
         }
     }

@@ -1,10 +1,20 @@
 //! How a room's stream begins: above everything that it ever had. Where there is an archive, only
 //! that knows how far earlier lives came, so it is asked before a life begins.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use hubbub_broker::{Begin, BrokerError, Page, Span};
-use hubbub_protocol::{Envelope, Epoch, RoomId};
+use hubbub_protocol::{Envelope, Epoch, EventKind, RoomId};
+
+use tokio::time::timeout;
 
 use crate::node::Node;
+
+/// While members of a room wait for it.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Changes of one page that are looked through for deletions.
+const DELETIONS: usize = 5_000;
 
 impl Node {
     /// What may happen to a room without a stream before the archive was asked.
@@ -26,6 +36,7 @@ impl Node {
             None => Begin::above(seen),
             Some(life) => Begin::Above {
                 offset: life.top.max(seen),
+                is_private: life.private,
                 epoch: life.epoch.filter(|_| life.top >= seen),
             },
         })
@@ -43,23 +54,9 @@ impl Node {
         match self.broker.read(room, span, limit, &at_once).await {
             Err(BrokerError::NoLife) => {
                 let begin = self.begin(room, seen).await?;
-                let read = self.broker.read(room, span, limit, &begin).await?;
-                self.tell_privacy(room).await?;
-                Ok(read)
+                self.broker.read(room, span, limit, &begin).await
             }
             read => read,
-        }
-    }
-
-    /// A life that begins knows nothing of who may be in the room.
-    pub(crate) async fn tell_privacy(&self, room: &RoomId) -> Result<(), BrokerError> {
-        let Some(archive) = &self.archive else {
-            return Ok(());
-        };
-        match archive.life(room).await {
-            Ok(Some(life)) if life.private => self.broker.set_private(room, true).await,
-            Ok(_) => Ok(()),
-            Err(error) => Err(BrokerError::Unavailable(error.to_string())),
         }
     }
 
@@ -68,10 +65,14 @@ impl Node {
         let Some(archive) = &self.archive else {
             return 0;
         };
-        match archive.life(room).await {
-            Ok(life) => life.map_or(0, |life| life.top),
-            Err(error) => {
+        match timeout(PATIENCE, archive.life(room)).await {
+            Ok(Ok(life)) => life.map_or(0, |life| life.top),
+            Ok(Err(error)) => {
                 tracing::warn!(%room, %error, "the archive cannot tell how far a room came");
+                0
+            }
+            Err(_) => {
+                tracing::warn!(%room, "the archive does not tell in time how far a room came");
                 0
             }
         }
@@ -87,10 +88,44 @@ impl Node {
     ) -> Result<Vec<Envelope>, BrokerError> {
         match &self.archive {
             None => Ok(Vec::new()),
-            Some(archive) => archive
-                .events_after(room, epoch, after, limit)
-                .await
-                .map_err(|error| BrokerError::Unavailable(error.to_string())),
+            Some(archive) => {
+                let events = archive.events_after(room, epoch, after, limit).await;
+                let events = events.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+                self.bury_deleted(room, events).await
+            }
         }
+    }
+
+    /// The archive may not know yet what was deleted just now; the stream does.
+    async fn bury_deleted(
+        &self,
+        room: &RoomId,
+        mut events: Vec<Envelope>,
+    ) -> Result<Vec<Envelope>, BrokerError> {
+        let message_of = |event: &Envelope| match event.kind() {
+            EventKind::Message => Some(event.position.offset),
+            EventKind::Edited => event.read().ok()?.target,
+            EventKind::Deleted | EventKind::Reacted => None,
+        };
+        let messages: Vec<Option<u64>> = events.iter().map(message_of).collect();
+        let known = messages.iter().flatten();
+        let (Some(first), Some(last)) = (known.clone().min(), known.max()) else {
+            return Ok(events);
+        };
+        let changes = self.broker.changes(room, *first, *last, DELETIONS).await?;
+        let deletions = changes
+            .iter()
+            .filter(|event| event.kind() == EventKind::Deleted);
+        let deleted: HashSet<u64> = deletions
+            .filter_map(|event| event.read().ok()?.target)
+            .collect();
+        for (event, message) in events.iter_mut().zip(messages) {
+            if message.is_some_and(|message| deleted.contains(&message))
+                && event.bury(room).is_err()
+            {
+                tracing::error!(%room, "the archive holds an event that cannot be read");
+            }
+        }
+        Ok(events)
     }
 }

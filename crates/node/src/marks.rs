@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hubbub_archive::{Archive, ReadMark};
 use hubbub_protocol::{RoomId, UserId};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::lock::lock;
 use crate::node::Node;
@@ -15,6 +15,8 @@ use crate::node::Node;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Users and rooms that wait at most, as while the archive is away; beyond, marks are passed over.
 const MOST: usize = 100_000;
+/// Marks of one statement.
+const AT_ONCE: usize = 1_000;
 
 /// What is not written yet.
 #[derive(Debug, Default)]
@@ -79,21 +81,49 @@ impl Node {
 
     /// Writes what waits, of one user or of all. What cannot be written waits on.
     pub(crate) async fn save_marks(&self, archive: &Archive, of: Option<&UserId>) {
-        let marks = self.marks.take(of);
-        if marks.is_empty() {
-            return;
-        }
-        if let Err(error) = archive.save_reads(&marks).await {
-            tracing::debug!(%error, "read marks are not kept yet");
-            for ReadMark {
-                user,
-                room,
-                offset,
-                is_join,
-            } in marks
-            {
-                self.marks.put((user, room), Mark { offset, is_join });
+        let mut taken = Taken {
+            marks: &self.marks,
+            left: self.marks.take(of),
+        };
+        while !taken.left.is_empty() {
+            let some = &taken.left[..taken.left.len().min(AT_ONCE)];
+            if let Err(error) = archive.save_reads(some).await {
+                tracing::debug!(%error, "read marks are not kept yet");
+                return;
             }
+            let written = some.len();
+            taken.left.drain(..written);
+        }
+    }
+
+    /// The same for a node that ends, if the archive takes them at once.
+    pub(crate) async fn save_last_marks(&self) {
+        if let Some(archive) = &self.archive
+            && timeout(INTERVAL, self.save_marks(archive, None))
+                .await
+                .is_err()
+        {
+            tracing::warn!("the last read marks are not kept");
+        }
+    }
+}
+
+/// Marks that are being written. Those that are not, for whatever reason, wait on.
+struct Taken<'a> {
+    marks: &'a ReadMarks,
+    left: Vec<ReadMark>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for ReadMark {
+            user,
+            room,
+            offset,
+            is_join,
+        } in self.left.drain(..)
+        {
+            self.marks.put((user, room), Mark { offset, is_join });
         }
     }
 }

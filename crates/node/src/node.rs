@@ -262,6 +262,7 @@ impl Node {
         self.stopped.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.save_last_marks().await;
         // Rooms and presence agenda hold each other's parts: let go of both.
         *lock(&self.agenda) = PresenceAgenda::default();
         self.broker.close().await;

@@ -203,11 +203,7 @@ impl Node {
             Err(BrokerError::NoLife) => {
                 let begin = timeout_at(deadline.into(), self.begin(room, known));
                 let late = |_| BrokerError::Unavailable("the archive does not answer".to_owned());
-                let published = publish(&begin.await.map_err(late)??).await?;
-                if let Err(error) = self.tell_privacy(room).await {
-                    tracing::warn!(%room, %error, "the broker does not know who may come in");
-                }
-                Ok(published)
+                publish(&begin.await.map_err(late)??).await
             }
             published => published,
         }

@@ -30,7 +30,7 @@ impl Node {
             return Err(CommandError::Forbidden);
         }
         let record = archive.create_room(new).await.map_err(of_record)?;
-        self.announce_access(&new.room, new.private).await?;
+        self.announce_access(&new.room, Some(new.private)).await?;
         Ok(record)
     }
 
@@ -60,9 +60,11 @@ impl Node {
             return Err(CommandError::Forbidden);
         }
         let archive = self.needed_archive()?;
-        let record = archive.update_room(room, change).await.map_err(of_record)?;
+        let is_moderator = rights.moderate;
+        let changed = archive.update_room(room, change, is_moderator).await;
+        let record = changed.map_err(of_record)?;
         if change.private.is_some() {
-            self.announce_access(room, record.private).await?;
+            self.announce_access(room, Some(record.private)).await?;
         }
         Ok(record)
     }
@@ -84,7 +86,7 @@ impl Node {
         let archive = self.needed_archive()?;
         let added = archive.add_member(room, user, &identity.user.id).await;
         added.map_err(of_record)?;
-        self.announce_access(room, record.private).await
+        self.announce_access(room, None).await
     }
 
     /// Ends a membership: one's own, or as whoever made the room, or as a moderator.
@@ -103,10 +105,13 @@ impl Node {
         }
         let archive = self.needed_archive()?;
         let removed = archive.remove_member(room, user).await;
-        if !removed.map_err(CommandError::of_archive)? {
-            return Err(CommandError::NotFound);
+        let removed = removed.map_err(CommandError::of_archive)?;
+        // Even if nobody was: an earlier try may have removed them, and told nobody.
+        self.announce_access(room, None).await?;
+        match removed {
+            true => Ok(()),
+            false => Err(CommandError::NotFound),
         }
-        self.announce_access(room, record.private).await
     }
 
     /// The members of a private room, present or not; `None`: the room is not private.

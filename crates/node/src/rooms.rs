@@ -15,7 +15,7 @@ use crate::node::Node;
 /// The most rooms that are listed, public ones and one's own each.
 const LISTED: usize = 1_000;
 /// How often, and after which pause, the archive is asked again while it is behind the broker.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Node {

@@ -23,8 +23,8 @@ pub enum JournalError {
 pub struct Commit {
     /// Which room.
     pub room: RoomId,
-    /// The offset above which its life began.
-    pub base: u64,
+    /// The offset above which its life began; `None`: it began before this process.
+    pub base: Option<u64>,
     /// In order. The same ones may be asked for again, and must then be committed once.
     pub events: Vec<Envelope>,
     /// Told when it is certain.
@@ -73,7 +73,7 @@ impl Journal {
     pub(super) async fn commit(
         &self,
         room: &RoomId,
-        base: u64,
+        base: Option<u64>,
         events: &[Envelope],
     ) -> Result<(), JournalError> {
         let (done, committed) = oneshot::channel();

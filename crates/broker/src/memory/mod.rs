@@ -353,10 +353,11 @@ impl MemoryBroker {
     pub(crate) async fn set_private(
         &self,
         room: &RoomId,
-        is_private: bool,
+        is_private: Option<bool>,
     ) -> Result<(), BrokerError> {
         let mut state = self.cluster.lock();
-        state.room(room).is_private = is_private;
+        let here = state.room(room);
+        here.is_private = is_private.unwrap_or(here.is_private);
         state.broadcast(room, &Packet::Access, 64, &self.metrics);
         Ok(())
     }

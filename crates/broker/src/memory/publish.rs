@@ -56,12 +56,17 @@ impl MemoryBroker {
         begin: &Begin,
     ) -> Result<(), BrokerError> {
         let begin = &match begin {
-            Begin::Above { offset, epoch } => {
+            Begin::Above {
+                offset,
+                epoch,
+                is_private,
+            } => {
                 let seen = seen.map_or(0, |seen| seen.offset);
                 let is_known = seen <= *offset;
                 Begin::Above {
                     offset: seen.max(*offset),
                     epoch: epoch.clone().filter(|_| is_known),
+                    is_private: *is_private,
                 }
             }
             Begin::Never => Begin::Never,
@@ -135,12 +140,16 @@ impl MemoryBroker {
         let plan = self.plan(room, drafts)?;
         if !plan.events.is_empty() {
             let base = self.cluster.lock().stream(room)?.base();
+            let mut may_be_there = false;
             loop {
                 match journal.commit(room, base, &plan.events).await {
                     Ok(()) => break,
-                    Err(JournalError::Refused(why)) => return Err(BrokerError::Unavailable(why)),
+                    Err(JournalError::Refused(why)) if !may_be_there => {
+                        return Err(BrokerError::Unavailable(why));
+                    }
                     // Until it is certain: another event must not take its place.
-                    Err(JournalError::Unknown(why)) => {
+                    Err(JournalError::Refused(why) | JournalError::Unknown(why)) => {
+                        may_be_there = true;
                         tracing::warn!(%room, why, "perhaps committed, trying again");
                         sleep(RETRY_PAUSE).await;
                     }

@@ -51,7 +51,12 @@ impl MemoryRoom {
     pub(super) fn begin(&mut self, begin: &Begin) -> Result<&mut MemoryStream, BrokerError> {
         match (&mut self.stream, begin) {
             (None, Begin::Never) => Err(BrokerError::NoLife),
-            (stream, _) => Ok(stream.get_or_insert_with(|| MemoryStream::begin(begin))),
+            (stream, _) => {
+                if let (None, Begin::Above { is_private, .. }) = (&stream, begin) {
+                    self.is_private |= is_private;
+                }
+                Ok(stream.get_or_insert_with(|| MemoryStream::begin(begin)))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! One room's stream in memory: its events, its nonces, and what has been changed in it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::event::{Change, ChangeKind, seal};
@@ -17,9 +17,12 @@ const EVENT_OVERHEAD: usize = 160;
 #[derive(Debug)]
 pub(super) struct MemoryStream {
     epoch: Epoch,
-    base: u64,
+    /// `None`: the life began before this process.
+    base: Option<u64>,
     top: u64,
     events: VecDeque<Kept>,
+    /// Messages that were deleted, whether they are here or not; not more than events.
+    deleted: BTreeSet<u64>,
     nonces: HashMap<Digest, u64>,
     older_nonces: HashMap<Digest, u64>,
     generation: Instant,
@@ -42,7 +45,8 @@ pub(super) struct Plan {
     kept: Vec<Kept>,
     nonces: Vec<(Digest, u64)>,
     /// Messages that are deleted, with what takes their place.
-    buried: Vec<(u64, Envelope)>,
+    /// `None`: the message itself is not here.
+    buried: Vec<(u64, Option<Envelope>)>,
 }
 
 /// What a plan has changed.
@@ -57,15 +61,16 @@ fn cost(event: &Envelope) -> usize {
 
 impl MemoryStream {
     pub(super) fn begin(begin: &Begin) -> Self {
-        let (epoch, base) = match begin {
+        let (epoch, top) = match begin {
             Begin::Never => (None, 0),
-            Begin::Above { offset, epoch } => (epoch.clone(), *offset),
+            Begin::Above { offset, epoch, .. } => (epoch.clone(), *offset),
         };
         Self {
+            base: epoch.is_none().then_some(top),
             epoch: epoch.unwrap_or_else(Epoch::generate),
-            base,
-            top: base,
+            top,
             events: VecDeque::new(),
+            deleted: BTreeSet::new(),
             nonces: HashMap::new(),
             older_nonces: HashMap::new(),
             generation: Instant::now(),
@@ -79,7 +84,7 @@ impl MemoryStream {
         }
     }
 
-    pub(super) fn base(&self) -> u64 {
+    pub(super) fn base(&self) -> Option<u64> {
         self.base
     }
 
@@ -151,11 +156,13 @@ impl MemoryStream {
         };
         if let Some(change) = &draft.change
             && let ChangeKind::Delete { tombstone } = &change.kind
-            && let Some(index) = self.index_of(change.target)
         {
-            let mut buried = self.events[index].event.clone();
-            buried.frame = tombstone.clone();
-            plan.buried.push((change.target, buried));
+            let here = self.index_of(change.target);
+            let bury = |index: usize| Envelope {
+                frame: tombstone.clone(),
+                ..self.events[index].event.clone()
+            };
+            plan.buried.push((change.target, here.map(bury)));
         }
         plan.nonces.push((digest, position.offset));
         plan.events.push(kept.event.clone());
@@ -177,7 +184,11 @@ impl MemoryStream {
             self.events.push_back(kept);
         }
         for (target, tombstone) in plan.buried {
-            applied.removed_bytes += self.bury(target, &tombstone);
+            applied.removed_bytes += self.bury(target, tombstone.as_ref());
+            self.deleted.insert(target);
+        }
+        while self.deleted.len() > history.stream_len {
+            self.deleted.pop_first();
         }
         while self.events.len() > history.stream_len {
             let oldest = self.events.pop_front();
@@ -187,12 +198,12 @@ impl MemoryStream {
     }
 
     /// Puts tombstones in the place of a message and its edits; returns the bytes freed.
-    fn bury(&mut self, target: u64, tombstone: &Envelope) -> usize {
+    fn bury(&mut self, target: u64, tombstone: Option<&Envelope>) -> usize {
         let mut freed = 0;
         for kept in &mut self.events {
-            let grave = match &mut kept.tombstone {
-                Some(grave) if kept.target == Some(target) => grave.clone(),
-                _ if kept.event.position.offset == target => tombstone.clone(),
+            let grave = match (&kept.tombstone, tombstone) {
+                (Some(grave), _) if kept.target == Some(target) => grave.clone(),
+                (_, Some(grave)) if kept.event.position.offset == target => grave.clone(),
                 _ => continue,
             };
             freed += cost(&kept.event).saturating_sub(cost(&grave));
@@ -207,6 +218,7 @@ impl MemoryStream {
         };
         let is_buried = |event: &Envelope| event.read().is_ok_and(|event| event.deleted);
         matches!(change.kind, ChangeKind::TooLate)
+            || self.deleted.contains(&change.target)
             || plan
                 .buried
                 .iter()
@@ -262,7 +274,7 @@ impl MemoryStream {
         Page {
             head: self.head(),
             events: events.collect(),
-            base: self.base,
+            base: self.base.unwrap_or(0),
             archived: None,
             is_private: false,
         }
@@ -299,7 +311,8 @@ impl MemoryStream {
     pub(super) fn begin_again(&mut self, seen: u64) -> usize {
         self.epoch = Epoch::generate();
         self.top = self.top.max(seen);
-        self.base = self.top;
+        self.base = Some(self.top);
+        self.deleted.clear();
         self.nonces.clear();
         self.older_nonces.clear();
         self.clear()

@@ -2,6 +2,7 @@
 //! nodes that live, the same in the eyes of all. Two owners for a moment are harmless.
 
 use std::hash::Hasher;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubbub_protocol::{Packet, Position, RoomId};
 use redis::aio::MultiplexedConnection;
@@ -10,6 +11,15 @@ use siphasher::sip::SipHasher13;
 use super::RedisBroker;
 use super::keys::{PARTITIONS, partition_of};
 use crate::BrokerError;
+
+/// Rooms that are looked at by one call.
+const ROOMS_AT_ONCE: usize = 200;
+
+/// Milliseconds since 1970 by this node's clock: it decides nothing but whose turn it is.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The owner of a partition: the living lease that scores highest for it. When one dies, only what
 /// it owned moves.
@@ -24,7 +34,7 @@ fn owner(partition: usize, leases: &[String]) -> Option<&String> {
 }
 
 impl RedisBroker {
-    /// The partitions that this node owns: none while it is not sure that it lives itself.
+    /// The partitions that this node owns, as far as it knows: two owners are harmless.
     fn owned(&self) -> Vec<usize> {
         let lease = self.0.lease.name();
         let leases = self.0.lease.living();
@@ -42,13 +52,15 @@ impl RedisBroker {
     pub(crate) async fn set_private(
         &self,
         room: &RoomId,
-        is_private: bool,
+        is_private: Option<bool>,
     ) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
         let tell = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.private.prepare_invoke();
             script.key(&keys.meta).arg(&keys.channel);
-            script.arg(u8::from(is_private)).arg(Packet::ACCESS);
+            let is_private =
+                is_private.map_or("", |is_private| ["0", "1"][usize::from(is_private)]);
+            script.arg(is_private).arg(Packet::ACCESS);
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), tell).await
@@ -97,6 +109,51 @@ impl RedisBroker {
         Ok(rooms)
     }
 
+    /// Puts a room that waits behind the others.
+    pub(crate) async fn postpone(&self, room: &RoomId) -> Result<(), BrokerError> {
+        let waiting = self.0.keys.room(room).waiting;
+        let postpone = async |mut connection: MultiplexedConnection| {
+            redis::cmd("ZADD")
+                .arg(&waiting)
+                .arg("XX")
+                .arg(now_ms())
+                .arg(room.as_str())
+                .exec_async(&mut connection)
+                .await
+        };
+        self.0.link.call(self.deadline(), postpone).await
+    }
+
+    /// Has rooms of this node's partitions wait that should and do not; how many.
+    pub(crate) async fn find_waiting(&self) -> Result<u64, BrokerError> {
+        let mut found = 0;
+        for partition in self.owned() {
+            let changes = self.0.keys.changes(partition);
+            let ask = async |mut connection: MultiplexedConnection| {
+                redis::cmd("ZRANGE")
+                    .arg(&changes)
+                    .arg(0)
+                    .arg(-1)
+                    .query_async::<Vec<String>>(&mut connection)
+                    .await
+            };
+            let rooms = self.0.link.call(self.deadline(), ask).await?;
+            let rooms: Vec<RoomId> = rooms.iter().filter_map(|r| RoomId::new(r).ok()).collect();
+            for some in rooms.chunks(ROOMS_AT_ONCE) {
+                let look = async |mut connection: MultiplexedConnection| {
+                    let mut script = self.0.scripts.waiting.prepare_invoke();
+                    script.key(self.0.keys.waiting(partition)).arg(now_ms());
+                    for room in some {
+                        script.key(self.0.keys.room(room).meta).arg(room.as_str());
+                    }
+                    script.invoke_async::<u64>(&mut connection).await
+                };
+                found += self.0.link.call(self.deadline(), look).await?;
+            }
+        }
+        Ok(found)
+    }
+
     pub(crate) async fn archived(
         &self,
         room: &RoomId,
@@ -107,9 +164,17 @@ impl RedisBroker {
             let mut script = self.0.scripts.archived.prepare_invoke();
             script.key(&keys.meta).key(&keys.waiting);
             script
+                .key(&keys.stream)
+                .key(&keys.tombstones)
+                .key(&keys.edits);
+            script
                 .arg(room.as_str())
                 .arg(position.epoch.as_str())
                 .arg(position.offset);
+            let history = &self.0.config.history;
+            script
+                .arg(history.stream_len)
+                .arg(Self::seconds(history.stream_ttl));
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), tell).await

@@ -58,12 +58,10 @@ impl Lease {
         renewed.is_some_and(|renewed| renewed.elapsed() < FRESH)
     }
 
-    /// All leases that lived when this one was renewed; none while it is not sure to live itself.
+    /// All leases that lived when this one was last renewed. A Redis that is full renews nothing,
+    /// and what waits for the archive has to leave it all the same.
     pub(crate) fn living(&self) -> Arc<[String]> {
-        match self.is_fresh() {
-            true => Arc::clone(&self.living.lock().unwrap_or_else(PoisonError::into_inner)),
-            false => Arc::default(),
-        }
+        Arc::clone(&self.living.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn set_living(&self, living: Vec<String>) {

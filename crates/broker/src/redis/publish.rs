@@ -32,9 +32,11 @@ impl RedisBroker {
         let history = &self.0.config.history;
         let keys = self.0.keys.room(room);
         let new_epoch = Epoch::generate();
-        let (may_begin, base) = match begin {
-            Begin::Never => (0, 0),
-            Begin::Above { offset, .. } => (1, *offset),
+        let (may_begin, base, is_private) = match begin {
+            Begin::Never => (0, 0, false),
+            Begin::Above {
+                offset, is_private, ..
+            } => (1, *offset, *is_private),
         };
         let call = async |mut connection: MultiplexedConnection| {
             let key = DigestKey::derive(&self.secret());
@@ -56,7 +58,8 @@ impl RedisBroker {
                 .arg(NONCE_GENERATION_SECONDS)
                 .arg(seen.map_or("", |seen| seen.epoch.as_str()))
                 .arg(may_begin)
-                .arg(self.backlog());
+                .arg(self.backlog())
+                .arg(u8::from(is_private));
             for draft in drafts {
                 add_draft(&mut script, &key.digest(draft), draft);
             }

@@ -39,14 +39,19 @@ impl RedisBroker {
             (None, Begin::Never) => Err(BrokerError::NoLife),
             // A life that begins now has no events; should another node have begun it meanwhile,
             // its events are announced to whoever has subscribed.
-            (None, Begin::Above { offset, .. }) => {
-                let head = self.begin(room, *offset).await?;
+            (
+                None,
+                Begin::Above {
+                    offset, is_private, ..
+                },
+            ) => {
+                let head = self.begin(room, *offset, *is_private).await?;
                 Ok(Page {
                     base: head.offset,
                     head,
                     events: Vec::new(),
                     archived: None,
-                    is_private: false,
+                    is_private: *is_private,
                 })
             }
         }
@@ -107,7 +112,7 @@ impl RedisBroker {
     }
 
     /// Where the room's stream stands, begun above `seen` if there is none.
-    async fn begin(&self, room: &RoomId, seen: u64) -> Result<Head, BrokerError> {
+    async fn begin(&self, room: &RoomId, seen: u64, is_private: bool) -> Result<Head, BrokerError> {
         let keys = self.0.keys.room(room);
         let new_epoch = Epoch::generate();
         let call = async |mut connection: MultiplexedConnection| {
@@ -116,7 +121,8 @@ impl RedisBroker {
                 .key(&keys.of_life()[..])
                 .arg(new_epoch.as_str())
                 .arg(seen)
-                .arg(self.0.lives.unused);
+                .arg(self.0.lives.unused)
+                .arg(u8::from(is_private));
             script.invoke_async::<(Value, Value)>(&mut connection).await
         };
         let (epoch, top) = self.0.link.call(self.deadline(), call).await?;
@@ -202,11 +208,12 @@ impl RedisBroker {
         let partitions = self.0.link.call(self.deadline(), ask_changes).await?;
         let mut changed: Vec<(String, f64)> = partitions.into_iter().flatten().collect();
         changed.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let rooms: Vec<RoomId> = changed
+        let rooms = changed
             .iter()
-            .take(limit)
-            .filter_map(|(room, _)| RoomId::new(room).ok())
-            .collect();
+            .filter_map(|(room, _)| RoomId::new(room).ok());
+        let (direct, others): (Vec<RoomId>, Vec<RoomId>) = rooms.partition(RoomId::is_direct);
+        let rooms = others.into_iter().take(limit);
+        let rooms = rooms.chain(direct.into_iter().take(limit)).collect();
         let summaries = self.figures(rooms).await?;
         let public = summaries.into_iter().filter(|(_, is_private)| !is_private);
         Ok(public.map(|(summary, _)| summary).collect())

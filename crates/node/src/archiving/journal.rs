@@ -58,7 +58,7 @@ async fn commit_together(archive: &Archive, commits: Vec<Commit>) {
 fn batch_of(commit: &Commit) -> RoomBatch {
     RoomBatch {
         room: commit.room.clone(),
-        base: Some(commit.base),
+        base: commit.base,
         events: commit.events.clone(),
         holes: Vec::new(),
     }

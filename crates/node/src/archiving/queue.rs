@@ -8,11 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::stream;
 use hubbub_archive::{Archive, ArchiveError, Hole, RoomBatch};
 use hubbub_broker::{BrokerError, Fork, Page, Span};
 use hubbub_protocol::{Position, RoomId};
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::node::Node;
 
@@ -22,6 +25,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const BATCH_ROWS: usize = 500;
 /// Rooms of one commit.
 const BATCH_ROOMS: usize = 100;
+/// Rooms that are read at once.
+const ROOMS_AT_ONCE: usize = 16;
+/// Between two looks for rooms that should wait and do not.
+const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// While the archive or Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A stream is compared with what the archive has of it once in so long, in case that Redis came
@@ -55,16 +62,33 @@ struct Next {
     position: Position,
 }
 
+impl QueueError {
+    /// Whether it is nothing about the room: Redis or the archive is away.
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.is_retryable(),
+            Self::Broker(BrokerError::Unavailable(_) | BrokerError::Unknown(_)) => true,
+            Self::Broker(_) => false,
+        }
+    }
+}
+
 impl Node {
     /// Runs for as long as the node.
     pub(crate) async fn keep_archive(self: Arc<Self>, archive: Archive) {
         let mut progress = Progress::default();
         let mut is_in_trouble = false;
+        let mut counted: Option<Instant> = None;
         loop {
+            if counted.is_none_or(|at| at.elapsed() > COUNT_INTERVAL) {
+                counted = Some(Instant::now());
+                self.count_waiting().await;
+            }
             match self.archive_some(&archive, &mut progress).await {
-                Ok(rooms) => {
+                Ok(rows) => {
                     is_in_trouble = false;
-                    if rooms == 0 {
+                    // What comes meanwhile is committed together.
+                    if rows < BATCH_ROWS / 2 {
                         sleep(LOOK_INTERVAL).await;
                     }
                 }
@@ -80,7 +104,16 @@ impl Node {
         }
     }
 
-    /// Commits one batch; returns of how many rooms.
+    /// Finds what should wait and does not, as after messages through a node of an older version.
+    async fn count_waiting(&self) {
+        match self.broker.find_waiting().await {
+            Ok(0) => {}
+            Ok(rooms) => info!(rooms, "rooms were not waiting for the archive, and do now"),
+            Err(error) => debug!(%error, "cannot look for rooms that should wait"),
+        }
+    }
+
+    /// Commits one batch; returns how many rows.
     async fn archive_some(
         &self,
         archive: &Archive,
@@ -90,32 +123,50 @@ impl Node {
         let oldest = rooms.first().map(|(_, since)| *since);
         self.metrics
             .archive_waits(oldest.map_or(Duration::ZERO, since));
-        let (mut rows, mut all) = (0, Vec::new());
-        for (room, _) in rooms {
-            if rows >= BATCH_ROWS {
-                break;
-            }
-            let next = self.next_of(archive, progress, &room, BATCH_ROWS - rows);
-            if let Some(next) = next.await? {
-                rows += next.batch.events.len();
-                all.push(next);
+        let known = &*progress;
+        let nexts = rooms.into_iter().map(|(room, _)| async move {
+            let next = self.next_of(archive, known, &room).await;
+            (room, next)
+        });
+        let mut nexts = stream::iter(nexts).buffered(ROOMS_AT_ONCE);
+        let (mut rows, mut all, mut stale) = (0, Vec::new(), Vec::new());
+        while rows < BATCH_ROWS
+            && let Some((room, next)) = nexts.next().await
+        {
+            match next {
+                Ok(Some(next)) => {
+                    rows += next.batch.events.len();
+                    all.push(next);
+                }
+                Ok(None) => stale.push(room),
+                Err(error) if error.is_temporary() => return Err(error),
+                Err(error) => self.pass_by(&room, &error).await?,
             }
         }
-        self.commit(archive, &mut all).await?;
+        drop(nexts);
+        stale.iter().for_each(|room| progress.forget(room));
+        let all = self.commit(archive, all).await?;
         self.metrics.archived.inc_by(rows as u64);
-        let count = all.len();
+        let told = all.iter().map(|next| {
+            let Next { batch, position } = next;
+            self.broker.archived(&batch.room, position)
+        });
+        try_join_all(told).await?;
         for Next { batch, position } in all {
-            self.broker.archived(&batch.room, &position).await?;
             progress.set(batch.room, position);
         }
-        Ok(count)
+        Ok(rows)
     }
 
-    async fn commit(&self, archive: &Archive, all: &mut [Next]) -> Result<(), ArchiveError> {
-        if all.is_empty() {
-            return Ok(());
-        }
-        loop {
+    /// A room that cannot be archived is not to hold up the others.
+    async fn pass_by(&self, room: &RoomId, error: &QueueError) -> Result<(), QueueError> {
+        error!(%room, %error, "a room cannot be archived");
+        Ok(self.broker.postpone(room).await?)
+    }
+
+    /// Returns those that were committed.
+    async fn commit(&self, archive: &Archive, mut all: Vec<Next>) -> Result<Vec<Next>, QueueError> {
+        while !all.is_empty() {
             let batch: Vec<RoomBatch> = all.iter().map(|next| next.batch.clone()).collect();
             match archive.append(&batch).await {
                 Ok(()) => break,
@@ -125,9 +176,20 @@ impl Node {
                     source,
                 }) => {
                     error!(%room, offset, %source, "an event cannot be archived");
-                    pass_over(all, &room, offset);
+                    pass_over(&mut all, &room, offset);
                 }
-                Err(error) => return Err(error),
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(error) if all.len() == 1 => {
+                    self.pass_by(&batch[0].room, &error.into()).await?;
+                    all.clear();
+                }
+                Err(_) => {
+                    let mut done = Vec::new();
+                    for next in all {
+                        done.extend(Box::pin(self.commit(archive, vec![next])).await?);
+                    }
+                    return Ok(done);
+                }
             }
         }
         for hole in all.iter().flat_map(|next| &next.batch.holes) {
@@ -135,7 +197,7 @@ impl Node {
             error!(epoch = %hole.epoch, first = hole.first, last = hole.last, reason = hole.reason,
                 "events were lost to the archive");
         }
-        Ok(())
+        Ok(all)
     }
 
     /// What comes next of a room; `None`: nothing, or its stream is no longer the one that was
@@ -143,20 +205,18 @@ impl Node {
     async fn next_of(
         &self,
         archive: &Archive,
-        progress: &mut Progress,
+        progress: &Progress,
         room: &RoomId,
-        limit: usize,
     ) -> Result<Option<Next>, QueueError> {
         let Some(start) = self.start_of_archiving(archive, progress, room).await? else {
             return Ok(None);
         };
         let span = Span::After(start.position.offset);
-        let page = self.broker.peek(room, span, limit).await?;
+        let page = self.broker.peek(room, span, BATCH_ROWS).await?;
         let follows = |page: &Page| {
             page.head.epoch == start.position.epoch && page.head.offset >= start.position.offset
         };
         let Some(page) = page.filter(follows) else {
-            progress.0.remove(room);
             return Ok(None);
         };
         Ok(Some(next_in(room, page, start)))
@@ -313,6 +373,10 @@ impl Progress {
     fn get(&self, room: &RoomId) -> Option<&Position> {
         let known = self.0.get(room)?;
         (known.compared.elapsed() < TRUST).then_some(&known.position)
+    }
+
+    fn forget(&mut self, room: &RoomId) {
+        self.0.remove(room);
     }
 
     fn set(&mut self, room: RoomId, position: Position) {

@@ -251,6 +251,8 @@ impl RoomLog {
     /// Starts over at `head`, keeping nothing.
     pub(crate) fn restart(&mut self, head: Head) {
         self.clear();
+        // Deletions may be among what is skipped.
+        self.deletions += 1;
         self.epoch = head.epoch;
         self.head = head.offset;
         self.head_message = None;

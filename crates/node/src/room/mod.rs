@@ -10,6 +10,7 @@ mod members;
 mod reads;
 mod vigil;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -49,6 +50,8 @@ pub(crate) struct Room {
     /// Held while older events are read for somebody: one such read at a time.
     pub(crate) reads: tokio::sync::Mutex<RecentReads>,
     pub(crate) state: Mutex<RoomState>,
+    /// Only its members may be here, as the broker last said.
+    is_private: AtomicBool,
     budget: LogBudget,
     metrics: Arc<NodeMetrics>,
 }
@@ -97,6 +100,7 @@ impl Room {
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
             }),
+            is_private: AtomicBool::new(false),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
         }
@@ -192,6 +196,7 @@ impl Room {
     /// one from its head on, with the event at the head as proof that it is the same stream.
     /// Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
+        self.is_private.store(page.is_private, Ordering::Relaxed);
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -241,6 +246,10 @@ impl Room {
             return Missing::default();
         };
         vigil.compare(head, log, presence.version())
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_private.load(Ordering::Relaxed)
     }
 
     /// Who is here.

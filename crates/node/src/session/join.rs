@@ -59,8 +59,14 @@ impl Session {
                 reading: None,
             });
         }
-        let joined = timeout(patience, self.start(id, room, from)).await;
-        let joined = joined.unwrap_or(Err(CommandError::Unavailable));
+        // Who was removed since the first look is not told so any more: it was no member yet.
+        let again = timeout(patience, self.node.rights(&self.identity, room)).await;
+        let joined = match again.unwrap_or(Err(CommandError::Unavailable)) {
+            Ok(_) => timeout(patience, self.start(id, room, from))
+                .await
+                .unwrap_or(Err(CommandError::Unavailable)),
+            Err(error) => Err(error),
+        };
         if joined.is_err()
             && let Some(index) = self.rooms.iter().position(|m| m.room.id == *room)
         {

@@ -193,13 +193,13 @@ impl Session {
             | Command::Leave { .. }
             | Command::History { .. }
             | Command::Members { .. }
+            | Command::Read { .. }
             | Command::Rooms => self.check_rate(Pace::Questions),
             Command::Hello { .. }
             | Command::Send { .. }
             | Command::Edit { .. }
             | Command::Delete { .. }
             | Command::React { .. }
-            | Command::Read { .. }
             | Command::Typing { .. }
             | Command::Ping => Ok(()),
         }

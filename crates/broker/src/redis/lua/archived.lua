@@ -1,6 +1,9 @@
--- The archive has a room's events up to here. The room waits no longer if it has no more.
--- KEYS  1 meta  2 rooms that wait for the archive
--- ARGV  1 room  2 epoch  3 offset
+#!lua flags=allow-oom
+-- The archive has a room's events up to here. The room waits no longer if it has no more, and its
+-- stream keeps no more than it would without an archive. A Redis that is full takes it: it gives
+-- memory back.
+-- KEYS  1 meta  2 rooms that wait for the archive  3 stream  4 tombstones  5 changes of messages
+-- ARGV  1 room  2 epoch  3 offset  4 stream length  5 stream life, s
 local epoch, top, archived = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top', 'archived'))
 if not epoch then
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -9,11 +12,19 @@ end
 if epoch ~= ARGV[2] then
   return
 end
-if tonumber(ARGV[3]) > tonumber(archived or '-1') then
+local offset = tonumber(ARGV[3])
+if offset > tonumber(archived or '-1') then
   redis.call('HSET', KEYS[1], 'archived', ARGV[3])
 end
-if tonumber(top) <= tonumber(ARGV[3]) then
+local first = math.min(offset, tonumber(top) - tonumber(ARGV[4])) + 1
+if first > 1 then
+  redis.call('XTRIM', KEYS[3], 'MINID', '~', string.format('%.0f-0', first))
+end
+if tonumber(top) <= offset then
   redis.call('ZREM', KEYS[2], ARGV[1])
+  for key = 3, 5 do
+    redis.call('EXPIRE', KEYS[key], ARGV[5])
+  end
 else
   -- Behind the others: a busy room must not hold them up.
   local time = redis.call('TIME')

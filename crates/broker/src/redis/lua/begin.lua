@@ -4,7 +4,8 @@
 -- older life left behind. Where there is an archive, only that knows how far earlier lives came:
 -- `may_begin` is '0' until it was asked, and nothing is returned where a life would have to begin.
 -- life = the keys meta, stream, nonces, older nonces, tombstones, changes of messages
-local function begin(life, epoch, seen, ttl, seen_epoch, may_begin)
+-- private = '1': only its members may be in the room, as the archive says
+local function begin(life, epoch, seen, ttl, seen_epoch, may_begin, private)
   local meta, stream = life[1], life[2]
   local known = redis.call('HMGET', meta, 'epoch', 'top', 'generation', 'last', 'archived')
   if known[1] and not (known[1] == seen_epoch and tonumber(known[2]) < tonumber(seen)) then
@@ -24,6 +25,9 @@ local function begin(life, epoch, seen, ttl, seen_epoch, may_begin)
   local base = string.format('%.0f', top)
   redis.call('HSET', meta, 'epoch', epoch, 'top', base, 'base', base, 'generation', 0)
   redis.call('HDEL', meta, 'last', 'archived')
+  if private == '1' then
+    redis.call('HSET', meta, 'private', '1')
+  end
   if not kept then
     redis.call('EXPIRE', meta, ttl)
   end

@@ -4,18 +4,19 @@
 -- ARGV  1 channel  2 room  3 epoch for a new life  4 highest offset seen  5 stream length
 --       6 stream life, s  7 meta life, s  8 nonce generation, s  9 the epoch of 4, or ''
 --       10 '0': begin no life  11 stream length while the archive is behind; '0': no archive
+--       12 '1': a life that begins is a private room's
 --       then for each event: digest, message id, frame without its end; a change of a message has
 --       KIND TARGET before its id, and after its frame its or its target's tombstone ('' if none);
 --       KIND is e, d or r, or x where the target is known to be deleted
 -- Returns epoch ('': a life would have to begin), time in ms, then for each event: offset, and 0,
 -- 1 if it was stored before, 2 if its target is deleted
-local FIRST = 12
+local FIRST = 13
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 local ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2]) / 1000))
 local life = { unpack(KEYS, 1, 6) }
 local epoch, top, generation, previous, archived =
-  begin(life, ARGV[3], ARGV[4], ARGV[6], ARGV[9], ARGV[10])
+  begin(life, ARGV[3], ARGV[4], ARGV[6], ARGV[9], ARGV[10], ARGV[12])
 if not epoch then
   return { '', ms }
 end
@@ -41,13 +42,16 @@ local function bury_with_edits(target, tombstone)
     local entry = redis.call('XRANGE', KEYS[2], change .. '-0', change .. '-0')[1]
     if entry and entry[2][7] == 'g' then
       bury(change, entry[2][4], entry[2][8])
+      redis.call('ZREM', KEYS[6], change)
     end
   end
 end
 
 -- What is said of messages that have left the stream is of no use to whoever reads it.
 local function trim(key, of_member)
-  if redis.call('ZCARD', key) <= tonumber(ARGV[5]) + 1000 then
+  local count = redis.call('ZCARD', key)
+  -- Seldom: it looks at all of them.
+  if count <= tonumber(ARGV[5]) + 1000 or count % 500 ~= 0 then
     return
   end
   local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
@@ -154,8 +158,10 @@ if ARGV[11] ~= '0' then
 end
 if renewal then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))
+  -- What waits for the archive does not expire before it is there.
+  local ttl = ARGV[11] ~= '0' and ARGV[7] or ARGV[6]
   for _, key in ipairs({ KEYS[2], KEYS[5], KEYS[6] }) do
-    redis.call('EXPIRE', key, ARGV[6])
+    redis.call('EXPIRE', key, ttl)
   end
   if redis.call('TTL', KEYS[1]) ~= -1 then
     redis.call('EXPIRE', KEYS[1], ARGV[7])
