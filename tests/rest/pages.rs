@@ -39,8 +39,10 @@ async fn a_preflight_names_the_methods_to_allowed_pages() {
             assert_eq!(answer.header(name), Some(value), "{path}");
         }
         assert_eq!(answer.header("access-control-allow-credentials"), None);
-        let foreign = from("https://evil.example").send_raw("OPTIONS", path, None);
-        assert_problem(&foreign.await, 403, "forbidden");
+        let foreign = from("https://evil.example")
+            .send_raw("OPTIONS", path, None)
+            .await;
+        assert_problem(&foreign, 403, "forbidden");
     }
 }
 
