@@ -7,6 +7,8 @@
 #   file in deploy/secrets   variable                  what
 #   redis-password           HUBBUB_REDIS_PASSWORD     password of the Redis in this file
 #   redis-url                HUBBUB_REDIS_URL          another Redis than that
+#   postgres-password        HUBBUB_POSTGRES_PASSWORD  of the PostgreSQL here, when it is made
+#   archive-url              HUBBUB_ARCHIVE_URL        another PostgreSQL than that
 #   auth-secret              HUBBUB_AUTH_SECRET        signs tokens; at least 32 bytes
 #   grafana-password         HUBBUB_GRAFANA_PASSWORD   Grafana's user admin
 set -eu
@@ -14,7 +16,7 @@ umask 077
 
 GIVEN=${GIVEN:-/given} OUT=${OUT:-/run/hubbub}
 # Who may read what: the users of the images.
-REDIS=999 GATEWAY=10001 GRAFANA=472
+REDIS=999 POSTGRES=999 GATEWAY=10001 GRAFANA=472
 
 random() { od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 # Every byte as $1 and two hexadecimal digits: safe in a URL (%) and in redis.conf (\x).
@@ -44,6 +46,7 @@ keep_secret() {
 
 chmod 755 "$OUT"
 keep_secret redis-password $REDIS "${HUBBUB_REDIS_PASSWORD:-}"
+keep_secret postgres-password $POSTGRES "${HUBBUB_POSTGRES_PASSWORD:-}"
 keep_secret auth-secret $GATEWAY "${HUBBUB_AUTH_SECRET:-}"
 keep_secret grafana-password $GRAFANA "${HUBBUB_GRAFANA_PASSWORD:-}"
 
@@ -54,4 +57,9 @@ put redis.conf $REDIS "requirepass \"$(printf %s "$password" | escape '\\x')\"
 rm -f "$OUT/redis-url"
 url=$(find_secret redis-url "${HUBBUB_REDIS_URL:-}")
 put redis-url $GATEWAY "${url:-redis://:$(printf %s "$password" | escape %)@redis:6379}"
+
+password=$(cat "$OUT/postgres-password")
+rm -f "$OUT/archive-url"
+url=$(find_secret archive-url "${HUBBUB_ARCHIVE_URL:-}")
+put archive-url $GATEWAY "${url:-postgres://hubbub:$(printf %s "$password" | escape %)@postgres:5432/hubbub}"
 echo 'the secrets are in their places'

@@ -1,6 +1,7 @@
 // The line to write in: Enter sends, and the room hears that someone writes.
 
 import { byId } from "./dom.js";
+import { MentionPicker } from "./mention-picker.js";
 
 const TYPING_EVERY_MS = 2_500;
 
@@ -11,18 +12,24 @@ export class Composer {
   #room = "";
   #toldAt = 0;
   #actions;
+  #picker;
 
-  /** `actions` has `send(text)` and `typing(on)`, both for the room shown. */
+  /** `actions` has `send(text)`, `typing(on)`, `editNewest()` and `people()`, for the room shown. */
   constructor(actions) {
     this.#actions = actions;
+    this.#picker = new MentionPicker(this.#input, () => actions.people());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
     this.#input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.#send();
+      if (event.isComposing) return;
+      if (event.key === "Enter" && !event.shiftKey) {
+        event.preventDefault();
+        this.#send();
+      } else if (event.key === "ArrowUp" && this.#input.value === "") {
+        if (this.#actions.editNewest()) event.preventDefault();
+      }
     });
     this.#input.addEventListener("input", () => {
       this.#fit();
@@ -38,9 +45,13 @@ export class Composer {
     }
     this.#room = room;
     this.#input.value = this.#drafts.get(room) ?? "";
-    this.#input.placeholder = `Message #${room}`;
-    byId("composer-label").textContent = `Message to ${room}`;
     this.#fit();
+  }
+
+  /** How the room is called, which may be told later than it is shown. */
+  name(title) {
+    this.#input.placeholder = `Message ${title}`;
+    byId("composer-label").textContent = `Message to ${title}`;
   }
 
   /** Not where that would bring up a keyboard over half of the screen. */
@@ -54,7 +65,8 @@ export class Composer {
     this.#input.value = "";
     this.#fit();
     this.#stop();
-    this.#actions.send(text);
+    this.#actions.send(this.#picker.withIds(text));
+    this.#picker.close();
     this.#input.focus();
   }
 

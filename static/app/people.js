@@ -2,32 +2,39 @@
 
 import { byId, element } from "./dom.js";
 import { avatar, cleanName, listNames } from "./text.js";
+import { roomWith } from "./title.js";
 
 const byName = new Intl.Collator(undefined, { sensitivity: "base" });
 
-export function drawPeople(view, identity) {
-  const mine = identity.user?.id;
-  const people = [...view.people.values()].sort(
+/** `choose(room)` opens the direct messages with somebody. */
+export function drawPeople(view, page, choose) {
+  const mine = page.identity.user?.id;
+  const { count } = view.presence;
+  const people = [...view.presence.people.values()].sort(
     (a, b) => (b.id === mine) - (a.id === mine) || byName.compare(a.name, b.name),
   );
-  const items = people.map((user) =>
-    element(
-      "li",
-      { class: "person", "data-testid": "person", "data-user": user.id },
-      avatar(user),
-      element("bdi", {}, cleanName(user.name)),
-      user.id === mine ? element("span", { class: "you" }, "(you)") : null,
-    ),
-  );
-  const more = view.count - people.length;
+  const focused = document.activeElement?.closest?.(".person")?.dataset.user;
+  const items = people.map((user) => person(user, mine, roomWith(user, page), choose));
+  const more = count - people.length;
   if (more > 0) items.push(element("li", { class: "person is-more" }, `and ${more} more`));
   byId("people").replaceChildren(...items);
-  byId("count").textContent = view.count;
-  byId("count-small").textContent = view.count;
+  items.find(({ dataset }) => focused && dataset.user === focused)?.querySelector("button")?.focus();
+  byId("count").textContent = count;
+  byId("count-small").textContent = count;
+}
+
+function person(user, mine, room, choose) {
+  const parts = [avatar(user), element("bdi", {}, cleanName(user.name))];
+  if (user.id === mine) parts.push(element("span", { class: "you" }, "(you)"));
+  const name = cleanName(user.name);
+  const title = `Direct messages with ${name}`;
+  const attributes = { class: "who", "data-testid": "direct", title, onclick: () => choose(room) };
+  const inside = room ? element("button", attributes, ...parts) : element("div", { class: "who" }, ...parts);
+  return element("li", { class: "person", "data-testid": "person", "data-user": user.id }, inside);
 }
 
 export function drawTyping(view) {
-  const names = [...view.writing.values()].map(({ name }) => cleanName(name));
+  const names = [...view.presence.writing.values()].map(({ name }) => cleanName(name));
   const verb = names.length > 1 ? "are" : "is";
   byId("typing").textContent = names.length > 0 ? `${listNames(names)} ${verb} typing…` : "";
 }

@@ -1,30 +1,42 @@
 // One room as the page knows it: its messages, who is in it, who writes, what is unread.
 
-import { newNonce } from "/sdk/hubbub.js";
-
 import { element } from "./dom.js";
-import { PendingItem, messageItem, relate } from "./message.js";
+import { Pages } from "./pages.js";
+import { Presence } from "./presence.js";
+import { ReadMark } from "./read-mark.js";
+import { Sends } from "./sends.js";
+import { Timeline } from "./timeline.js";
 
-const PAGE = 50;
-/** Messages kept on the page; older ones come back from `history`. */
-const MAX_SHOWN = 600;
-const TYPING_MS = 6_000;
+/** Events that are replayed on entering. */
+const REPLAY = 50;
+const RESETS = {
+  reset: "The server began this room's history anew; older messages may be missing.",
+  unrecovered: "Not all that was said meanwhile could be recovered. These are the newest messages.",
+};
+
+/** A word of the page itself, among the messages. */
+const notice = (text) => element("li", { class: "notice", "data-testid": "notice" }, text);
 
 export class RoomView {
-  #identity;
-  #log;
-  #changed;
+  /** Where the reader was in the log; null at the newest message. */
+  scroll = null;
+  /** What `rooms` said of it last: title, topic, private. */
+  info = {};
+  #page;
   #room = null;
-  /** `{event, item}` by offset, without holes: what this page shows. */
-  #shown = [];
-  /** Sends without their event yet: nonce → `{text, pending}`. */
-  #sends = new Map();
+  /** The first join is done, and what it replayed is shown. */
+  #isFilled = false;
+  #hasEntered = false;
   /** Where to resume when another connection takes over. */
   #position = null;
-  #loading = false;
-  #hasAll = false;
-  #messages = element("ol", { class: "messages" });
-  #pending = element("ol", { class: "pending", "aria-live": "off" });
+  /** What takes the handlers of this room back. */
+  #listening = [];
+  /** The word that the server does not let us in; null while it does. */
+  #refusal = null;
+  /** What came live (or was replayed) in this turn of the event loop: shown at once. */
+  #incoming = [];
+  /** What was said before the first join is counted by the server, not here. */
+  #countFrom = Infinity;
   #older = element(
     "button",
     { class: "quiet older", "data-testid": "load-older", hidden: true, onclick: () => this.loadOlder() },
@@ -32,213 +44,266 @@ export class RoomView {
   );
   #empty = element("p", { class: "empty", hidden: true }, "Nothing here yet. Say something!");
 
-  /** `changed(view)` is called when anything outside the list of messages may need a redraw. */
-  constructor(name, identity, log, changed) {
+  /**
+   * `page` is what all rooms share: `identity`, `names`, `log`, `menu`, `done()` (the reader is
+   * through with editing) and `changed(view)` (anything outside of the log may need a redraw).
+   */
+  constructor(name, page) {
     this.name = name;
-    this.#identity = identity;
-    this.#log = log;
-    this.#changed = changed;
-    this.unread = 0;
-    this.count = 0;
-    this.people = new Map();
-    this.writing = new Map();
-    this.scroll = null;
-    this.readTo = 0;
-    this.element = element(
-      "div",
-      { class: "room-view", "data-room": name },
-      this.#older,
-      this.#empty,
-      this.#messages,
-      this.#pending,
-    );
+    this.#page = page;
+    this.timeline = new Timeline({
+      ...page,
+      react: (offset, key, on) => this.#react(offset, key, on),
+      edit: (offset, body) => this.#connected().edit(offset, body),
+      remove: (offset) => this.#connected().delete(offset),
+      resize: (change) => page.log.update(this, change),
+    });
+    const show = (change, options) => this.#show(change, options);
+    this.pages = new Pages(this.timeline, (place) => this.#connected().history(place), show);
+    this.mark = new ReadMark((offset) => this.#room?.read(offset));
+    this.presence = new Presence(page, () => page.changed(this));
+    this.sends = new Sends(page, (change) => page.log.update(this, change));
+    const parts = [this.#older, this.#empty, this.timeline.element, this.sends.element];
+    this.element = element("div", { class: "room-view", "data-room": name }, ...parts);
   }
 
   get room() {
     return this.#room;
   }
 
+  get atTail() {
+    return this.pages.atTail;
+  }
+
   /** Enters the room with this client, where an earlier one stood if there was one. */
   attach(chat) {
     const room = chat.room(this.name);
     this.#room = room;
+    this.#stopListening();
     const mine = (handler) => (frame) => room === this.#room && handler(frame);
-    room.on("joined", mine((info) => this.#entered(info)));
-    room.on("message", mine((event) => this.#live(event)));
-    room.on("presence", mine((frame) => this.#presence(frame)));
-    room.on("typing", mine((frame) => this.#typing(frame)));
-    room.on("reset", mine((frame) => this.#reset(frame)));
-    room.on("lagged", mine(({ from, to }) => this.#notice(`Catching up on ${to - from + 1} messages.`)));
-    room.on("error", mine((error) => this.#refused(error)));
-    const from = this.#position ? { since: this.#position } : { recent: PAGE };
-    room.join(from).catch(mine((error) => this.#refused(error)));
-    for (const [nonce, send] of this.#sends) if (send.parked) this.#try(nonce, send);
+    const on = (type, handler) => this.#listening.push(room.on(type, mine(handler)));
+    on("joined", (info) => this.#entered(info));
+    for (const type of ["message", "edited", "deleted", "reacted"]) {
+      on(type, (event) => this.#take(event));
+    }
+    on("read", (frame) => this.#hearRead(frame));
+    on("presence", (frame) => this.presence.hear(frame));
+    on("typing", (frame) => this.presence.hearTyping(frame));
+    on("reset", (frame) => this.#reset(frame));
+    on("lagged", ({ from, to }) => this.#notice(`Catching up on ${to - from + 1} messages.`));
+    on("error", (error) => this.#refused(error));
+    this.#join(room);
+    this.sends.attach(room);
   }
 
   async leave() {
     const room = this.#room;
     this.#room = null;
-    await room.leave().catch(() => {});
+    this.#stopListening();
+    await room?.leave().catch(() => {});
   }
 
-  send(text) {
-    const nonce = newNonce();
-    const send = { text, pending: new PendingItem(text, this.#identity.user) };
-    this.#sends.set(nonce, send);
-    this.#log.update(this, () => this.#pending.append(send.pending.item));
-    this.#log.toBottom();
-    this.#try(nonce, send);
+  /** The reader comes to this room. */
+  open() {
+    if (this.#refusal) this.#join(this.#room);
+    if (this.mark.unread > 0) this.timeline.mark(this.mark.readTo);
+    if (this.#isFilled) this.#findUnread();
   }
 
+  /** The reader goes to another one. */
+  close() {
+    if (this.mark.unread === 0) this.timeline.mark(null);
+  }
+
+  async send(text) {
+    this.timeline.mark(null);
+    this.sends.add({ text });
+    await this.#page.log.toNewest();
+  }
+
+  /** Opens the newest message that may be edited; false when there is none. */
+  editNewest() {
+    const item = this.timeline.editable;
+    item?.edit();
+    return item !== undefined;
+  }
+
+  /** The reader sees the newest message. */
   read() {
-    if (this.unread === 0 || document.hidden) return;
-    this.unread = 0;
-    this.#changed(this);
+    if (document.hidden || !this.#isFilled || !this.atTail) return;
+    if (this.mark.see(this.timeline.newest?.offset ?? 0)) this.#page.changed(this);
   }
 
-  async loadOlder() {
-    const oldest = this.#shown[0]?.event.offset;
-    if (this.#loading || this.#older.hidden || oldest === undefined) return;
-    this.#loading = true;
-    try {
-      const { events, more } = await this.#room.history({ before: oldest, limit: PAGE });
-      // A reset may have emptied the list meanwhile.
-      if (this.#shown[0]?.event.offset !== oldest) return;
-      this.#hasAll = !more;
-      this.#log.update(this, () => this.#insert(events), { older: true });
-    } catch {
-      // The button stays, for another try.
-    } finally {
-      this.#loading = false;
+  /** What the server says about this room. */
+  hearInfo(row) {
+    this.info = row;
+    // Invited meanwhile.
+    if (this.#refusal && row.mine) this.#join(this.#room);
+    this.mark.correct(row, this.#position?.offset ?? 0);
+  }
+
+  /** Shows a message, wherever in the history it is. */
+  async jump(offset) {
+    if (await this.pages.find(offset)) this.#page.log.point(this, offset);
+    else this.#notice("That message is not to be found any more.");
+  }
+
+  loadOlder() {
+    if (this.#isFilled) this.pages.older();
+  }
+
+  loadNewer() {
+    if (this.#isFilled) this.pages.newer();
+  }
+
+  loadNewest() {
+    return this.pages.newestPage();
+  }
+
+  #join(room) {
+    this.#refusal?.remove();
+    this.#refusal = null;
+    const from = this.#position ? { since: this.#position } : { recent: REPLAY };
+    const isMine = () => room === this.#room;
+    room.join(from).then(
+      () => isMine() && this.#fill(),
+      (error) => isMine() && this.#refused(error),
+    );
+  }
+
+  #stopListening() {
+    for (const off of this.#listening) off();
+    this.#listening = [];
+  }
+
+  #connected() {
+    if (this.#room) return this.#room;
+    throw new Error("not connected yet");
+  }
+
+  #show(change, options) {
+    this.#page.log.update(this, change, options);
+    const has = this.timeline.size > 0;
+    this.#older.hidden = this.pages.atHead || !has;
+    if (has) this.#empty.hidden = true;
+  }
+
+  async #react(target, key, on) {
+    const room = this.#connected();
+    const { offset } = await room.react(target, key, on);
+    // The event may come after its ack, and would flicker.
+    const by = this.#page.identity.user;
+    this.timeline.change({ type: "reacted", target, key, on, by, offset });
+  }
+
+  #entered({ epoch, offset }) {
+    if (!this.#hasEntered) {
+      this.#hasEntered = true;
+      this.#countFrom = offset;
+      this.#position = { epoch, offset };
+      this.mark.begin(offset, this.info.mine ? this.info : undefined);
+      if (this.mark.unread > 0) this.timeline.mark(this.mark.readTo);
+      if (offset === 0) this.pages.atHead = true;
     }
-  }
-
-  async #try(nonce, send) {
-    send.parked = false;
-    send.pending.wait();
-    try {
-      await this.#room.send({ text: send.text }, { nonce });
-    } catch (error) {
-      // The page changes its client, not its mind: `attach` sends it again.
-      send.parked = error.code === "closed";
-      if (send.parked) return;
-      const retry = () => this.#try(nonce, send);
-      send.pending.fail(error.message, retry, () => this.#arrived(nonce));
-    }
-  }
-
-  #arrived(nonce) {
-    this.#sends.get(nonce)?.pending.item.remove();
-    this.#sends.delete(nonce);
-  }
-
-  #entered({ offset, resumed }) {
-    if (!resumed && !this.#position) this.readTo = offset;
-    this.#empty.hidden = offset > 0;
-    this.#loadPeople();
-    this.#changed(this);
-  }
-
-  async #loadPeople() {
+    this.#empty.hidden = offset > 0 || this.timeline.size > 0;
     const room = this.#room;
-    try {
-      const { count, members } = await room.members();
-      if (room !== this.#room) return;
-      this.count = count;
-      this.people = new Map(members.map((user) => [user.id, user]));
-      this.#changed(this);
-    } catch {
-      // The next `joined` asks again; until then the count and the changes are told.
-    }
+    this.presence.load(room, () => room === this.#room);
+    this.#page.changed(this);
   }
 
-  #presence({ count, joined, left }) {
-    this.count = count;
-    for (const user of left) this.people.delete(user.id);
-    for (const user of joined) this.people.set(user.id, user);
-    this.#changed(this);
+  /** What was replayed is shown: reading may begin. */
+  #fill() {
+    if (this.#isFilled) return;
+    this.#isFilled = true;
+    this.#page.log.reveal(this);
+    if (this.#page.log.isShowing(this)) this.#findUnread();
   }
 
-  #typing({ user, on }) {
-    clearTimeout(this.writing.get(user.id)?.timer);
-    this.writing.delete(user.id);
-    if (on && !this.#identity.isMine(user.id)) {
-      const timer = setTimeout(() => this.#typing({ user, on: false }), TYPING_MS);
-      this.writing.set(user.id, { name: user.name, timer });
-    }
-    this.#changed(this);
+  /** What is unread may begin further up than the page goes: that is where one reads on. */
+  async #findUnread() {
+    const { readTo, unread } = this.mark;
+    const isHere = this.pages.atHead || this.timeline.oldest?.offset <= readTo + 1;
+    if (unread === 0 || isHere) return;
+    await this.pages.around(readTo);
+    this.#page.log.reveal(this);
   }
 
-  #live(event) {
-    const { epoch, offset, message, from } = event;
+  #take(event) {
+    const { epoch, offset, message } = event;
     this.#position = { epoch, offset, message };
-    const isOwn = this.#identity.isMine(from.id);
-    this.#log.update(this, () => this.#insert([event]), { isNews: !isOwn });
-    if (this.writing.has(from.id)) this.#typing({ user: from, on: false });
-    if (!isOwn && offset > this.readTo) {
-      this.unread += 1;
-      if (this.element.isConnected && this.#log.atBottom) this.read();
-      this.#changed(this);
-    }
-    this.#trim();
+    if (this.#incoming.push(event) === 1) queueMicrotask(() => this.#showIncoming());
   }
 
-  /** Puts events in their places; what is there already stays. */
-  #insert(events) {
+  #showIncoming() {
+    const events = this.#incoming;
+    this.#incoming = [];
+    const isUnread = this.mark.unread > 0;
+    const news = events.filter((event) => this.#isNews(event));
+    this.#show(() => this.#apply(events), { quiet: !this.#isFilled });
+    for (const event of news) this.mark.count(event.mentions?.includes(this.#page.identity.user.id));
+    if (news.length > 0) this.#seeOrMark(news[0], isUnread);
+    this.#bound();
+    this.#page.changed(this);
+  }
+
+  #apply(events) {
     for (const event of events) {
-      if (event.nonce && this.#identity.isMine(event.from.id)) this.#arrived(event.nonce);
-      let at = this.#shown.length;
-      while (at > 0 && this.#shown[at - 1].event.offset >= event.offset) at--;
-      if (this.#shown[at]?.event.offset === event.offset) continue;
-      const item = messageItem(event, this.#identity.isMine(event.from.id));
-      this.#messages.insertBefore(item, this.#shown[at]?.item ?? null);
-      this.#shown.splice(at, 0, { event, item });
-      relate(item, event, this.#shown[at - 1]?.event);
-      const next = this.#shown[at + 1];
-      if (next) relate(next.item, next.event, event);
+      if (event.type === "message") this.#message(event);
+      else this.timeline.change(event);
     }
-    if (this.#shown.length > 0) this.#empty.hidden = true;
-    this.#offerOlder();
   }
 
-  #offerOlder() {
-    const oldest = this.#shown[0]?.event.offset ?? 0;
-    this.#older.hidden = this.#hasAll || oldest <= 1;
+  #message(event) {
+    this.pages.live([event]);
+    const { from, nonce } = event;
+    if (nonce && this.#page.identity.isMine(from.id)) this.sends.arrived(nonce);
+    this.presence.hasWritten(from);
   }
 
-  #trim() {
-    if (this.#shown.length <= MAX_SHOWN || !this.#log.atBottom) return;
-    for (const { item } of this.#shown.splice(0, MAX_SHOWN / 4)) item.remove();
-    relate(this.#shown[0].item, this.#shown[0].event, undefined);
-    this.#hasAll = false;
-    this.#offerOlder();
+  #isNews({ type, from, offset, deleted }) {
+    if (type !== "message" || deleted || this.#page.identity.isMine(from.id)) return false;
+    return offset > this.#countFrom && offset > this.mark.readTo;
+  }
+
+  /** The first message that nobody looks at gets the line above it. */
+  #seeOrMark(first, wasUnread) {
+    const { log } = this.#page;
+    log.check();
+    if (this.mark.unread === 0 || wasUnread) return;
+    log.update(this, () => this.timeline.mark(first.offset - 1));
+  }
+
+  /** The list would grow for ever behind a reader who is elsewhere in it, or does not scroll. */
+  #bound() {
+    const { log } = this.#page;
+    const isAtNewest = log.isShowing(this) ? log.isReading(this) : this.scroll === null;
+    if (this.pages.isTooLong) this.#show(() => this.pages.trim(isAtNewest));
+  }
+
+  #hearRead({ user, offset }) {
+    if (user.id !== this.#page.identity.user.id) return;
+    this.mark.hear(offset, this.timeline.unreadAfter(offset));
+    this.#page.changed(this);
   }
 
   /** What was shown may not connect to what comes: start again from the server's word. */
-  async #reset({ epoch, offset, reason }) {
+  #reset({ epoch, offset, reason }) {
     this.#position = { epoch, offset };
-    this.#shown = [];
-    this.#hasAll = false;
-    this.#messages.replaceChildren();
-    this.#offerOlder();
-    const why = {
-      reset: "The server began this room's history anew; older messages may be missing.",
-      unrecovered: "Not all that was said meanwhile could be recovered. These are the newest messages.",
-    };
-    this.#notice(why[reason]);
-    const { events } = await this.#room.history({ limit: PAGE }).catch(() => ({ events: [] }));
-    this.#log.update(this, () => this.#insert(events), { older: true });
+    this.pages.reset();
+    this.#notice(RESETS[reason]);
+    this.pages.older();
   }
 
   #refused(error) {
     if (error.code === "closed" || error.code === "left") return;
-    this.#notice(`This room cannot be entered: ${error.message}`);
-    this.#changed(this);
+    this.#refusal?.remove();
+    this.#refusal = this.#notice(`This room cannot be entered: ${error.message}`);
+    this.#page.changed(this);
   }
 
-  /** A word of the page itself, among the messages. */
   #notice(text) {
-    const item = element("li", { class: "notice", "data-testid": "notice" }, text);
-    this.#log.update(this, () => this.#messages.append(item), { isNews: false });
+    const item = notice(text);
+    this.#page.log.update(this, () => this.timeline.element.append(item));
+    return item;
   }
 }

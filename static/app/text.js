@@ -22,17 +22,34 @@ function linkTo(text) {
   return element("a", { href, target: "_blank", rel }, text);
 }
 
-/** Text nodes, and links for what is a http(s) address. */
-export function withLinks(text) {
+/** Text nodes, links for what is a http(s) address, and who is mentioned, by name. */
+export function withMarks(text, { mentions = [], nameOf, isMe }) {
   const parts = [];
   let at = 0;
   for (const match of text.matchAll(LINK)) {
     const address = match[0].replace(TAIL, "");
-    parts.push(text.slice(at, match.index), linkTo(address));
+    parts.push(...withMentions(text.slice(at, match.index), mentions, nameOf, isMe), linkTo(address));
     at = match.index + address.length;
   }
-  parts.push(text.slice(at));
+  parts.push(...withMentions(text.slice(at), mentions, nameOf, isMe));
   return parts.filter((part) => part !== "");
+}
+
+/** `mentions`: ids that the server has found in the text, as `@id`. */
+function withMentions(text, mentions, nameOf, isMe) {
+  if (mentions.length === 0) return [text];
+  const ids = [...mentions].sort((a, b) => b.length - a.length).map(escapeRegExp);
+  const known = new RegExp(`(?<![\\p{L}\\p{N}])@(${ids.join("|")})(?![\\p{L}\\p{N}_])`, "u");
+  const parts = text.split(known);
+  return parts.map((part, i) => (i % 2 === 0 ? part : mention(part, nameOf(part), isMe(part))));
+}
+
+/** Text as a part of a regular expression that means just that. */
+export const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+
+function mention(id, name, isMe) {
+  const classes = isMe ? "mention is-me" : "mention";
+  return element("bdi", { class: classes, title: `@${id}` }, `@${name}`);
 }
 
 export function avatar({ id, name }) {
@@ -44,7 +61,9 @@ export function avatar({ id, name }) {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const date = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const parts = { weekday: "long", day: "numeric", month: "long" };
+const date = new Intl.DateTimeFormat(undefined, parts);
+const dateOfOtherYear = new Intl.DateTimeFormat(undefined, { ...parts, year: "numeric" });
 
 export function timeOf(ts) {
   const when = new Date(ts);
@@ -52,7 +71,11 @@ export function timeOf(ts) {
   return element("time", { datetime: when.toISOString(), title }, clock.format(when));
 }
 
-export const dayOf = (ts) => date.format(new Date(ts));
+export function dayOf(ts) {
+  const when = new Date(ts);
+  const isThisYear = when.getFullYear() === new Date().getFullYear();
+  return (isThisYear ? date : dateOfOtherYear).format(when);
+}
 
 /** "Ann", "Ann and Bob", "Ann, Bob and 3 others" */
 export function listNames(names) {

@@ -17,21 +17,80 @@ export interface Position {
   message?: string;
 }
 
-/** A durable event. Offsets of one epoch are consecutive; all clients see the same order. */
-export interface Message {
-  type: "message";
+/** What all durable events have. Offsets of one epoch are consecutive; all see the same order. */
+export interface Durable {
   room: string;
-  /** Unique id. */
+  /** The event's own unique id. */
   message: string;
-  from: User;
   /** Milliseconds since 1970. */
   ts: number;
-  /** The sender's nonce: it matches your own message with what you drew before the ack. */
+  /** The nonce it was sent under: it matches your own with what you drew before the ack. */
   nonce?: string;
+  epoch: string;
+  offset: number;
+}
+
+/**
+ * A message: as it was sent when it comes live, in its newest state (`edited`, `reactions`) when
+ * it comes from `history()`. `fold()` brings the first into the second form.
+ */
+export interface Message extends Durable {
+  type: "message";
+  from: User;
+  /** Users that the text names as `@id`. */
+  mentions?: string[];
   /** Absent when `deleted`. */
   body?: Json;
+  /** A deleted message keeps its place, and nothing else. */
   deleted?: true;
-  epoch: string;
+  /** The newest edit; `offset` is its own. */
+  edited?: { ts: number; by: User; offset: number };
+  reactions?: Reaction[];
+}
+
+/** Who reacted with what, in the order of the first reaction. */
+export interface Reaction {
+  key: string;
+  count: number;
+  /** Ids of the first 50. */
+  users: string[];
+}
+
+/** The message at `target` says something else now. */
+export interface Edited extends Durable {
+  type: "edited";
+  target: number;
+  by: User;
+  mentions?: string[];
+  /** Absent when the message has been deleted since. */
+  body?: Json;
+  deleted?: true;
+}
+
+/** The message at `target` is gone. */
+export interface Deleted extends Durable {
+  type: "deleted";
+  target: number;
+  by: User;
+}
+
+/** Someone has put a reaction on the message at `target`, or taken it back. */
+export interface Reacted extends Durable {
+  type: "reacted";
+  target: number;
+  by: User;
+  key: string;
+  on: boolean;
+}
+
+/** Any of them changes a message that came before; `fold()` applies it. */
+export type Change = Edited | Deleted | Reacted;
+
+/** Someone has read up to `offset`: another user, or this one on another connection. */
+export interface Read {
+  type: "read";
+  room: string;
+  user: User;
   offset: number;
 }
 
@@ -89,7 +148,7 @@ export interface Joined {
   rights: string;
 }
 
-/** The ack of a send. */
+/** The ack of a send, an edit, a deletion or a reaction. */
 export interface Sent {
   type: "sent";
   room: string;
@@ -102,6 +161,47 @@ export interface Sent {
   duplicate: boolean;
   /** How safe it is: "stream", "replicated" or "archived". */
   ack: string;
+}
+
+/** A room as `rooms()` lists it; all but the first three only for my rooms. */
+export interface RoomInfo {
+  room: string;
+  /** Users present. */
+  members: number;
+  /** The newest offset. */
+  offset: number;
+  /** I have joined it before, am a member of it, or it is a direct message of mine. */
+  mine?: true;
+  title?: string;
+  topic?: string;
+  /** Only its members may see it. */
+  private?: true;
+  /** The newest message. */
+  last?: Message;
+  /** How far I have read. */
+  read?: number;
+  /** Messages of others after that; 100 stands for "more than 99". */
+  unread?: number;
+  /** Those of them that mention me. */
+  mentions?: number;
+}
+
+/** What is kept about a room. Needs a server with an archive. */
+export interface RoomRecord {
+  room: string;
+  title: string;
+  topic: string;
+  private: boolean;
+  created_by: User;
+  /** Milliseconds since 1970. */
+  created: number;
+  settings: { [key: string]: Json };
+}
+
+/** One found message. `highlight` is its text in pieces; those with `hit` are what was found. */
+export interface Hit {
+  event: Message;
+  highlight: { text: string; hit: boolean }[];
 }
 
 export interface ConnectionState {
@@ -161,8 +261,12 @@ export interface HubbubEvents {
 
 export interface RoomEvents {
   message: Message;
+  edited: Edited;
+  deleted: Deleted;
+  reacted: Reacted;
   presence: Presence;
   typing: Typing;
+  read: Read;
   lagged: Lagged;
   reset: Reset;
   joined: Joined;
@@ -200,7 +304,22 @@ export class Hubbub {
     options?: JoinOptions & { on?: { [K in keyof RoomEvents]?: (event: RoomEvents[K]) => void } },
   ): Promise<Room>;
   /** The public rooms and mine. */
-  rooms(): Promise<{ room: string; members: number; offset: number }[]>;
+  rooms(): Promise<RoomInfo[]>;
+  /**
+   * Messages with these words, newest first, in the rooms that I may read. `next` goes into
+   * `before` for the page after this one. By REST, like all of the room records: one try, within
+   * 5 seconds.
+   */
+  search(
+    q: string,
+    options?: { room?: string; from?: string; before?: string; limit?: number },
+  ): Promise<{ hits: Hit[]; next?: string }>;
+  /** Makes a room with a record; without `room` the server names it. */
+  createRoom(
+    record?: Partial<Pick<RoomRecord, "room" | "title" | "topic" | "private" | "settings">> & {
+      members?: string[];
+    },
+  ): Promise<RoomRecord>;
   /** Ends the wait for the next try, or checks that the connection still lives. */
   retryNow(): void;
   /** Ends everything: timers, the connection, and each promise still open (`closed`). */
@@ -235,15 +354,41 @@ export class Room {
    * (`outbox_full`). Repeat a failed send with the same `nonce` to stay safe.
    */
   send(body: Json, options?: { nonce?: string }): Promise<Sent>;
+  /** Says something else in its place; only the author may. Kept and repeated like a send. */
+  edit(offset: number, body: Json, options?: { nonce?: string }): Promise<Sent>;
+  /** Takes a message away; the author may, and moderators. Kept and repeated like a send. */
+  delete(offset: number, options?: { nonce?: string }): Promise<Sent>;
+  /** Puts a reaction on a message, or takes it back. Kept and repeated like a send. */
+  react(offset: number, key: string, on?: boolean, options?: { nonce?: string }): Promise<Sent>;
+  /** I have read up to here. Marks only go forward; offline it is told after the next join. */
+  read(offset: number): void;
   /** Tells the others; dropped when offline. Say it every few seconds while the user writes. */
   typing(on?: boolean): void;
-  /** A page of older events, oldest first; without `before` the newest. */
-  history(options?: { before?: number; limit?: number }): Promise<{
-    events: Message[];
-    more: boolean;
-  }>;
+  /**
+   * A page of messages in their newest state, oldest first: those before, after or around an
+   * offset; with none of them the newest. `more`: there are further ones in that direction (for
+   * `around`: older ones).
+   */
+  history(options?: {
+    before?: number;
+    after?: number;
+    around?: number;
+    limit?: number;
+  }): Promise<{ events: Message[]; more: boolean }>;
   /** Who is here; `members` is empty in very large rooms. */
   members(): Promise<{ count: number; members: User[] }>;
+  /** The room's record. */
+  record(): Promise<RoomRecord>;
+  /** Changes the record. */
+  update(
+    changes: Partial<Pick<RoomRecord, "title" | "topic" | "private" | "settings">>,
+  ): Promise<RoomRecord>;
+  /** Ids of a private room's members. */
+  invited(): Promise<string[]>;
+  /** Makes a user a member of a private room. */
+  invite(user: string): Promise<null>;
+  /** Takes a membership away, someone's or one's own. */
+  remove(user: string): Promise<null>;
   /** Returns a function that takes the handler back. */
   on<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): () => void;
   off<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): void;
@@ -257,6 +402,12 @@ export function newGuest(
   node: string,
   name?: string,
 ): Promise<{ token: string; user: User; expires: number }>;
+
+/**
+ * The message after a change, in the form that `history()` gives; the same object when nothing
+ * changes. Safe to repeat, except that reactions beyond the users listed only count.
+ */
+export function fold(message: Message, change: Change): Message;
 
 /** A nonce as the client makes them: 24 hexadecimal digits at random. */
 export function newNonce(): string;

@@ -3,12 +3,14 @@
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
+import { fold } from "./fold.js";
 import { guestTokens, newGuest } from "./guest.js";
 import { Outbox, newNonce } from "./outbox.js";
+import { request } from "./rest.js";
 import { Room } from "./room.js";
-import { socketUrls } from "./url.js";
+import { httpUrl, socketUrls } from "./url.js";
 
-export { HubbubError, newGuest, newNonce };
+export { HubbubError, fold, newGuest, newNonce };
 
 const ASK_TIMEOUT_MS = 10_000;
 const MAX_ASKS = 100;
@@ -16,6 +18,7 @@ const DEFAULT_RATE_WAIT_MS = 1_000;
 
 export class Hubbub extends Emitter {
   #connection;
+  #token;
   #outbox;
   #rooms = new Map();
   /** Who waits for which reply on this connection: id → handler, called with null at its end. */
@@ -34,7 +37,8 @@ export class Hubbub extends Emitter {
     this.#outbox = new Outbox(this.#link);
     this.#link.outbox = this.#outbox;
     const ask = getToken ?? (token ? () => token : guestTokens(name));
-    this.#connection = new Connection(socketUrls(urls), async (url) => ask(url), WebSocket, {
+    this.#token = async (url) => ask(url);
+    this.#connection = new Connection(socketUrls(urls), this.#token, WebSocket, {
       online: (welcome) => this.#goOnline(welcome),
       frame: (frame) => this.#hear(frame),
       down: () => this.#goDown(),
@@ -75,6 +79,17 @@ export class Hubbub extends Emitter {
     return (await this.#ask({ type: "rooms" })).rooms;
   }
 
+  /** `next` of the answer goes into `before` for the page after it. */
+  search(q, { room, from, before, limit } = {}) {
+    const wanted = Object.entries({ q, room, from, before, limit });
+    const given = wanted.filter(([, value]) => value !== undefined);
+    return this.#rest("GET", `/v1/search?${new URLSearchParams(given)}`);
+  }
+
+  createRoom(record = {}) {
+    return this.#rest("POST", "/v1/rooms", record);
+  }
+
   retryNow() {
     this.#connection.retryNow();
   }
@@ -88,11 +103,20 @@ export class Hubbub extends Emitter {
       transmit: (command, onReply) => this.#transmit(command, onReply),
       post: (command) => this.#connection.send(command),
       ask: (command) => this.#ask(command),
+      rest: (method, path, body) => this.#rest(method, path, body),
       ready: (room) => this.#rooms.get(room)?.ready ?? true,
       online: () => this.#connection.online,
       limits: () => this.limits ?? {},
       closed: () => this.#closed,
     };
+  }
+
+  /** Asks the node in use, or the one tried last. */
+  async #rest(method, path, body) {
+    if (this.#closed) throw this.#closed;
+    const { url } = this.#connection.state;
+    if (!url) throw new HubbubError("unavailable", "no node has been reached yet");
+    return request(httpUrl(url), method, path, { token: await this.#token(url), body });
   }
 
   /** Sends a command on this connection; false when there is none. */

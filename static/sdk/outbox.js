@@ -1,4 +1,5 @@
-// Sends that are not acked yet: kept over reconnects, in order, each always under its own nonce.
+// What is not acked yet (sends, edits, deletions, reactions): kept over reconnects, in order, each
+// always under its own nonce.
 
 import { jitter } from "./backoff.js";
 import { HubbubError } from "./error.js";
@@ -33,14 +34,14 @@ export class Outbox {
     this.#link = link;
   }
 
-  add(room, body, { nonce = newNonce() } = {}) {
+  /** `fields` are what `type` needs; each has to be there, and be JSON. */
+  add(type, room, fields, { nonce = newNonce() } = {}) {
     if (this.#entries.length >= MAX_ENTRIES) {
       const message = `${MAX_ENTRIES} sends wait for their ack already; try again later`;
       return Promise.reject(new HubbubError("outbox_full", message));
     }
     return new Promise((resolve, reject) => {
-      // A copy: what the caller changes later must not change what a retry says.
-      const command = { type: "send", room, nonce, body: JSON.parse(JSON.stringify(body)) };
+      const command = { type, room, nonce, ...copyOf(fields) };
       const entry = { command, resolve, reject, inFlight: false, attempts: 0, wait: undefined };
       entry.deadline = setTimeout(() => this.#giveUp(entry), GIVE_UP_MS);
       this.#entries.push(entry);
@@ -54,7 +55,7 @@ export class Outbox {
     this.flush();
   }
 
-  /** Puts the first send of each room on its way, where nothing holds it back. */
+  /** Puts the first entry of each room on its way, where nothing holds it back. */
   flush() {
     if (!this.#link.online()) return;
     clearTimeout(this.#paceTimer);
@@ -73,7 +74,7 @@ export class Outbox {
     }
   }
 
-  /** Refuses all sends of one room, or of all rooms. */
+  /** Refuses all that waits in one room, or in all rooms. */
   refuse(error, room) {
     if (room === undefined) clearTimeout(this.#paceTimer);
     for (const entry of [...this.#entries]) {
@@ -129,6 +130,12 @@ export class Outbox {
     this.#entries = this.#entries.filter((other) => other !== entry);
     answer();
   }
+}
+
+/** What the caller changes later must not change what a retry says. */
+function copyOf(fields) {
+  const copies = Object.entries(fields).map(([name, value]) => [name, JSON.parse(JSON.stringify(value))]);
+  return Object.fromEntries(copies);
 }
 
 /** When to send it again, or null when the answer is final. */

@@ -6,6 +6,8 @@ import { HubbubError } from "./error.js";
 
 const REJOIN_BASE_MS = 500;
 const REJOIN_CAP_MS = 10_000;
+/** A dead connection goes unnoticed for up to this long: a mark that young may not have arrived. */
+const READ_AGAIN_MS = 60_000;
 const TRANSIENT = new Set(["unavailable", "unknown", "internal", "rate_limited"]);
 
 export class Room extends Emitter {
@@ -19,8 +21,11 @@ export class Room extends Emitter {
   #waiters = [];
   #attempts = 0;
   #rejoin;
+  /** How far this user has read, and whether a connection has taken it. */
+  #read = { offset: 0, at: 0, told: true };
 
-  /** Made by `Hubbub.room()`. `link` has `transmit`, `post`, `ask`, `outbox` and `closed()`. */
+  /** Made by `Hubbub.room()`. `link` has `transmit`, `post`, `ask`, `rest`, `outbox`
+   * and `closed()`. */
   constructor(name, link) {
     super();
     this.name = name;
@@ -70,8 +75,26 @@ export class Room extends Emitter {
   }
 
   send(body, options) {
-    if (this.#link.closed()) return Promise.reject(this.#link.closed());
-    return this.#link.outbox.add(this.name, body, options);
+    return this.#post("send", { body }, options);
+  }
+
+  edit(offset, body, options) {
+    return this.#post("edit", { target: offset, body }, options);
+  }
+
+  delete(offset, options) {
+    return this.#post("delete", { target: offset }, options);
+  }
+
+  react(offset, key, on = true, options = {}) {
+    return this.#post("react", { target: offset, key, on }, options);
+  }
+
+  /** Marks only go forward; one that no connection takes now is told after the next join. */
+  read(offset) {
+    if (!(offset > this.#read.offset)) return;
+    this.#read = { offset, at: Date.now(), told: false };
+    if (this.#joined) this.#tellRead();
   }
 
   /** Of the moment only: without a connection it is dropped. */
@@ -79,14 +102,35 @@ export class Room extends Emitter {
     this.#link.post({ type: "typing", room: this.name, on });
   }
 
-  async history({ before, limit } = {}) {
-    const reply = await this.#link.ask({ type: "history", room: this.name, before, limit });
+  async history({ before, after, around, limit } = {}) {
+    const place = { before, after, around, limit };
+    const reply = await this.#link.ask({ type: "history", room: this.name, ...place });
     return { events: reply.events, more: reply.more };
   }
 
   async members() {
     const reply = await this.#link.ask({ type: "members", room: this.name });
     return { count: reply.count, members: reply.members };
+  }
+
+  record() {
+    return this.#link.rest("GET", this.#path());
+  }
+
+  update(changes) {
+    return this.#link.rest("PATCH", this.#path(), changes);
+  }
+
+  async invited() {
+    return (await this.#link.rest("GET", this.#path("/members"))).invited ?? [];
+  }
+
+  invite(user) {
+    return this.#link.rest("POST", this.#path("/members"), { user });
+  }
+
+  remove(user) {
+    return this.#link.rest("DELETE", this.#path(`/members/${encodeURIComponent(user)}`));
   }
 
   /** @internal */
@@ -96,6 +140,7 @@ export class Room extends Emitter {
 
   /** @internal */
   goDown() {
+    if (Date.now() - this.#read.at < READ_AGAIN_MS) this.#read.told = false;
     this.#joined = false;
     this.#joining = false;
     clearTimeout(this.#rejoin);
@@ -116,6 +161,20 @@ export class Room extends Emitter {
       if (frame.type === "presence") this.memberCount = frame.count;
       this.emit(frame.type, frame);
     }
+  }
+
+  #path(rest = "") {
+    return `/v1/rooms/${encodeURIComponent(this.name)}${rest}`;
+  }
+
+  #post(type, fields, options) {
+    if (this.#link.closed()) return Promise.reject(this.#link.closed());
+    return this.#link.outbox.add(type, this.name, fields, options);
+  }
+
+  #tellRead() {
+    const { offset } = this.#read;
+    this.#read.told = this.#link.post({ type: "read", room: this.name, offset });
   }
 
   #sendJoin() {
@@ -153,6 +212,7 @@ export class Room extends Emitter {
     this.emit("joined", info);
     for (const event of events) this.#accept(event);
     this.#answer((waiter) => waiter.resolve(info));
+    if (!this.#read.told) this.#tellRead();
     this.#link.outbox.flush();
   }
 

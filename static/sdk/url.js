@@ -10,6 +10,9 @@ export function socketUrl(text) {
   return `${scheme}//${url.host}${path.endsWith("/v1/ws") ? path : `${path}/v1/ws`}${url.search}`;
 }
 
+/** The node's own address, for REST, from its socket's. */
+export const httpUrl = (url) => url.replace(/^ws/, "http").replace(/\/v1\/ws(\?.*)?$/, "");
+
 /** The addresses to take turns with; without any, the page's own origin. */
 export function socketUrls(urls) {
   const given = typeof urls === "string" ? [urls] : [...(urls ?? [])];

@@ -9,6 +9,7 @@ mod fixture;
 mod keep;
 mod rooms;
 mod search;
+mod trouble;
 
 /// Runs each scenario against both archives.
 macro_rules! contract {
@@ -59,4 +60,5 @@ contract! {
     keep::holes_and_duplicates_are_found,
     keep::a_room_is_exported_in_pages,
     keep::rooms_are_listed_by_pattern,
+    trouble::two_writers_of_the_same_are_harmless,
 }

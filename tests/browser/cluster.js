@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const BINARY = path.resolve(here, process.env.HUBBUB_BIN ?? "../../target/release/hubbub");
+export const BINARY = path.resolve(here, process.env.HUBBUB_BIN ?? "../../target/release/hubbub");
 const START_MS = 30_000;
 
 /** What still runs when this process ends, however it ends, ends with it. */
@@ -19,7 +19,7 @@ process.on("exit", () => living.forEach((child) => child.kill("SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /** Ports that were free a moment ago. */
-async function freePorts(count) {
+export async function freePorts(count) {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(servers.map((server) => once(server, "listening")));
   const ports = servers.map((server) => server.address().port);
@@ -39,7 +39,7 @@ async function freeRow(count) {
 }
 
 /** One child process in a directory of its own; what it says is kept for when it fails. */
-class Process {
+export class Process {
   static async start(t, command, args, env = {}) {
     const directory = await mkdtemp(path.join(tmpdir(), "hubbub-browser-"));
     const child = spawn(command, args, { cwd: directory, env: { ...process.env, ...env } });
@@ -90,9 +90,9 @@ class Process {
   }
 }
 
-const answers = (url) => fetch(url).then((response) => response.ok, () => false);
+export const answers = (url) => fetch(url).then((response) => response.ok, () => false);
 
-async function startRedis(t) {
+export async function startRedis(t) {
   const [port] = await freePorts(1);
   const args = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
   const redis = await Process.start(t, "redis-server", args);
@@ -128,10 +128,14 @@ export async function startCluster(t, count) {
 }
 
 /** `hubbub demo` with three nodes: their `urls`, the first `port`, and `kill()`. */
-export async function startDemo(t, wanted) {
+export async function startDemo(t, wanted, env = {}) {
   const port = wanted ?? (await freeRow(3));
-  const demo = await Process.start(t, BINARY, ["demo", "--port", `${port}`]);
+  const demo = await Process.start(t, BINARY, ["demo", "--port", `${port}`], env);
   const urls = [0, 1, 2].map((i) => `http://127.0.0.1:${port + i}`);
   for (const url of urls) await demo.until("ready", () => answers(url));
   return { urls, port, kill: () => demo.kill() };
 }
+
+/** A demo, which keeps an archive, whose people may write as fast as they can. */
+export const startFastDemo = (t) =>
+  startDemo(t, undefined, { HUBBUB__LIMITS__SENDS_PER_SECOND: "0" });

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 
+mod archive;
 mod browser;
 mod crowd;
 mod docs;
@@ -38,6 +39,7 @@ async fn the_cluster_that_people_start_keeps_its_promises() {
     let crowd = Crowd::start(&stack).await;
     faults::a_killed_gateway_costs_a_reconnect(&stack, &crowd).await;
     faults::a_paused_redis_costs_a_delay(&stack, &crowd).await;
+    archive::chat_goes_on_without_postgres(&stack, &crowd).await;
     prometheus::every_panel_has_figures(&stack, &crowd).await;
     restart::each_gateway_in_turn(&stack, &crowd).await;
     growth::a_fourth_gateway_comes_and_goes(&mut stack, &crowd).await;

@@ -27,8 +27,8 @@ async fn published_on_this_machine_only(stack: &Stack) {
         for port in line.split([' ', ',']).filter(|part| part.contains("->")) {
             assert!(port.starts_with("127.0.0.1:"), "{line}");
             assert!(
-                !line.contains("redis"),
-                "Redis is for the gateways only: {line}"
+                !line.contains("redis") && !line.contains("postgres"),
+                "Redis and PostgreSQL are for the gateways only: {line}"
             );
             published += 1;
         }
@@ -50,7 +50,7 @@ async fn containers_can_do_little(stack: &Stack) {
             "{forbidden}"
         );
     }
-    for service in ["gateway-1", "redis", "haproxy", "nginx"] {
+    for service in ["gateway-1", "redis", "postgres", "haproxy", "nginx"] {
         let container = stack.container(service).await;
         let format = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} \
                       {{.HostConfig.SecurityOpt}} {{.HostConfig.RestartPolicy.Name}}";
@@ -79,6 +79,9 @@ async fn secrets_stand_nowhere(stack: &Stack) {
         secret.len() == 64 && password.len() == 64 && secret != password,
         "made at random"
     );
+    let archive = stack
+        .shell("docker compose exec -T gateway-1 cat /run/hubbub/archive-url")
+        .await;
     let settings = stack
         .shell("docker compose exec -T gateway-1 hubbub config")
         .await;
@@ -91,7 +94,7 @@ async fn secrets_stand_nowhere(stack: &Stack) {
     let inspected = stack
         .shell("docker inspect $(docker compose ps --all --quiet)")
         .await;
-    for canary in [&secret, &url, &password] {
+    for canary in [&secret, &url, &password, &archive] {
         for text in [&settings, &logs, &inspected] {
             assert!(!text.contains(canary.as_str()), "a secret is shown");
         }
@@ -112,6 +115,6 @@ async fn nothing_is_kept_without_a_name(stack: &Stack) {
         .await;
     let project = stack.get("COMPOSE_PROJECT_NAME");
     let volumes: BTreeSet<&str> = listed.split_whitespace().collect();
-    let named = ["redis-data", "secrets"].map(|name| format!("{project}_{name}"));
+    let named = ["redis-data", "postgres-data", "secrets"].map(|name| format!("{project}_{name}"));
     assert_eq!(volumes, named.iter().map(String::as_str).collect());
 }

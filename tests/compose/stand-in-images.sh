@@ -8,10 +8,10 @@
 #   stand-in-images.sh purge            remove the stand-ins (not the images built on them)
 #   stand-in-images.sh down             stop the dockerd that `up` started
 # NAMEs: debian:{bookworm,trixie}-slim, rust:1.95[-slim]-bookworm, redis:{7-bookworm,8-trixie},
-#        haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. An image that is there is left alone. What
-#        is inside is Debian's: Redis 7.0, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
+#        postgres:{15-bookworm,17-trixie}, haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. An image that is there is left alone. What
+#        is inside is Debian's: Redis 7.0, PostgreSQL 17, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
 set -euo pipefail
-DEFAULT=(debian:bookworm-slim rust:1.95-bookworm redis:7-bookworm haproxy:3.0 nginx:1.28 prom/prometheus:v3.5.0)
+DEFAULT=(debian:bookworm-slim rust:1.95-bookworm redis:7-bookworm postgres:17-trixie haproxy:3.0 nginx:1.28 prom/prometheus:v3.5.0)
 RUN=${STANDIN_RUN:-/run/stand-in-docker} DATA=${STANDIN_DATA:-/var/lib/docker}
 PLUGINS=/usr/local/lib/docker/cli-plugins KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 export DEBIAN_FRONTEND=noninteractive
@@ -81,7 +81,8 @@ service() { # $1 image, $2 suite, $3 package, $4 uid, $5 user, $6 Dockerfile lin
   base "$2"; say "$1"; mkdir -p "$W/$5"; cat >"$W/$5/docker-entrypoint.sh"; chmod 755 "$W/$5/docker-entrypoint.sh"
   cat >"$W/$5/Dockerfile" <<D
 FROM debian:$2-slim
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $3 && rm -rf /var/lib/apt/lists/* \\
+RUN mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \\
+ && apt-get update -qq && apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $3 && rm -rf /var/lib/apt/lists/* \\
  && old=\$(id -u $5) && groupmod -g $4 $5 && usermod -u $4 -g $4 $5 && find /var/lib /run -xdev -uid \$old -exec chown $5:$5 {} +
 COPY docker-entrypoint.sh /usr/local/bin/
 ENTRYPOINT ["docker-entrypoint.sh"]
@@ -110,6 +111,33 @@ if [ "$1" = haproxy ]; then shift; set -- haproxy -W -db "$@"; fi
 exec "$@"
 D
 }
+postgres() { service "$1" "$2" "postgresql-$3" 999 postgres "ENV PATH=\$PATH:/usr/lib/postgresql/$3/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8
+"'RUN mkdir -p /docker-entrypoint-initdb.d $PGDATA && chown postgres:postgres $PGDATA
+VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
+CMD ["postgres"]' <<'D'
+#!/bin/bash
+set -euo pipefail
+for v in POSTGRES_PASSWORD POSTGRES_USER POSTGRES_DB; do f=${v}_FILE; [ -z "${!f:-}" ] || export "$v=$(cat "${!f}")"; done
+case "${1:-}" in -*) set -- postgres "$@";; esac
+[ "$1" = postgres ] || exec "$@"
+if [ "$(id -u)" = 0 ]; then mkdir -p "$PGDATA" /run/postgresql; chown -R postgres:postgres "$PGDATA" /run/postgresql; chmod 700 "$PGDATA"
+  HOME=/var/lib/postgresql exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"; fi
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  u=${POSTGRES_USER:-postgres} d=${POSTGRES_DB:-${POSTGRES_USER:-postgres}} m=${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}
+  [ -n "${POSTGRES_PASSWORD:-}" ] || [ "$m" = trust ] || { echo 'POSTGRES_PASSWORD is not set' >&2; exit 1; }
+  initdb -D "$PGDATA" -U "$u" --pwfile=<(echo "${POSTGRES_PASSWORD:-}") ${POSTGRES_INITDB_ARGS:-}
+  echo "host all all all $m" >>"$PGDATA/pg_hba.conf"; echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
+  pg_ctl -D "$PGDATA" -w -o "-c listen_addresses=''" start # socket only while the init scripts run, as the public image does
+  psql=(psql -v ON_ERROR_STOP=1 -U "$u" -d "$d")
+  [ "$d" = postgres ] || psql -v ON_ERROR_STOP=1 -U "$u" -d postgres -c "CREATE DATABASE \"$d\""
+  for f in /docker-entrypoint-initdb.d/*; do case $f in
+    *.sql) "${psql[@]}" -f "$f";; *.sql.gz) zcat "$f" | "${psql[@]}";; *.sh) if [ -x "$f" ]; then "$f"; else . "$f"; fi;; esac; done
+  pg_ctl -D "$PGDATA" -m fast -w stop
+fi
+exec "$@"
+D
+}
 nginx() { service "$1" "$2" nginx 101 www-data 'STOPSIGNAL SIGQUIT
 CMD ["nginx", "-g", "daemon off;"]' <<'D'
 #!/bin/sh
@@ -132,6 +160,7 @@ images() { local n s; [ $# -gt 0 ] || set -- "${DEFAULT[@]}"; W=$(mktemp -d); tr
   for n in "$@"; do have "$n" || case $n in
     debian:*-slim) s=${n#debian:}; base "${s%-slim}";; rust:1.*-bookworm) rust "$n";;
     redis:7*|haproxy:2.6*) "${n%%:*}" "$n" bookworm;; redis:8*|haproxy:3.0*) "${n%%:*}" "$n" trixie;;
+    postgres:15*) postgres "$n" bookworm 15;; postgres:17*) postgres "$n" trixie 17;;
     nginx:1*) nginx "$n" trixie;; prom/prometheus:v*) prometheus "$n" trixie;; *) die "no stand-in known for $n";; esac; done
 }
 purge() { # a built image inherits the label, so the label must equal the name

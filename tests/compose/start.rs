@@ -16,7 +16,7 @@ pub(crate) async fn from_nothing(stack: &Stack) {
     let balanced = stack.balanced(&GATEWAYS).await;
     println!("HAProxy has all three gateways {balanced:.1?} later");
     let (listed, _) = stack.documented("docker compose ps").await;
-    for service in GATEWAYS.iter().chain(&["redis", "haproxy"]) {
+    for service in GATEWAYS.iter().chain(&["redis", "postgres", "haproxy"]) {
         let line = listed.lines().find(|line| line.contains(service));
         assert!(
             line.is_some_and(|line| line.contains("(healthy)")),
@@ -43,7 +43,13 @@ pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
     assert_eq!(left(stack, "ps --all").await, "", "no container is left");
     assert_eq!(left(stack, "network ls").await, "", "no network is left");
     let project = stack.get("COMPOSE_PROJECT_NAME");
-    let expected = ["grafana-data", "prometheus-data", "redis-data", "secrets"];
+    let expected = [
+        "grafana-data",
+        "postgres-data",
+        "prometheus-data",
+        "redis-data",
+        "secrets",
+    ];
     let expected = expected.map(|name| format!("{project}_{name}")).join("\n");
     assert_eq!(left(stack, "volume ls").await, expected);
 }

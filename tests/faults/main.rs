@@ -16,6 +16,7 @@ mod watcher;
 mod workload;
 
 mod apart;
+mod archive;
 mod client_link;
 mod herd;
 mod link;

@@ -1,9 +1,8 @@
 //! B11 to B14 and B16: Redis answers, but does not take writes, or has forgotten something.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
+use hubbub_tests::disk::SmallDisk;
 use hubbub_tests::process::NodeProcess;
 use hubbub_tests::recorder::Notes;
 use hubbub_tests::redis::{Fsync, Redis};
@@ -36,43 +35,6 @@ async fn b11_redis_full_memory() {
     let back = redis_full(&row.arena, row.scale.seconds(7, 15)).await;
     refused_and_back(&mut row, back).await;
     row.finish().await;
-}
-
-/// A small file system of its own; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(place: &Path, bytes: u64) -> Self {
-        let size = format!("size={bytes}");
-        let place = place.to_owned();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(&place);
-        let status = mount.status().expect("mount can be started");
-        assert!(status.success(), "a small file system needs root: {status}");
-        Self(place)
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.join("ballast")
-    }
-
-    fn fill(&self) {
-        let full = std::fs::write(self.ballast(), vec![0; 64 << 20]);
-        assert!(full.is_err(), "the disk is small");
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast is there");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: Redis may still have its file open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hubbub_tests::deadline::eventually;
-use hubbub_tests::process::Setting;
+use hubbub_tests::process::{Setting, run};
 use hubbub_tests::recorder::Notes;
 use hubbub_tests::redis::Fsync;
+use hubbub_verify::Start;
 use tokio::time::{Instant, sleep_until};
 
 use crate::arena::Arena;
@@ -15,6 +16,9 @@ use crate::publisher::Tally;
 use crate::scale::Scale;
 use crate::watcher::Watcher;
 use crate::workload::{Member, TO_HEAD, Workload};
+
+/// For the archive to have everything: five times the goal of 30 s.
+const ARCHIVED: Duration = Duration::from_secs(150);
 
 /// What a row's fault may do to clients, beside a delay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(crate) struct Row {
     harmed: Vec<usize>,
     to_head: Option<Duration>,
     pub(crate) allowed: Allowed,
+    /// Everything has to be there too in the end.
+    pub(crate) archive: Option<String>,
     facts: String,
     problems: Vec<String>,
 }
@@ -80,6 +86,7 @@ impl Row {
             harmed: Vec::new(),
             to_head: None,
             allowed: Allowed::default(),
+            archive: None,
             facts: String::new(),
             problems: Vec::new(),
         }
@@ -200,6 +207,9 @@ impl Row {
         let living = self.arena.living().await;
         let reader = living.first().expect("a node that lives");
         self.load.read_back(&self.arena, *reader).await;
+        if let Some(archive) = self.archive.clone() {
+            self.expect_archived(&archive).await;
+        }
         for node in &living {
             self.expect_alive(*node).await;
         }
@@ -211,6 +221,30 @@ impl Row {
         self.judge_notes();
         self.conclude(&tally, &growth);
         tally
+    }
+
+    /// The archive has caught up, is whole, and agrees with the streams and with all clients; how
+    /// long that took goes into the line.
+    async fn expect_archived(&mut self, archive: &str) {
+        let redis = self.arena.redis().await.url();
+        let settings = [("archive.url", archive), ("redis.url", redis.as_str())];
+        let verify = async || {
+            let verified = run(&settings, &["archive", "verify"]);
+            verified.status.success().then_some(())
+        };
+        let ((), took) = eventually("the archive is whole", ARCHIVED, verify).await;
+        self.say_time("archived", took);
+        for room in self.load.room_ids() {
+            let Some((epoch, after)) = self.load.ledger.open().newest_life(&room) else {
+                continue;
+            };
+            let page = self.load.ledger.client(&format!("archive-of-{room}"));
+            page.write(|ledger, me| ledger.joined(me, &room, &epoch, after, Start::After));
+            let exported = run(&settings, &["archive", "export", &room]);
+            for line in String::from_utf8_lossy(&exported.stdout).lines() {
+                page.line(line);
+            }
+        }
     }
 
     async fn expect_alive(&mut self, node: usize) {

@@ -139,6 +139,10 @@ impl Workload {
         }
     }
 
+    pub(crate) fn room_ids(&self) -> Vec<String> {
+        self.rooms.iter().map(|room| room.id.to_string()).collect()
+    }
+
     /// The highest offset acked so far in each room.
     pub(crate) fn heads(&self) -> Vec<u64> {
         self.rooms.iter().map(|room| room.head()).collect()

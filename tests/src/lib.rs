@@ -4,6 +4,7 @@
 pub mod child;
 pub mod cluster;
 pub mod deadline;
+pub mod disk;
 pub mod http;
 pub mod ledger;
 pub mod load;

@@ -67,7 +67,7 @@ impl Archive {
     pub async fn connect(&self) -> Result<(), ArchiveError> {
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(postgres) => self.state().watch(postgres.connect()).await,
+            Self::Postgres(postgres) => self.state().watch(Box::pin(postgres.connect())).await,
         }
     }
 
@@ -138,11 +138,12 @@ impl Archive {
         }
     }
 
-    /// Begins to write; with SQLite this waits for the one writer.
+    /// Begins to write; with SQLite this waits for the one writer. Opening a connection is a large future,
+    /// which is not to be a part of every call's.
     pub(crate) async fn begin(&self) -> Result<Tx, ArchiveError> {
         match self {
-            Self::Sqlite(sqlite) => Ok(Tx::Sqlite(sqlite.begin().await?)),
-            Self::Postgres(postgres) => Ok(Tx::Postgres(postgres.pool()?.begin().await?)),
+            Self::Sqlite(sqlite) => Ok(Tx::Sqlite(Box::pin(sqlite.begin()).await?)),
+            Self::Postgres(postgres) => Ok(Tx::Postgres(Box::pin(postgres.pool()?.begin()).await?)),
         }
     }
 }

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn words_are_letters_and_digits_in_lower_case() {
-        let indexed = |text| indexed(text).unwrap_or_default();
+        let indexed = |text: &str| indexed(text).unwrap_or_default();
         assert_eq!(
             indexed("Hello, WORLD! x-1 e.g. \0a_b"),
             "hello world x 1 e g a b"

@@ -14,6 +14,7 @@ mod ops;
 mod rest;
 mod router;
 mod server;
+pub mod socketio;
 mod ws;
 
 use std::io;
@@ -36,7 +37,9 @@ use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::ops::OpsState;
+use crate::router::SocketIo;
 use crate::server::Server;
+use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
 
 /// What a gateway needs to know at its start; limits come with the node.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct GatewayConfig {
     pub http: HttpSection,
     /// Section `ops`.
     pub ops: OpsSection,
+    /// Section `socketio`.
+    pub socketio: SocketIoSection,
     /// Connections that this process can hold; 0: no limit.
     pub connections: usize,
 }
@@ -65,6 +70,9 @@ pub enum GatewayError {
     /// An origin that cannot be one.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// Section `socketio`.
+    #[error(transparent)]
+    SocketIo(#[from] SocketIoError),
 }
 
 /// The open doors of one node. Dropped, it takes nobody in any more; call [`Gateway::shutdown`] to
@@ -113,7 +121,8 @@ impl Gateway {
         });
 
         let (listener, http_addr) = http;
-        let clients = router::client_router(Arc::clone(&gate), assets);
+        let socketio = start_socketio(&gate, &config.socketio)?;
+        let clients = router::client_router(Arc::clone(&gate), assets, socketio);
         gate.tasks
             .spawn(Server::new(Arc::clone(&gate), clients, true).run(listener));
         let ops_addr = ops.map(|(listener, address)| {
@@ -173,6 +182,26 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.gate.closing.cancel();
     }
+}
+
+/// The door for Socket.IO clients, if there is to be one.
+fn start_socketio(
+    gate: &Arc<Gate>,
+    section: &SocketIoSection,
+) -> Result<Option<SocketIo>, SocketIoError> {
+    if !section.enabled {
+        return Ok(None);
+    }
+    let door = ChatDoor::new(Chat::new(Arc::clone(gate), section)?);
+    let engine = Engine::new(
+        section.engine_options(gate.limits()),
+        gate.node.id().as_str(),
+        door,
+        gate.tasks.clone(),
+        gate.closing.clone(),
+    );
+    let files = ClientFiles::new(&section.client_dir);
+    Ok(Some(SocketIo { engine, files }))
 }
 
 async fn bind(

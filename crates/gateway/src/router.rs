@@ -21,18 +21,26 @@ use crate::rest::members::{invite_member, list_members, remove_member};
 use crate::rest::messages::get_messages;
 use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
 use crate::rest::search::search_messages;
+use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
 use crate::ws::handshake::upgrade_socket;
 
 /// The longest path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
+/// The door for Socket.IO clients.
+pub(crate) struct SocketIo {
+    pub(crate) engine: Arc<Engine<ChatDoor>>,
+    pub(crate) files: Arc<ClientFiles>,
+}
+
 /// The clients' port.
-pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets) -> Router {
+pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
         .merge(resources(&gate))
         .with_state(gate)
+        .merge(socketio.map(socketio_router).unwrap_or_default())
         .fallback_service(files)
         .layer(middleware::from_fn(check_head))
 }
@@ -73,6 +81,14 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
 /// Nothing below `/v1` is a file.
 async fn refuse_unknown() -> ApiError {
     ApiError::NotFound
+}
+
+fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
+    let serve = move |request: Request| Arc::clone(&engine).handle(request);
+    Router::new()
+        .route("/socket.io", any(serve.clone()))
+        .route("/socket.io/", any(serve))
+        .route("/socket.io/{file}", get(get_client).with_state(files))
 }
 
 /// The operators' port.

@@ -27,7 +27,16 @@ impl Node {
     pub async fn rooms(&self, identity: &Identity) -> Result<Vec<RoomEntry>, CommandError> {
         let public = self.broker.rooms(LISTED).await;
         let mut public = public.map_err(CommandError::of_read)?;
-        let mine = self.rooms_of(&identity.user.id).await?;
+        let user = &identity.user.id;
+        let is_between = |room: &RoomId| {
+            room.pair()
+                .is_some_and(|pair| pair.contains(&user.as_str()))
+        };
+        let with_me: Vec<&RoomSummary> = public
+            .iter()
+            .filter(|summary| summary.offset > 0 && is_between(&summary.room))
+            .collect();
+        let mine = self.rooms_of(user, &with_me).await?;
         public.retain(|summary| {
             !summary.room.is_direct() && !mine.iter().any(|(mine, _)| mine.room == summary.room)
         });
@@ -43,7 +52,12 @@ impl Node {
         Ok(mine.chain(public).filter(may_read).collect())
     }
 
-    async fn rooms_of(&self, user: &UserId) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
+    /// One's own rooms, which the direct messages `with_me` belong to.
+    async fn rooms_of(
+        &self,
+        user: &UserId,
+        with_me: &[&RoomSummary],
+    ) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
         let Some(archive) = &self.archive else {
             return Ok(Vec::new());
         };
@@ -60,10 +74,10 @@ impl Node {
             let rooms: Vec<RoomId> = inbox.iter().map(|entry| entry.room.clone()).collect();
             let summaries = self.broker.summaries(rooms).await;
             let summaries = summaries.map_err(CommandError::of_read)?;
-            let is_behind = inbox
-                .iter()
-                .zip(&summaries)
-                .any(|(entry, summary)| entry.top < summary.offset);
+            let mut entries = inbox.iter().zip(&summaries);
+            let is_behind = entries.any(|(entry, summary)| entry.top < summary.offset);
+            let is_there = |room: &RoomId| inbox.iter().any(|entry| entry.room == *room);
+            let is_behind = is_behind || !with_me.iter().all(|summary| is_there(&summary.room));
             if !is_behind || attempt == ATTEMPTS {
                 return Ok(inbox.into_iter().zip(summaries).map(join).collect());
             }

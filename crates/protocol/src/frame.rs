@@ -47,6 +47,12 @@ impl Frame {
         std::str::from_utf8(&json).is_ok().then_some(Self(json))
     }
 
+    /// Takes text for a door whose frames are more than JSON.
+    #[must_use]
+    pub fn from_text(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {

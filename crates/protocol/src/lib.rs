@@ -10,6 +10,7 @@ pub mod frame;
 pub mod id;
 mod mention;
 pub mod packet;
+pub mod socketio;
 pub mod user;
 
 pub use close::CloseCode;

@@ -12,8 +12,8 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("taskset", "util-linux"),
     ("psql", "postgresql"),
 ];
-/// The folder with the lock file of the npm packages.
-const NPM_FOLDER: &str = "tests/browser";
+/// The folders with the lock files of npm packages.
+const NPM_FOLDERS: [&str; 2] = ["tests/browser", "tests/socketio"];
 
 /// Installs what is missing. Debian packages need root, or sudo.
 pub(crate) fn install() -> Result<(), String> {
@@ -31,7 +31,11 @@ pub(crate) fn install() -> Result<(), String> {
     if !exists("npm") {
         return Err("npm is missing: install Node.js 20 or newer".to_owned());
     }
-    let folder = top().join(NPM_FOLDER);
+    NPM_FOLDERS.into_iter().try_for_each(install_packages)
+}
+
+fn install_packages(npm_folder: &str) -> Result<(), String> {
+    let folder = top().join(npm_folder);
     let is_fresh = |installed: &std::path::Path| {
         let time = |path: &std::path::Path| path.metadata().and_then(|m| m.modified()).ok();
         time(installed) >= time(&folder.join("package-lock.json"))
@@ -39,7 +43,7 @@ pub(crate) fn install() -> Result<(), String> {
     if is_fresh(&folder.join("node_modules/.package-lock.json")) {
         return Ok(());
     }
-    run(NPM_FOLDER, "npm", &["ci", "--no-audit", "--no-fund"])
+    run(npm_folder, "npm", &["ci", "--no-audit", "--no-fund"])
 }
 
 fn apt(args: &[&str]) -> Result<(), String> {

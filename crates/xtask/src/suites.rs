@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 10] = [
+static SUITES: [Suite; 11] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -65,6 +65,10 @@ static SUITES: [Suite; 10] = [
         runner: Runner::Cargo,
     },
     Suite {
+        name: "socketio",
+        runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
         name: "browser",
         runner: Runner::Node("tests/browser"),
     },
@@ -95,7 +99,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Suite>, String> {
 /// failure, so that one run shows everything that fails.
 pub(crate) fn run(suites: &[&Suite]) -> Result<(), String> {
     let start = Instant::now();
-    run_cargo(&["build", "--workspace"])?;
+    run_cargo(&["build", "--workspace", "--bins", "--examples"])?;
     run_cargo(&["test", "--workspace", "--no-run"])?;
     let mut rows = vec![("build", start.elapsed(), Ok(()))];
     for suite in suites {

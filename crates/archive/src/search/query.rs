@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_words_and_quotes_have_a_meaning() {
-        let sqlite = |text| phrases(text).for_sqlite(None);
+        let sqlite = |text: &str| phrases(text).for_sqlite(None);
         assert_eq!(sqlite("Hello world"), r#"words : ("hello" AND "world")"#);
         assert_eq!(
             sqlite(r#"new "York City" e-mail"#),

@@ -150,7 +150,7 @@ fn text(number: u64) -> String {
             format!("w{}", (random % WORDS) * ((random >> 32) % WORDS) / WORDS)
         })
         .collect();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         words[3] = COMMON.to_owned();
     }
     if number % 50_000 == 1_000 || number == 10 {

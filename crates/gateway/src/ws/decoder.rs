@@ -9,9 +9,11 @@ const MAX_CONTROL_BYTES: usize = 125;
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// A whole message.
     Text(String),
+    /// A whole message, where [`MessageLimits::binary`] allows it.
+    Binary(Vec<u8>),
     /// To be answered by a pong with the same payload.
     Ping(Vec<u8>),
     Pong,
@@ -22,7 +24,7 @@ pub(super) enum Incoming {
 /// Turns bytes into messages. Its buffers are as large as what is incomplete, and given back as
 /// soon as nothing is.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     input: Vec<u8>,
     /// Where in `input` the next frame begins.
     start: usize,
@@ -32,16 +34,20 @@ pub(super) struct Decoder {
     checked: usize,
     /// How many fragments came; 0: no message is open.
     fragments: u32,
+    /// The open message is binary.
+    is_binary: bool,
     limits: MessageLimits,
 }
 
 /// What one message may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MessageLimits {
+pub(crate) struct MessageLimits {
     /// Beyond: close 1009, before it has arrived.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Beyond: close 1008; 0: any number.
-    pub(super) fragments: u32,
+    pub(crate) fragments: u32,
+    /// Whether binary messages are taken; if not: close 1003.
+    pub(crate) binary: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,19 +61,20 @@ struct Header {
 }
 
 impl Decoder {
-    pub(super) fn new(limits: MessageLimits) -> Self {
+    pub(crate) fn new(limits: MessageLimits) -> Self {
         Self {
             input: Vec::new(),
             start: 0,
             message: Vec::new(),
             checked: 0,
             fragments: 0,
+            is_binary: false,
             limits,
         }
     }
 
     /// Takes what came from the socket.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.input.drain(..self.start);
             self.start = 0;
@@ -77,7 +84,7 @@ impl Decoder {
 
     /// Whether a part of something is here and the rest is not, once [`Self::next`] has given all
     /// there is.
-    pub(super) fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         self.fragments > 0 || !self.input.is_empty()
     }
 
@@ -85,7 +92,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The code to close with: after a violation nothing further can be read.
-    pub(super) fn next(&mut self) -> Result<Option<Incoming>, CloseCode> {
+    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, CloseCode> {
         loop {
             let Some(header) = self.header()? else {
                 return Ok(None);
@@ -164,13 +171,16 @@ impl Decoder {
         match opcode {
             Opcode::Continuation if !open => Err(CloseCode::ProtocolError),
             Opcode::Text | Opcode::Binary if open => Err(CloseCode::ProtocolError),
-            Opcode::Binary => Err(CloseCode::Unsupported),
+            Opcode::Binary if !self.limits.binary => Err(CloseCode::Unsupported),
             Opcode::Continuation if self.fragments == self.limits.fragments => {
                 Err(CloseCode::Policy)
             }
-            Opcode::Continuation | Opcode::Text | Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                Ok(())
-            }
+            Opcode::Continuation
+            | Opcode::Text
+            | Opcode::Binary
+            | Opcode::Close
+            | Opcode::Ping
+            | Opcode::Pong => Ok(()),
         }
     }
 
@@ -195,18 +205,32 @@ impl Decoder {
         payload: std::ops::Range<usize>,
     ) -> Result<Option<Incoming>, CloseCode> {
         let payload = unmask(&self.input[payload], header.mask);
+        if header.opcode != Opcode::Continuation {
+            self.is_binary = header.opcode == Opcode::Binary;
+        }
         if header.fin && self.fragments == 0 {
-            return text(payload).map(Some);
+            return self.message(payload).map(Some);
         }
         self.fragments += 1;
         self.message.extend_from_slice(&payload);
-        self.check_utf8()?;
+        if !self.is_binary {
+            self.check_utf8()?;
+        }
         if !header.fin {
             return Ok(None);
         }
         self.fragments = 0;
         self.checked = 0;
-        text(std::mem::take(&mut self.message)).map(Some)
+        let payload = std::mem::take(&mut self.message);
+        self.message(payload).map(Some)
+    }
+
+    fn message(&self, payload: Vec<u8>) -> Result<Incoming, CloseCode> {
+        if self.is_binary {
+            Ok(Incoming::Binary(payload))
+        } else {
+            text(payload)
+        }
     }
 
     /// Finds bad text at once; a character cut by the fragment's end may still be completed.
@@ -259,6 +283,7 @@ mod tests {
     const LIMITS: MessageLimits = MessageLimits {
         bytes: MAX,
         fragments: 100,
+        binary: false,
     };
 
     /// A frame as a client sends it; `first` is the header's first byte.
@@ -278,7 +303,11 @@ mod tests {
 
     /// Everything that comes out, up to the violation if there is one.
     fn decode(bytes: &[u8]) -> (Vec<Incoming>, Option<CloseCode>) {
-        let mut decoder = Decoder::new(LIMITS);
+        decode_within(LIMITS, bytes)
+    }
+
+    fn decode_within(limits: MessageLimits, bytes: &[u8]) -> (Vec<Incoming>, Option<CloseCode>) {
+        let mut decoder = Decoder::new(limits);
         decoder.push(bytes);
         let mut all = Vec::new();
         loop {
@@ -369,6 +398,24 @@ mod tests {
     fn binary_is_1003() {
         assert_eq!(violation(&frame(0x82, b"a")), CloseCode::Unsupported);
         assert_eq!(violation(&frame(0x02, b"a")), CloseCode::Unsupported);
+    }
+
+    #[test]
+    fn binary_is_taken_where_it_is_allowed() {
+        let limits = MessageLimits {
+            binary: true,
+            ..LIMITS
+        };
+        let mut bytes = frame(0x82, b"\xFF\x00");
+        bytes.extend(frame(0x02, b"\xCE"));
+        bytes.extend(frame(0x80, b"\xFF"));
+        bytes.extend(frame(0x81, b"text"));
+        let (all, end) = decode_within(limits, &bytes);
+        assert_eq!(end, None);
+        let [first, second] = [b"\xFF\x00", b"\xCE\xFF"].map(|b| Incoming::Binary(b.to_vec()));
+        assert_eq!(all, [first, second, Incoming::Text("text".to_owned())]);
+        let bad_text = [frame(0x82, b"\xFF"), frame(0x81, b"\xFF")].concat();
+        assert_eq!(decode_within(limits, &bad_text).1, Some(CloseCode::BadData));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_command};
 
 use super::socket::{End, Socket};
+use super::wire::Opcode;
 use crate::auth::TokenError;
 use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
@@ -73,7 +74,12 @@ async fn greet_stranger(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, E
     };
     let error = unauthorized(id.as_ref());
     // Should the socket take nothing now, the rest goes out before the close frame.
-    drop(socket.split().1.try_write(&mut std::iter::once(error)));
+    drop(
+        socket
+            .split()
+            .1
+            .try_write(&mut std::iter::once((Opcode::Text, error.into_bytes()))),
+    );
     Err(End::Ours(CloseCode::BadToken))
 }
 

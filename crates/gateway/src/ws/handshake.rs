@@ -76,7 +76,7 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 }
 
 /// The TCP stream itself, without hyper's buffers around it, and what they held.
-async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
+pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
     let parts = pending
         .await?
         .downcast::<TokioIo<TcpStream>>()
@@ -84,7 +84,7 @@ async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Err
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-fn switching_protocols(accept: &str, protocol: bool) -> Response {
+pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -102,7 +102,7 @@ fn switching_protocols(accept: &str, protocol: bool) -> Response {
 }
 
 /// Checks that this is a WebSocket handshake and gives the `Sec-WebSocket-Accept` for it.
-fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
     if method != Method::GET {
         return Err(ApiError::Method("GET"));
     }
@@ -139,7 +139,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// A ticket would be good here, once there are some.
-fn check_query(uri: &Uri) -> Result<(), ApiError> {
+pub(crate) fn check_query(uri: &Uri) -> Result<(), ApiError> {
     for (name, _) in bearer::query_without_token(uri)? {
         if name == "ticket" {
             return Err(bad_request(
@@ -170,7 +170,7 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
 
 /// The first token found: `Authorization`, then the cookie where it may be believed, then the
 /// sub-protocol.
-fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
+pub(crate) fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
     let token = bearer::token(headers, cookies).or_else(|| {
         words(headers, SEC_WEBSOCKET_PROTOCOL)
             .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))

@@ -1,11 +1,11 @@
 //! The native door: one function owns a connection from open to close.
 
-mod decoder;
+pub(crate) mod decoder;
 mod greeting;
 pub(crate) mod handshake;
 mod pulse;
-mod socket;
-mod wire;
+pub(crate) mod socket;
+pub(crate) mod wire;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use self::greeting::{Seat, greet, seat_with_token};
 use self::pulse::Pulse;
 use self::socket::{End, Progress, Reader, Socket, Writer};
+use self::wire::Opcode;
 use crate::admission::{AddressSlot, Permit};
 use crate::gate::Gate;
 
@@ -220,7 +221,9 @@ async fn write(
     pulse: &mut Pulse,
     timeout: Duration,
 ) -> Result<(), End> {
-    let mut frames = batch.drain(..);
+    let mut frames = batch
+        .drain(..)
+        .map(|frame| (Opcode::Text, frame.into_bytes()));
     while writer.try_write(&mut frames).map_err(|_| End::Gone)? == Progress::Blocked {
         tokio::select! {
             ready = writer.writable() => ready.map_err(|_| End::Gone)?,

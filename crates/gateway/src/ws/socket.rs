@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hubbub_node::Limits;
-use hubbub_protocol::{CloseCode, Frame};
+use hubbub_protocol::CloseCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -36,7 +37,7 @@ thread_local! {
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The server closes it.
     Ours(CloseCode),
     /// The client closed it, with this code.
@@ -47,12 +48,19 @@ pub(super) enum End {
 
 /// The TCP stream and what is incomplete on it.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     decoder: Decoder,
     assembly: Assembly,
     controls: Controls,
     shared: Shared,
+}
+
+/// A message as it came.
+#[derive(Debug)]
+pub(crate) enum Data {
+    Text(String),
+    Binary(Vec<u8>),
 }
 
 /// How long a message has been incomplete.
@@ -101,15 +109,28 @@ impl Controls {
 
 impl Socket {
     /// Takes over after the upgrade; `early` are bytes that came with the request.
-    pub(super) fn new(stream: TcpStream, early: &[u8], limits: &Limits) -> Self {
+    pub(crate) fn new(stream: TcpStream, early: &[u8], limits: &Limits) -> Self {
         let bytes = usize::try_from(limits.frame_bytes.as_u64());
-        let mut decoder = Decoder::new(MessageLimits {
+        let messages = MessageLimits {
             bytes: bytes.unwrap_or(usize::MAX),
             fragments: limits.fragments,
-        });
+            binary: false,
+        };
+        Self::with_limits(stream, early, messages, limits.assemble_timeout)
+    }
+
+    /// The same for a door with limits of its own; `timeout` is from a message's first byte to
+    /// its last.
+    pub(crate) fn with_limits(
+        stream: TcpStream,
+        early: &[u8],
+        messages: MessageLimits,
+        timeout: Duration,
+    ) -> Self {
+        let mut decoder = Decoder::new(messages);
         decoder.push(early);
         let assembly = Assembly {
-            timeout: limits.assemble_timeout,
+            timeout,
             began: None,
         };
         let controls = Controls {
@@ -126,7 +147,7 @@ impl Socket {
     }
 
     /// The two directions.
-    pub(super) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
         let Self {
             stream,
             decoder,
@@ -147,7 +168,7 @@ impl Socket {
     }
 
     /// Says goodbye and waits, for at most 5 s, until the other side has gone too.
-    pub(super) async fn finish(mut self: Box<Self>, end: End) {
+    pub(crate) async fn finish(mut self: Box<Self>, end: End) {
         match end {
             End::Ours(code) => {
                 encode_close(
@@ -191,7 +212,7 @@ impl Socket {
 }
 
 /// The direction from the client.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     stream: &'a TcpStream,
     decoder: &'a mut Decoder,
     assembly: &'a mut Assembly,
@@ -204,12 +225,27 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// How the connection ends.
-    pub(super) async fn next(&mut self) -> Result<String, End> {
+    pub(crate) async fn next(&mut self) -> Result<String, End> {
+        match self.next_data().await? {
+            Data::Text(text) => Ok(text),
+            Data::Binary(_) => Err(End::Ours(CloseCode::Unsupported)),
+        }
+    }
+
+    /// The next message. Pings are answered here. Cancel safe.
+    ///
+    /// # Errors
+    /// How the connection ends.
+    pub(crate) async fn next_data(&mut self) -> Result<Data, End> {
         loop {
             match self.decoder.next().map_err(End::Ours)? {
                 Some(Incoming::Text(text)) => {
                     self.assembly.began = None;
-                    return Ok(text);
+                    return Ok(Data::Text(text));
+                }
+                Some(Incoming::Binary(bytes)) => {
+                    self.assembly.began = None;
+                    return Ok(Data::Binary(bytes));
                 }
                 Some(Incoming::Ping(payload)) => {
                     self.controls.take()?;
@@ -268,31 +304,31 @@ impl Reader<'_> {
 
 /// Whether everything went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Done,
     /// The socket takes no more now.
     Blocked,
 }
 
 /// The direction to the client.
-pub(super) struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     stream: &'a TcpStream,
     shared: &'a Shared,
 }
 
 impl Writer<'_> {
     /// Queues a ping.
-    pub(super) fn ping(&self) {
+    pub(crate) fn ping(&self) {
         encode(Opcode::Ping, b"", &mut self.shared.unsent());
     }
 
     /// Whether a pong has come since this was last asked.
-    pub(super) fn take_pong(&self) -> bool {
+    pub(crate) fn take_pong(&self) -> bool {
         self.shared.pong.swap(false, Ordering::Relaxed)
     }
 
     /// Ready when the reading side has left something to be sent; see [`Shared`].
-    pub(super) async fn has_unsent(&self) {
+    pub(crate) async fn has_unsent(&self) {
         poll_fn(|_| {
             let empty = self.shared.unsent().is_empty();
             if empty {
@@ -305,7 +341,7 @@ impl Writer<'_> {
     }
 
     /// Waits until the socket takes bytes again.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(crate) async fn writable(&self) -> io::Result<()> {
         poll_fn(|cx| self.stream.poll_write_ready(cx)).await
     }
 
@@ -314,9 +350,9 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn try_write(
+    pub(crate) fn try_write(
         &self,
-        frames: &mut impl Iterator<Item = Frame>,
+        frames: &mut impl Iterator<Item = (Opcode, Bytes)>,
     ) -> io::Result<Progress> {
         let mut unsent = self.shared.unsent();
         WRITE.with_borrow_mut(|buffer| {
@@ -328,8 +364,10 @@ impl Writer<'_> {
                 }
                 *unsent = Vec::new();
                 while buffer.len() < WRITE_BYTES {
-                    let Some(frame) = frames.next() else { break };
-                    encode(Opcode::Text, frame.as_bytes(), buffer);
+                    let Some((opcode, payload)) = frames.next() else {
+                        break;
+                    };
+                    encode(opcode, &payload, buffer);
                 }
                 if buffer.is_empty() {
                     return Ok(Progress::Done);

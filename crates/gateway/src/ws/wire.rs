@@ -3,7 +3,7 @@
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Opcode {
+pub(crate) enum Opcode {
     Continuation = 0x0,
     Text = 0x1,
     Binary = 0x2,
@@ -14,7 +14,7 @@ pub(super) enum Opcode {
 
 impl Opcode {
     /// The opcode that the low half of a frame's first byte names.
-    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
         [
             Self::Continuation,
             Self::Text,
@@ -27,13 +27,13 @@ impl Opcode {
         .find(|&opcode| opcode as u8 == bits)
     }
 
-    pub(super) fn is_control(self) -> bool {
+    pub(crate) fn is_control(self) -> bool {
         self as u8 >= Self::Close as u8
     }
 }
 
 /// Applies a client's mask, or takes it off.
-pub(super) fn unmask(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+pub(crate) fn unmask(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut payload = payload.to_vec();
     for chunk in payload.chunks_mut(4) {
         for (byte, key) in chunk.iter_mut().zip(mask) {
@@ -44,7 +44,7 @@ pub(super) fn unmask(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
 }
 
 /// Appends one whole frame, as a server sends it.
-pub(super) fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.push(0x80 | opcode as u8);
     match payload.len() {
         length @ 0..=125 => out.push(length as u8),
@@ -61,7 +61,7 @@ pub(super) fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends a close frame; the reason must have at most 123 bytes.
-pub(super) fn encode_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
+pub(crate) fn encode_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(2 + reason.len());
     if let Some(code) = code {
         payload.extend_from_slice(&code.to_be_bytes());

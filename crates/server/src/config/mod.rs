@@ -13,6 +13,7 @@ use hubbub_archive::{ArchiveError, ArchiveSection};
 use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
+use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
 use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Section `drain`: how a node leaves.
     pub drain: DrainSection,
+    /// Section `socketio`: the door for Socket.IO clients.
+    pub socketio: SocketIoSection,
     /// Tables `[[room]]`: what holds for some rooms.
     #[serde(rename = "room")]
     pub rooms: Vec<RoomRule>,
@@ -71,6 +74,9 @@ pub enum CheckError {
     /// Section `archive`.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Section `socketio`.
+    #[error(transparent)]
+    SocketIo(#[from] SocketIoError),
     /// Not `host:port`.
     #[error("{key} = {value:?} is not an address and a port, such as 127.0.0.1:3000")]
     Address {
@@ -119,6 +125,7 @@ impl Settings {
         GatewayConfig {
             http: self.http.clone(),
             ops: self.ops.clone(),
+            socketio: self.socketio.clone(),
             connections,
         }
     }
@@ -132,6 +139,7 @@ impl Settings {
         self.http.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
+        self.socketio.check(&self.limits)?;
         check_address("http.bind", &self.http.bind)?;
         if !self.ops.bind.is_empty() {
             check_address("ops.bind", &self.ops.bind)?;

@@ -1,0 +1,62 @@
+//! What the ears leave for the mouth of the same connection.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::Notify;
+
+/// So many items wait at most; then the ears do, until the client has read.
+const CAPACITY: usize = 64;
+
+/// A bounded queue inside one task.
+#[derive(Debug)]
+pub struct Backlog<T> {
+    items: Mutex<Vec<T>>,
+    taken: Notify,
+}
+
+impl<T> Default for Backlog<T> {
+    fn default() -> Self {
+        Self {
+            items: Mutex::default(),
+            taken: Notify::new(),
+        }
+    }
+}
+
+impl<T> Backlog<T> {
+    /// Leaves an item; call [`Backlog::has_room`] before the next message is heard.
+    pub fn push(&self, item: T) {
+        self.lock().push(item);
+    }
+
+    /// Waits until the mouth has taken what is here, if that is much.
+    pub async fn has_room(&self) {
+        while self.lock().len() >= CAPACITY {
+            self.taken.notified().await;
+        }
+    }
+
+    /// Everything that is here now.
+    pub fn take(&self) -> Vec<T> {
+        let items = std::mem::take(&mut *self.lock());
+        if items.len() >= CAPACITY {
+            self.taken.notify_one();
+        }
+        items
+    }
+
+    /// Ready when something is here: see [`super::Mouth`] for why there is no waker.
+    pub async fn has_items(&self) {
+        poll_fn(|_| match self.lock().is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

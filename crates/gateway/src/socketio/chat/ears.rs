@@ -1,0 +1,340 @@
+//! What a Socket.IO client says, as commands of `hubbub.v1`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hubbub_node::{Identity, Session};
+use hubbub_protocol::command::{Body, JoinFrom, RequestId, Terms};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::socketio::{Heard, Listener, encode};
+use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request, decode_command};
+use serde_json::{Map, Value, json};
+
+use tokio::time::Instant;
+
+use super::place::Return;
+use super::translator::{CONNECT, string};
+use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
+use crate::auth::TokenError;
+use crate::auth::guest::new_guest;
+use crate::config::AuthMode;
+use crate::metrics::OpenConnection;
+use crate::socketio::door::{Ears, Sound};
+
+/// Connects that one connection may ask for at once; each one opens a session and joins a room.
+const CONNECTS_BURST: f32 = 20.0;
+/// The same a second, kept up; beyond: close 4429.
+const CONNECTS_PER_SECOND: f32 = 1.0;
+
+/// The hearing end of one connection. Dropping it ends its sessions.
+pub(crate) struct ChatEars {
+    chat: Arc<Chat>,
+    client: IpAddr,
+    /// From the handshake: for every namespace whose connect brings none.
+    token: Option<String>,
+    hold: Hold,
+    listener: Listener,
+    /// One for each namespace that the client is in.
+    seats: Vec<Seat>,
+    notes: Arc<Notes>,
+    connects: Connects,
+    _open: OpenConnection,
+}
+
+/// A bucket of connects, filled evenly.
+struct Connects {
+    left: f32,
+    filled: Instant,
+}
+
+impl Connects {
+    fn take(&mut self) -> Result<(), CloseCode> {
+        let now = Instant::now();
+        let refill = now.duration_since(self.filled).as_secs_f32() * CONNECTS_PER_SECOND;
+        self.left = (self.left + refill).min(CONNECTS_BURST) - 1.0;
+        self.filled = now;
+        match self.left < 0.0 {
+            true => Err(CloseCode::Flooding),
+            false => Ok(()),
+        }
+    }
+}
+
+struct Seat {
+    namespace: usize,
+    session: Session,
+}
+
+/// An event as it came.
+struct Event {
+    seat: usize,
+    id: Option<u64>,
+    args: Vec<Value>,
+    is_binary: bool,
+}
+
+/// Why a namespace cannot be entered.
+enum Outside {
+    /// `44`: the client need not try again as it is.
+    Refused(String, ErrorCode),
+    /// The transport ends: the client tries again.
+    Later(CloseCode),
+}
+
+impl Ears for ChatEars {
+    type Hold = Hold;
+
+    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+        self.notes.has_room().await;
+        let heard = match sound {
+            Sound::Text(text) => self.listener.hear_text(text),
+            Sound::Binary(bytes) => self.listener.hear_binary(bytes),
+        };
+        let heard = heard.map_err(|error| {
+            tracing::debug!(%error, client = %self.client, "socket.io packet refused");
+            CloseCode::BadFrames
+        })?;
+        match heard {
+            None | Some(Heard::Ack { .. }) => Ok(()),
+            Some(Heard::Connect { namespace, auth }) => {
+                self.connect(&namespace, auth.as_ref()).await
+            }
+            Some(Heard::Disconnect { namespace }) => {
+                self.leave(&namespace);
+                Ok(())
+            }
+            Some(Heard::Event {
+                namespace,
+                id,
+                args,
+                attachments,
+            }) => {
+                let seat = self.seat(&namespace).ok_or(CloseCode::BadFrames)?;
+                let is_binary = !attachments.is_empty();
+                let event = Event {
+                    seat,
+                    id,
+                    args,
+                    is_binary,
+                };
+                self.take(event).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The polling's own permit is given back, and its slot where the socket has one.
+    fn moved(&mut self, hold: Hold) {
+        let slot = hold.slot.or_else(|| self.hold.slot.take());
+        self.hold = Hold { slot, ..hold };
+    }
+}
+
+impl ChatEars {
+    pub(super) fn new(
+        chat: Arc<Chat>,
+        visitor: Visitor,
+        notes: Arc<Notes>,
+        open: OpenConnection,
+    ) -> Self {
+        Self {
+            client: visitor.client,
+            token: visitor.token,
+            hold: visitor.hold,
+            listener: Listener::new(chat.max_payload),
+            seats: Vec::new(),
+            notes,
+            connects: Connects {
+                left: CONNECTS_BURST,
+                filled: Instant::now(),
+            },
+            _open: open,
+            chat,
+        }
+    }
+
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    fn seat(&self, namespace: &str) -> Option<usize> {
+        let name = |seat: &Seat| &self.chat.namespaces[seat.namespace].name;
+        self.seats.iter().position(|seat| name(seat) == namespace)
+    }
+
+    async fn connect(&mut self, name: &str, auth: Option<&Value>) -> Result<(), CloseCode> {
+        self.connects.take()?;
+        let mut namespaces = self.chat.namespaces.iter();
+        let Some(namespace) = namespaces.position(|namespace| namespace.name == name) else {
+            self.say(encode::refused(name, "Invalid namespace", None));
+            return Ok(());
+        };
+        match self.enter(namespace, auth).await {
+            Ok(()) => self.listener.enter(name),
+            Err(Outside::Later(code)) => return Err(code),
+            Err(Outside::Refused(message, code)) => {
+                let data = json!({ "code": code });
+                self.say(encode::refused(name, &message, Some(data)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the session and joins the namespace's room. The mouth answers the connect, when it
+    /// hears how that went.
+    async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
+        let identity = self.identity(auth)?;
+        let attached = self.chat.gate.node.attach(identity);
+        let (mut session, outbox) = attached
+            .map_err(|code| Outside::Refused(code.reason().to_owned(), ErrorCode::Forbidden))?;
+        let catches_up = auth.and_then(|auth| auth.get("catch_up")) != Some(&Value::Bool(false));
+        let back = match catches_up {
+            true => Return::read(auth),
+            false => Return::default(),
+        };
+        self.notes.push(Note::Opened(Box::new(Opening {
+            namespace,
+            outbox,
+            pid: back.pid,
+            catches_up,
+        })));
+        let (connection, user) = (session.connection(), &session.user().id);
+        let name = &self.chat.namespaces[namespace].name;
+        tracing::info!(%connection, %user, client = %self.client, door = "socketio", namespace = name, "session opened");
+        let join = Command::Join {
+            room: self.chat.namespaces[namespace].room.clone(),
+            from: back.since.map_or(JoinFrom::Now, JoinFrom::Since),
+        };
+        let id = Some(RequestId::Text(CONNECT.to_owned()));
+        session.handle(Request { id, command: join }).await;
+        // Most clients are in one namespace, and a vector would make room for four.
+        self.seats.reserve_exact(1);
+        self.seats.push(Seat { namespace, session });
+        Ok(())
+    }
+
+    fn identity(&self, auth: Option<&Value>) -> Result<Identity, Outside> {
+        let unauthorized =
+            |message: &str| Outside::Refused(message.to_owned(), ErrorCode::Unauthorized);
+        let token = match auth.and_then(|auth| auth.get("token")) {
+            None | Some(Value::Null) => self.token.as_deref(),
+            Some(Value::String(token)) => Some(token.as_str()),
+            Some(_) => return Err(unauthorized("auth.token must be a string")),
+        };
+        let Some(token) = token else {
+            return match self.chat.gate.auth.mode() {
+                AuthMode::Guest => Ok(new_guest(None)),
+                AuthMode::Jwt => Err(unauthorized("a token is needed: send it as auth.token")),
+            };
+        };
+        self.chat.gate.auth.verify(token).map_err(|error| {
+            tracing::debug!(%error, "token refused");
+            match error {
+                TokenError::NotReady => Outside::Later(CloseCode::TryLater),
+                TokenError::TooLong
+                | TokenError::Invalid(_)
+                | TokenError::Critical
+                | TokenError::BadSubject(_) => unauthorized("bad token"),
+            }
+        })
+    }
+
+    fn leave(&mut self, name: &str) {
+        self.listener.leave(name);
+        if let Some(index) = self.seat(name) {
+            let seat = self.seats.remove(index);
+            self.notes.push(Note::Left(seat.namespace));
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        let Some(Value::String(name)) = event.args.first() else {
+            return self.complain(&event, "an event's name must be a string here");
+        };
+        if event.is_binary {
+            return self.complain(&event, "binary data is not carried: send text or JSON");
+        }
+        if self.chat.relay_events.contains(name) {
+            self.relay(event).await;
+        } else if COMMANDS.contains(&name.as_str()) {
+            self.command(event).await;
+        } else {
+            let shown: String = name.chars().take(40).collect();
+            let message = format!(
+                "nobody listens to {shown:?} here: a server passes on the events in \
+                 socketio.relay_events"
+            );
+            self.complain(&event, &message);
+        }
+    }
+
+    async fn relay(&mut self, event: Event) {
+        let Event {
+            seat, id, mut args, ..
+        } = event;
+        let data = match args.len() {
+            1 => Value::Null,
+            _ => args.swap_remove(1),
+        };
+        let name = args[0].as_str().unwrap_or_default();
+        let body = relay::body(&self.chat.relay_events, name, data);
+        let command = Command::Send {
+            room: self.room(seat),
+            terms: Terms::default(),
+            body: Body::from(&body),
+        };
+        let id = id.map(|id| RequestId::Number(id.into()));
+        let session = &mut self.seats[seat].session;
+        session.handle(Request { id, command }).await;
+    }
+
+    /// A command's fields are the event's first argument; without a room it means the default one.
+    async fn command(&mut self, mut event: Event) {
+        let mut fields = match event.args.len() {
+            1 => Map::new(),
+            _ => match std::mem::take(&mut event.args[1]) {
+                Value::Object(fields) => fields,
+                _ => return self.complain(&event, "a command's fields come as one object"),
+            },
+        };
+        fields.remove("id");
+        fields.insert("type".to_owned(), std::mem::take(&mut event.args[0]));
+        if !fields.contains_key("room") {
+            fields.insert("room".to_owned(), self.room(event.seat).as_str().into());
+        }
+        let id = event.id.map(|id| RequestId::Number(id.into()));
+        let session = &mut self.seats[event.seat].session;
+        match decode_command(&Value::Object(fields).to_string()) {
+            Ok(request) => session.handle(Request { id, ..request }).await,
+            Err(mut error) => {
+                error.id = id;
+                session.refuse(&error);
+            }
+        }
+    }
+
+    fn room(&self, seat: usize) -> hubbub_protocol::RoomId {
+        self.chat.namespaces[self.seats[seat].namespace]
+            .room
+            .clone()
+    }
+
+    /// Answers an event that means nothing here.
+    fn complain(&self, event: &Event, message: &str) {
+        let error = Frame::encode(&ServerFrame::Error {
+            id: None,
+            code: ErrorCode::BadFrame,
+            message,
+            retry_after_ms: None,
+        });
+        let namespace = &self.chat.namespaces[self.seats[event.seat].namespace].name;
+        self.say(match event.id {
+            Some(id) => encode::ack(namespace, id, &[error.as_str()]),
+            None => encode::event(namespace, &[&string("error"), error.as_str()]),
+        });
+    }
+
+    fn say(&self, message: hubbub_protocol::socketio::Message) {
+        self.notes.push(Note::Say(message));
+    }
+}

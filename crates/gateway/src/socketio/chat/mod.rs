@@ -1,0 +1,245 @@
+//! The chat behind the Socket.IO door: who may come in, and what belongs to each connection.
+
+mod ears;
+mod mouth;
+mod place;
+mod recent;
+mod relay;
+mod translator;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hubbub_node::OutboxReader;
+use hubbub_protocol::RoomId;
+use hubbub_protocol::socketio::Message;
+use tokio::time::Instant;
+
+use self::ears::ChatEars;
+use self::mouth::ChatMouth;
+use super::backlog::Backlog;
+use super::config::{SocketIoError, SocketIoSection};
+use super::door::{Door, Ended};
+use super::refusal::refused;
+use crate::admission::{AddressSlot, Permit, Refusal};
+use crate::auth::bearer;
+use crate::error::ApiError;
+use crate::gate::{Gate, Peer};
+use crate::metrics::OpenConnection;
+use crate::ws::handshake::{check_query, find_token};
+
+/// Events of clients that are commands of `hubbub.v1`.
+pub(super) const COMMANDS: [&str; 12] = [
+    "join", "leave", "send", "edit", "delete", "react", "typing", "read", "history", "members",
+    "rooms", "ping",
+];
+
+/// What the Socket.IO clients of one node share.
+pub(crate) struct Chat {
+    gate: Arc<Gate>,
+    namespaces: Vec<Namespace>,
+    relay_events: Vec<String>,
+    max_payload: usize,
+}
+
+/// A namespace and the room that its clients are in.
+struct Namespace {
+    name: String,
+    room: RoomId,
+}
+
+/// [`Door`] of the chat.
+pub(crate) struct ChatDoor(Arc<Chat>);
+
+/// Who comes in, as far as the handshake knows.
+pub(crate) struct Visitor {
+    client: IpAddr,
+    token: Option<String>,
+    hold: Hold,
+    began: Instant,
+}
+
+/// Given back when the connection ends, or goes on over another socket.
+pub(crate) struct Hold {
+    _permit: Option<Arc<Permit>>,
+    slot: Option<Arc<AddressSlot>>,
+}
+
+/// What the ears tell the mouth.
+enum Note {
+    /// A packet to be said.
+    Say(Message),
+    /// A session has been opened.
+    Opened(Box<Opening>),
+    /// The client has left this namespace.
+    Left(usize),
+}
+
+/// A session that the client has asked for in one namespace.
+struct Opening {
+    namespace: usize,
+    outbox: OutboxReader,
+    /// The client's `pid`, if it comes back with one.
+    pid: Option<String>,
+    catches_up: bool,
+}
+
+type Notes = Backlog<Note>;
+
+impl Chat {
+    pub(crate) fn new(gate: Arc<Gate>, section: &SocketIoSection) -> Result<Self, SocketIoError> {
+        let namespaces = section.rooms()?.into_iter();
+        Ok(Self {
+            namespaces: namespaces
+                .map(|(name, room)| Namespace { name, room })
+                .collect(),
+            relay_events: section.relay_events.clone(),
+            max_payload: usize::try_from(section.max_payload.as_u64()).unwrap_or(usize::MAX),
+            gate,
+        })
+    }
+
+    /// What the chat needs to know of a client before it lets it in.
+    fn find_visitor(&self, request: &Request) -> Result<Visitor, Box<Response>> {
+        let (gate, headers) = (&self.gate, request.headers());
+        if let Err(error) = check_query(request.uri()) {
+            return Err(Box::new(refused(
+                StatusCode::BAD_REQUEST,
+                3,
+                &error.to_string(),
+            )));
+        }
+        if gate.phase.is_draining() {
+            gate.metrics.rejected("draining");
+            return Err(Box::new(
+                ApiError::Busy("it is being shut down").into_response(),
+            ));
+        }
+        let peer = peer(request);
+        let from_page = gate.check_origin(&peer, headers);
+        let from_page = from_page.map_err(|error| Box::new(error.into_response()))?;
+        let client = gate.client(&peer, headers);
+        let is_socket = headers.contains_key(axum::http::header::UPGRADE);
+        let hold = self.take_hold(peer, client, is_socket).map_err(|refusal| {
+            gate.metrics.rejected(refusal.as_str());
+            Box::new(ApiError::from(refusal).into_response())
+        })?;
+        let cookies =
+            gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
+        Ok(Visitor {
+            client,
+            token: find_token(headers, cookies),
+            hold,
+            began: Instant::now(),
+        })
+    }
+
+    /// A WebSocket is counted as its TCP connection. Who polls is counted as a connection of its
+    /// own: it has none for itself between two requests.
+    fn take_hold(&self, peer: Peer, client: IpAddr, is_socket: bool) -> Result<Hold, Refusal> {
+        let admission = &self.gate.admission;
+        if !is_socket {
+            return Ok(Hold {
+                _permit: Some(Arc::new(admission.enter()?)),
+                slot: Some(Arc::new(admission.take_slot(client)?)),
+            });
+        }
+        let slot = match peer.slot {
+            Some(slot) => slot,
+            None => Arc::new(admission.take_slot(client)?),
+        };
+        Ok(Hold {
+            _permit: peer.permit,
+            slot: Some(slot),
+        })
+    }
+}
+
+impl ChatDoor {
+    pub(crate) fn new(chat: Chat) -> Self {
+        Self(Arc::new(chat))
+    }
+}
+
+impl Door for ChatDoor {
+    type Visitor = Visitor;
+    type Hold = Hold;
+    type Ears = ChatEars;
+    type Mouth = ChatMouth;
+
+    fn cors(&self, request: &Request) -> Result<HeaderMap, Box<Response>> {
+        let gate = &self.0.gate;
+        let mut answer = HeaderMap::new();
+        answer.insert(VARY, HeaderValue::from_static("origin"));
+        match gate.check_origin(&peer(request), request.headers()) {
+            Err(_) => return Err(Box::new(refused(StatusCode::FORBIDDEN, 4, "Forbidden"))),
+            Ok(false) => return Ok(answer),
+            Ok(true) => {}
+        }
+        if let Some(origin) = request.headers().get(ORIGIN) {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        // A balancer's cookie comes along only where it may be stored.
+        if gate.origins.trusts_cookies() {
+            let allowed = HeaderValue::from_static("true");
+            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, allowed);
+        }
+        Ok(answer)
+    }
+
+    fn admit(&self, request: &Request) -> Result<Visitor, Box<Response>> {
+        self.0.find_visitor(request)
+    }
+
+    fn hold(&self, request: &Request) -> Hold {
+        let Peer { permit, slot, .. } = peer(request);
+        Hold {
+            _permit: permit,
+            slot,
+        }
+    }
+
+    fn open(&self, visitor: Visitor) -> (ChatEars, ChatMouth) {
+        let gate = &self.0.gate;
+        gate.metrics.handshake(visitor.began.elapsed());
+        let open: OpenConnection = gate.metrics.opened();
+        let notes = Arc::new(Notes::default());
+        let ears = ChatEars::new(Arc::clone(&self.0), visitor, Arc::clone(&notes), open);
+        (ears, ChatMouth::new(Arc::clone(&self.0), notes))
+    }
+
+    fn ended(&self, ears: &ChatEars, end: Ended) {
+        let (metrics, client) = (&self.0.gate.metrics, ears.client());
+        match end {
+            Ended::ByUs(close) => {
+                metrics.closed_by_server(close);
+                let (code, reason) = (close.as_u16(), close.reason());
+                tracing::info!(%client, door = "socketio", by = "server", code, reason, "connection closed");
+            }
+            Ended::ByThem => {
+                metrics.closed_by_client();
+                tracing::info!(%client, door = "socketio", by = "client", "connection closed");
+            }
+            Ended::Gone => {
+                metrics.closed_abruptly();
+                tracing::info!(%client, door = "socketio", by = "network", "connection closed");
+            }
+        }
+    }
+
+    fn panicked(&self) {
+        self.0.gate.metrics.panicked();
+    }
+}
+
+/// Who is at the other end of the TCP connection; the server notes it with every request.
+fn peer(request: &Request) -> Peer {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.expect("the server adds the peer to every request")
+}

@@ -1,0 +1,160 @@
+//! What a Socket.IO client hears: the frames of its sessions, as events and acks.
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
+use hubbub_node::OutboxReader;
+use hubbub_protocol::socketio::{Message, encode};
+use hubbub_protocol::{CloseCode, Frame};
+
+use super::translator::Translator;
+use super::{Chat, Note, Notes, Opening};
+use crate::socketio::door::Mouth;
+
+/// The speaking end of one connection.
+pub(crate) struct ChatMouth {
+    chat: Arc<Chat>,
+    notes: Arc<Notes>,
+    seats: Vec<Seat>,
+    has_joined: bool,
+}
+
+/// One namespace that the client is in, or about to be.
+struct Seat {
+    namespace: usize,
+    outbox: OutboxReader,
+    frames: Vec<Frame>,
+    translator: Translator,
+}
+
+impl Mouth for ChatMouth {
+    async fn say(&mut self, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
+        loop {
+            self.take_notes(batch);
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            let Self { notes, seats, .. } = self;
+            let (index, next) = tokio::select! {
+                biased;
+                () = notes.has_items() => continue,
+                next = next_of(seats) => next,
+            };
+            self.translate(index, batch)?;
+            if let Err(code) = next {
+                self.end(index, code, batch);
+                return Err(code);
+            }
+            // Namespaces take turns.
+            self.seats.rotate_left(1);
+        }
+    }
+
+    async fn is_shed(&mut self) {
+        let mut shed: Vec<_> = self
+            .seats
+            .iter()
+            .map(|seat| Box::pin(seat.outbox.is_shed()))
+            .collect();
+        poll_fn(|context| {
+            let mut all = shed.iter_mut();
+            match all.any(|shed| shed.as_mut().poll(context).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+}
+
+impl ChatMouth {
+    pub(super) fn new(chat: Arc<Chat>, notes: Arc<Notes>) -> Self {
+        Self {
+            chat,
+            notes,
+            seats: Vec::new(),
+            has_joined: false,
+        }
+    }
+
+    fn take_notes(&mut self, batch: &mut Vec<Message>) {
+        for note in self.notes.take() {
+            match note {
+                Note::Say(message) => batch.push(message),
+                Note::Opened(opening) => self.open(*opening),
+                Note::Left(namespace) => self.seats.retain(|seat| seat.namespace != namespace),
+            }
+        }
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let Opening {
+            namespace,
+            outbox,
+            pid,
+            catches_up,
+        } = opening;
+        let translator = Translator::new(pid, catches_up);
+        self.seats.reserve_exact(1);
+        self.seats.push(Seat {
+            namespace,
+            outbox,
+            frames: Vec::new(),
+            translator,
+        });
+    }
+
+    fn translate(&mut self, index: usize, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
+        let Seat {
+            namespace,
+            frames,
+            translator,
+            ..
+        } = &mut self.seats[index];
+        let namespace = &self.chat.namespaces[*namespace];
+        for frame in frames.drain(..) {
+            translator.translate(&self.chat.relay_events, namespace, &frame, batch)?;
+        }
+        self.has_joined |= translator.is_in();
+        // An idle connection keeps no room for them.
+        *frames = Vec::new();
+        Ok(())
+    }
+
+    /// Who shall not come back as it is is told so: after that packet the library does not try,
+    /// after the end of the transport alone it does.
+    fn end(&self, index: usize, code: CloseCode, batch: &mut Vec<Message>) {
+        if !CloseCode::is_resumable(code.as_u16()) {
+            let namespace = self.seats[index].namespace;
+            batch.push(encode::disconnected(&self.chat.namespaces[namespace].name));
+        }
+    }
+}
+
+/// Waits for the first seat that has frames.
+async fn next_of(seats: &mut [Seat]) -> (usize, Result<(), CloseCode>) {
+    match seats {
+        [] => pending().await,
+        [seat] => (0, seat.outbox.next(&mut seat.frames).await),
+        seats => {
+            let mut waits: Vec<_> = seats
+                .iter_mut()
+                .map(|seat| Box::pin(seat.outbox.next(&mut seat.frames)))
+                .collect();
+            poll_fn(|context| {
+                for (index, wait) in waits.iter_mut().enumerate() {
+                    if let Poll::Ready(next) = wait.as_mut().poll(context) {
+                        return Poll::Ready((index, next));
+                    }
+                }
+                Poll::Pending
+            })
+            .await
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! From the frames of one session to the packets of one namespace.
+
+use std::borrow::Cow;
+
+use hubbub_protocol::command::RequestId;
+use hubbub_protocol::socketio::{Message, encode};
+use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::place::{new_pid, offset};
+use super::{Namespace, recent, relay};
+
+/// The request id of the join that a connect asks for; clients cannot choose it.
+pub(super) const CONNECT: &str = "connect";
+/// Frames that have a place in the room's order.
+const DURABLE: [&str; 4] = ["message", "edited", "deleted", "reacted"];
+
+/// Knows how far the client's connect has come.
+#[derive(Debug)]
+pub(super) struct Translator {
+    /// The client's from before, if it may be proven right.
+    pid: Option<String>,
+    catches_up: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The connect is not answered yet; the session's `welcome` waits for that.
+    Outside(Option<Frame>),
+    In,
+}
+
+/// What there is to know of a frame before it is passed on as it is.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    id: Option<RequestId>,
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    epoch: Option<Cow<'a, str>>,
+    offset: Option<u64>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<Cow<'a, str>>,
+}
+
+/// What else there is to know of `joined`.
+#[derive(Deserialize)]
+struct Joined<'a> {
+    recovered: bool,
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+impl Translator {
+    pub(super) fn new(pid: Option<String>, catches_up: bool) -> Self {
+        Self {
+            pid,
+            catches_up,
+            stage: Stage::Outside(None),
+        }
+    }
+
+    /// Whether the client's connect has been answered.
+    pub(super) fn is_in(&self) -> bool {
+        matches!(self.stage, Stage::In)
+    }
+
+    /// Appends what the client hears of a frame.
+    ///
+    /// # Errors
+    /// The room could not be joined just now: the client shall try again.
+    pub(super) fn translate(
+        &mut self,
+        events: &[String],
+        namespace: &Namespace,
+        frame: &Frame,
+        batch: &mut Vec<Message>,
+    ) -> Result<(), CloseCode> {
+        let say = Say {
+            events,
+            namespace,
+            catches_up: self.catches_up,
+        };
+        if let Some(message) = recent::find(frame, &say) {
+            batch.push(message);
+            return Ok(());
+        }
+        let text = frame.as_str();
+        let Ok(head) = serde_json::from_str::<Head<'_>>(text) else {
+            tracing::error!("a frame of our own cannot be read");
+            return Err(CloseCode::Internal);
+        };
+        if head.kind == "welcome" {
+            self.stage = Stage::Outside(Some(frame.clone()));
+            return Ok(());
+        }
+        match &head.id {
+            Some(RequestId::Text(id)) if id == CONNECT => {
+                return self.answer_connect(&say, &head, text, batch);
+            }
+            Some(RequestId::Number(id)) => {
+                let id = id.as_u64().unwrap_or_default();
+                let reply = without_id(text);
+                batch.push(encode::ack(&namespace.name, id, &[&reply]));
+            }
+            Some(RequestId::Text(_)) | None => {
+                let message = say.event(&head, text);
+                recent::keep(frame, &say, &message);
+                batch.push(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first join went well, or did not.
+    fn answer_connect(
+        &mut self,
+        say: &Say<'_>,
+        head: &Head<'_>,
+        text: &str,
+        batch: &mut Vec<Message>,
+    ) -> Result<(), CloseCode> {
+        let name = &say.namespace.name;
+        let welcome = match std::mem::replace(&mut self.stage, Stage::In) {
+            Stage::Outside(welcome) => welcome,
+            Stage::In => None,
+        };
+        let mut reply = json!({ "sid": ConnectionId::generate() });
+        let joined = serde_json::from_str::<Joined<'_>>(text).ok();
+        let recovered = joined.as_ref().is_some_and(|joined| joined.recovered);
+        match (&joined, &head.epoch, head.offset) {
+            (Some(_), Some(epoch), Some(offset)) if self.catches_up => {
+                let known = self.pid.take().filter(|_| recovered);
+                let pid = known.unwrap_or_else(|| new_pid(epoch, offset));
+                reply["pid"] = pid.into();
+            }
+            (Some(_), _, _) => {}
+            // Who may not read the room is in nevertheless: there are other rooms.
+            (None, _, _) if head.code.as_deref() == Some("forbidden") => {}
+            (None, _, _) => return Err(CloseCode::TryLater),
+        }
+        batch.push(encode::connected(name, &reply));
+        if let Some(welcome) = welcome {
+            batch.push(encode::event(name, &[&string("welcome"), welcome.as_str()]));
+        }
+        let mut own = fields(text);
+        own.remove("id");
+        if recovered {
+            // They follow as what they are.
+            own.insert("events".to_owned(), json!([]));
+        }
+        let own = Value::Object(own).to_string();
+        batch.push(encode::event(name, &[&string(&head.kind), &own]));
+        for event in joined
+            .iter()
+            .filter(|_| recovered)
+            .flat_map(|joined| &joined.events)
+        {
+            if let Ok(head) = serde_json::from_str::<Head<'_>>(event.get()) {
+                batch.push(say.event(&head, event.get()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How frames are said in one namespace.
+pub(super) struct Say<'a> {
+    pub(super) events: &'a [String],
+    pub(super) namespace: &'a Namespace,
+    pub(super) catches_up: bool,
+}
+
+impl Say<'_> {
+    /// Events of the default room end with their place, which the client's library brings back.
+    fn event(&self, head: &Head<'_>, text: &str) -> Message {
+        let is_default = head.room.as_deref() == Some(self.namespace.room.as_str());
+        let is_durable = is_default && DURABLE.contains(&&*head.kind);
+        let relayed = head
+            .body
+            .filter(|_| is_default && head.kind == "message")
+            .and_then(|body| relay::event(self.events, body.get()));
+        let (name, argument) = relayed.unwrap_or((&head.kind, text));
+        let name = string(name);
+        let place = match (&head.epoch, head.offset) {
+            (Some(epoch), Some(at)) if is_durable && self.catches_up => {
+                let id = match &*head.kind {
+                    "message" => head.message.as_deref().unwrap_or_default(),
+                    _ => "",
+                };
+                Some(string(&offset(epoch, at, id)))
+            }
+            _ => None,
+        };
+        match &place {
+            Some(place) => encode::event(&self.namespace.name, &[&name, argument, place]),
+            None => encode::event(&self.namespace.name, &[&name, argument]),
+        }
+    }
+}
+
+/// The ack's number says which request is answered.
+fn without_id(text: &str) -> String {
+    let mut reply = fields(text);
+    reply.remove("id");
+    Value::Object(reply).to_string()
+}
+
+fn fields(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Text as JSON.
+pub(super) fn string(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::RoomId;
+
+    use super::*;
+
+    /// What is heard of these frames, as texts.
+    fn heard(translator: &mut Translator, frames: &[Value]) -> Vec<String> {
+        let namespace = Namespace {
+            name: "/".to_owned(),
+            room: RoomId::new("lobby").unwrap(),
+        };
+        let events = ["chat message".to_owned()];
+        let mut batch = Vec::new();
+        for frame in frames {
+            let frame = Frame::from_text(frame.to_string());
+            let done = translator.translate(&events, &namespace, &frame, &mut batch);
+            done.unwrap();
+        }
+        let text = |message: &Message| match message {
+            Message::Text(frame) => frame.as_str().to_owned(),
+            Message::Binary(_) => panic!("binary"),
+        };
+        batch.iter().map(text).collect()
+    }
+
+    fn message(room: &str, body: Value) -> Value {
+        json!({"type": "message", "room": room, "message": "M9", "body": body, "epoch": "e", "offset": 9})
+    }
+
+    fn joined(recovered: bool) -> Value {
+        let events = [message("lobby", json!({"text": "missed"}))];
+        json!({"type": "joined", "id": CONNECT, "room": "lobby", "epoch": "e", "offset": 9, "recovered": recovered, "events": events})
+    }
+
+    #[test]
+    fn a_connect_is_answered_when_the_room_is_joined() {
+        let mut translator = Translator::new(None, true);
+        let welcome = json!({"type": "welcome", "node": "n"});
+        assert_eq!(heard(&mut translator, &[welcome]), Vec::<String>::new());
+        assert!(!translator.is_in());
+        let first = heard(&mut translator, &[joined(false)]);
+        assert!(translator.is_in());
+        assert!(
+            first[0].starts_with("40{\"sid\":") && first[0].contains("/9/e\""),
+            "{first:?}"
+        );
+        assert_eq!(first[1], r#"42["welcome",{"type":"welcome","node":"n"}]"#);
+        assert!(first[2].starts_with(r#"42["joined",{"type":"joined","room""#));
+        assert_eq!(first.len(), 3, "what is not proven is not replayed");
+    }
+
+    #[test]
+    fn who_comes_back_keeps_its_pid_and_gets_what_it_missed() {
+        let mut translator = Translator::new(Some("p/5/e".to_owned()), true);
+        let first = heard(&mut translator, &[joined(true)]);
+        assert!(first[0].ends_with(r#","pid":"p/5/e"}"#), "{first:?}");
+        assert_eq!(first[2], r#"42["chat message","missed","9/e/M9"]"#);
+        let mut lost = Translator::new(Some("p/5/e".to_owned()), true);
+        assert!(!heard(&mut lost, &[joined(false)])[0].contains("p/5/e"));
+    }
+
+    #[test]
+    fn who_may_not_read_the_room_is_in_and_who_came_at_a_bad_time_is_not() {
+        let error =
+            |code: &str| json!({"type": "error", "id": CONNECT, "code": code, "message": "m"});
+        let mut translator = Translator::new(None, true);
+        let first = heard(&mut translator, &[error("forbidden")]);
+        assert!(first[0].starts_with("40{") && !first[0].contains("pid"));
+        let mut later = Translator::new(None, true);
+        let namespace = Namespace {
+            name: "/".to_owned(),
+            room: RoomId::new("lobby").unwrap(),
+        };
+        let frame = Frame::from_text(error("unavailable").to_string());
+        let done = later.translate(&[], &namespace, &frame, &mut Vec::new());
+        assert_eq!(done, Err(CloseCode::TryLater));
+    }
+
+    #[test]
+    fn frames_are_events_and_replies_are_acks() {
+        let mut translator = Translator::new(None, true);
+        let sent = json!({"type": "sent", "id": 7, "offset": 9});
+        let typing = json!({"type": "typing", "room": "lobby"});
+        let texts = heard(
+            &mut translator,
+            &[
+                message("lobby", json!({"text": "hi"})),
+                message("lobby", json!({"event": "chat message", "data": [1]})),
+                message("lobby", json!({"other": 1})),
+                message("else", json!({"text": "hi"})),
+                sent,
+                typing,
+            ],
+        );
+        assert_eq!(texts[0], r#"42["chat message","hi","9/e/M9"]"#);
+        assert_eq!(texts[1], r#"42["chat message",[1],"9/e/M9"]"#);
+        assert!(
+            texts[2].starts_with(r#"42["message",{"type""#) && texts[2].ends_with(r#","9/e/M9"]"#)
+        );
+        assert!(texts[3].starts_with(r#"42["message",{"type""#) && texts[3].ends_with("}]"));
+        assert_eq!(texts[4], r#"437[{"type":"sent","offset":9}]"#);
+        assert_eq!(texts[5], r#"42["typing",{"type":"typing","room":"lobby"}]"#);
+        let mut plain = Translator::new(None, false);
+        assert_eq!(
+            heard(&mut plain, &[message("lobby", json!({"text": "hi"}))]),
+            [r#"42["chat message","hi"]"#]
+        );
+    }
+}

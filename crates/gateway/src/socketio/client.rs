@@ -1,0 +1,134 @@
+//! The client's own script, as its npm package has it: `/socket.io/socket.io.js`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::{Path as UrlPath, State};
+use axum::http::StatusCode;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+/// The files that were there when this was built: see `build.rs`.
+const BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/socketio_client.rs"));
+
+/// The files of the package's folder `dist` that there are to ask for.
+const NAMES: [&str; 8] = [
+    "socket.io.js",
+    "socket.io.js.map",
+    "socket.io.min.js",
+    "socket.io.min.js.map",
+    "socket.io.esm.min.js",
+    "socket.io.esm.min.js.map",
+    "socket.io.msgpack.min.js",
+    "socket.io.msgpack.min.js.map",
+];
+
+/// What a person can do who finds nothing here.
+const HOW_TO_GET_IT: &str = "the Socket.IO client is not part of this build.\n\n\
+    Either get its package, with npm install socket.io-client@4, and set socketio.client_dir to \
+    its folder node_modules/socket.io-client/dist; or load the script from where your page's \
+    other scripts come from. A Hubbub that was built where npm was at hand has it built in.\n";
+
+/// Where the files come from.
+#[derive(Debug)]
+pub(crate) struct ClientFiles {
+    folder: Option<PathBuf>,
+}
+
+impl ClientFiles {
+    pub(crate) fn new(client_dir: &str) -> Arc<Self> {
+        let folder = (!client_dir.is_empty()).then(|| PathBuf::from(client_dir));
+        if let Some(folder) = folder.as_deref().filter(|folder| !has_script(folder)) {
+            tracing::warn!(folder = %folder.display(), "socketio.client_dir has no socket.io.js");
+        }
+        Arc::new(Self { folder })
+    }
+
+    async fn find(&self, name: &str) -> Option<Bytes> {
+        if let Some(folder) = &self.folder {
+            return tokio::fs::read(folder.join(name))
+                .await
+                .ok()
+                .map(Bytes::from);
+        }
+        let (_, data) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name)?;
+        Some(Bytes::from_static(data))
+    }
+}
+
+fn has_script(folder: &Path) -> bool {
+    folder.join(NAMES[0]).is_file()
+}
+
+/// `GET /socket.io/{file}`.
+pub(crate) async fn get_client(
+    State(files): State<Arc<ClientFiles>>,
+    UrlPath(name): UrlPath<String>,
+) -> Response {
+    let is_known = NAMES.contains(&name.as_str());
+    let Some(data) = (if is_known {
+        files.find(&name).await
+    } else {
+        None
+    }) else {
+        let text = if is_known {
+            HOW_TO_GET_IT
+        } else {
+            "there is nothing here\n"
+        };
+        let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return (StatusCode::NOT_FOUND, kind, text).into_response();
+    };
+    let kind = match name.ends_with(".map") {
+        true => "application/json; charset=utf-8",
+        false => "text/javascript; charset=utf-8",
+    };
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-cache"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Anybody's page may load it; it holds no secret.
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    (headers, data).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_come_from_the_folder_and_nothing_lies_outside() {
+        let folder = std::env::temp_dir().join(format!("hubbub-client-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("socket.io.js"), "script").unwrap();
+        std::fs::write(folder.join("other.js"), "other").unwrap();
+        let files = ClientFiles::new(&folder.to_string_lossy());
+        let get = async |name: &str| {
+            let name = UrlPath(name.to_owned());
+            get_client(State(Arc::clone(&files)), name).await
+        };
+        let found = get("socket.io.js").await;
+        assert_eq!(found.status(), StatusCode::OK);
+        assert_eq!(
+            found.headers()[CONTENT_TYPE],
+            "text/javascript; charset=utf-8"
+        );
+        for absent in [
+            "socket.io.min.js",
+            "other.js",
+            "../Cargo.toml",
+            "/etc/passwd",
+        ] {
+            assert_eq!(
+                get(absent).await.status(),
+                StatusCode::NOT_FOUND,
+                "{absent}"
+            );
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,156 @@
+//! A connection's one timer: pings, their pongs, and how long a client may stay outside every
+//! namespace.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::engine::EngineOptions;
+
+/// What the reading side tells the writing side of its own task.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    /// A pong has come.
+    pub(super) pong: AtomicBool,
+    /// A message is being dealt with: what came after it waits unread.
+    pub(super) busy: AtomicBool,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tick {
+    Nothing,
+    Ping,
+    /// The client is silent: it has gone.
+    NoPong,
+    /// The client has not come into any namespace.
+    NoConnect,
+}
+
+#[derive(Debug)]
+pub(super) struct Clock {
+    timer: Pin<Box<Sleep>>,
+    /// When the next ping, or the end of waiting for its pong, is due.
+    next: Instant,
+    /// When the ping went out whose pong has not been seen.
+    asked: Option<Instant>,
+    connect_by: Option<Instant>,
+    interval: Duration,
+    timeout: Duration,
+}
+
+impl Clock {
+    /// Begins with the handshake, before it is answered.
+    pub(super) fn new(began: Instant, options: &EngineOptions) -> Self {
+        let next = began + options.ping_interval;
+        Self {
+            timer: Box::pin(sleep_until(next)),
+            next,
+            asked: None,
+            connect_by: options.connect_timeout.map(|timeout| began + timeout),
+            interval: options.ping_interval,
+            timeout: options.ping_timeout,
+        }
+    }
+
+    /// Waits until [`Self::tick`] is due. Cancel safe.
+    pub(super) async fn due(&mut self) {
+        let due = self.connect_by.map_or(self.next, |by| by.min(self.next));
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+        self.timer.as_mut().await;
+    }
+
+    pub(super) fn tick(&mut self, signs: &Signs, has_joined: bool) -> Tick {
+        let now = Instant::now();
+        if self.connect_by.is_some_and(|by| by <= now) {
+            self.connect_by = None;
+            if !has_joined {
+                return Tick::NoConnect;
+            }
+        }
+        if self.next > now {
+            return Tick::Nothing;
+        }
+        let Some(asked) = self.asked else {
+            signs.pong.store(false, Ordering::Relaxed);
+            self.asked = Some(now);
+            self.next = now + self.timeout;
+            return Tick::Ping;
+        };
+        if signs.pong.swap(false, Ordering::Relaxed) {
+            self.asked = None;
+            self.next = now.max(asked + self.interval);
+            Tick::Nothing
+        } else if signs.busy.load(Ordering::Relaxed) {
+            self.next = now + self.timeout;
+            Tick::Nothing
+        } else {
+            Tick::NoPong
+        }
+    }
+
+    /// Waits for `timeout`, in place of [`Self::due`]. Cancel safe.
+    pub(super) async fn stalled(&mut self, timeout: Duration) {
+        self.timer.as_mut().reset(Instant::now() + timeout);
+        self.timer.as_mut().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> Clock {
+        let options = EngineOptions {
+            ping_interval: Duration::from_secs(3),
+            ping_timeout: Duration::from_secs(2),
+            connect_timeout: Some(Duration::from_secs(4)),
+            ..EngineOptions::default()
+        };
+        Clock::new(Instant::now(), &options)
+    }
+
+    async fn ticks(clock: &mut Clock, signs: &Signs, has_joined: bool) -> (u128, Tick) {
+        let began = Instant::now();
+        loop {
+            clock.due().await;
+            let tick = clock.tick(signs, has_joined);
+            if tick != Tick::Nothing {
+                return (began.elapsed().as_secs().into(), tick);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_ping_comes_after_one_interval_and_silence_ends_it() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        signs.pong.store(true, Ordering::Relaxed);
+        assert_eq!(ticks(&mut clock, &signs, true).await, (3, Tick::Ping));
+        signs.pong.store(true, Ordering::Relaxed);
+        assert_eq!(ticks(&mut clock, &signs, true).await, (3, Tick::Ping));
+        assert_eq!(ticks(&mut clock, &signs, true).await, (2, Tick::NoPong));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_behind_a_message_of_its_own_is_not_silent() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        signs.busy.store(true, Ordering::Relaxed);
+        assert_eq!(ticks(&mut clock, &signs, true).await, (3, Tick::Ping));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        clock.due().await;
+        assert_eq!(clock.tick(&signs, true), Tick::Nothing);
+        signs.busy.store(false, Ordering::Relaxed);
+        assert_eq!(ticks(&mut clock, &signs, true).await, (2, Tick::NoPong));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_joins_nothing_has_to_go() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        assert_eq!(ticks(&mut clock, &signs, false).await, (3, Tick::Ping));
+        assert_eq!(ticks(&mut clock, &signs, false).await, (1, Tick::NoConnect));
+    }
+}

@@ -1,0 +1,101 @@
+//! What stands behind an Engine.IO connection.
+
+use std::future::Future;
+
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use hubbub_protocol::CloseCode;
+use hubbub_protocol::socketio::Message;
+
+/// Lets clients in and gives each its two ends.
+pub trait Door: Send + Sync + 'static {
+    /// What the handshake has found out.
+    type Visitor: Send + 'static;
+    /// What a WebSocket's own TCP connection has taken and gives back at its end.
+    type Hold: Send + 'static;
+    /// The end that hears the client.
+    type Ears: Ears<Hold = Self::Hold>;
+    /// The end that speaks to it.
+    type Mouth: Mouth;
+
+    /// The headers that let an allowed page read any answer.
+    ///
+    /// # Errors
+    /// The answer to a page that is not allowed.
+    fn cors(&self, request: &Request) -> Result<HeaderMap, Box<Response>>;
+
+    /// Decides whether a new connection may come in.
+    ///
+    /// # Errors
+    /// The answer to who may not.
+    fn admit(&self, request: &Request) -> Result<Self::Visitor, Box<Response>>;
+
+    /// Takes what a WebSocket has to hold that goes on for a connection begun by polling.
+    fn hold(&self, request: &Request) -> Self::Hold;
+
+    /// Opens the two ends; both live in the connection's one task.
+    fn open(&self, visitor: Self::Visitor) -> (Self::Ears, Self::Mouth);
+
+    /// Hears how a connection has ended.
+    fn ended(&self, ears: &Self::Ears, end: Ended);
+
+    /// Hears that a connection ended by a fault of ours.
+    fn panicked(&self);
+}
+
+/// A message from the client.
+#[derive(Debug)]
+pub enum Sound<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// Hears a client's messages, one after the other.
+pub trait Ears: Send + 'static {
+    /// See [`Door::Hold`].
+    type Hold: Send + 'static;
+
+    /// Deals with one message. Waiting here stops the client.
+    ///
+    /// # Errors
+    /// Why the connection must end.
+    fn hear(&mut self, sound: Sound<'_>) -> impl Future<Output = Result<(), CloseCode>> + Send;
+
+    /// The connection goes on over a WebSocket.
+    fn moved(&mut self, hold: Self::Hold);
+}
+
+/// Says what the client is to hear. In every poll of the task the ears come first, so what they
+/// leave for the mouth needs no waker.
+pub trait Mouth: Send + 'static {
+    /// Waits for messages and appends them. Asking again says that the last ones were written.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Why the connection ends, after what stands in `batch`.
+    fn say(
+        &mut self,
+        batch: &mut Vec<Message>,
+    ) -> impl Future<Output = Result<(), CloseCode>> + Send;
+
+    /// Waits, while nothing can be written, until the connection is to end without it. Cancel safe.
+    fn is_shed(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Whether the client has come into a namespace at least once.
+    fn has_joined(&self) -> bool;
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The server closed it.
+    ByUs(CloseCode),
+    /// The client closed it.
+    ByThem,
+    /// It broke.
+    Gone,
+}

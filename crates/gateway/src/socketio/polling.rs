@@ -1,0 +1,255 @@
+//! A connection over HTTP: GETs wait for what the client is to hear, POSTs bring what it says.
+
+use std::future::pending;
+use std::sync::atomic::Ordering;
+
+use hubbub_protocol::CloseCode;
+use hubbub_protocol::socketio::{Message, Packet, decode_payload, encode_payload};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock::{Clock, Signs, Tick};
+use super::door::{Ears, Ended, Mouth, Sound};
+use super::probe::Probe;
+use super::sessions::{Inbox, Poll, PollAnswer, Post};
+use crate::ws::socket::Socket;
+
+/// The packet that ends a GET of a client that goes.
+const NOOP: &str = "6";
+/// The packet that tells a client to go.
+const CLOSE: &str = "1";
+
+/// Why the polling stopped.
+pub(super) enum Stop<H> {
+    /// The client goes on here.
+    Upgraded(Box<Socket>, H),
+    Ended(Ended, Farewell),
+}
+
+/// The answers that are due when the session can no longer be found.
+#[derive(Debug, Default)]
+pub(super) struct Farewell {
+    /// What the waiting GET gets after what stands in the batch.
+    last: Option<&'static str>,
+    refused: Option<oneshot::Sender<PollAnswer>>,
+    /// The POST that ended it, and whether it was well-formed.
+    post: Option<(oneshot::Sender<bool>, bool)>,
+}
+
+/// A polling client as its session sees it.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// The GET that waits.
+    waiting: Option<oneshot::Sender<PollAnswer>>,
+    /// What no GET has fetched yet.
+    pub(super) batch: Vec<Message>,
+}
+
+/// What the polling needs of its surroundings.
+pub(super) struct Around<'a> {
+    pub(super) clock: &'a mut Clock,
+    pub(super) closing: &'a CancellationToken,
+    pub(super) tasks: &'a TaskTracker,
+}
+
+impl Desk {
+    /// Runs until the client goes, is sent away, or goes on over a WebSocket.
+    pub(super) async fn serve<E: Ears, M: Mouth>(
+        &mut self,
+        (ears, mouth): (&mut E, &mut M),
+        inbox: Inbox<E::Hold>,
+        around: Around<'_>,
+    ) -> Stop<E::Hold> {
+        let signs = Signs::default();
+        let Inbox { posts, polls } = inbox;
+        tokio::select! {
+            biased;
+            stop = read_posts(ears, posts, &signs) => stop,
+            stop = self.answer_polls(mouth, polls, around, &signs) => stop,
+        }
+    }
+
+    async fn answer_polls<M: Mouth, H>(
+        &mut self,
+        mouth: &mut M,
+        mut polls: mpsc::Receiver<Poll<H>>,
+        around: Around<'_>,
+        signs: &Signs,
+    ) -> Stop<H> {
+        let mut probe = Probe::new(around.tasks.clone());
+        loop {
+            if probe.is_answered() {
+                self.answer(NOOP);
+            } else if !self.batch.is_empty() {
+                self.flush();
+            }
+            // Who does not fetch what is here is asked nothing new: the outbox is bounded.
+            let has_reader = self.waiting.is_some() && !probe.is_answered();
+            tokio::select! {
+                biased;
+                poll = polls.recv() => match poll {
+                    Some(Poll::Get(get)) if self.waiting.is_some() => return overlap(get),
+                    Some(Poll::Get(get)) => self.waiting = Some(get),
+                    Some(Poll::Overlap(post)) => return overlap(post),
+                    Some(Poll::Socket(socket, hold)) => probe.offer(socket, hold),
+                    None => return ended(Ended::Gone),
+                },
+                () = aborted(&mut self.waiting) => return ended(Ended::Gone),
+                said = listen(mouth, &mut self.batch, has_reader) => if let Err(code) = said {
+                    return sent_away(code);
+                },
+                () = around.clock.due() => match around.clock.tick(signs, mouth.has_joined()) {
+                    Tick::Nothing => {}
+                    Tick::Ping => self.batch.push(Message::bare("2")),
+                    Tick::NoPong => return sent_away(CloseCode::NoPong),
+                    Tick::NoConnect => return sent_away(CloseCode::NoHello),
+                },
+                gone_on = probe.next() => match gone_on {
+                    // A client stops polling first: what it has posted has been answered.
+                    Some(_) if signs.busy.load(Ordering::Relaxed) => {
+                        return sent_away(CloseCode::BadFrames);
+                    }
+                    Some((socket, hold)) => return Stop::Upgraded(socket, hold),
+                    None => {}
+                },
+                () = around.closing.cancelled() => return sent_away(CloseCode::Restart),
+            }
+        }
+    }
+
+    /// Gives the waiting GET everything.
+    fn flush(&mut self) {
+        let Some(waiting) = self.waiting.take() else {
+            return;
+        };
+        let body = encode_payload(&std::mem::take(&mut self.batch));
+        // Who has gone meanwhile is noticed by its session, and resumes.
+        drop(waiting.send(PollAnswer::Body(body)));
+    }
+
+    /// Gives the waiting GET one packet and nothing else.
+    pub(super) fn answer(&mut self, packet: &str) {
+        if let Some(waiting) = self.waiting.take() {
+            drop(waiting.send(PollAnswer::Body(packet.to_owned())));
+        }
+    }
+
+    /// The last answers; the session cannot be found any more.
+    pub(super) fn bid(&mut self, farewell: Farewell) {
+        match farewell.last {
+            Some(CLOSE) => {
+                self.batch.push(Message::bare(CLOSE));
+                self.flush();
+            }
+            Some(packet) => self.answer(packet),
+            None => {}
+        }
+        if let Some(refused) = farewell.refused {
+            drop(refused.send(PollAnswer::Refused));
+        }
+        if let Some((post, is_good)) = farewell.post {
+            let _ = post.send(is_good);
+        }
+    }
+}
+
+/// Waits for something to say, or only for a reason to end while nobody would hear it.
+async fn listen<M: Mouth>(
+    mouth: &mut M,
+    batch: &mut Vec<Message>,
+    has_reader: bool,
+) -> Result<(), CloseCode> {
+    if has_reader {
+        return mouth.say(batch).await;
+    }
+    mouth.is_shed().await;
+    Err(CloseCode::Slow)
+}
+
+/// Waits until the client has given up the GET that waits.
+async fn aborted(waiting: &mut Option<oneshot::Sender<PollAnswer>>) {
+    match waiting {
+        Some(waiting) => waiting.closed().await,
+        None => pending().await,
+    }
+}
+
+fn ended<H>(end: Ended) -> Stop<H> {
+    Stop::Ended(end, Farewell::default())
+}
+
+fn sent_away<H>(code: CloseCode) -> Stop<H> {
+    let farewell = Farewell {
+        last: Some(CLOSE),
+        ..Farewell::default()
+    };
+    Stop::Ended(Ended::ByUs(code), farewell)
+}
+
+fn overlap<H>(second: oneshot::Sender<PollAnswer>) -> Stop<H> {
+    let farewell = Farewell {
+        last: Some(CLOSE),
+        refused: Some(second),
+        post: None,
+    };
+    Stop::Ended(Ended::ByUs(CloseCode::BadFrames), farewell)
+}
+
+async fn read_posts<E: Ears>(
+    ears: &mut E,
+    mut posts: mpsc::Receiver<Post>,
+    signs: &Signs,
+) -> Stop<E::Hold> {
+    loop {
+        let Some(Post { body, done }) = posts.recv().await else {
+            return ended(Ended::Gone);
+        };
+        signs.busy.store(true, Ordering::Relaxed);
+        let heard = Box::pin(hear_all(ears, body.as_deref(), signs)).await;
+        signs.busy.store(false, Ordering::Relaxed);
+        let (end, last, is_good) = match heard {
+            Ok(()) => {
+                let _ = done.send(true);
+                continue;
+            }
+            Err(Fault::Close) => (Ended::ByThem, NOOP, true),
+            Err(Fault::Unreadable) => (Ended::ByUs(CloseCode::BadFrames), CLOSE, false),
+            Err(Fault::Refused(code)) => (Ended::ByUs(code), CLOSE, true),
+        };
+        let farewell = Farewell {
+            last: Some(last),
+            refused: None,
+            post: Some((done, is_good)),
+        };
+        return Stop::Ended(end, farewell);
+    }
+}
+
+/// Why a body ends the session.
+enum Fault {
+    /// The client says goodbye.
+    Close,
+    /// It is no Engine.IO.
+    Unreadable,
+    /// It is, and what it says is not taken.
+    Refused(CloseCode),
+}
+
+async fn hear_all<E: Ears>(ears: &mut E, body: Option<&str>, signs: &Signs) -> Result<(), Fault> {
+    for packet in decode_payload(body.ok_or(Fault::Unreadable)?) {
+        let sound = match packet {
+            Ok(Packet::Text(text)) => Sound::Text(text),
+            Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
+            Ok(Packet::Pong) => {
+                signs.pong.store(true, Ordering::Relaxed);
+                continue;
+            }
+            Ok(Packet::Upgrade | Packet::Idle) => continue,
+            Ok(Packet::Close) => return Err(Fault::Close),
+            Ok(Packet::Probe) | Err(_) => return Err(Fault::Unreadable),
+        };
+        ears.hear(sound).await.map_err(Fault::Refused)?;
+    }
+    Ok(())
+}

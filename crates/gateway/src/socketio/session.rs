@@ -1,0 +1,125 @@
+//! One connection from its handshake to its end, whatever it travels over: one task owns it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hubbub_protocol::CloseCode;
+use hubbub_protocol::socketio::Message;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::door::{Door, Ears, Ended};
+use super::engine::Engine;
+use super::polling::{Around, Desk, Farewell, Stop};
+use super::sessions::{Inbox, Line};
+use super::socket::talk;
+use crate::ws::socket::{End, Socket};
+
+/// What a connection has.
+pub(super) struct Session<D: Door> {
+    place: Place<D>,
+    ears: D::Ears,
+    mouth: D::Mouth,
+    clock: Clock,
+}
+
+/// A session can be found by its id until this is dropped.
+struct Place<D: Door> {
+    engine: Arc<Engine<D>>,
+    sid: Arc<str>,
+}
+
+impl<D: Door> Drop for Place<D> {
+    fn drop(&mut self) {
+        self.engine.sessions.remove(&self.sid);
+    }
+}
+
+impl<D: Door> Session<D> {
+    /// Can be found from now on. `began` is before the handshake is answered.
+    pub(super) fn new(
+        engine: &Arc<Engine<D>>,
+        sid: String,
+        visitor: D::Visitor,
+        began: Instant,
+        line: Line<D::Hold>,
+    ) -> Box<Self> {
+        let sid = Arc::from(sid);
+        engine.sessions.put(&sid, line);
+        let place = Place {
+            engine: Arc::clone(engine),
+            sid,
+        };
+        let (ears, mouth) = engine.door.open(visitor);
+        let clock = Clock::new(began, &engine.options);
+        Box::new(Self {
+            place,
+            ears,
+            mouth,
+            clock,
+        })
+    }
+
+    /// Begins over HTTP, and may go on over a WebSocket.
+    pub(super) async fn poll(mut self: Box<Self>, inbox: Inbox<D::Hold>) {
+        let mut desk = Desk::default();
+        // On the heap: it is gone when the connection goes on over a WebSocket.
+        let stop = Box::pin(self.serve_polls(&mut desk, inbox)).await;
+        match stop {
+            Stop::Upgraded(socket, hold) => {
+                let engine = &self.place.engine;
+                engine.sessions.put(&self.place.sid, Line::Socket);
+                desk.answer("6");
+                self.ears.moved(hold);
+                Box::pin(self.run(socket, desk.batch)).await;
+            }
+            Stop::Ended(end, farewell) => {
+                (*self).end(end);
+                desk.bid(farewell);
+            }
+        }
+    }
+
+    async fn serve_polls(&mut self, desk: &mut Desk, inbox: Inbox<D::Hold>) -> Stop<D::Hold> {
+        let engine = Arc::clone(&self.place.engine);
+        let around = Around {
+            clock: &mut self.clock,
+            closing: &engine.closing,
+            tasks: &engine.tasks,
+        };
+        let served = desk.serve((&mut self.ears, &mut self.mouth), inbox, around);
+        let stop = AssertUnwindSafe(served).catch_unwind().await;
+        stop.unwrap_or_else(|_panic| {
+            engine.door.panicked();
+            Stop::Ended(Ended::ByUs(CloseCode::Internal), Farewell::default())
+        })
+    }
+
+    /// Runs over a WebSocket until the end; `first` goes out before anything else.
+    pub(super) async fn run(mut self: Box<Self>, mut socket: Box<Socket>, first: Vec<Message>) {
+        let end = {
+            let ends = (&mut self.ears, &mut self.mouth);
+            let timeout = self.place.engine.options.write_timeout;
+            // On the heap, since a future keeps room for what it is given twice.
+            let talk = Box::pin(talk(&mut socket, ends, &mut self.clock, first, timeout));
+            AssertUnwindSafe(talk).catch_unwind().await
+        };
+        let end = end.unwrap_or_else(|_panic| {
+            self.place.engine.door.panicked();
+            End::Ours(CloseCode::Internal)
+        });
+        (*self).end(match end {
+            End::Ours(code) => Ended::ByUs(code),
+            End::Theirs(_) => Ended::ByThem,
+            End::Gone => Ended::Gone,
+        });
+        Box::pin(socket.finish(end)).await;
+    }
+
+    /// From now on the session cannot be found, and its rooms hear of the leave before the
+    /// goodbyes are said.
+    fn end(self, end: Ended) {
+        self.place.engine.door.ended(&self.ears, end);
+    }
+}

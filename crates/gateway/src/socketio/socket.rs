@@ -1,0 +1,149 @@
+//! A connection over a WebSocket, as the native door has it: a reading and a writing loop in one
+//! task.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubbub_protocol::CloseCode;
+use hubbub_protocol::socketio::{Message, Packet, decode_packet};
+
+use super::clock::{Clock, Signs, Tick};
+use super::door::{Ears, Mouth, Sound};
+use crate::ws::socket::{Data, End, Progress, Reader, Socket, Writer};
+use crate::ws::wire::Opcode;
+
+/// Messages handled, or batches written, before the other direction gets its turn.
+const TURN: u32 = 16;
+
+/// Runs both loops until one of them ends. `first` goes out before anything else.
+pub(super) async fn talk<E: Ears, M: Mouth>(
+    socket: &mut Socket,
+    (ears, mouth): (&mut E, &mut M),
+    clock: &mut Clock,
+    mut first: Vec<Message>,
+    write_timeout: Duration,
+) -> End {
+    let (mut reader, writer) = socket.split();
+    let signs = Signs::default();
+    tokio::select! {
+        biased;
+        end = read_loop(&mut reader, ears, &signs) => end,
+        end = write_loop(&writer, mouth, clock, &signs, &mut first, write_timeout) => end,
+    }
+}
+
+async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs) -> End {
+    let mut turn = 0;
+    loop {
+        let data = match reader.next_data().await {
+            Ok(data) => data,
+            Err(end) => return end,
+        };
+        signs.busy.store(true, Ordering::Relaxed);
+        // On the heap, so that an idle connection does not carry its size.
+        let heard = Box::pin(hear(ears, signs, data)).await;
+        signs.busy.store(false, Ordering::Relaxed);
+        if let Err(end) = heard {
+            return end;
+        }
+        turn += 1;
+        if turn % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn hear<E: Ears>(ears: &mut E, signs: &Signs, data: Data) -> Result<(), End> {
+    let sound = match &data {
+        Data::Binary(bytes) => Sound::Binary(Bytes::copy_from_slice(bytes)),
+        Data::Text(text) => match decode_packet(text) {
+            Ok(Packet::Text(text)) => Sound::Text(text),
+            Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
+            Ok(Packet::Pong) => {
+                signs.pong.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            Ok(Packet::Upgrade | Packet::Idle) => return Ok(()),
+            Ok(Packet::Close) => return Err(End::Ours(CloseCode::Normal)),
+            Ok(Packet::Probe) | Err(_) => return Err(End::Ours(CloseCode::BadFrames)),
+        },
+    };
+    ears.hear(sound).await.map_err(End::Ours)
+}
+
+async fn write_loop<M: Mouth>(
+    writer: &Writer<'_>,
+    mouth: &mut M,
+    clock: &mut Clock,
+    signs: &Signs,
+    batch: &mut Vec<Message>,
+    timeout: Duration,
+) -> End {
+    let mut turn = 0;
+    let mut last = None;
+    loop {
+        if let Err(end) = write(writer, mouth, batch, clock, timeout).await {
+            return end;
+        }
+        if let Some(code) = last {
+            return End::Ours(code);
+        }
+        tokio::select! {
+            biased;
+            () = writer.has_unsent() => {}
+            said = mouth.say(batch) => last = said.err(),
+            () = clock.due() => match clock.tick(signs, mouth.has_joined()) {
+                Tick::Nothing => {}
+                Tick::Ping => batch.push(Message::bare("2")),
+                Tick::NoPong => return End::Ours(CloseCode::NoPong),
+                Tick::NoConnect => return End::Ours(CloseCode::NoHello),
+            },
+        }
+        turn += 1;
+        if turn % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Writes everything; the other side must take at least a byte in every `timeout`.
+async fn write<M: Mouth>(
+    writer: &Writer<'_>,
+    mouth: &mut M,
+    batch: &mut Vec<Message>,
+    clock: &mut Clock,
+    timeout: Duration,
+) -> Result<(), End> {
+    let mut frames = batch.drain(..).map(on_wire);
+    while writer.try_write(&mut frames).map_err(|_| End::Gone)? == Progress::Blocked {
+        // On the heap, so that an idle connection does not carry its size.
+        Box::pin(wait(writer, mouth, clock, timeout)).await?;
+    }
+    drop(frames);
+    // An idle connection keeps no room for them.
+    *batch = Vec::new();
+    Ok(())
+}
+
+/// Waits until the socket takes bytes again.
+async fn wait<M: Mouth>(
+    writer: &Writer<'_>,
+    mouth: &mut M,
+    clock: &mut Clock,
+    timeout: Duration,
+) -> Result<(), End> {
+    tokio::select! {
+        ready = writer.writable() => ready.map_err(|_| End::Gone),
+        () = clock.stalled(timeout) => Err(End::Ours(CloseCode::Slow)),
+        () = mouth.is_shed() => Err(End::Ours(CloseCode::Slow)),
+    }
+}
+
+/// A message as a WebSocket frame.
+pub(super) fn on_wire(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(frame) => (Opcode::Text, frame.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
+    }
+}

@@ -1,0 +1,286 @@
+//! The Socket.IO codec and transports under rules that outside suites know: `cargo run --release
+//! --example conformance -- PORT`. For tests only: no chat, no limits, every origin.
+//!
+//! `/engine.io/` echoes every Engine.IO message; `/socket.io/` has the namespaces `/` and `/custom`;
+//! `/echo` echoes WebSocket messages.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the port is what its starter waits for"
+)]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hubbub_gateway::socketio::{
+    Backlog, Door, Ears, Ended, Engine, EngineOptions, Mouth, Sound, echo_socket,
+};
+use hubbub_protocol::socketio::{Answer, Heard, Listener, Message, encode};
+use hubbub_protocol::{CloseCode, ConnectionId};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Autobahn's largest message.
+const ECHO_BYTES: usize = 16 << 20;
+const MAX_PAYLOAD: usize = 1_000_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port: u16 = std::env::args().nth(1).unwrap_or_default().parse()?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let site = Arc::new(Site::new());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let site = Arc::clone(&site);
+        let tasks = site.tasks.clone();
+        tasks.spawn(async move { site.serve(stream).await });
+    }
+}
+
+/// Everything that there is to ask for.
+struct Site {
+    tasks: TaskTracker,
+    engine: Arc<Engine<EchoDoor>>,
+    socket: Arc<Engine<SocketDoor>>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let tasks = TaskTracker::new();
+        let options = EngineOptions {
+            ping_interval: Duration::from_millis(300),
+            ping_timeout: Duration::from_millis(200),
+            max_payload: MAX_PAYLOAD,
+            connect_timeout: None,
+            ..EngineOptions::default()
+        };
+        let closing = CancellationToken::new();
+        let (held, token) = (tasks.clone(), closing.clone());
+        let engine = Engine::new(options.clone(), "conformance", EchoDoor, held, token);
+        let options = EngineOptions {
+            connect_timeout: Some(Duration::from_secs(1)),
+            ..options
+        };
+        let held = tasks.clone();
+        let socket = Engine::new(options, "conformance", SocketDoor, held, closing);
+        Self {
+            tasks,
+            engine,
+            socket,
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let site = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(site.answer(request.map(Body::new)).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        // Whoever breaks off has got what it came for.
+        drop(connection.await);
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        match request.uri().path() {
+            "/engine.io/" => Arc::clone(&self.engine).handle(request).await,
+            "/socket.io/" => Arc::clone(&self.socket).handle(request).await,
+            "/echo" => echo_socket(request, ECHO_BYTES, &self.tasks),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+}
+
+/// What both doors have in common: everybody may come in.
+macro_rules! open_door {
+    ($door:ident, $ears:ident) => {
+        impl Door for $door {
+            type Visitor = ();
+            type Hold = ();
+            type Ears = $ears;
+            type Mouth = Voice;
+
+            fn cors(&self, _request: &Request) -> Result<HeaderMap, Box<Response>> {
+                let all = HeaderValue::from_static("*");
+                Ok(HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, all)]))
+            }
+
+            fn admit(&self, _request: &Request) -> Result<(), Box<Response>> {
+                Ok(())
+            }
+
+            fn hold(&self, _request: &Request) {}
+
+            fn open(&self, (): ()) -> ($ears, Voice) {
+                let shared = Arc::new(Shared::default());
+                ($ears::new(Arc::clone(&shared)), Voice(shared))
+            }
+
+            fn ended(&self, _ears: &$ears, _end: Ended) {}
+
+            fn panicked(&self) {
+                panic!("a connection ended by a fault of ours");
+            }
+        }
+    };
+}
+
+/// What the ears leave for the voice.
+#[derive(Default)]
+struct Shared {
+    answers: Backlog<Message>,
+    has_joined: AtomicBool,
+}
+
+/// Says what the ears have left.
+struct Voice(Arc<Shared>);
+
+impl Mouth for Voice {
+    async fn say(&mut self, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
+        self.0.answers.has_items().await;
+        batch.extend(self.0.answers.take());
+        Ok(())
+    }
+
+    async fn is_shed(&mut self) {
+        std::future::pending().await
+    }
+
+    fn has_joined(&self) -> bool {
+        self.0.has_joined.load(Ordering::Relaxed)
+    }
+}
+
+struct EchoDoor;
+
+/// `/engine.io/`.
+struct EchoEars(Arc<Shared>);
+
+open_door!(EchoDoor, EchoEars);
+
+impl EchoEars {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl Ears for EchoEars {
+    type Hold = ();
+
+    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+        self.0.answers.has_room().await;
+        let message = match sound {
+            Sound::Text(text) => Message::text(format!("4{text}")),
+            Sound::Binary(bytes) => Message::Binary(bytes),
+        };
+        self.0.answers.push(message);
+        Ok(())
+    }
+
+    fn moved(&mut self, (): ()) {}
+}
+
+struct SocketDoor;
+
+/// `/socket.io/`.
+struct SocketEars {
+    shared: Arc<Shared>,
+    listener: Listener,
+}
+
+open_door!(SocketDoor, SocketEars);
+
+impl Ears for SocketEars {
+    type Hold = ();
+
+    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+        self.shared.answers.has_room().await;
+        let heard = match sound {
+            Sound::Text(text) => self.listener.hear_text(text),
+            Sound::Binary(bytes) => self.listener.hear_binary(bytes),
+        };
+        if let Some(heard) = heard.map_err(|_| CloseCode::BadFrames)? {
+            self.take(heard);
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, (): ()) {}
+}
+
+impl SocketEars {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            listener: Listener::new(10 * MAX_PAYLOAD),
+        }
+    }
+
+    fn take(&mut self, heard: Heard) {
+        match heard {
+            Heard::Connect { namespace, auth } => self.connect(&namespace, auth),
+            Heard::Disconnect { namespace } => self.listener.leave(&namespace),
+            Heard::Ack { .. } => {}
+            Heard::Event {
+                namespace,
+                id,
+                mut args,
+                attachments,
+            } => {
+                let name = args.remove(0);
+                let namespace = namespace.as_str();
+                match (name.as_str(), id) {
+                    (Some("message"), _) => {
+                        args.insert(0, "message-back".into());
+                        let id = None;
+                        let to = Answer { namespace, id };
+                        self.say(encode::with_attachments(to, &args, attachments));
+                    }
+                    (Some("message-with-ack"), Some(_)) => {
+                        let to = Answer { namespace, id };
+                        self.say(encode::with_attachments(to, &args, attachments));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, namespace: &str, auth: Option<Value>) {
+        if !["/", "/custom"].contains(&namespace) {
+            let refused = encode::refused(namespace, "Invalid namespace", None);
+            return self.say([refused]);
+        }
+        self.listener.enter(namespace);
+        self.shared.has_joined.store(true, Ordering::Relaxed);
+        let auth = auth.unwrap_or_else(|| json!({})).to_string();
+        let reply = json!({ "sid": ConnectionId::generate() });
+        self.say([
+            encode::connected(namespace, &reply),
+            encode::event(namespace, &["\"auth\"", &auth]),
+        ]);
+    }
+
+    fn say(&self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.shared.answers.push(message);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// One REST request to a node: JSON in, JSON out, and problems as errors.
+
+import { HubbubError } from "./error.js";
+
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/** Resolves to the answer's JSON, to null when there is none. `node` is a base URL. */
+export async function request(node, method, path, { token, body } = {}) {
+  const headers = {};
+  if (token) headers.authorization = `Bearer ${token}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const response = await fetch(`${String(node).replace(/\/+$/, "")}${path}`, {
+    method,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+  }).catch((error) => {
+    throw new HubbubError("unavailable", `no answer from ${node}: ${error.message}`);
+  });
+  if (response.status === 204) return null;
+  if (response.ok) return response.json();
+  const problem = await response.json().catch(() => ({}));
+  const message = problem.detail ?? problem.title ?? `HTTP ${response.status}`;
+  const retryAfter = problem.retry_after_ms;
+  throw new HubbubError(problem.code ?? codeOf(response.status), message, retryAfter);
+}
+
+function codeOf(status) {
+  if (status === 429) return "rate_limited";
+  if (status === 404) return "not_found";
+  return status >= 500 ? "unavailable" : "forbidden";
+}

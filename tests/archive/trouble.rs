@@ -1,0 +1,305 @@
+//! What an archive does when its disk is full, when its server is away, locked or frozen, and when
+//! others are there before it.
+
+use std::time::Duration;
+
+use hubbub_archive::{Archive, ArchiveError, ArchiveSection, HistorySpan, RoomBatch};
+use hubbub_tests::deadline::{eventually, within};
+use hubbub_tests::disk::SmallDisk;
+use hubbub_tests::postgres::Postgres;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::fixture::{Fixture, Script, offsets, room, section};
+
+/// Many times what it should take: twice the statement timeout.
+const ANSWER: Duration = Duration::from_secs(20);
+const NEWEST: HistorySpan = HistorySpan::Before(None);
+
+/// Impatient, so that the tests need not wait long.
+fn impatient(url: &str) -> ArchiveSection {
+    ArchiveSection {
+        statement_timeout: Duration::from_secs(1),
+        ..section(url)
+    }
+}
+
+async fn open(section: &ArchiveSection) -> Archive {
+    let archive = Archive::open(section).await.unwrap().unwrap();
+    archive.connect().await.unwrap();
+    archive
+}
+
+fn one(script: &mut Script, text: &str) -> RoomBatch {
+    script.say("alice", text);
+    script.batch()
+}
+
+/// An append that is refused for now, and says so.
+async fn refused(archive: &Archive, batch: &RoomBatch) {
+    let append = archive.append(std::slice::from_ref(batch));
+    let error = within("an answer", ANSWER, append).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::Unavailable(_)), "{error:?}");
+    assert_eq!(archive.health(), Some(error.to_string()));
+    let page = archive.history(&batch.room, NEWEST, 10);
+    let error = within("an answer", ANSWER, page).await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+}
+
+/// The same append goes through in the end, once.
+async fn goes_on(archive: &Archive, batch: &RoomBatch) {
+    eventually("the archive is back", ANSWER, async || {
+        archive.append(std::slice::from_ref(batch)).await.ok()
+    })
+    .await;
+    assert_eq!(archive.health(), None);
+    let check = archive.check(&batch.room).await.unwrap();
+    assert!(check.is_whole(), "{check:?}");
+    let page = archive.history(&batch.room, NEWEST, 10).await.unwrap();
+    assert_eq!(page.last(), batch.events.last());
+}
+
+#[tokio::test]
+async fn a_full_disk_stores_nothing_and_recovers() {
+    let dir = TempDir::new().unwrap();
+    let disk = SmallDisk::mount(dir.path(), 8 << 20);
+    let archive = open(&section(&format!(
+        "sqlite://{}/archive.db",
+        dir.path().display()
+    )))
+    .await;
+    let mut lobby = Script::new("lobby");
+    archive.append(&[one(&mut lobby, "first")]).await.unwrap();
+    disk.fill();
+    // There may be some room left in the file itself.
+    let text = "x".repeat(16 << 10);
+    let mut stored = 1;
+    let refused = loop {
+        let batch = one(&mut lobby, &text);
+        match archive.append(std::slice::from_ref(&batch)).await {
+            Ok(()) => stored += 1,
+            Err(error) => {
+                assert!(matches!(error, ArchiveError::Full), "{error:?}");
+                break batch;
+            }
+        }
+        assert!(stored < 1000, "the disk is full");
+    };
+    // Again and again; reading goes on.
+    for _ in 0..5 {
+        let error = archive
+            .append(std::slice::from_ref(&refused))
+            .await
+            .unwrap_err();
+        assert!(error.is_retryable(), "{error:?}");
+        assert_eq!(archive.count(&lobby.room).await.unwrap(), stored);
+    }
+    assert!(archive.health().is_none(), "the last call was a good one");
+    disk.free();
+    goes_on(&archive, &refused).await;
+    assert_eq!(archive.count(&lobby.room).await.unwrap(), stored + 1);
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_waited_for() {
+    let mut postgres = Postgres::start().await;
+    let archive = open(&impatient(&postgres.database().await)).await;
+    let mut lobby = Script::new("lobby");
+    archive.append(&[one(&mut lobby, "before")]).await.unwrap();
+    postgres.stop().await;
+    let batch = one(&mut lobby, "meanwhile");
+    refused(&archive, &batch).await;
+    postgres.restart().await;
+    goes_on(&archive, &batch).await;
+    postgres.kill9();
+    let batch = one(&mut lobby, "again");
+    refused(&archive, &batch).await;
+    postgres.restart().await;
+    goes_on(&archive, &batch).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_waited_for() {
+    let postgres = Postgres::start().await;
+    let archive = open(&impatient(&postgres.database().await)).await;
+    let mut lobby = Script::new("lobby");
+    archive.append(&[one(&mut lobby, "before")]).await.unwrap();
+    postgres.pause();
+    let batch = one(&mut lobby, "meanwhile");
+    refused(&archive, &batch).await;
+    postgres.resume();
+    goes_on(&archive, &batch).await;
+}
+
+#[tokio::test]
+async fn a_locked_table_is_waited_for() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database().await;
+    let archive = open(&impatient(&url)).await;
+    let mut lobby = Script::new("lobby");
+    archive.append(&[one(&mut lobby, "before")]).await.unwrap();
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let batch = one(&mut lobby, "meanwhile");
+    refused(&archive, &batch).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    goes_on(&archive, &batch).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_asked_again() {
+    let mut postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    postgres.stop().await;
+    let url = url.replace("hubbub@", "hubbub:hunter2@");
+    let archive = Archive::open(&impatient(&url)).await.unwrap().unwrap();
+    assert!(!archive.is_ready());
+    assert_eq!(archive.health().as_deref(), Some("not connected yet"));
+    let error = within("an answer", ANSWER, archive.connect())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ArchiveError::Unavailable(_)), "{error:?}");
+    let shown = format!("{error} {error:?} {archive:?} {:?}", archive.health());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let mut lobby = Script::new("lobby");
+    let batch = one(&mut lobby, "too early");
+    let error = archive
+        .append(std::slice::from_ref(&batch))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ArchiveError::Unavailable(_)), "{error:?}");
+    postgres.restart().await;
+    // Not before it was asked, since its schema may be another one.
+    assert!(archive.append(std::slice::from_ref(&batch)).await.is_err());
+    archive.connect().await.unwrap();
+    assert!(archive.is_ready());
+    goes_on(&archive, &batch).await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let fixture = Fixture::sqlite().await;
+    fixture.archive.close().await;
+    let mut file = SqliteConnection::connect(&fixture.section.url)
+        .await
+        .unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 1000")
+        .execute(&mut file)
+        .await
+        .unwrap();
+    file.close().await.unwrap();
+    let error = Archive::open(&fixture.section).await.unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::TooNew { found: 1000, .. }),
+        "{error:?}"
+    );
+
+    let fixture = Fixture::postgres().await;
+    let mut server = PgConnection::connect(&fixture.section.url).await.unwrap();
+    let newer = "UPDATE hubbub_schema SET version = 1000";
+    sqlx::raw_sql(newer).execute(&mut server).await.unwrap();
+    let archive = Archive::open(&fixture.section).await.unwrap().unwrap();
+    let error = archive.connect().await.unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::TooNew { found: 1000, .. }),
+        "{error:?}"
+    );
+    assert!(!archive.is_ready());
+}
+
+#[tokio::test]
+async fn many_may_open_an_empty_archive_at_once() {
+    let dir = TempDir::new().unwrap();
+    let file = format!("sqlite://{}/archive.db", dir.path().display());
+    let postgres = Postgres::shared().await;
+    for url in [file, postgres.database().await] {
+        let open = |_| {
+            let url = url.clone();
+            tokio::spawn(async move { open(&section(&url)).await })
+        };
+        let opened: Vec<_> = (0..6).map(open).collect();
+        for archive in opened {
+            archive.await.unwrap().append(&[]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_not_opened() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("notes.txt");
+    std::fs::write(&path, "not a database, ".repeat(1000)).unwrap();
+    for path in [
+        path.display().to_string(),
+        format!("{}/none/a.db", dir.path().display()),
+    ] {
+        let error = Archive::open(&section(&format!("sqlite://{path}")))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ArchiveError::Open { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+    let nothing = Archive::open(&ArchiveSection::default()).await.unwrap();
+    assert!(nothing.is_none());
+}
+
+/// For a moment a partition can have two owners, who append the same.
+pub(crate) async fn two_writers_of_the_same_are_harmless(fixture: Fixture) {
+    let mut batches = Vec::new();
+    let mut scripts = [Script::new("a"), Script::new("b"), Script::new("c")];
+    for number in 0..40 {
+        let mut parts = Vec::new();
+        for script in &mut scripts {
+            let said = script.say("alice", &format!("{number} @bob"));
+            script.edit("alice", said, &format!("{number} again"));
+            script.react("bob", said, "x", true);
+            if number % 4 == 0 {
+                script.delete("alice", said);
+            }
+            parts.push(script.batch());
+        }
+        batches.push(parts);
+    }
+    let writer = |backwards: bool| {
+        let (archive, mut batches) = (fixture.archive.clone(), batches.clone());
+        for parts in batches.iter_mut().filter(|_| backwards) {
+            parts.reverse();
+        }
+        tokio::spawn(async move {
+            for parts in batches {
+                while let Err(error) = archive.append(&parts).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
+        })
+    };
+    let writers = [writer(false), writer(true)];
+    for writer in writers {
+        within("both have written", ANSWER * 3, writer)
+            .await
+            .unwrap();
+    }
+    for name in ["a", "b", "c"] {
+        let check = fixture.archive.check(&room(name)).await.unwrap();
+        assert!(check.is_whole(), "{check:?}");
+        assert_eq!(check.lives[0].events, 130);
+        let page = fixture
+            .archive
+            .history(&room(name), NEWEST, 100)
+            .await
+            .unwrap();
+        assert_eq!(offsets(&page).len(), 40);
+        for (number, event) in page.iter().enumerate() {
+            let event = crate::fixture::value(event);
+            match number % 4 {
+                0 => assert_eq!(event["deleted"], true),
+                _ => {
+                    assert_eq!(event["body"]["text"], format!("{number} again"));
+                    assert_eq!(event["reactions"][0]["count"], 1);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! History in PostgreSQL: the chat goes on without it, and what was said meanwhile is there later.
+
+use std::time::Duration;
+
+use hubbub_tests::deadline::eventually;
+use tokio::time::sleep;
+
+use crate::crowd::Crowd;
+use crate::stack::Stack;
+
+/// For everyone to hear what is said: five times the goal.
+const HEARD: Duration = Duration::from_secs(25);
+/// How long PostgreSQL is away.
+const AWAY: Duration = Duration::from_secs(10);
+/// For the archive to have caught up after that: goal 30 s.
+const CAUGHT_UP: Duration = Duration::from_secs(150);
+/// In the documentation too.
+const VERIFY: &str = "docker compose exec gateway-1 hubbub archive verify";
+const EXPORT: &str = "docker compose exec -T gateway-1 hubbub archive export lobby";
+
+pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) {
+    let before = crowd.losses();
+    let someone = &crowd.members[0];
+    let away = crowd.talk_during(async {
+        crowd.more(someone, 20, HEARD).await;
+        stack.shell("docker compose stop postgres").await;
+        crowd.more(someone, 20, HEARD).await;
+        sleep(AWAY).await;
+        crowd.more(someone, 20, HEARD).await;
+        stack.shell("docker compose start postgres").await;
+        crowd.more(someone, 20, HEARD).await;
+    });
+    away.await;
+    assert_eq!(crowd.losses(), before, "nobody was disconnected");
+    eventually("the archive has everything", CAUGHT_UP, async || {
+        let report = stack.try_shell(VERIFY).await;
+        report.status.success().then_some(())
+    })
+    .await;
+    let (report, took) = stack.documented(VERIFY).await;
+    println!(
+        "PostgreSQL away for {AWAY:?}: nobody disconnected; verified in {took:.1?}:\n{report}"
+    );
+    let (events, _) = stack.documented(EXPORT).await;
+    assert!(events.lines().all(|line| line.starts_with("{\"type\":")));
+}
