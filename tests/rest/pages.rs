@@ -158,6 +158,8 @@ async fn who_asks_too_often_has_to_wait() {
         .and_then(|wait| wait.parse().ok())
         .expect("a time to wait");
     assert!((1..=10).contains(&wait), "{wait}");
+    let finer = refused.json()["retry_after_ms"].as_u64();
+    assert!(finer.is_some_and(|ms| ms <= wait * 1_000), "{refused:?}");
     // Others are not held up, nor are reads.
     let bob = Asker::user(&cluster, 0, "bob");
     assert_eq!(bob.post("/v1/rooms", &json!({})).await.status, 201);
