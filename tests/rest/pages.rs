@@ -89,7 +89,6 @@ async fn other_methods_and_paths_are_refused_in_the_same_form() {
         "/v1/rooms/r/",
         "/v1/rooms/r/nothing",
         "/v1/rooms/r/members/u/x",
-        "/v1/rooms//messages",
         "/v2/rooms",
     ] {
         for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS"] {
@@ -103,6 +102,8 @@ async fn other_methods_and_paths_are_refused_in_the_same_form() {
             }
         }
     }
+    let nameless = alice.get("/v1/rooms//messages").await;
+    assert_problem(&nameless, 400, "bad_room");
     let head = alice.send_raw("HEAD", "/v1/me", None).await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
@@ -129,7 +130,7 @@ async fn a_body_is_small_plain_json() {
             assert_problem(&send(json, bad).await, 400, "bad_frame");
         }
         let zipped = Asker::user(&cluster, 0, "alice").with("content-encoding: gzip");
-        let zipped = zipped.post(path, &json!({})).await;
+        let zipped = zipped.send(method, path, Some(&json!({}))).await;
         assert_problem(&zipped, 415, "bad_frame");
     }
 }
