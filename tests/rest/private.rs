@@ -173,9 +173,11 @@ async fn a_direct_message_is_for_two(cluster: Cluster) {
         let answer = eve.get(&format!("/v1/rooms/{room}{path}")).await;
         assert_problem(&answer, 403, "forbidden");
     }
-    let invite = bob.post(
-        &format!("/v1/rooms/{room}/members"),
-        &json!({"user": "eve"}),
-    );
-    assert!([403, 404].contains(&invite.await.status), "two are two");
+    let invite = bob
+        .post(
+            &format!("/v1/rooms/{room}/members"),
+            &json!({"user": "eve"}),
+        )
+        .await;
+    assert!([403, 404].contains(&invite.status), "two are two");
 }

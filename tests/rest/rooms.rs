@@ -128,8 +128,10 @@ async fn only_whoever_made_it_and_moderators_change_it(cluster: Cluster) {
     assert_eq!(reader.get("/v1/rooms/ours").await.status, 200);
     let new = reader.post("/v1/rooms", &json!({"room": "theirs"})).await;
     assert_problem(&new, 403, "forbidden");
-    let invitation = reader.post("/v1/rooms/ours/members", &json!({"user": "reader"}));
-    assert_problem(&invitation.await, 403, "forbidden");
+    let invitation = reader
+        .post("/v1/rooms/ours/members", &json!({"user": "reader"}))
+        .await;
+    assert_problem(&invitation, 403, "forbidden");
 }
 
 async fn a_public_room_without_a_record_can_get_one(cluster: Cluster) {

@@ -125,8 +125,10 @@ async fn a_cookie_counts_for_our_own_pages_only() {
     assert_problem(&foreign, 403, "forbidden");
     // What changes something needs an origin; then it gets as far as the archive, which is not there.
     let body = json!({"room": "r"});
-    let unsafe_one = with("sec-fetch-site: same-origin").post("/v1/rooms", &body);
-    assert_problem(&unsafe_one.await, 401, "unauthorized");
+    let unsafe_one = with("sec-fetch-site: same-origin")
+        .post("/v1/rooms", &body)
+        .await;
+    assert_problem(&unsafe_one, 401, "unauthorized");
     let safe = with(&own).post("/v1/rooms", &body).await;
     assert_problem(&safe, 503, "unavailable");
     assert!(safe.json()["detail"].to_string().contains("archive.url"));

@@ -178,6 +178,9 @@ struct Problem {
     status: u16,
     code: ErrorCode,
     detail: String,
+    /// The same as `Retry-After`, but finer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 impl IntoResponse for ApiError {
@@ -189,6 +192,12 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             code: self.code(),
             detail: self.to_string(),
+            retry_after_ms: match &self {
+                Self::Command(CommandError::RateLimited { retry_after_ms }) => {
+                    Some(*retry_after_ms)
+                }
+                _ => None,
+            },
         };
         let body = serde_json::to_vec(&problem).expect("strings and numbers always serialize");
         let fixed = [
