@@ -33,6 +33,12 @@ fn react(room: &str, target: u64, key: &str, on: bool) -> Value {
     json!({"type": "react", "room": room, "target": target, "key": key, "on": on})
 }
 
+fn offsets_in(page: &Value) -> Vec<u64> {
+    let events = page["events"].as_array().expect("events");
+    let offset = |event: &Value| event["offset"].as_u64().expect("an offset");
+    events.iter().map(offset).collect()
+}
+
 async fn changes_are_heard_in_order_and_folded(cluster: Cluster) {
     let room = "changes";
     let (mut alice, mut bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
@@ -87,24 +93,14 @@ async fn changes_are_heard_in_order_and_folded(cluster: Cluster) {
     );
     let around = json!({"type": "history", "room": room, "around": 11, "limit": 4});
     let around = carol.ask(around).await;
-    let offsets: Vec<u64> = around["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["offset"].as_u64().unwrap())
-        .collect();
+    let offsets: Vec<u64> = offsets_in(&around);
     assert_eq!(
         (offsets, &around["more"]),
         (vec![9, 10, 11, 12], &json!(true))
     );
     let after = json!({"type": "history", "room": room, "after": 18, "limit": 10});
     let after = carol.ask(after).await;
-    let offsets: Vec<u64> = after["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["offset"].as_u64().unwrap())
-        .collect();
+    let offsets: Vec<u64> = offsets_in(&after);
     assert_eq!((offsets, &after["more"]), (vec![19, 20, 21], &json!(false)));
 }
 
@@ -133,11 +129,8 @@ async fn a_deleted_message_is_gone_everywhere(cluster: Cluster) {
             .ask(json!({"type": "join", "room": room, "since": since}))
             .await;
         assert_eq!(resumed["recovered"], true, "{resumed}");
-        let events = resumed["events"].as_array().unwrap();
-        let offsets: Vec<u64> = events
-            .iter()
-            .map(|e| e["offset"].as_u64().unwrap())
-            .collect();
+        let events = resumed["events"].as_array().expect("events");
+        let offsets: Vec<u64> = offsets_in(&resumed);
         assert_eq!(offsets, [1, 2, 3, 4], "it keeps its place");
         assert_eq!(
             (&events[0]["type"], &events[0]["deleted"]),
@@ -189,7 +182,7 @@ async fn what_is_not_there_cannot_be_changed(cluster: Cluster) {
     let target = alice.say(room, "x").await;
     let reaction = alice.ask(react(room, target, "x", true)).await["offset"]
         .as_u64()
-        .unwrap();
+        .expect("an offset");
     for absent in [0, 99, reaction] {
         assert_eq!(
             alice.refused(edit(room, absent, "x")).await,

@@ -78,8 +78,7 @@ impl RoomRule {
     /// What is expected instead.
     pub fn check(&self) -> Result<(), String> {
         let beginning = self.pattern.strip_suffix('*').unwrap_or(&self.pattern);
-        let is_whole = beginning == self.pattern;
-        if !(beginning.is_empty() && !is_whole) && RoomId::new(beginning).is_err() {
+        if self.pattern != "*" && RoomId::new(beginning).is_err() {
             return Err("match: a room id, or the beginning of one and *".to_owned());
         }
         if self.keep.is_some_and(|keep| keep < Duration::from_secs(60)) {

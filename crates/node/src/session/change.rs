@@ -37,7 +37,8 @@ impl Session {
         }
         let membership = self.membership(room)?;
         let (rights, here) = (membership.rights, membership.room.clone());
-        if !rights.write && !(rights.moderate && matches!(alteration, Alteration::Delete)) {
+        let moderates = rights.moderate && matches!(alteration, Alteration::Delete);
+        if !rights.write && !moderates {
             return Err(CommandError::Forbidden);
         }
         let deadline = self.deadline();
