@@ -153,7 +153,7 @@ impl Translator {
             batch.push(encode::event(name, &[&string("welcome"), welcome.as_str()]));
         }
         let mut own = fields(text);
-        own.remove("id");
+        own.shift_remove("id");
         if recovered {
             // They follow as what they are.
             own.insert("events".to_owned(), json!([]));
@@ -211,7 +211,7 @@ impl Say<'_> {
 /// The ack's number says which request is answered.
 fn without_id(text: &str) -> String {
     let mut reply = fields(text);
-    reply.remove("id");
+    reply.shift_remove("id");
     Value::Object(reply).to_string()
 }
 
