@@ -11,7 +11,7 @@ mod stream;
 macro_rules! contract {
     ($($room:ident :: $scenario:ident),* $(,)?) => {
         mod memory {
-            $(#[tokio::test]
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
                 crate::$room::$scenario(crate::fixture::Pair::memory()).await;
             })*
@@ -27,6 +27,7 @@ macro_rules! contract {
 
 contract! {
     stream::all_nodes_hear_one_order,
+    stream::two_nodes_at_once_never_take_one_place,
     stream::a_nonce_is_stored_once_on_any_node,
     stream::a_nonce_twice_in_one_batch_is_stored_once,
     stream::pages_are_read_from_either_end,

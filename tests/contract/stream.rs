@@ -355,3 +355,25 @@ pub(crate) async fn nothing_is_before_the_first(pair: Pair) {
         assert!(page.unwrap().unwrap().events.is_empty(), "before {before}");
     }
 }
+
+pub(crate) async fn two_nodes_at_once_never_take_one_place(pair: Pair) {
+    let room = room("race");
+    let publish = |line: &Line, name: &'static str| {
+        let (broker, room) = (line.broker.clone(), room.clone());
+        tokio::spawn(async move {
+            let mut offsets = Vec::new();
+            for n in 0..200 {
+                let drafts = [draft(&room, name, &format!("{name}{n}"), "x")];
+                let deadline = Instant::now() + Duration::from_secs(10);
+                let begin = Begin::above(0);
+                let published = broker.publish(&room, &drafts, None, &begin, deadline).await;
+                offsets.push(stored(&published.unwrap()[0]));
+            }
+            offsets
+        })
+    };
+    let (a, b) = (publish(&pair.a, "alice"), publish(&pair.b, "bob"));
+    let mut offsets = [a.await.unwrap(), b.await.unwrap()].concat();
+    offsets.sort_unstable();
+    assert_eq!(offsets, (1..=400).collect::<Vec<u64>>());
+}

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::journal::{Journal, JournalError, UsedNonce};
 use super::stream::{NONCE_GENERATION, Plan};
-use super::{MemoryBroker, now_ms};
+use super::{MemoryBroker, State, now_ms};
 use crate::digest::DigestKey;
 use crate::{Begin, BrokerError, Published};
 
@@ -25,17 +25,23 @@ impl MemoryBroker {
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
-        self.live_on(room, seen, begin)?;
         let published = match &self.cluster.0.journal {
             None => {
-                let plan = self.plan(room, drafts)?;
-                Ok(self.apply(room, plan))
+                // Under one lock: nothing else takes the places that were planned.
+                let mut state = self.cluster.lock();
+                live_on(&mut state, room, seen, begin)?;
+                let plan = self.plan(&state, room, drafts)?;
+                Ok(self.apply(&mut state, room, plan))
             }
             Some(journal) => {
+                live_on(&mut self.cluster.lock(), room, None, begin)?;
                 // In a task of its own: what is committed is stored too, whoever has given up.
                 let (broker, journal) = (self.clone(), journal.clone());
-                let (room, drafts) = (room.clone(), drafts.to_vec());
-                let publish = async move { broker.commit(&journal, &room, &drafts).await };
+                let (room, drafts, seen) = (room.clone(), drafts.to_vec(), seen.cloned());
+                let publish = async move {
+                    let seen = seen.as_ref();
+                    broker.commit(&journal, &room, &drafts, seen).await
+                };
                 let publish = self.cluster.0.tasks.spawn(publish);
                 match timeout_at(deadline.into(), publish).await {
                     Ok(Ok(published)) => published,
@@ -48,56 +54,18 @@ impl MemoryBroker {
         published
     }
 
-    /// Makes sure that the room has a life, and none that ends below what was seen of it.
-    fn live_on(
-        &self,
-        room: &RoomId,
-        seen: Option<&Position>,
-        begin: &Begin,
-    ) -> Result<(), BrokerError> {
-        let begin = &match begin {
-            Begin::Above {
-                offset,
-                epoch,
-                is_private,
-            } => {
-                let seen = seen.map_or(0, |seen| seen.offset);
-                let is_known = seen <= *offset;
-                Begin::Above {
-                    offset: seen.max(*offset),
-                    epoch: epoch.clone().filter(|_| is_known),
-                    is_private: *is_private,
-                }
-            }
-            Begin::Never => Begin::Never,
-        };
-        let mut state = self.cluster.lock();
-        let stream = state.room(room).begin(begin)?;
-        let head = stream.head();
-        if let Some(seen) = seen
-            && seen.epoch == head.epoch
-            && seen.offset > head.offset
-        {
-            let freed = stream.begin_again(seen.offset);
-            state.bytes -= freed;
-        }
-        Ok(())
-    }
-
-    fn plan(&self, room: &RoomId, drafts: &[Draft]) -> Result<Plan, BrokerError> {
+    fn plan(&self, state: &State, room: &RoomId, drafts: &[Draft]) -> Result<Plan, BrokerError> {
         let key = DigestKey::derive(&self.cluster.0.secret);
-        let state = self.cluster.lock();
         Ok(state.stream(room)?.plan(drafts, &key, now_ms()))
     }
 
     /// Stores what was planned, and hands it to all nodes.
-    fn apply(&self, room: &RoomId, mut plan: Plan) -> Vec<Published> {
+    fn apply(&self, state: &mut State, room: &RoomId, mut plan: Plan) -> Vec<Published> {
         let config = &self.cluster.0.config;
         let (outcomes, events) = (
             std::mem::take(&mut plan.outcomes),
             std::mem::take(&mut plan.events),
         );
-        let mut state = self.cluster.lock();
         let here = state.room(room);
         let Some(stream) = here.stream.as_mut() else {
             return outcomes;
@@ -129,6 +97,7 @@ impl MemoryBroker {
         journal: &Journal,
         room: &RoomId,
         drafts: &[Draft],
+        seen: Option<&Position>,
     ) -> Result<Vec<Published>, BrokerError> {
         let writing = {
             let state = self.cluster.lock();
@@ -137,9 +106,13 @@ impl MemoryBroker {
         };
         let _one_at_a_time = writing.lock_owned().await;
         self.learn_nonces(journal, room, drafts).await?;
-        let plan = self.plan(room, drafts)?;
+        let (plan, base) = {
+            let mut state = self.cluster.lock();
+            live_on(&mut state, room, seen, &Begin::Never)?;
+            let base = state.stream(room)?.base();
+            (self.plan(&state, room, drafts)?, base)
+        };
         if !plan.events.is_empty() {
-            let base = self.cluster.lock().stream(room)?.base();
             let mut may_be_there = false;
             loop {
                 match journal.commit(room, base, &plan.events).await {
@@ -156,7 +129,7 @@ impl MemoryBroker {
                 }
             }
         }
-        Ok(self.apply(room, plan))
+        Ok(self.apply(&mut self.cluster.lock(), room, plan))
     }
 
     /// After a restart the nonces of the last quarter of an hour are in the archive only.
@@ -199,4 +172,39 @@ impl MemoryBroker {
         }
         Ok(())
     }
+}
+
+/// Makes sure that the room has a life, and none that ends below what was seen of it.
+fn live_on(
+    state: &mut State,
+    room: &RoomId,
+    seen: Option<&Position>,
+    begin: &Begin,
+) -> Result<(), BrokerError> {
+    let begin = &match begin {
+        Begin::Above {
+            offset,
+            epoch,
+            is_private,
+        } => {
+            let seen = seen.map_or(0, |seen| seen.offset);
+            let is_known = seen <= *offset;
+            Begin::Above {
+                offset: seen.max(*offset),
+                epoch: epoch.clone().filter(|_| is_known),
+                is_private: *is_private,
+            }
+        }
+        Begin::Never => Begin::Never,
+    };
+    let stream = state.room(room).begin(begin)?;
+    let head = stream.head();
+    if let Some(seen) = seen
+        && seen.epoch == head.epoch
+        && seen.offset > head.offset
+    {
+        let freed = stream.begin_again(seen.offset);
+        state.bytes -= freed;
+    }
+    Ok(())
 }
