@@ -32,6 +32,7 @@ macro_rules! contract {
 contract! {
     append::what_was_appended_is_read_back_as_it_was,
     append::a_repetition_changes_nothing,
+    append::a_place_is_never_taken_twice,
     append::a_batch_is_stored_whole_or_not_at_all,
     append::nothing_and_empty_parts_are_fine,
     append::a_new_life_goes_on_above_the_old_one,

@@ -49,6 +49,14 @@ pub enum ArchiveError {
         /// Why.
         source: serde_json::Error,
     },
+    /// We: two events were given one place, so the second would be lost. A repetition fails again.
+    #[error("the place {offset} in room {room} is taken by another event")]
+    Taken {
+        /// Its room.
+        room: RoomId,
+        /// Its place.
+        offset: u64,
+    },
     /// We: a statement that the database refuses, or rows that we cannot read.
     #[error("the archive failed: {0}")]
     Failed(sqlx::Error),
