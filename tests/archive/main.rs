@@ -51,6 +51,7 @@ contract! {
     rooms::a_direct_message_is_listed_for_both,
     rooms::a_record_is_made_read_and_changed,
     rooms::a_room_with_events_gets_a_public_record,
+    rooms::who_finds_a_room_cannot_lock_it,
     rooms::a_private_room_is_its_members,
     search::words_and_phrases_are_found,
     search::what_is_edited_or_deleted_is_found_as_it_is_now,

@@ -60,7 +60,8 @@ impl Node {
             return Err(CommandError::Forbidden);
         }
         let archive = self.needed_archive()?;
-        let record = archive.update_room(room, change).await.map_err(of_record)?;
+        let record = archive.update_room(room, change, rights.moderate).await;
+        let record = record.map_err(of_record)?;
         if change.private.is_some() {
             self.announce_access(room, record.private).await?;
         }
