@@ -42,6 +42,7 @@ contract! {
     change::an_edit_of_nothing_is_only_an_event,
     change::reactions_are_counted_in_order,
     change::a_deletion_leaves_only_the_place,
+    change::deletions_leave_nothing_in_the_files,
     change::a_tombstone_is_stored_as_one,
     change::pages_meet_without_a_seam,
     rooms::marks_only_go_forward,
