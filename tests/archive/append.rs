@@ -1,7 +1,7 @@
 //! Appending: once, in order, all or nothing, and read back as it was.
 
 use hubbub_archive::{ArchiveError, HistorySpan, Hole, Life, RoomBatch};
-use hubbub_protocol::{Frame, Nonce, Position};
+use hubbub_protocol::{Envelope, Frame, Nonce, Position};
 use serde_json::json;
 
 use crate::fixture::{Fixture, Script, epoch, id, offsets, room, texts, value};
@@ -72,12 +72,63 @@ pub(crate) async fn a_repetition_changes_nothing(fixture: Fixture) {
     let page = archive.history(&lobby.room, NEWEST, 10).await.unwrap();
     assert_eq!(texts(&page), ["three"]);
     assert_eq!(value(&page[0]).get("reactions"), None);
-    // Another event at a place that is taken is not stored either.
-    let mut fork = Script::new("lobby");
-    fork.say("mallory", "forged");
-    fork.store(&archive).await;
+}
+
+pub(crate) async fn a_place_is_never_taken_twice(fixture: Fixture) {
+    let archive = fixture.archive;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.say("alice", "two");
+    let first = lobby.batch();
+    lobby.say("alice", "three");
+    let third = lobby.batch();
+    archive.append(std::slice::from_ref(&first)).await.unwrap();
+    // Another event at the same place, after one that is there and with one that is new.
+    let (mut fork, mut other) = (Script::new("lobby"), Script::new("other"));
+    fork.top = 1;
+    fork.say("mallory", "lost");
+    other.say("alice", "beside");
+    let mut forked = first.clone();
+    forked.events[1] = fork.batch().events.remove(0);
+    forked.events.extend(third.events.clone());
+    let other = other.batch();
+    let refused = async |batch: &[RoomBatch], place| {
+        let error = archive.append(batch).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        let ArchiveError::Taken { room: at, offset } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((at, offset), (room("lobby"), place));
+        assert_eq!(archive.life(&room("other")).await.unwrap(), None);
+        let page = archive.history(&room("lobby"), NEWEST, 10).await.unwrap();
+        assert_eq!(texts(&page), ["one", "two"]);
+    };
+    refused(&[other.clone(), forked], 2).await;
+    // Nor is there room for two in one batch.
+    let mut twice = third.clone();
+    fork.top = 2;
+    fork.say("mallory", "lost");
+    twice.events.extend(fork.batch().events);
+    refused(&[other.clone(), twice], 3).await;
+    // In another life the place is another one.
+    fork.epoch = epoch("e2");
+    fork.top = 1;
+    fork.say("mallory", "new");
+    let again = [first, third, other, fork.batch()];
+    archive.append(&again).await.unwrap();
+    // What is known by its place alone is no other event.
+    let place = Position {
+        epoch: lobby.epoch.clone(),
+        offset: 1,
+    };
+    let vanished = RoomBatch {
+        events: vec![Envelope::vanished(&lobby.room, place)],
+        ..lobby.batch()
+    };
+    archive.append(&[vanished]).await.unwrap();
     let page = archive.history(&lobby.room, NEWEST, 10).await.unwrap();
-    assert_eq!(texts(&page), ["three"]);
+    assert_eq!(page.len(), 4);
+    assert_eq!(texts(&page)[0], "one");
 }
 
 pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(fixture: Fixture) {

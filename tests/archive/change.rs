@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hubbub_archive::HistorySpan;
+use hubbub_archive::{Archive, HistorySpan};
 use hubbub_protocol::Envelope;
 use serde_json::json;
 
@@ -155,7 +155,7 @@ pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
     let mut fixture = fixture;
     assert!(!is_anywhere(&fixture).await);
     fixture.archive.close().await;
-    assert!(!file_holds(fixture.dir.path(), CANARY));
+    assert_eq!(files_with(fixture.dir.path(), CANARY), Vec::<String>::new());
     fixture.reopen().await;
     assert_eq!(
         fixture
@@ -167,6 +167,47 @@ pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
             .top,
         8
     );
+}
+
+/// Among many messages, large and small, so that pages are split, joined and given up; and while somebody
+/// reads beside it, which keeps the log.
+pub(crate) async fn deletions_leave_nothing_in_the_files(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let beside = Archive::open_to_read(&fixture.section).await.unwrap();
+    let beside = beside.unwrap();
+    beside.connect().await.unwrap();
+    let mut lobby = Script::new("lobby");
+    let mut doomed = Vec::new();
+    for number in 0..400_usize {
+        let filler = format!("word{number} ").repeat([0, 3, 60, 700, 3_000][number % 5]);
+        let is_doomed = number % 3 != 0;
+        let text = match is_doomed {
+            true => format!("{filler}{CANARY}{number} {filler} {CANARY}"),
+            false => format!("{filler}stays"),
+        };
+        let said = lobby.say("alice", &text);
+        if number % 2 == 0 {
+            lobby.edit("alice", said, &text.to_uppercase().to_lowercase());
+        }
+        if is_doomed {
+            doomed.push(said);
+        }
+        if number % 7 == 0 {
+            lobby.store(archive).await;
+        }
+    }
+    lobby.store(archive).await;
+    for (number, said) in doomed.into_iter().enumerate() {
+        lobby.delete("alice", said);
+        if number % 5 == 0 {
+            lobby.store(archive).await;
+        }
+    }
+    lobby.store(archive).await;
+    assert!(beside.count(&lobby.room).await.unwrap() > 400);
+    assert!(!is_anywhere(&fixture).await);
+    archive.close().await;
+    assert_eq!(files_with(fixture.dir.path(), CANARY), Vec::<String>::new());
 }
 
 pub(crate) async fn a_tombstone_is_stored_as_one(fixture: Fixture) {
@@ -267,15 +308,19 @@ async fn is_anywhere(fixture: &Fixture) -> bool {
     false
 }
 
-/// Whether the bytes stand in any file of a folder.
-fn file_holds(dir: &Path, text: &str) -> bool {
-    let files = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files.into_iter().any(|file| {
-        let bytes = std::fs::read(file).unwrap();
-        bytes
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    })
+/// The files of a folder in which the bytes stand, and where.
+fn files_with(dir: &Path, text: &str) -> Vec<String> {
+    let files = std::fs::read_dir(dir).unwrap();
+    let found = files.filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut windows = bytes.windows(text.len());
+        let at = windows.position(|window| window == text.as_bytes())?;
+        Some(format!(
+            "{} of {} bytes at {at}",
+            path.display(),
+            bytes.len()
+        ))
+    });
+    found.collect()
 }

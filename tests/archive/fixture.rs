@@ -89,6 +89,21 @@ impl Fixture {
         .unwrap()
     }
 
+    /// Changes something behind the archive's back.
+    pub(crate) async fn run(&self, sql: &'static str) {
+        match &self.postgres {
+            Some(_) => {
+                let server = &mut self.server().await;
+                sqlx::query(sql).execute(server).await.map(drop)
+            }
+            None => {
+                let file = &mut self.file().await;
+                sqlx::query(sql).execute(file).await.map(drop)
+            }
+        }
+        .unwrap();
+    }
+
     /// The names of all tables.
     pub(crate) async fn tables(&self) -> Vec<String> {
         let sql = match self.postgres {

@@ -32,6 +32,7 @@ macro_rules! contract {
 contract! {
     append::what_was_appended_is_read_back_as_it_was,
     append::a_repetition_changes_nothing,
+    append::a_place_is_never_taken_twice,
     append::a_batch_is_stored_whole_or_not_at_all,
     append::nothing_and_empty_parts_are_fine,
     append::a_new_life_goes_on_above_the_old_one,
@@ -41,6 +42,7 @@ contract! {
     change::an_edit_of_nothing_is_only_an_event,
     change::reactions_are_counted_in_order,
     change::a_deletion_leaves_only_the_place,
+    change::deletions_leave_nothing_in_the_files,
     change::a_tombstone_is_stored_as_one,
     change::pages_meet_without_a_seam,
     rooms::marks_only_go_forward,
@@ -50,6 +52,7 @@ contract! {
     rooms::a_direct_message_is_listed_for_both,
     rooms::a_record_is_made_read_and_changed,
     rooms::a_room_with_events_gets_a_public_record,
+    rooms::who_finds_a_room_cannot_lock_it,
     rooms::a_private_room_is_its_members,
     search::words_and_phrases_are_found,
     search::what_is_edited_or_deleted_is_found_as_it_is_now,

@@ -201,7 +201,10 @@ pub(crate) async fn a_record_is_made_read_and_changed(fixture: Fixture) {
         settings: Some(settings(json!({"c": true}))),
         ..RoomChange::default()
     };
-    let changed = archive.update_room(&room("team"), &change).await.unwrap();
+    let changed = archive
+        .update_room(&room("team"), &change, false)
+        .await
+        .unwrap();
     assert_eq!(
         (&changed.title, &changed.topic),
         (&made.title, &Some("news".to_owned()))
@@ -211,12 +214,15 @@ pub(crate) async fn a_record_is_made_read_and_changed(fixture: Fixture) {
         title: Some(String::new()),
         ..RoomChange::default()
     };
-    let changed = archive.update_room(&room("team"), &change).await.unwrap();
+    let changed = archive
+        .update_room(&room("team"), &change, false)
+        .await
+        .unwrap();
     assert_eq!(
         (&changed.title, &changed.topic),
         (&None, &Some("news".to_owned()))
     );
-    let none = archive.update_room(&room("none"), &change).await;
+    let none = archive.update_room(&room("none"), &change, true).await;
     assert!(matches!(none, Err(RecordError::NotFound)));
 }
 
@@ -248,6 +254,76 @@ pub(crate) async fn a_room_with_events_gets_a_public_record(fixture: Fixture) {
             .top,
         1
     );
+}
+
+pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let private = |private| RoomChange {
+        private: Some(private),
+        ..RoomChange::default()
+    };
+    // Spoken in before it had a record: archived before that, or only after it.
+    let (mut early, mut late) = (Script::new("early"), Script::new("late"));
+    early.say("bob", "hi");
+    early.store(archive).await;
+    late.say("bob", "hi");
+    for script in [&early, &late] {
+        archive
+            .create_room(&new(script.room.as_str()))
+            .await
+            .unwrap();
+    }
+    late.store(archive).await;
+    for script in [&early, &late] {
+        let taken = archive
+            .update_room(&script.room, &private(true), false)
+            .await;
+        assert!(matches!(taken, Err(RecordError::Exists)), "{taken:?}");
+        // Nothing else of the change is done either, but another one is.
+        let both = RoomChange {
+            topic: Some("mine".to_owned()),
+            ..private(true)
+        };
+        let taken = archive.update_room(&script.room, &both, false).await;
+        assert!(matches!(taken, Err(RecordError::Exists)), "{taken:?}");
+        let open = archive
+            .update_room(&script.room, &private(false), false)
+            .await;
+        assert_eq!(open.unwrap().topic, None);
+        assert!(!archive.life(&script.room).await.unwrap().unwrap().private);
+        assert_eq!(
+            archive.members(&script.room, 9).await.unwrap(),
+            [id("alice")]
+        );
+    }
+    // What is private already may be said to be; a moderator may close it.
+    let closed = archive.update_room(&early.room, &private(true), true).await;
+    assert!(closed.unwrap().private);
+    let again = archive
+        .update_room(&early.room, &private(true), false)
+        .await;
+    assert!(again.unwrap().private);
+    // Who made a room before anybody spoke in it closes it as they like.
+    let made = archive.create_room(&new("made")).await.unwrap();
+    let mut made = Script {
+        ts: made.created + 1,
+        ..Script::new("made")
+    };
+    made.say("bob", "hi");
+    made.store(archive).await;
+    let closed = archive.update_room(&made.room, &private(true), false).await;
+    assert!(closed.unwrap().private);
+    // Once its events are gone for their age, it is still the room that others have begun.
+    fixture.run("UPDATE lives SET first_seen = 1").await;
+    fixture.run("DELETE FROM events").await;
+    let open = archive
+        .update_room(&early.room, &private(false), true)
+        .await;
+    assert!(!open.unwrap().private);
+    let taken = archive
+        .update_room(&early.room, &private(true), false)
+        .await;
+    assert!(matches!(taken, Err(RecordError::Exists)), "{taken:?}");
 }
 
 pub(crate) async fn a_private_room_is_its_members(fixture: Fixture) {
@@ -290,7 +366,7 @@ pub(crate) async fn a_private_room_is_its_members(fixture: Fixture) {
             private: Some(private),
             ..RoomChange::default()
         };
-        archive.update_room(&team, &change).await.unwrap()
+        archive.update_room(&team, &change, false).await.unwrap()
     };
     assert!(!change(false).await.private);
     assert_eq!(inbox(&fixture, "bob").await.len(), 1);

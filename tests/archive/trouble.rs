@@ -210,20 +210,103 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
-async fn many_may_open_an_empty_archive_at_once() {
-    let dir = TempDir::new().unwrap();
-    let file = format!("sqlite://{}/archive.db", dir.path().display());
+async fn many_may_open_an_empty_server_at_once() {
     let postgres = Postgres::shared().await;
-    for url in [file, postgres.database().await] {
-        let open = |_| {
-            let url = url.clone();
-            tokio::spawn(async move { open(&section(&url)).await })
-        };
-        let opened: Vec<_> = (0..6).map(open).collect();
-        for archive in opened {
-            archive.await.unwrap().append(&[]).await.unwrap();
+    let url = postgres.database().await;
+    let open = |_| {
+        let url = url.clone();
+        tokio::spawn(async move { open(&section(&url)).await })
+    };
+    let opened: Vec<_> = (0..6).map(open).collect();
+    for archive in opened {
+        archive.await.unwrap().append(&[]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_of_many_gets_an_empty_file() {
+    let dir = TempDir::new().unwrap();
+    let url = format!("sqlite://{}/archive.db", dir.path().display());
+    let open = |_| {
+        let section = section(&url);
+        tokio::spawn(async move { Archive::open(&section).await })
+    };
+    let opened: Vec<_> = (0..6).map(open).collect();
+    let mut archives = Vec::new();
+    for archive in opened {
+        match archive.await.unwrap() {
+            Ok(archive) => archives.extend(archive),
+            Err(error) => assert!(matches!(error, ArchiveError::InUse { .. }), "{error:?}"),
         }
     }
+    let [archive] = archives.try_into().unwrap();
+    archive.append(&[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_belongs_to_one_archive() {
+    let fixture = Fixture::sqlite().await;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.store(&fixture.archive).await;
+    // By another name it is the same file.
+    let link = fixture.dir.path().join("link.db");
+    std::os::unix::fs::symlink(fixture.dir.path().join("archive.db"), &link).unwrap();
+    let linked = section(&format!("sqlite://{}", link.display()));
+    for section in [&fixture.section, &linked] {
+        let error = Archive::open(section).await.unwrap_err();
+        assert!(matches!(error, ArchiveError::InUse { .. }), "{error:?}");
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("/archive.db"), "{error}");
+    }
+    // Who only reads is let in, and sees what comes.
+    let beside = Archive::open_to_read(&fixture.section);
+    let beside = beside.await.unwrap().unwrap();
+    assert_eq!(beside.count(&lobby.room).await.unwrap(), 1);
+    lobby.say("alice", "two");
+    let two = lobby.batch();
+    let error = beside.append(std::slice::from_ref(&two)).await;
+    assert!(!error.unwrap_err().is_retryable());
+    fixture.archive.append(&[two]).await.unwrap();
+    assert_eq!(beside.count(&lobby.room).await.unwrap(), 2);
+    // It is nobody's once it was closed, though a clone is still there, which writes no more.
+    let clone = fixture.archive.clone();
+    fixture.archive.close().await;
+    assert!(clone.append(&[]).await.is_err());
+    let next = open(&fixture.section).await;
+    assert_eq!(next.count(&lobby.room).await.unwrap(), 2);
+    // Or once nobody has it any more.
+    drop(next);
+    let last = open(&linked).await;
+    lobby.say("alice", "three");
+    lobby.store(&last).await;
+    assert_eq!(beside.count(&lobby.room).await.unwrap(), 3);
+    beside.close().await;
+    last.close().await;
+    // It is read without a node too.
+    let alone = Archive::open_to_read(&linked).await.unwrap().unwrap();
+    assert_eq!(alone.count(&lobby.room).await.unwrap(), 3);
+    alone.close().await;
+}
+
+#[tokio::test]
+async fn who_only_reads_makes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("archive.db");
+    let section = section(&format!("sqlite://{}", path.display()));
+    let error = Archive::open_to_read(&section).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::Open { .. }), "{error:?}");
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    let error = Archive::open_to_read(&section).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ArchiveError::TooOld { found: 0, known: 1 } | ArchiveError::Open { .. }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
 }
 
 #[tokio::test]

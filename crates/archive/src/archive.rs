@@ -46,16 +46,34 @@ impl From<&'static str> for Pair {
 
 impl Archive {
     /// Opens the archive that the setting names; `None`: it names none. An SQLite file is created and
-    /// brought to the newest schema. A PostgreSQL server is not asked yet: [`Archive::connect`].
+    /// brought to the newest schema, and belongs to this archive until it is closed or its last clone is
+    /// gone. A PostgreSQL server is not asked yet: [`Archive::connect`].
     ///
     /// # Errors
-    /// [`ArchiveError`] says whether the setting, the file or the disk is wrong.
+    /// [`ArchiveError`] says whether the setting, the file or the disk is wrong; [`ArchiveError::InUse`]:
+    /// the file belongs to somebody else.
     pub async fn open(section: &ArchiveSection) -> Result<Option<Self>, ArchiveError> {
         section.check(false)?;
         match section.place()? {
             Place::Nowhere => Ok(None),
             Place::File(path) => Ok(Some(Self::Sqlite(Sqlite::open(&path, section).await?))),
             Place::Server(options) => Ok(Some(Self::Postgres(Postgres::new(*options, section)))),
+        }
+    }
+
+    /// Opens the archive beside whomever it belongs to; `None`: the setting names none. An SQLite file is
+    /// only read: it is not created, nor brought to another schema, and each call that writes fails.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] says whether the setting or the file is wrong.
+    pub async fn open_to_read(section: &ArchiveSection) -> Result<Option<Self>, ArchiveError> {
+        section.check(false)?;
+        match section.place()? {
+            Place::File(path) => {
+                let sqlite = Sqlite::open_to_read(&path, section).await?;
+                Ok(Some(Self::Sqlite(sqlite)))
+            }
+            Place::Nowhere | Place::Server(_) => Self::open(section).await,
         }
     }
 

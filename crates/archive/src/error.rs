@@ -33,6 +33,25 @@ pub enum ArchiveError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The operator: two processes would number events alike, and lose what the other one stores.
+    #[error(
+        "archive.url: {path} is in use by another process: stop that one, or name another file \
+        (nodes that share their rooms need redis.url and a postgres:// archive)"
+    )]
+    InUse {
+        /// Which file.
+        path: String,
+    },
+    /// The operator: only a node brings a schema to the newest, this call was to read.
+    #[error(
+        "the archive's schema is version {found}, this program reads {known}: start a node once"
+    )]
+    TooOld {
+        /// Of the database.
+        found: i64,
+        /// The only one that can be read.
+        known: i64,
+    },
     /// Nobody but time: the database is away, busy or starting. The call can be repeated.
     #[error("the archive is not available: {0}")]
     Unavailable(String),
@@ -48,6 +67,14 @@ pub enum ArchiveError {
         offset: u64,
         /// Why.
         source: serde_json::Error,
+    },
+    /// We: two events were given one place, so the second would be lost. A repetition fails again.
+    #[error("the place {offset} in room {room} is taken by another event")]
+    Taken {
+        /// Its room.
+        room: RoomId,
+        /// Its place.
+        offset: u64,
     },
     /// We: a statement that the database refuses, or rows that we cannot read.
     #[error("the archive failed: {0}")]

@@ -9,6 +9,7 @@ mod error;
 mod history;
 mod inbox;
 mod life;
+mod lock;
 mod migrate;
 mod postgres;
 mod reads;

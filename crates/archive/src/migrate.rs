@@ -38,6 +38,22 @@ pub(crate) async fn sqlite(connection: &mut SqliteConnection) -> Result<(), Arch
     Ok(tx.commit().await?)
 }
 
+/// Refuses every schema but the newest, for who may not change it.
+pub(crate) async fn sqlite_is_newest(
+    connection: &mut SqliteConnection,
+) -> Result<(), ArchiveError> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(connection)
+        .await?;
+    match missing(found, &SQLITE)? {
+        [] => Ok(()),
+        [_, ..] => Err(ArchiveError::TooOld {
+            found,
+            known: SQLITE.len() as i64,
+        }),
+    }
+}
+
 /// In PostgreSQL the version stands in a table of its own.
 pub(crate) async fn postgres(connection: &mut PgConnection) -> Result<(), ArchiveError> {
     let mut tx = connection.begin().await?;

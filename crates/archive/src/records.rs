@@ -63,8 +63,8 @@ pub struct RoomChange {
 /// Why something was not done with a record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// There is a record, or a direct message; or the room is to be private, but people have spoken in
-    /// it already.
+    /// There is a record, or a direct message; or the room is to be private, but people had spoken in
+    /// it before it had a record.
     #[error("the room exists already")]
     Exists,
     /// There is no record of this room.
@@ -100,11 +100,16 @@ const CREATE: &str = "UPDATE rooms SET recorded = TRUE, title = $2, topic = $3, 
     RETURNING room, title, topic, private, created_by, created_by_name, created, settings";
 const SELECT: &str = "SELECT room, title, topic, private, created_by, created_by_name, created, \
         settings FROM rooms WHERE room = $1 AND recorded";
+/// A room was spoken in before it had a record if one of its lives or events is older: the events may be
+/// gone for their age, or have come later. Of the events the oldest tell; one without a time tells nothing.
 const UPDATE: &str = "UPDATE rooms SET title = CASE WHEN $2 THEN $3 ELSE title END, \
         topic = CASE WHEN $4 THEN $5 ELSE topic END, \
         private = CASE WHEN $6 THEN $7 ELSE private END, \
         settings = CASE WHEN $8 THEN $9 ELSE settings END \
-    WHERE room = $1 AND recorded \
+    WHERE room = $1 AND recorded AND (private OR NOT $10 OR NOT ( \
+        EXISTS (SELECT 1 FROM lives WHERE room_id = rooms.id AND first_seen < rooms.created) \
+        OR EXISTS (SELECT 1 FROM (SELECT ts FROM events WHERE room_id = rooms.id \
+            ORDER BY number LIMIT 100) AS oldest WHERE ts > 0 AND ts < rooms.created))) \
     RETURNING room, title, topic, private, created_by, created_by_name, created, settings";
 const OWNER: &str = "INSERT INTO members (room_id, user_id, added_by, added) \
     SELECT id, created_by, created_by, $2 FROM rooms WHERE room = $1 \
@@ -139,32 +144,34 @@ impl Archive {
         row.map(record).transpose()
     }
 
-    /// Changes a record.
+    /// Changes a record. Only a moderator makes a room private in which people had spoken before it had
+    /// a record: who finds a room does not lock others out of what they have said.
     ///
     /// # Errors
-    /// [`RecordError::NotFound`], or what the archive says.
+    /// [`RecordError::NotFound`], [`RecordError::Exists`], or what the archive says.
     pub async fn update_room(
         &self,
         room: &RoomId,
         change: &RoomChange,
-        _is_moderator: bool,
+        is_moderator: bool,
     ) -> Result<Record, RecordError> {
         let update = async {
             let mut tx = self.begin().await?;
-            let row = tx
-                .rows::<Columns>(UPDATE, changes(room, change))
-                .await?
-                .pop();
+            let values = changes(room, change, is_moderator);
+            let row = tx.rows::<Columns>(UPDATE, values).await?.pop();
             if change.private == Some(true) && row.is_some() {
                 tx.run(OWNER, values![room.as_str(), now()]).await?;
             }
             tx.commit().await?;
             row.map(record).transpose()
         };
-        self.state()
-            .watch(update)
-            .await?
-            .ok_or(RecordError::NotFound)
+        if let Some(record) = self.state().watch(update).await? {
+            return Ok(record);
+        }
+        Err(match self.record(room).await? {
+            Some(_) => RecordError::Exists,
+            None => RecordError::NotFound,
+        })
     }
 
     /// Makes a user a member of a room with a record; false: they were one already.
@@ -271,7 +278,7 @@ async fn create(tx: &mut Tx, new: &NewRoom) -> Result<Option<Record>, ArchiveErr
     record(row).map(Some)
 }
 
-fn changes(room: &RoomId, change: &RoomChange) -> Vec<crate::value::Value> {
+fn changes(room: &RoomId, change: &RoomChange, is_moderator: bool) -> Vec<crate::value::Value> {
     values![
         room.as_str(),
         change.title.is_some(),
@@ -282,6 +289,7 @@ fn changes(room: &RoomId, change: &RoomChange) -> Vec<crate::value::Value> {
         change.private.unwrap_or_default(),
         change.settings.is_some(),
         change.settings.as_ref().map(settings).unwrap_or_default(),
+        change.private == Some(true) && !is_moderator,
     ]
 }
 

@@ -12,11 +12,18 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::lock::FileLock;
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
 
-/// The one connection that writes; `None` until it is needed, and after a failure.
-type Writer = Option<SqliteConnection>;
+/// The place of the one connection that writes.
+struct Writer {
+    /// `None` until it is needed, and after a failure.
+    connection: Option<SqliteConnection>,
+    is_closed: bool,
+    /// `None` for who only reads, and once it is closed. It goes last.
+    lock: Option<FileLock>,
+}
 
 /// An archive in one file. Clones share it.
 #[derive(Clone)]
@@ -45,29 +52,70 @@ impl Sqlite {
             path: path.display().to_string(),
             source,
         };
-        let mut writer = options.connect().await.map_err(refused)?;
-        migrate::sqlite(&mut writer)
+        let mut connection = options.connect().await.map_err(refused)?;
+        let lock = FileLock::take(path)?;
+        migrate::sqlite(&mut connection)
             .await
             .map_err(|error| match error {
                 ArchiveError::Failed(source) => refused(source),
                 other => other,
             })?;
+        let writer = Writer {
+            connection: Some(connection),
+            is_closed: false,
+            lock: Some(lock),
+        };
+        Ok(Self::new(path, section, options, writer))
+    }
+
+    /// Beside whoever has the lock.
+    pub(crate) async fn open_to_read(
+        path: &Path,
+        section: &ArchiveSection,
+    ) -> Result<Self, ArchiveError> {
+        let options = to_read(&options(path, section.statement_timeout));
+        let refused = |source| ArchiveError::Open {
+            path: path.display().to_string(),
+            source,
+        };
+        let mut connection = options.connect().await.map_err(refused)?;
+        migrate::sqlite_is_newest(&mut connection)
+            .await
+            .map_err(|error| match error {
+                ArchiveError::Failed(source) => refused(source),
+                other => other,
+            })?;
+        connection.close().await.map_err(refused)?;
+        let writer = Writer {
+            connection: None,
+            is_closed: false,
+            lock: None,
+        };
+        Ok(Self::new(path, section, options, writer))
+    }
+
+    fn new(
+        path: &Path,
+        section: &ArchiveSection,
+        options: SqliteConnectOptions,
+        writer: Writer,
+    ) -> Self {
         let readers = PoolOptions::new()
             .max_connections(section.pool)
             .acquire_timeout(section.statement_timeout)
             .test_before_acquire(false)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_lazy_with(options.clone().read_only(true).create_if_missing(false));
+            .connect_lazy_with(to_read(&options));
         let state = State::new(section.statement_timeout);
         state.set_ready();
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             path: path.to_owned(),
             options,
-            writer: Arc::new(Mutex::new(Some(writer))),
+            writer: Arc::new(Mutex::new(writer)),
             readers,
             state,
-        })))
+        }))
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {
@@ -80,7 +128,10 @@ impl Sqlite {
 
     pub(crate) async fn begin(&self) -> Result<Writing, ArchiveError> {
         let mut home = Arc::clone(&self.0.writer).lock_owned().await;
-        let connection = match home.take() {
+        if home.is_closed {
+            return Err(ArchiveError::Unavailable("it was closed".to_owned()));
+        }
+        let connection = match home.connection.take() {
             Some(connection) => connection,
             None => self.0.options.connect().await?,
         };
@@ -90,14 +141,17 @@ impl Sqlite {
         Ok(writing)
     }
 
+    /// Nobody writes after it. The file is left without a log, in which what was deleted could be read.
     pub(crate) async fn close(&self) {
         self.0.readers.close().await;
-        let writer = self.0.writer.lock().await.take();
-        if let Some(connection) = writer
-            && let Err(error) = connection.close().await
+        let mut home = self.0.writer.lock().await;
+        home.is_closed = true;
+        if let Some(connection) = home.connection.take()
+            && let Err(error) = finish(connection).await
         {
             tracing::warn!(%error, "the archive's file was not closed cleanly");
         }
+        home.lock = None;
     }
 }
 
@@ -123,9 +177,25 @@ impl Writing {
             connection,
             mut home,
         } = self;
-        *home = Some(connection);
+        home.connection = Some(connection);
         Ok(())
     }
+}
+
+/// Empties the log. The last connection does so by itself, but somebody may be reading beside it; the
+/// readers of this moment are waited for.
+async fn finish(mut connection: SqliteConnection) -> Result<(), sqlx::Error> {
+    let (is_busy,): (bool,) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut connection)
+        .await?;
+    if is_busy {
+        tracing::warn!("the archive's log could not be emptied: somebody reads for long");
+    }
+    connection.close().await
+}
+
+fn to_read(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().read_only(true).create_if_missing(false)
 }
 
 fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
@@ -136,7 +206,8 @@ fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(busy)
-        .pragma("secure_delete", "FAST")
+        // `FAST` would leave what stood on pages that are given up, as those of large bodies are.
+        .pragma("secure_delete", "ON")
         // Pages that are asked for again and again: 16 MiB a connection.
         .pragma("cache_size", "-16384")
         // What a burst has made the log grow to is given back: 64 MiB.

@@ -5,6 +5,7 @@ mod change;
 mod insert;
 mod rooms;
 mod search;
+mod taken;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,12 +52,12 @@ struct Entry<'a> {
 }
 
 impl Archive {
-    /// Appends events in one transaction: all of `batch` is stored or nothing. An event whose place (room,
-    /// epoch, offset) is taken already changes nothing, so a repetition is harmless.
+    /// Appends events in one transaction: all of `batch` is stored or nothing. An event that stands at its
+    /// place (room, epoch, offset) already changes nothing, so a repetition is harmless.
     ///
     /// # Errors
-    /// [`ArchiveError::Unavailable`] and [`ArchiveError::Full`]: repeat it; [`ArchiveError::BadEvent`]: it
-    /// will never succeed.
+    /// [`ArchiveError::Unavailable`] and [`ArchiveError::Full`]: repeat it; [`ArchiveError::BadEvent`] and
+    /// [`ArchiveError::Taken`]: it will never succeed.
     pub async fn append(&self, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
         let append = async {
             let mut tx = self.begin().await?;
@@ -71,6 +72,7 @@ async fn append(tx: &mut Tx, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
     let known = rooms::enter(tx, batch.iter().map(|part| &part.room)).await?;
     let entries = read(batch, &known)?;
     let fresh = insert::events(tx, &entries).await?;
+    taken::refuse(tx, &entries, &fresh, &known).await?;
     rooms::open_direct(tx, &known).await?;
     rooms::advance(tx, batch, &known).await?;
     rooms::note_holes(tx, batch, &known).await?;

@@ -63,8 +63,8 @@ pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), CommandError> {
     .map_err(CommandError::from)
 }
 
-/// Opens the archive that is there. A file is not made: a wrong name must not look like an empty
-/// archive.
+/// Opens the archive that is there, beside a node that may be running. A file is not made: a wrong name
+/// must not look like an empty archive.
 async fn open(section: &ArchiveSection) -> Result<Archive, ArchiveToolError> {
     if let Some(file) = section.url.strip_prefix(FILE)
         && !file.is_empty()
@@ -72,7 +72,7 @@ async fn open(section: &ArchiveSection) -> Result<Archive, ArchiveToolError> {
     {
         return Err(ArchiveToolError::NoFile(file.to_owned()));
     }
-    let archive = Archive::open(section).await?;
+    let archive = Archive::open_to_read(section).await?;
     let archive = archive.ok_or(ArchiveToolError::Nowhere)?;
     archive.connect().await?;
     Ok(archive)
