@@ -228,23 +228,32 @@ impl Row {
     async fn expect_archived(&mut self, archive: &str) {
         let redis = self.arena.redis().await.url();
         let settings = [("archive.url", archive), ("redis.url", redis.as_str())];
-        let verify = async || {
-            let verified = run(&settings, &["archive", "verify"]);
-            verified.status.success().then_some(())
-        };
-        let ((), took) = eventually("the archive is whole", ARCHIVED, verify).await;
-        self.say_time("archived", took);
-        for room in self.load.room_ids() {
-            let Some((epoch, after)) = self.load.ledger.open().newest_life(&room) else {
+        let began = Instant::now();
+        for (room, head) in self.load.room_ids().iter().zip(self.load.heads()) {
+            let export = async || {
+                let exported = run(&settings, &["archive", "export", room]).stdout;
+                let text = String::from_utf8_lossy(&exported).into_owned();
+                let last = text.lines().last()?;
+                let last: serde_json::Value = serde_json::from_str(last).ok()?;
+                (last["offset"].as_u64()? >= head).then_some(text)
+            };
+            let (text, _) = eventually("the archive has everything", ARCHIVED, export).await;
+            let Some((epoch, after)) = self.load.ledger.open().newest_life(room) else {
                 continue;
             };
             let page = self.load.ledger.client(&format!("archive-of-{room}"));
-            page.write(|ledger, me| ledger.joined(me, &room, &epoch, after, Start::After));
-            let exported = run(&settings, &["archive", "export", &room]);
-            for line in String::from_utf8_lossy(&exported.stdout).lines() {
-                page.line(line);
-            }
+            page.write(|ledger, me| ledger.joined(me, room, &epoch, after, Start::After));
+            text.lines().for_each(|line| page.line(line));
         }
+        self.say_time("archived", began.elapsed());
+        let verified = run(&settings, &["archive", "verify"]);
+        self.check(
+            verified.status.success(),
+            format!(
+                "the archive is whole: {}",
+                String::from_utf8_lossy(&verified.stdout)
+            ),
+        );
     }
 
     async fn expect_alive(&mut self, node: usize) {
