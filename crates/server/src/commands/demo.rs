@@ -194,10 +194,10 @@ fn greeting(args: &DemoArgs, servers: &[Server]) -> String {
         }
         text.push('\n');
     }
-    let broker = if args.redis_url.is_some() {
-        "over Redis"
-    } else {
-        "in memory: it ends with the demo"
+    let broker = match (&args.redis_url, &args.data) {
+        (Some(_), _) => "over Redis".to_owned(),
+        (None, Some(folder)) => format!("in memory, and keep what is said in {}", folder.display()),
+        (None, None) => "in memory: it ends with the demo".to_owned(),
     };
     text.push_str(&format!(
         "\nOpen two of them in a browser and talk to yourself. The nodes share everything\n\
