@@ -47,7 +47,9 @@ test("an edit shows on both sides, and everything can be done with the keyboard"
   await ann.page.keyboard.press("Enter");
   await field.fill("second version");
   await ann.id("edit-save").click();
-  await bob.hears("second version");
+  for (const page of [ann, bob]) await page.hears("second version");
+  const focus = () => ann.page.evaluate(() => document.activeElement.id);
+  await eventually(focus, (id) => id === "composer-input", "the field to write in has the focus");
   await ann.page.keyboard.press("Shift+Tab");
   await ann.page.keyboard.press("ArrowUp");
   await ann.page.keyboard.press("Enter");
