@@ -106,12 +106,14 @@ export class MessageItem {
     const { deleted, edited } = event;
     this.event = event;
     this.#fate.hidden = true;
-    if (deleted || (this.#editor?.savedAt <= edited?.offset)) this.#closeEditor();
+    const isSaved = this.#editor?.savedAt <= edited?.offset;
+    if (deleted || isSaved) this.#closeEditor();
     if (!this.#editor) this.#drawLine();
     this.#drawReactions();
     const mentionsMe = event.mentions?.includes(this.#room.identity.user?.id) && !this.isOwn;
     this.element.classList.toggle("is-mention", Boolean(mentionsMe));
     this.element.toggleAttribute("data-deleted", Boolean(deleted));
+    if (isSaved) this.#room.done();
   }
 
   /** The text becomes a field; Escape brings it back. */
@@ -157,7 +159,6 @@ export class MessageItem {
     if (!this.#editor) return;
     this.#editor.savedAt = savedAt;
     this.#room.resize(() => this.draw(this.event));
-    if (!this.#editor) this.#room.done();
   }
 
   #endEdit() {
