@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::RoomGrants;
 
 /// What a token proved.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
     /// Who.
     pub user: User,
