@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use crate::address::Proxies;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
+use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
@@ -108,10 +109,12 @@ impl Gateway {
             connections_per_address: node.config().limits.connections_per_address,
             accepts_per_second: node.config().limits.accepts_per_second,
         };
+        let limits_of_guests = node.config().limits.guests_per_minute;
         let gate = Arc::new(Gate {
             node,
             auth,
             origins,
+            guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),

@@ -33,6 +33,7 @@ impl FromRequestParts<Arc<Gate>> for Caller {
         let identity = gate
             .auth
             .verify(token)
+            .await
             .map_err(|error| refused(gate, error))?;
         let pace = if is_read { Pace::Reads } else { Pace::Writes };
         gate.node.keep_pace(&identity, pace)?;
@@ -72,12 +73,9 @@ fn missing(gate: &Gate) -> ApiError {
 }
 
 fn refused(gate: &Gate, error: TokenError) -> ApiError {
-    match error {
-        TokenError::NotReady => ApiError::Unavailable(error.to_string()),
-        TokenError::TooLong
-        | TokenError::Invalid(_)
-        | TokenError::Critical
-        | TokenError::BadSubject(_) => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
+    match error.is_temporary() {
+        true => ApiError::Unavailable(error.to_string()),
+        false => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
     }
 }
 
@@ -86,8 +84,8 @@ fn how(gate: &Gate) -> &'static str {
     match gate.auth.mode() {
         AuthMode::Guest => "Authorization: Bearer TOKEN; POST /v1/guests gives one to anyone",
         AuthMode::Jwt => {
-            "Authorization: Bearer TOKEN; it must be signed with the server's auth.secret, as \
-             `hubbub token` does"
+            "Authorization: Bearer TOKEN; it must be signed with the server's key (auth.secret, \
+             auth.public_key or auth.jwks_url), as `hubbub token` does"
         }
     }
 }
