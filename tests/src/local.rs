@@ -33,6 +33,7 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("archive.url", ""),
         ("limits.sends_per_second", "0"),
         ("limits.connections_per_address", "0"),
+        ("limits.guests_per_minute", "0"),
     ];
     all.extend_from_slice(changes);
     let flag = |(key, value): &Setting<'_>| {

@@ -108,6 +108,7 @@ impl Launch {
             ("ops.bind", ops.as_str()),
             ("limits.sends_per_second", "0"),
             ("limits.connections_per_address", "0"),
+            ("limits.guests_per_minute", "0"),
         ];
         let own = self.settings.iter();
         settings.extend(own.map(|(key, value)| (key.as_str(), value.as_str())));

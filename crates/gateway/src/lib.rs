@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -37,6 +37,7 @@ use crate::address::Proxies;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
+use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
@@ -116,10 +117,12 @@ impl Gateway {
             connections_per_address: node.config().limits.connections_per_address,
             accepts_per_second: node.config().limits.accepts_per_second,
         };
+        let limits_of_guests = node.config().limits.guests_per_minute;
         let gate = Arc::new(Gate {
             node,
             auth,
             origins,
+            guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),

@@ -117,11 +117,12 @@ impl Server {
         archive: Option<Archive>,
         inbox: Inbox,
     ) -> Result<Self, StartError> {
-        let auth = Arc::new(Auth::new(&settings.auth).map_err(CheckError::from)?);
+        let auth = Arc::new(settings.make_auth().map_err(CheckError::from)?);
         let mut tasks = JoinSet::new();
         let config = settings.node_config();
         let node = Node::start(id, config, broker.clone(), archive, inbox);
         provide_secret(&auth, broker, &mut tasks).await;
+        tasks.spawn(Arc::clone(&auth).keep_keys());
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
             connections => connections,

@@ -34,6 +34,16 @@ pub fn print_effective(loaded: &Loaded) -> String {
         let table = toml::to_string(room).expect("plain structs serialize");
         write!(text, "\n[[room]]\n{table}").expect("writing to a string never fails");
     }
+    for key in &loaded.settings.api_keys {
+        let table = toml::to_string(key).expect("plain structs serialize");
+        // What is hidden is no value here either.
+        let lines = table.lines().map(|line| match line.starts_with("key =") {
+            true => format!("# key = \"{HIDDEN}\"\n"),
+            false => format!("{line}\n"),
+        });
+        write!(text, "\n[[api_key]]\n{}", lines.collect::<String>())
+            .expect("writing to a string never fails");
+    }
     text
 }
 

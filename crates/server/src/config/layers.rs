@@ -11,7 +11,9 @@ use serde_json::Value as Json;
 use super::env::from_env;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
-use super::{CheckError, RoomRule, Settings};
+use super::{CheckError, Settings};
+use hubbub_gateway::ApiKey;
+use hubbub_node::RoomRule;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "hubbub.toml";
@@ -21,9 +23,10 @@ const ARCHIVE_URL: &str = "archive.url";
 const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
 /// Tables that may be repeated.
 const ROOM: &str = "room";
+const API_KEY: &str = "api_key";
 
 /// Settings that never stand in an error or on a screen.
-const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
+const SECRETS: [&str; 3] = ["auth.secret", "auth.private_key", "ops.token"];
 /// Settings that may hold a password: in an error they do not stand as they were written.
 const URLS: [&str; 2] = ["redis.url", "archive.url"];
 
@@ -150,7 +153,7 @@ impl Source for Single {
 /// [`ConfigError`] names the setting, what is wrong, and where it came from.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let known = Known::new();
-    let (given, rooms) = given(sources, &known)?;
+    let (given, tables) = given(sources, &known)?;
     let mut effective = Json::Object(serde_json::Map::new());
     let mut list = Vec::new();
     for (key, default) in &known.0 {
@@ -167,7 +170,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     let mut settings: Settings =
         serde_json::from_value(effective).expect("every setting has been read by itself");
-    settings.rooms = rooms;
+    settings.rooms = tables.rooms;
+    settings.api_keys = tables.api_keys;
     choose_archive(&mut settings, &mut list);
     settings.check()?;
     Ok(Loaded { settings, list })
@@ -232,7 +236,7 @@ pub(super) fn is_secret(key: &str) -> bool {
 fn given(
     sources: &Sources,
     known: &Known,
-) -> Result<(BTreeMap<String, Value>, Vec<RoomRule>), ConfigError> {
+) -> Result<(BTreeMap<String, Value>, Tables), ConfigError> {
     let mut builder = Config::builder();
     let path = match &sources.file {
         SettingsFile::Usual => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
@@ -252,13 +256,32 @@ fn given(
             path: path.unwrap_or_default(),
             source: Box::new(source),
         })?;
-    let rooms = match merged.remove(ROOM) {
-        None => Vec::new(),
-        Some(value) => read_rooms(value)?,
+    let tables = Tables {
+        rooms: merged.remove(ROOM).map_or(Ok(Vec::new()), read_rooms)?,
+        api_keys: merged
+            .remove(API_KEY)
+            .map_or(Ok(Vec::new()), read_api_keys)?,
     };
     let mut given = BTreeMap::new();
     flatten("", merged, known, &mut given)?;
-    Ok((given, rooms))
+    Ok((given, tables))
+}
+
+/// The tables that may be repeated.
+struct Tables {
+    rooms: Vec<RoomRule>,
+    api_keys: Vec<ApiKey>,
+}
+
+/// What is wrong with a key's table is said without the table: it holds the key.
+fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
+    let origin = origin_of(&value);
+    value.try_deserialize().map_err(|_| ConfigError::BadValue {
+        key: "[[api_key]]".to_owned(),
+        value: "(hidden)".to_owned(),
+        origin,
+        expected: "name = \"…\", key = \"…\" and rooms = { \"PATTERN\" = \"rwmp\" }".to_owned(),
+    })
 }
 
 fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {

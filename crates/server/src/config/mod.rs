@@ -14,7 +14,7 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsSection};
+use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
@@ -51,6 +51,9 @@ pub struct Settings {
     /// Tables `[[room]]`: what holds for some rooms.
     #[serde(rename = "room")]
     pub rooms: Vec<RoomRule>,
+    /// Tables `[[api_key]]`: keys for programs.
+    #[serde(rename = "api_key")]
+    pub api_keys: Vec<ApiKey>,
     /// Faults for tests, from the environment variable [`FAILPOINTS`]; no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -130,12 +133,20 @@ impl Settings {
         }
     }
 
+    /// Whose tokens count.
+    ///
+    /// # Errors
+    /// [`AuthError`] names the setting that cannot work.
+    pub fn make_auth(&self) -> Result<Auth, AuthError> {
+        Auth::new(&self.auth, &self.api_keys)
+    }
+
     /// Checks what the types of the settings do not.
     ///
     /// # Errors
     /// [`CheckError`] names what has to change.
     pub fn check(&self) -> Result<(), CheckError> {
-        Auth::new(&self.auth)?;
+        self.make_auth()?;
         self.http.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
@@ -187,12 +198,26 @@ impl Settings {
             .map_or(Ok(()), |key| Err(CheckError::Zero(key)))
     }
 
+    fn has_token_twice(&self) -> bool {
+        let token = &self.ops.token;
+        let is_key = self.api_keys.iter().any(|it| it.key == *token);
+        !token.is_empty() && (*token == self.auth.secret || is_key)
+    }
+
     fn check_pairs(&self) -> Result<(), CheckError> {
         let drain = &self.drain;
         let contradictions = [
             (
                 self.failpoints != Failpoints::default() && !is_loopback(&self.ops.bind),
                 "HUBBUB_FAILPOINTS is for tests: it needs ops.bind on 127.0.0.1",
+            ),
+            (
+                self.has_token_twice(),
+                "ops.token must be no other secret too: neither auth.secret nor a key of [[api_key]]",
+            ),
+            (
+                self.auth.jwks_refresh < Duration::from_secs(10),
+                "auth.jwks_refresh must be 10s or more: keys are not fetched more often",
             ),
             (
                 self.limits.frame_bytes <= self.limits.body_bytes,
