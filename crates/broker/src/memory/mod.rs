@@ -7,6 +7,7 @@ mod journal;
 mod publish;
 mod room;
 mod stream;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,6 +54,8 @@ struct State {
     stored: VecDeque<(RoomId, u64)>,
     bytes: usize,
     swept: Instant,
+    /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
+    waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
 
 /// One node's line to a [`MemoryCluster`]; clones share it.
@@ -76,6 +79,7 @@ impl MemoryCluster {
             stored: VecDeque::new(),
             bytes: 0,
             swept: Instant::now(),
+            waiting: HashMap::new(),
         };
         Self(Arc::new(Shared {
             config,
@@ -307,6 +311,7 @@ impl MemoryBroker {
     ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
         if let Some(delta) = state.room(room).register(self.node, users) {
+            state.note_attendance(&self.cluster.0.config, room, &delta);
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
         Ok(state.room(room).presence(0))
@@ -386,6 +391,7 @@ impl MemoryBroker {
             let room = state.room(&id);
             room.unsubscribe(self.node);
             if let Some(delta) = room.exit_all(self.node) {
+                state.note_attendance(&self.cluster.0.config, &id, &delta);
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);
             }
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use hubbub_webhooks::Webhook;
 use serde_json::Value as Json;
 
 use super::env::from_env;
@@ -21,6 +22,7 @@ const ARCHIVE_URL: &str = "archive.url";
 const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
 /// Tables that may be repeated.
 const ROOM: &str = "room";
+const WEBHOOK: &str = "webhook";
 
 /// Settings that never stand in an error or on a screen.
 const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
@@ -150,11 +152,15 @@ impl Source for Single {
 /// [`ConfigError`] names the setting, what is wrong, and where it came from.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let known = Known::new();
-    let (given, rooms) = given(sources, &known)?;
+    let Given {
+        single,
+        rooms,
+        webhooks,
+    } = given(sources, &known)?;
     let mut effective = Json::Object(serde_json::Map::new());
     let mut list = Vec::new();
     for (key, default) in &known.0 {
-        let setting = match given.get(key) {
+        let setting = match single.get(key) {
             Some(value) => read_setting(key, default, value)?,
             None => Setting {
                 key: key.clone(),
@@ -168,6 +174,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut settings: Settings =
         serde_json::from_value(effective).expect("every setting has been read by itself");
     settings.rooms = rooms;
+    settings.webhooks = webhooks;
     choose_archive(&mut settings, &mut list);
     settings.check()?;
     Ok(Loaded { settings, list })
@@ -228,11 +235,16 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 
-/// What the sources say, the later over the earlier; every key is known.
-fn given(
-    sources: &Sources,
-    known: &Known,
-) -> Result<(BTreeMap<String, Value>, Vec<RoomRule>), ConfigError> {
+/// What the sources say.
+struct Given {
+    /// Every key is known.
+    single: BTreeMap<String, Value>,
+    rooms: Vec<RoomRule>,
+    webhooks: Vec<Webhook>,
+}
+
+/// Asks the sources, the later over the earlier.
+fn given(sources: &Sources, known: &Known) -> Result<Given, ConfigError> {
     let mut builder = Config::builder();
     let path = match &sources.file {
         SettingsFile::Usual => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
@@ -256,9 +268,30 @@ fn given(
         None => Vec::new(),
         Some(value) => read_rooms(value)?,
     };
-    let mut given = BTreeMap::new();
-    flatten("", merged, known, &mut given)?;
-    Ok((given, rooms))
+    let webhooks = match merged.remove(WEBHOOK) {
+        None => Vec::new(),
+        Some(value) => read_webhooks(value)?,
+    };
+    let mut single = BTreeMap::new();
+    flatten("", merged, known, &mut single)?;
+    Ok(Given {
+        single,
+        rooms,
+        webhooks,
+    })
+}
+
+/// They are checked with all other settings. An error of the reader names a key, never a secret.
+fn read_webhooks(value: Value) -> Result<Vec<Webhook>, ConfigError> {
+    let origin = origin_of(&value);
+    value
+        .try_deserialize()
+        .map_err(|error| ConfigError::BadValue {
+            key: "[[webhook]]".to_owned(),
+            value: "a table".to_owned(),
+            origin,
+            expected: format!("another one: {error}"),
+        })
 }
 
 fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
