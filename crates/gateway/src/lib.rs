@@ -93,7 +93,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the doors.
+    /// Opens the doors. `add_metrics` adds what others of this process count.
     ///
     /// # Errors
     /// [`GatewayError`] names the setting that does not work; nothing is left running.
@@ -101,6 +101,7 @@ impl Gateway {
         config: GatewayConfig,
         auth: Arc<Auth>,
         node: Arc<Node>,
+        add_metrics: impl FnOnce(&mut Registry),
     ) -> Result<Self, GatewayError> {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
@@ -112,6 +113,7 @@ impl Gateway {
 
         let mut registry = Registry::with_prefix("hubbub");
         node.register_metrics(&mut registry);
+        add_metrics(&mut registry);
         let limits = AdmissionLimits {
             connections: config.connections,
             connections_per_address: node.config().limits.connections_per_address,

@@ -11,9 +11,8 @@ use serde_json::Value as Json;
 use super::env::from_env;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
+use super::tables::Tables;
 use super::{CheckError, Settings};
-use hubbub_gateway::ApiKey;
-use hubbub_node::RoomRule;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "hubbub.toml";
@@ -21,9 +20,6 @@ const DEFAULT_ORIGIN: &str = "default";
 const ARCHIVE_URL: &str = "archive.url";
 /// In the folder where the node was started.
 const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
-/// Tables that may be repeated.
-const ROOM: &str = "room";
-const API_KEY: &str = "api_key";
 
 /// Settings that never stand in an error or on a screen.
 const SECRETS: [&str; 3] = ["auth.secret", "auth.private_key", "ops.token"];
@@ -172,6 +168,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         serde_json::from_value(effective).expect("every setting has been read by itself");
     settings.rooms = tables.rooms;
     settings.api_keys = tables.api_keys;
+    settings.webhooks = tables.webhooks;
     choose_archive(&mut settings, &mut list);
     settings.check()?;
     Ok(Loaded { settings, list })
@@ -256,49 +253,10 @@ fn given(
             path: path.unwrap_or_default(),
             source: Box::new(source),
         })?;
-    let tables = Tables {
-        rooms: merged.remove(ROOM).map_or(Ok(Vec::new()), read_rooms)?,
-        api_keys: merged
-            .remove(API_KEY)
-            .map_or(Ok(Vec::new()), read_api_keys)?,
-    };
+    let tables = Tables::take(&mut merged)?;
     let mut given = BTreeMap::new();
     flatten("", merged, known, &mut given)?;
     Ok((given, tables))
-}
-
-/// The tables that may be repeated.
-struct Tables {
-    rooms: Vec<RoomRule>,
-    api_keys: Vec<ApiKey>,
-}
-
-/// What is wrong with a key's table is said without the table: it holds the key.
-fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
-    let origin = origin_of(&value);
-    value.try_deserialize().map_err(|_| ConfigError::BadValue {
-        key: "[[api_key]]".to_owned(),
-        value: "(hidden)".to_owned(),
-        origin,
-        expected: "name = \"…\", key = \"…\" and rooms = { \"PATTERN\" = \"rwmp\" }".to_owned(),
-    })
-}
-
-fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
-    let origin = origin_of(&value);
-    let bad = |expected: String| ConfigError::BadValue {
-        key: "[[room]]".to_owned(),
-        value: "a table".to_owned(),
-        origin: origin.clone(),
-        expected,
-    };
-    let rooms: Vec<RoomRule> = value
-        .try_deserialize()
-        .map_err(|error| bad(format!("another one: {error}")))?;
-    for room in &rooms {
-        room.check().map_err(&bad)?;
-    }
-    Ok(rooms)
 }
 
 fn from_flags(flags: &[(String, String, String)]) -> Vec<(String, Value)> {
@@ -343,7 +301,7 @@ fn flatten(
     Ok(())
 }
 
-fn origin_of(value: &Value) -> String {
+pub(super) fn origin_of(value: &Value) -> String {
     value
         .origin()
         .unwrap_or("a section without settings")

@@ -5,6 +5,7 @@ mod env;
 mod kind;
 mod known;
 mod layers;
+mod tables;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
 use hubbub_protocol::AckLevel;
+use hubbub_webhooks::{Webhook, WebhookError};
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,9 @@ pub struct Settings {
     /// Tables `[[api_key]]`: keys for programs.
     #[serde(rename = "api_key")]
     pub api_keys: Vec<ApiKey>,
+    /// Tables `[[webhook]]`: who is told of what happens.
+    #[serde(rename = "webhook")]
+    pub webhooks: Vec<Webhook>,
     /// Faults for tests, from the environment variable [`FAILPOINTS`]; no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -80,6 +85,9 @@ pub enum CheckError {
     /// Section `socketio`.
     #[error(transparent)]
     SocketIo(#[from] SocketIoError),
+    /// Tables `[[webhook]]`.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// Not `host:port`.
     #[error("{key} = {value:?} is not an address and a port, such as 127.0.0.1:3000")]
     Address {
@@ -119,6 +127,7 @@ impl Settings {
             send_timeout: self.limits.send_timeout,
             embedded_bytes: self.limits.embedded_bytes,
             has_archive: !self.archive.url.is_empty(),
+            webhooks: self.webhooks.iter().map(Webhook::queue).collect(),
         }
     }
 
@@ -151,6 +160,7 @@ impl Settings {
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;
+        hubbub_webhooks::check(&self.webhooks)?;
         check_address("http.bind", &self.http.bind)?;
         if !self.ops.bind.is_empty() {
             check_address("ops.bind", &self.ops.bind)?;
