@@ -155,7 +155,7 @@ export class Detour {
   }
 
   async #events({ room, since, recent }, signal) {
-    const query = since ? `?since=${since.epoch}:${since.offset}` : recent ? `?recent=${recent}` : "";
+    const query = since ? `?since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : recent ? `?recent=${recent}` : "";
     const headers = { accept: "text/event-stream" };
     if (this.#token) headers.authorization = `Bearer ${this.#token}`;
     const url = `${this.#node}${path({ room }, `/events${query}`)}`;

@@ -14,7 +14,7 @@ import { Shelf, memoryOf, storageOf } from "./storage.js";
 import { Tokens } from "./token.js";
 import { httpUrl, socketUrls } from "./url.js";
 
-export { HubbubError, fold, newGuest, newNonce };
+export { HubbubError, Room, fold, newGuest, newNonce };
 
 const ASK_TIMEOUT_MS = 10_000;
 const MAX_ASKS = 100;

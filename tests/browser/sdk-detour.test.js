@@ -106,7 +106,7 @@ test("a stream that ends is resumed on the next node, without loss and without d
   await wait(() => chat.state.state === "reconnecting");
   await tick(t, 500);
   await wait(() => http.streams.length === 2);
-  assert.equal(http.stream.path, "/chat/v1/rooms/lobby/events?since=e1:41", "the next node");
+  assert.equal(http.stream.path, "/chat/v1/rooms/lobby/events?since=e1%3A41", "the next node");
   http.stream.say(joined({ offset: 43 }));
   say(http, event(42), event(43));
   await wait(() => heard.length === 4);
