@@ -156,8 +156,8 @@ export class Connection {
     this.#isMute = true;
     socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data, token);
     socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
-    // A close follows each error and says more.
-    socket.onerror = () => {};
+    // A close follows and says more; but in Node 22 none follows a handshake that failed.
+    socket.onerror = () => setTimeout(() => socket === this.#socket && this.#lost(ABRUPT, "no connection"));
   }
 
   #hear(data, token) {
@@ -212,7 +212,11 @@ export class Connection {
       this.#listen(socket, "websocket", token);
       socket.onmessage(event);
     };
-    this.#probe.start(wait, open, take, () => this.#probeLater(token));
+    const fail = () => {
+      this.#doors.probed();
+      this.#probeLater(token);
+    };
+    this.#probe.start(wait, open, take, fail);
   }
 
   /** Browsers do not show the server's pings: a quiet connection is asked whether it lives. */

@@ -42,7 +42,12 @@ export class Doors {
   /** How long to wait before WebSocket is tried again; null when there is nothing to try. */
   nextProbe() {
     if (this.#kinds.length < 2 || this.#next === "websocket") return null;
-    return PROBE_BASE_MS / 2 + jitter(this.#probes++, PROBE_BASE_MS, PROBE_CAP_MS);
+    return PROBE_BASE_MS / 2 + jitter(this.#probes, PROBE_BASE_MS, PROBE_CAP_MS);
+  }
+
+  /** It is still blocked. */
+  probed() {
+    this.#probes++;
   }
 
   /** A WebSocket has opened: it is no longer blocked. */

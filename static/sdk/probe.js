@@ -30,7 +30,7 @@ export class Probe {
     };
     this.#timer = setTimeout(fail, TIMEOUT_MS);
     socket.onclose = fail;
-    socket.onerror = () => {};
+    socket.onerror = fail;
     socket.onmessage = (event) => {
       if (!isCurrent()) return;
       clearTimeout(this.#timer);
