@@ -12,27 +12,22 @@ export async function startWall(t, node) {
   const { hostname, port } = new URL(node);
   const sockets = new Set();
   const wall = { isBlocking: true, upgrades: 0, requests: [], cut: () => sockets.forEach((socket) => socket.destroy()) };
-  const note = (data) => {
-    const lines = data.toString("latin1").split("\r\n");
-    wall.requests.push(...lines.filter((line) => line.endsWith(" HTTP/1.1")));
-  };
   const server = createServer((client) => {
-    sockets.add(client);
-    client.on("error", () => {}).on("close", () => sockets.delete(client));
-    client.once("data", (head) => {
-      const text = head.toString("latin1");
-      const isUpgrade = /^upgrade:/im.test(text);
-      note(head);
+    const onward = connect(Number(port), hostname);
+    for (const [socket, other] of [[client, onward], [onward, client]]) {
+      sockets.add(socket);
+      socket.on("error", () => {}).on("close", () => (sockets.delete(socket), other.destroy()));
+    }
+    // Connections are kept for further requests: each may be an upgrade.
+    client.on("data", (data) => {
+      const text = data.toString("latin1");
+      wall.requests.push(...text.split("\r\n").filter((line) => line.endsWith(" HTTP/1.1")));
+      const isUpgrade = / HTTP\/1.1\r\n/.test(text) && /^upgrade:/im.test(text);
       if (isUpgrade) wall.upgrades++;
-      if (isUpgrade && wall.isBlocking) return client.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
-      const onward = connect(Number(port), hostname);
-      sockets.add(onward);
-      onward.on("error", () => client.destroy()).on("close", () => sockets.delete(onward));
-      client.on("close", () => onward.destroy());
-      onward.write(head);
-      client.on("data", note);
-      onward.pipe(client).pipe(onward);
+      if (isUpgrade && wall.isBlocking) client.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+      else onward.write(data);
     });
+    onward.pipe(client);
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   wall.close = async () => {
