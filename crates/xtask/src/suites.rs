@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -67,6 +67,10 @@ static SUITES: [Suite; 11] = [
     Suite {
         name: "socketio",
         runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
+        name: "sdk",
+        runner: Runner::Node("tests/sdk"),
     },
     Suite {
         name: "browser",
