@@ -6,6 +6,7 @@ mod changes;
 mod fixture;
 mod presence;
 mod stream;
+mod tickets;
 
 /// Runs each scenario against both brokers.
 macro_rules! contract {
@@ -53,4 +54,6 @@ contract! {
     presence::names_are_listed_up_to_a_limit,
     presence::rooms_are_listed_by_their_last_change,
     presence::all_nodes_agree_on_the_secret,
+    tickets::a_ticket_is_good_on_every_node_until_it_is_used,
+    tickets::a_ticket_expires,
 }

@@ -20,4 +20,5 @@ pub mod proxy;
 pub mod raw;
 pub mod recorder;
 pub mod redis;
+pub mod sse;
 pub mod wire;
