@@ -21,4 +21,5 @@ pub mod raw;
 pub mod receiver;
 pub mod recorder;
 pub mod redis;
+pub mod sse;
 pub mod wire;
