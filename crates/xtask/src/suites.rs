@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -54,6 +54,10 @@ static SUITES: [Suite; 11] = [
     },
     Suite {
         name: "rest",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "webhooks",
         runner: Runner::Cargo,
     },
     Suite {
