@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use hubbub_client::Client;
+use hubbub_client::{Client, Start};
+use hubbub_protocol::RoomId;
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::load::{Outcome, flood};
@@ -44,6 +45,9 @@ fn send_all(cluster: &Cluster, messages: usize) -> JoinSet<(String, Outcome)> {
             let room = format!("room-{}", number / 2);
             let (client, mut events) = Client::start(config).expect("good URLs");
             let reader = tokio::spawn(async move { while events.recv().await.is_some() {} });
+            let id = RoomId::new(&room).expect("a good room id");
+            let joined = client.join(&id, Start::Now).await;
+            joined.expect("everybody may join");
             let sender = format!("s{number}");
             let outcome = flood(&client, &room, &sender, messages / SENDERS).await;
             client.close().await;

@@ -28,4 +28,5 @@ macro_rules! on_both_brokers {
 mod deaths;
 mod failures;
 mod fixture;
+mod https;
 mod order;

@@ -287,14 +287,14 @@ impl Broker {
         either!(self, broker => broker.set_private(room, is_private).await)
     }
 
-    /// Whether it is this node that looks after a room's archive and webhooks.
+    /// Whether it is this node that looks after a room's part of the archive.
     #[must_use]
     pub fn owns(&self, room: &RoomId) -> bool {
         either!(self, broker => broker.owns(room))
     }
 
     /// Rooms in which this node is to tell a webhook of something: those of the partitions that it
-    /// owns. Another node may think the same for a moment. Those that wait the longest come first.
+    /// owns, and every other node knows it. Those that wait the longest come first.
     ///
     /// # Errors
     /// When Redis cannot be reached.
@@ -332,6 +332,15 @@ impl Broker {
         mark: Mark,
     ) -> Result<bool, BrokerError> {
         either!(self, broker => broker.told(webhook, room, mark).await)
+    }
+
+    /// Whether it is this node, and by now no other, that tells webhooks of a room.
+    #[must_use]
+    pub fn tells(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Memory(broker) => broker.owns(room),
+            Self::Redis(broker) => broker.is_settled(room),
+        }
     }
 
     /// Where these rooms stand.

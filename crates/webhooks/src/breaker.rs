@@ -1,6 +1,7 @@
 //! A breaker for one endpoint: while it fails at everything, one request at a time finds out whether
 //! it still does, and all else waits.
 
+use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,12 +103,12 @@ impl Turn<'_> {
         state.pause = FIRST_PAUSE;
     }
 
-    pub(crate) fn fail(self) {
+    pub(crate) fn fail(self, why: impl Display) {
         let mut state = self.breaker.lock();
         state.failures = state.failures.saturating_add(1);
         if state.failures == FAILURES {
             warn!(
-                webhook = self.breaker.webhook,
+                webhook = self.breaker.webhook, %why,
                 "the endpoint fails at everything, asking it now and then"
             );
         }
@@ -137,7 +138,7 @@ mod tests {
     async fn open() -> Breaker {
         let breaker = Breaker::new("a");
         for _ in 0..FAILURES {
-            breaker.turn().await.fail();
+            breaker.turn().await.fail("no");
         }
         breaker
     }
@@ -151,7 +152,7 @@ mod tests {
         drop(probe);
         // It was given back without a word.
         let probe = timeout(3 * FIRST_PAUSE, breaker.turn()).await.unwrap();
-        probe.fail();
+        probe.fail("no");
         assert!(breaker.is_open());
     }
 

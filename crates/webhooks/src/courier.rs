@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_broker::{Broker, BrokerError, WebhookQueue};
 use hubbub_protocol::RoomId;
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,12 @@ use crate::lane::Lane;
 use crate::metrics::WebhookMetrics;
 use crate::poster::Poster;
 
-/// Rooms that are delivered at once, and so requests that are on their way; the other rooms wait.
-pub(crate) const LANES: usize = 16;
+/// Requests that are on their way at once; the others wait.
+pub(crate) const REQUESTS: usize = 16;
+/// Rooms that are delivered at once: some of them may be waiting for their next try.
+const LANES: usize = 4 * REQUESTS;
 /// Rooms that are asked for: some of them may have a lane already.
-const ROOMS: usize = 4 * LANES;
+const ROOMS: usize = 2 * LANES;
 /// How often the queue is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// While Redis is away; times a random number up to 1.
@@ -35,6 +38,7 @@ pub(crate) struct Courier {
     pub(crate) poster: Poster,
     pub(crate) give_up_after: Duration,
     pub(crate) breaker: Breaker,
+    pub(crate) requests: Semaphore,
     pub(crate) metrics: WebhookMetrics,
     /// Cancelled when no further request may be begun.
     pub(crate) stopping: CancellationToken,

@@ -13,9 +13,9 @@ use crate::post::Post;
 use crate::trial::Trial;
 
 /// Events, and joins and leaves, that are read at once: they are held until they are delivered.
-const PAGE: usize = 32;
+const PAGE: usize = 16;
 /// Pages after which other rooms have their turn.
-const PAGES: usize = 16;
+const PAGES: usize = 32;
 /// Deliveries, and how long, until the mark is moved: so many are made again after a node's death.
 const UNMARKED: usize = 8;
 const UNMARKED_TIME: Duration = Duration::from_millis(500);
@@ -44,11 +44,27 @@ impl Lane {
             match self.deliver_page().await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => {
-                    let webhook = &self.courier.queue.name;
-                    debug!(webhook, room = %self.room, %error, "cannot deliver now");
-                    return;
-                }
+                Err(error) => return self.wait_behind(&error).await,
+            }
+        }
+    }
+
+    /// A room that cannot be read is not to hold up the others.
+    async fn wait_behind(&self, error: &BrokerError) {
+        let Courier { broker, queue, .. } = &*self.courier;
+        let webhook = &queue.name;
+        match error {
+            BrokerError::Unexpected(_) => {
+                error!(webhook, room = %self.room, %error, "cannot read what to deliver");
+                // Moves no mark back. If that fails too, the room stays where it is.
+                drop(broker.told(queue, &self.room, Mark::default()).await);
+            }
+            BrokerError::BadUrl(_)
+            | BrokerError::Unfit(_)
+            | BrokerError::NoLife
+            | BrokerError::Unavailable(_)
+            | BrokerError::Unknown(_) => {
+                debug!(webhook, room = %self.room, %error, "cannot deliver now");
             }
         }
     }
@@ -98,7 +114,7 @@ impl Lane {
     }
 
     fn goes_on(&self) -> bool {
-        !self.courier.stopping.is_cancelled() && self.courier.broker.owns(&self.room)
+        !self.courier.stopping.is_cancelled() && self.courier.broker.tells(&self.room)
     }
 
     async fn deliver(&self, tiding: &Tiding) -> Outcome {
@@ -106,8 +122,13 @@ impl Lane {
         let post = Post::new(&self.room, tiding);
         let mut trial = Trial::new();
         loop {
-            let turn = courier.breaker.turn();
-            let Some(turn) = courier.stopping.run_until_cancelled(turn).await else {
+            let turn = async {
+                (
+                    courier.requests.acquire().await,
+                    courier.breaker.turn().await,
+                )
+            };
+            let Some((permit, turn)) = courier.stopping.run_until_cancelled(turn).await else {
                 return Outcome::Left;
             };
             if !self.goes_on() {
@@ -121,7 +142,8 @@ impl Lane {
                 }
                 Err(failure) => failure,
             };
-            turn.fail();
+            turn.fail(&failure);
+            drop(permit);
             courier.metrics.failed_attempts.inc();
             let webhook = &courier.queue.name;
             debug!(webhook, id = post.id, %failure, "not delivered");

@@ -20,10 +20,11 @@ pub use config::{Webhook, WebhookError, check};
 use hubbub_broker::Broker;
 use prometheus_client::registry::Registry;
 pub use secret::Secret;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::courier::Courier;
+use crate::courier::{Courier, REQUESTS};
 use crate::metrics::Metrics;
 use crate::poster::Poster;
 
@@ -51,6 +52,7 @@ impl Webhooks {
                 poster: Poster::new(webhook)?,
                 give_up_after: webhook.give_up_after,
                 breaker: breaker::Breaker::new(&queue.name),
+                requests: Semaphore::new(REQUESTS),
                 metrics: metrics.of(&queue.name),
                 broker: broker.clone(),
                 stopping: stopping.clone(),

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Webhook, WebhookError};
-use crate::courier::LANES;
+use crate::courier::REQUESTS;
 use crate::post::Post;
 use crate::secret::signature;
 
@@ -153,7 +153,7 @@ fn client(closed: &CancellationToken) -> Builder {
     client
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(LANES);
+        .pool_max_idle_per_host(REQUESTS);
     client
 }
 

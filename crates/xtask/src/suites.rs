@@ -57,6 +57,10 @@ static SUITES: [Suite; 12] = [
         runner: Runner::Cargo,
     },
     Suite {
+        name: "webhooks",
+        runner: Runner::Cargo,
+    },
+    Suite {
         name: "cluster",
         runner: Runner::Cargo,
     },

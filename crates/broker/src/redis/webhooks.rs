@@ -95,7 +95,7 @@ impl RedisBroker {
         webhook: &WebhookQueue,
         limit: usize,
     ) -> Result<WaitingRooms, BrokerError> {
-        let owned = self.owned();
+        let owned = self.settled();
         if owned.is_empty() {
             return Ok(WaitingRooms::default());
         }

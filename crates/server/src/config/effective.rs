@@ -174,6 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_stand_there_without_their_secrets() {
+        let table = "[[webhook]]\nurl = \"https://h.example/hook?token=canary\"\n\
+                     secret = \"canary-canary-canary-canary-canary\"\nevents = [\"joined\"]\n";
+        let loaded = loaded(table);
+        let text = print_effective(&loaded);
+        assert!(!text.contains("canary"), "{text}");
+        assert!(
+            text.contains("[[webhook]]\nurl = \"https://h.example/hook?(hidden)\""),
+            "{text}"
+        );
+        assert!(text.contains("\n# secret = \"(hidden)\"\n"), "{text}");
+        assert!(text.contains("timeout = \"10s\""), "{text}");
+        assert!(!format!("{:?}", loaded.settings).contains("canary-canary"));
+    }
+
+    #[test]
     fn only_passwords_are_taken_out_of_urls() {
         for (url, shown) in [
             ("redis://localhost:6379", "redis://localhost:6379"),

@@ -454,6 +454,30 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_are_tables_that_are_checked() {
+        let secret = "secret = \"canary-canary-canary-canary-canary\"";
+        let refused = |lines: &str| {
+            let refused = refusal(&format!("[[webhook]]\nurl = \"http://h/x\"\n{lines}"), &[]);
+            assert!(!refused.contains("canary"), "{refused}");
+            refused
+        };
+        assert!(refused("").contains("secret"));
+        assert!(refused("secret = \"canary\"").contains("32 bytes"));
+        assert!(refused("secret = 12345678901234567890123456789012345").contains("test.toml"));
+        let message = refused(&format!("{secret}\nevents = [\"messages\"]"));
+        assert!(
+            message.contains("`message`") && message.contains("test.toml"),
+            "{message}"
+        );
+        assert!(refused(&format!("{secret}\nevent = []")).contains("`events`"));
+        assert!(refused(&format!("{secret}\ntimeout = \"2m\"")).contains("at most 60s"));
+        let two = format!("[[webhook]]\nurl = \"http://h/x\"\n{secret}\n");
+        assert!(refusal(&(two.clone() + &two), &[]).contains("give each a name"));
+        let loaded = from_text(&two, &[], &[]).unwrap();
+        assert_eq!(loaded.settings.webhooks[0].events.len(), 6);
+    }
+
+    #[test]
     fn a_password_does_not_stand_in_an_error() {
         for bad in [
             "[redis]\nurl = [\"redis://:hunter2@b:2\"]",
