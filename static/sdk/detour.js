@@ -13,6 +13,8 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const SILENCE_MS = 40_000;
 /** Replayed events that are handed over with `joined`, as the server does on a socket. */
 const PAGE = 300;
+const SERVICE_RESTART = 1012;
+const TOKEN_EXPIRED = 4411;
 const BAD_TOKEN = 4501;
 
 const path = ({ room }, rest) => `/v1/rooms/${encodeURIComponent(room)}${rest}`;
@@ -118,6 +120,7 @@ export class Detour {
     }
     const stream = new AbortController();
     this.#streams.set(room, stream);
+    const token = this.#token;
     const isCurrent = () => this.#streams.get(room) === stream;
     let timer = setTimeout(() => stream.abort(), ANSWER_TIMEOUT_MS);
     const heard = () => {
@@ -132,8 +135,7 @@ export class Detour {
       for await (const event of eventsOf(body, heard)) {
         if (!isCurrent()) return;
         if (event.type === "close") {
-          const { code, reason } = JSON.parse(event.data);
-          this.#end(code, reason);
+          this.#endAs(JSON.parse(event.data), token);
           return;
         }
         replay.take(event);
@@ -179,6 +181,12 @@ export class Detour {
 
   #hear(data) {
     if (this.readyState === 1) this.onmessage?.({ data });
+  }
+
+  /** A stream that began with an older token says nothing about the one in use. */
+  #endAs({ code, reason }, token) {
+    const isRenewed = code === TOKEN_EXPIRED && token !== this.#token;
+    this.#end(isRenewed ? SERVICE_RESTART : code, reason);
   }
 
   #end(code, reason) {

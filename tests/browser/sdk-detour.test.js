@@ -209,3 +209,22 @@ test("401 asks for another token; a silent stream is given up", async (t) => {
   await tick(t, 1_001);
   await wait(() => chat.state.state === "reconnecting");
 });
+
+test("a renewed token is used from then on; a stream that ends with the older one is no refusal", async (t) => {
+  const jwt = (name, exp) => `x.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.${name}`;
+  const asked = [];
+  const tokens = [jwt("a", 1_030), jwt("b", 9_999)];
+  const token = ({ refused }) => (asked.push(refused), tokens[Math.min(asked.length, 2) - 1]);
+  const { http, chat, lobby } = await startInside(t, { token });
+  await tick(t, 24_000);
+  await wait(() => http.asked.at(-1).headers.authorization === `Bearer ${tokens[1]}`);
+  lobby.send("x").catch(() => {});
+  await wait(() => http.asked.at(-1).method === "POST");
+  assert.equal(http.asked.at(-1).headers.authorization, `Bearer ${tokens[1]}`);
+  http.stream.say({ type: "close", code: 4411, reason: "token expired", reconnect: true });
+  await wait(() => chat.state.state === "reconnecting");
+  await tick(t, 500);
+  await wait(() => http.streams.length === 2);
+  assert.deepEqual(asked, [false, false, false]);
+  assert.equal(http.stream.headers.authorization, `Bearer ${tokens[1]}`);
+});
