@@ -30,6 +30,7 @@ macro_rules! on_both_archives {
 mod archive;
 mod asking;
 mod health;
+mod keys;
 mod messages;
 mod pages;
 mod people;

@@ -2,10 +2,15 @@
 
 use std::net::SocketAddr;
 
-use hubbub::config::{Sources, load};
+use hubbub::config::{SettingsFile, Sources, load};
 use hubbub::{Embedded, Server, Settings};
 
+use tempfile::NamedTempFile;
+
 use crate::process::Setting;
+
+/// Stands among a test's settings for tables such as `[[room]]`, as the text of a settings file.
+pub const TABLES: &str = "tables";
 
 /// A running node; gone when dropped.
 pub struct LocalNode {
@@ -35,7 +40,12 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("limits.connections_per_address", "0"),
         ("limits.guests_per_minute", "0"),
     ];
-    all.extend_from_slice(changes);
+    let is_table = |(key, _): &&Setting<'_>| *key == TABLES;
+    all.extend(changes.iter().filter(|change| !is_table(change)));
+    let tables = changes
+        .iter()
+        .find(is_table)
+        .map(|(_, text)| text_file(text));
     let flag = |(key, value): &Setting<'_>| {
         (
             (*key).to_owned(),
@@ -44,6 +54,10 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         )
     };
     let sources = Sources {
+        file: match &tables {
+            Some(file) => SettingsFile::Named(file.path().to_owned()),
+            None => SettingsFile::Nothing,
+        },
         flags: all.iter().map(flag).collect(),
         ..Sources::default()
     };
@@ -51,6 +65,12 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         Ok(loaded) => loaded.settings,
         Err(error) => panic!("{error}"),
     }
+}
+
+fn text_file(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("it can be written");
+    file
 }
 
 /// The broker that several nodes of this process share, and its archive, if they have one.
