@@ -96,7 +96,7 @@ async fn unknown_keys_make_nobody_ask_more_often() {
     }
     let asked = server.asked();
     let windows = began.elapsed().as_secs() / 10 + 1;
-    assert!(tried >= 100, "{tried} tokens were tried");
+    assert!(tried >= 50, "{tried} tokens were tried");
     assert!(
         (asked.len() - before) as u64 <= windows,
         "{asked:?} for {tried} tokens"
