@@ -3,7 +3,12 @@
 mod commands;
 mod drain;
 mod frames;
+mod guests;
 mod handshake;
+mod jwks;
+mod keys;
 mod ops;
+mod policy;
+mod refresh;
 mod timeouts;
 mod tokens;

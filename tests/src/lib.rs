@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod deadline;
 pub mod disk;
 pub mod http;
+pub mod issuer;
+pub mod jwks;
 pub mod ledger;
 pub mod load;
 pub mod local;
