@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::setup::PYTHON;
 use crate::{compose, shell};
 
 /// Tests in the crates themselves; `reconnect` stands beside the client that it tests.
@@ -27,11 +28,13 @@ enum Runner {
     Cargo,
     /// Node's own test runner, in a folder.
     Node(&'static str),
+    /// pytest, in a folder.
+    Python(&'static str),
     /// A test binary that needs a Docker engine, and shows how it gets on.
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -67,6 +70,10 @@ static SUITES: [Suite; 11] = [
     Suite {
         name: "socketio",
         runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
+        name: "judges",
+        runner: Runner::Python("tests/judges"),
     },
     Suite {
         name: "browser",
@@ -128,6 +135,10 @@ impl Suite {
                 run_cargo(&[self.cargo_test().as_slice(), &shown].concat())
             }),
             Runner::Node(folder) => shell::run(folder, "npm", &["test"]),
+            Runner::Python(folder) => {
+                let python = shell::top().join(PYTHON);
+                shell::run(folder, &python.to_string_lossy(), &["-m", "pytest"])
+            }
         }
     }
 
