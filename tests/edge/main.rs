@@ -4,6 +4,7 @@ mod commands;
 mod drain;
 mod frames;
 mod handshake;
+mod kept;
 mod ops;
 mod timeouts;
 mod tokens;

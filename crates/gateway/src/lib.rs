@@ -6,6 +6,8 @@ mod assets;
 pub mod auth;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod headers;
 mod listener;

@@ -34,6 +34,14 @@ pub(crate) async fn get_messages(
     Ok(([(CONTENT_TYPE, "application/json")], encode(&room, &page)).into_response())
 }
 
+/// What a query string asks for; `None`: it is refused.
+pub(crate) fn read(uri: &Uri) -> Option<String> {
+    let query = Query::of(uri).ok()?;
+    let span = span(&query).ok()?;
+    let limit = query.number("limit").ok()?;
+    Some(format!("{span:?} {limit:?}"))
+}
+
 fn span(query: &Query) -> Result<HistorySpan, ApiError> {
     let number = |name| query.number(name);
     match (number("before")?, number("after")?, number("around")?) {

@@ -46,6 +46,12 @@ pub(crate) async fn search_messages(
     Ok(Json(Found::from(page)).into_response())
 }
 
+/// What a query string asks for; `None`: it is refused.
+pub(crate) fn read(uri: &Uri) -> Option<String> {
+    let request = request(&Query::of(uri).ok()?).ok()?;
+    Some(format!("{request:?}"))
+}
+
 fn request(query: &Query) -> Result<SearchRequest, ApiError> {
     let bad = |detail: String| Err(ApiError::BadRequest(detail));
     let text = query.text("q")?.unwrap_or_default();
