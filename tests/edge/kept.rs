@@ -1,6 +1,6 @@
 //! What the fuzzer has kept (`cargo xtask fuzz`): every input again, on every target.
 
-#[path = "../fuzz/src/targets.rs"]
+#[path = "../fuzz/targets.rs"]
 mod targets;
 
 use std::fs;

@@ -13,6 +13,7 @@ mod handover;
 mod headers;
 mod listener;
 mod metrics;
+mod openapi;
 mod ops;
 mod rest;
 mod router;

@@ -8,12 +8,11 @@ use std::process::Command;
 use crate::shell::{self, top};
 
 const FOLDER: &str = "tests/fuzz";
-/// Everything that the fuzzer makes: build, corpus, finds.
+/// Cargo calls it for our own crates, so that all others stay as they have been built.
+const WRAPPER: &str = "tests/fuzz/rustc.sh";
+const PROGRAM: &str = "target/release/fuzz";
+/// Everything that the fuzzer makes: corpus and finds.
 const OUTPUT: &str = "target/fuzz";
-/// Counts branches and compared values, as `cargo fuzz` does.
-const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 /// No target needs longer inputs to reach all of its code.
 const MAX_BYTES: u32 = 2_048;
 
@@ -96,24 +95,16 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
         .collect()
 }
 
-/// Named, so that build scripts and macros are built without the counters.
-fn platform() -> String {
-    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
-}
-
-/// Builds with the product's versions: its lock file, to which Cargo adds libFuzzer.
+/// The whole workspace, as all suites are built, with the counters in our crates.
 fn build() -> Result<(), String> {
     if !shell::exists("c++") {
         return Err("c++ is missing, libFuzzer needs it: install g++".to_owned());
     }
-    let lock = top().join(FOLDER).join("Cargo.lock");
-    fs::copy(top().join("Cargo.lock"), lock).map_err(|error| format!("Cargo.lock: {error}"))?;
     let status = Command::new("cargo")
-        .args(["build", "--release", "--target", &platform()])
-        .arg("--target-dir")
-        .arg(top().join(OUTPUT))
-        .env("RUSTFLAGS", COUNTERS)
-        .current_dir(top().join(FOLDER))
+        .args(["build", "--release", "--locked", "--workspace"])
+        .args(["--features", "hubbub-tests/fuzz", "--bin", "fuzz"])
+        .env("RUSTC_WORKSPACE_WRAPPER", top().join(WRAPPER))
+        .current_dir(top())
         .status()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
     match status.success() {
@@ -123,10 +114,10 @@ fn build() -> Result<(), String> {
 }
 
 fn libfuzzer(target: &str) -> Command {
-    let output = top().join(OUTPUT);
-    let program = output.join(platform()).join("release/hubbub-fuzz");
-    let mut command = Command::new(program);
-    command.env("FUZZ_TARGET", target).current_dir(output);
+    let mut command = Command::new(top().join(PROGRAM));
+    command
+        .env("FUZZ_TARGET", target)
+        .current_dir(top().join(OUTPUT));
     command
 }
 

@@ -15,10 +15,13 @@ use super::path::InRoom;
 use super::query::Query;
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 /// Messages of a page when nobody says how many; the node knows how many there may be.
 const DEFAULT_LIMIT: u64 = 50;
 
+/// A page of messages as they stand now, newest last; one of `before`, `after` and `around` at most.
+#[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("before" = Option<u64>, Query, description = "Older than this offset."), ("after" = Option<u64>, Query, description = "Newer than this offset."), ("around" = Option<u64>, Query, description = "On both sides of this offset."), ("limit" = Option<u64>, Query, description = "How many; 50 where it is missing.")), responses((status = 200, description = "The page.", body = shapes::Page)))]
 pub(crate) async fn get_messages(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
