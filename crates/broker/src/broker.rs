@@ -321,6 +321,33 @@ impl Broker {
         }
     }
 
+    /// Keeps what a ticket stands for, by the ticket's digest, for so long.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or too many are kept already.
+    pub async fn keep_ticket(
+        &self,
+        digest: &str,
+        content: &str,
+        life: Duration,
+    ) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(broker) => broker.keep_ticket(digest, content, life),
+            Self::Redis(broker) => broker.keep_ticket(digest, content, life).await,
+        }
+    }
+
+    /// What a ticket stands for; `once`: afterwards it stands for nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn ticket(&self, digest: &str, once: bool) -> Result<Option<String>, BrokerError> {
+        match self {
+            Self::Memory(broker) => Ok(broker.ticket(digest, once)),
+            Self::Redis(broker) => broker.ticket(digest, once).await,
+        }
+    }
+
     /// The cluster's one random secret, made by the first node that asks.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod address;
 mod admission;
 mod assets;
 pub mod auth;
+mod conditional;
 mod config;
 mod error;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ mod listener;
 mod metrics;
 mod openapi;
 mod ops;
+mod patience;
 mod rest;
 mod router;
 mod server;

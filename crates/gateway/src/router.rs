@@ -24,6 +24,8 @@ use crate::rest::messages::get_messages;
 use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
 use crate::rest::search::search_messages;
 use crate::rest::sends::{send_message, send_messages};
+use crate::rest::session::{create_session, delete_session};
+use crate::rest::tickets::create_ticket;
 use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
 use crate::sse::open_events;
 use crate::ws::handshake::upgrade_socket;
@@ -57,10 +59,16 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
     let messages = get(get_messages).post(send_message);
     let message = patch(edit_message).delete(delete_message);
     let reaction = put(add_reaction).delete(remove_reaction);
+    let session = post(create_session).delete(delete_session);
     let members = get(list_members).post(invite_member);
     Router::new()
         .route("/v1/openapi.json", resource(GET, get(get_openapi)))
         .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
+        .route(
+            "/v1/tickets",
+            resource("POST, OPTIONS", post(create_ticket)),
+        )
+        .route("/v1/session", resource("POST, DELETE, OPTIONS", session))
         .route("/v1/me", resource(GET, get(get_me)))
         .route("/v1/search", resource(GET, get(search_messages)))
         .route("/v1/rooms", resource("GET, HEAD, POST, OPTIONS", rooms))

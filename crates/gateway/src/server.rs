@@ -24,6 +24,7 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
 use crate::listener::Listener;
+use crate::patience;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;
@@ -100,6 +101,7 @@ impl Server {
 
     async fn serve(&self, stream: TcpStream, peer: Peer) {
         let router = &self.router;
+        patience::set(&stream, Some(self.gate.limits().write_timeout));
         let stream = Lent::new(stream, Arc::clone(&peer.claim));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);

@@ -7,6 +7,7 @@ mod journal;
 mod publish;
 mod room;
 mod stream;
+mod tickets;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
+use self::tickets::Tickets;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
     Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
@@ -41,6 +43,7 @@ struct Shared {
     started: Instant,
     tasks: TaskTracker,
     state: Mutex<State>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,7 @@ impl MemoryCluster {
             started: Instant::now(),
             tasks: TaskTracker::new(),
             state: Mutex::new(state),
+            tickets: Tickets::default(),
         }))
     }
 

@@ -112,6 +112,11 @@ impl Keys {
         format!("{}:nodes", self.prefix)
     }
 
+    /// Who a ticket stands for.
+    pub(crate) fn ticket(&self, digest: &str) -> String {
+        format!("{}:ticket:{digest}", self.prefix)
+    }
+
     /// The cluster's secret.
     pub(crate) fn secret(&self) -> String {
         format!("{}:secret", self.prefix)

@@ -14,6 +14,7 @@ mod replicated;
 mod scripts;
 mod stream;
 mod subscriber;
+mod tickets;
 mod values;
 mod watch;
 

@@ -36,6 +36,9 @@ it is stored once. Unknown fields are passed over.";
     info(title = "Hubbub", description = ABOUT),
     paths(
         rest::guests::create_guest,
+        rest::tickets::create_ticket,
+        rest::session::create_session,
+        rest::session::delete_session,
         rest::me::get_me,
         rest::rooms::list_rooms,
         rest::rooms::create_room,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use hubbub_node::RoomGrant;
+use hubbub_node::RoomGrants;
 use hubbub_protocol::User;
 use serde::Serialize;
 
@@ -15,8 +15,8 @@ struct Me {
     user: User,
     /// The token's grants; absent: every room that is not private, read and write.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, nullable = false)]
-    rooms: Option<Vec<RoomGrant>>,
+    #[schema(value_type = HashMap<String, String>, nullable = false)]
+    rooms: Option<RoomGrants>,
 }
 
 /// Who the server takes the caller for.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hubbub_node::{Identity, OutboxReader, Session};
+use hubbub_node::{Identity, OutboxReader, Session, TicketUse};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_command};
 
@@ -33,9 +33,13 @@ pub(super) async fn greet(
     gate: &Gate,
     socket: &mut Socket,
     token: Option<String>,
+    ticket: Option<String>,
 ) -> Result<Box<Seat>, End> {
     if let Some(token) = token {
         return seat_with_token(gate, &token);
+    }
+    if let Some(ticket) = ticket {
+        return seat_with_ticket(gate, &ticket).await;
     }
     match gate.auth.mode() {
         AuthMode::Guest => greet_guest(gate, socket).await,
@@ -120,6 +124,18 @@ pub(super) fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End
         })
     })?;
     seat(gate, identity)
+}
+
+/// Opens the session of whoever the ticket stands for, and uses it up.
+async fn seat_with_ticket(gate: &Gate, ticket: &str) -> Result<Box<Seat>, End> {
+    match gate.node.redeem_ticket(ticket, TicketUse::Once).await {
+        Ok(Some(identity)) => seat(gate, identity),
+        Ok(None) => Err(End::Ours(CloseCode::BadToken)),
+        Err(error) => {
+            tracing::debug!(%error, "a ticket cannot be looked at");
+            Err(End::Ours(CloseCode::TryLater))
+        }
+    }
 }
 
 fn seat(gate: &Gate, identity: Identity) -> Result<Box<Seat>, End> {

@@ -33,6 +33,8 @@ struct Arrival {
     gate: Arc<Gate>,
     client: IpAddr,
     token: Option<String>,
+    /// Counts where there is no token.
+    ticket: Option<String>,
     began: Instant,
     /// Both are given back when the connection ends.
     _permit: Option<Arc<Permit>>,
@@ -43,8 +45,8 @@ struct Arrival {
 /// the connection has. What it holds is on the heap, since a future keeps room for its arguments
 /// twice, and an idle connection is little more than this future.
 async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
-    let token = arrival.token.take();
-    let greeted = Box::pin(greet(&arrival.gate, &mut socket, token)).await;
+    let (token, ticket) = (arrival.token.take(), arrival.ticket.take());
+    let greeted = Box::pin(greet(&arrival.gate, &mut socket, token, ticket)).await;
     let end = match greeted {
         Ok(seat) => stay(&arrival, &mut socket, seat).await,
         Err(end) => {

@@ -1,6 +1,7 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
 mod change;
+mod courtesy;
 mod join;
 mod query;
 mod read;
