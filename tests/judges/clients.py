@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import uuid
 from contextlib import asynccontextmanager
 
+import httpx
 import socketio
 import websockets
+from httpx_sse import aconnect_sse
 from servers import TOP
 
 EVENT = "chat message"
@@ -99,6 +102,37 @@ async def native(url):
 
         log.send = send
         async with background(listen()):
+            yield log
+
+
+@asynccontextmanager
+async def event_stream(url, other):
+    """An event stream by `httpx-sse`, which sends over REST, to another node."""
+    log, joined = Log(), asyncio.Event()
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
+        token = (await http.post(f"{url}/v1/guests")).json()["token"]
+        http.headers["authorization"] = f"Bearer {token}"
+
+        async def listen():
+            async with aconnect_sse(http, "GET", f"{url}/v1/rooms/{ROOM}/events") as source:
+                async for event in source.aiter_sse():
+                    if event.event == "joined":
+                        joined.set()
+                    elif event.event == "message":
+                        frame = event.json()
+                        assert event.id == f"{frame['epoch']}:{frame['offset']}"
+                        log.add(frame["body"]["text"], frame["offset"])
+
+        async def send(text):
+            headers = {"idempotency-key": uuid.uuid4().hex}
+            message = {"body": {"text": text}}
+            address = f"{other}/v1/rooms/{ROOM}/messages"
+            sent = await http.post(address, json=message, headers=headers)
+            assert sent.status_code == 201, sent.text
+
+        log.send = send
+        async with background(listen()):
+            await asyncio.wait_for(joined.wait(), PATIENCE_SECONDS)
             yield log
 
 

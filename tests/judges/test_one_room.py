@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import socketio
-from clients import EVENT, PATIENCE_SECONDS, native, official, python_socketio
+from clients import EVENT, PATIENCE_SECONDS, event_stream, native, official, python_socketio
 from servers import node, redis
 
 MESSAGES = 100
@@ -34,6 +34,8 @@ async def talk(urls):
         "socket.io-client, polling": official(three, "polling"),
         "websockets": native(one),
         "websockets elsewhere": native(three),
+        "an event stream": event_stream(one, two),
+        "an event stream elsewhere": event_stream(three, three),
     }
     async with AsyncExitStack() as stack:
         logs = {name: await stack.enter_async_context(door) for name, door in doors.items()}
