@@ -5,6 +5,7 @@ mod drain;
 mod frames;
 mod handshake;
 mod kept;
+mod noise;
 mod ops;
 mod timeouts;
 mod tokens;

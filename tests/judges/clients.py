@@ -118,7 +118,8 @@ async def event_stream(url, other):
                 async for event in source.aiter_sse():
                     if event.event == "joined":
                         joined.set()
-                    elif event.event == "message":
+                    # The library takes a bare `retry:` for a message without data.
+                    elif event.event == "message" and event.data:
                         frame = event.json()
                         assert event.id == f"{frame['epoch']}:{frame['offset']}"
                         log.add(frame["body"]["text"], frame["offset"])
@@ -131,8 +132,8 @@ async def event_stream(url, other):
             assert sent.status_code == 201, sent.text
 
         log.send = send
-        async with background(listen()):
-            await asyncio.wait_for(joined.wait(), PATIENCE_SECONDS)
+        async with background(listen()) as listening:
+            await happens(joined, listening)
             yield log
 
 
@@ -158,8 +159,8 @@ async def official(url, transports):
 
     log.send = send
     try:
-        async with background(listen()):
-            await asyncio.wait_for(joined.wait(), PATIENCE_SECONDS)
+        async with background(listen()) as listening:
+            await happens(joined, listening)
             yield log
     finally:
         if child.returncode is None:
@@ -169,12 +170,23 @@ async def official(url, transports):
 
 @asynccontextmanager
 async def background(work):
-    """Does `work` beside the block; its failure fails the block."""
+    """Does `work` beside the block; its failure fails the block, at its end at the latest."""
     task = asyncio.create_task(work)
     try:
-        yield
+        yield task
         if task.done():
             task.result()
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def happens(event, task):
+    """Waits for what `task` is to bring about, or for its failure."""
+    waiting = asyncio.create_task(event.wait())
+    both = {waiting, task}
+    await asyncio.wait(both, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+    assert event.is_set(), "not in time"

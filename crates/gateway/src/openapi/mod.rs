@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use crate::{rest, sse};
@@ -94,7 +94,10 @@ impl Modify for Common {
                 &mut item.delete,
                 &mut item.patch,
             ];
-            methods.into_iter().flatten().for_each(may_refuse);
+            for operation in methods.into_iter().flatten() {
+                may_refuse(operation);
+                may_have_no_body(operation);
+            }
         }
     }
 }
@@ -104,6 +107,21 @@ fn may_refuse(operation: &mut Operation) {
         let refused = Ref::from_response_name("Refused");
         let responses = &mut operation.responses.responses;
         responses.insert(range.to_owned(), refused.into());
+    }
+}
+
+/// A body that is optional may be missing; that does not make it `null`.
+fn may_have_no_body(operation: &mut Operation) {
+    let Some(body) = operation.request_body.as_mut() else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
+            && let [_, object] = choice.items.as_slice()
+        {
+            content.schema = Some(object.clone());
+            body.required = Some(Required::False);
+        }
     }
 }
 

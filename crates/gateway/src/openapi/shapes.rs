@@ -31,7 +31,7 @@ macro_rules! text {
 
 const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
 /// Nor a character that turns the text's direction.
-const PLAIN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$";
+const PLAIN: &str = "^\\s*[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*\\s*$";
 
 text!(RoomId, 1..=128, "^[A-Za-z0-9_.:-]+$", "A room's name.");
 text!(
@@ -77,6 +77,20 @@ impl PartialSchema for Offset {
 }
 
 impl ToSchema for Offset {}
+
+/// How many, or where: what is beyond the largest counts as the largest.
+pub(crate) struct Whole;
+
+impl PartialSchema for Whole {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Integer))
+            .minimum(Some(0));
+        number.into()
+    }
+}
+
+impl ToSchema for Whole {}
 
 /// How safe a message is before it is acked: in the room's stream, on a replica too, in the archive
 /// too.

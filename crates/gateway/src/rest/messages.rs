@@ -21,7 +21,7 @@ use crate::openapi::shapes;
 const DEFAULT_LIMIT: u64 = 50;
 
 /// A page of messages as they stand now, newest last; one of `before`, `after` and `around` at most.
-#[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("before" = Option<u64>, Query, description = "Older than this offset."), ("after" = Option<u64>, Query, description = "Newer than this offset."), ("around" = Option<u64>, Query, description = "On both sides of this offset."), ("limit" = Option<u64>, Query, description = "How many; 50 where it is missing.")), responses((status = 200, description = "The page.", body = shapes::Page)))]
+#[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("before" = inline(Option<shapes::Whole>), Query, description = "Older than this offset."), ("after" = inline(Option<shapes::Whole>), Query, description = "Newer than this offset."), ("around" = inline(Option<shapes::Whole>), Query, description = "On both sides of this offset."), ("limit" = inline(Option<shapes::Whole>), Query, description = "How many; 50 where it is missing.")), responses((status = 200, description = "The page.", body = shapes::Page)))]
 pub(crate) async fn get_messages(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
