@@ -29,6 +29,10 @@ macro_rules! on_both_archives {
 
 mod archive;
 mod asking;
+mod attacks;
+mod backends;
+mod entry;
+mod events;
 mod health;
 mod messages;
 mod pages;
@@ -36,4 +40,5 @@ mod people;
 mod private;
 mod rooms;
 mod search;
+mod sends;
 mod tokens;

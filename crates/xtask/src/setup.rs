@@ -17,7 +17,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("psql", "postgresql"),
 ];
 /// The folders with the lock files of npm packages.
-const NPM_FOLDERS: [&str; 2] = ["tests/browser", "tests/socketio"];
+const NPM_FOLDERS: [&str; 3] = ["tests/browser", "tests/socketio", "tests/sdk"];
 /// The folder with the tests in Python.
 const PYTHON_FOLDER: &str = "tests/judges";
 /// Its virtual environment's interpreter, seen from the top.

@@ -34,7 +34,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 12] = [
+static SUITES: [Suite; 13] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -60,6 +60,10 @@ static SUITES: [Suite; 12] = [
         runner: Runner::Cargo,
     },
     Suite {
+        name: "webhooks",
+        runner: Runner::Cargo,
+    },
+    Suite {
         name: "cluster",
         runner: Runner::Cargo,
     },
@@ -70,6 +74,10 @@ static SUITES: [Suite; 12] = [
     Suite {
         name: "socketio",
         runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
+        name: "sdk",
+        runner: Runner::Node("tests/sdk"),
     },
     Suite {
         name: "judges",

@@ -112,11 +112,12 @@ fn may_refuse(operation: &mut Operation) {
 
 /// A body that is optional may be missing; that does not make it `null`.
 fn may_have_no_body(operation: &mut Operation) {
-    let Some(body) = operation.request_body.as_mut() else {
+    let Some(RefOr::T(body)) = operation.request_body.as_mut() else {
         return;
     };
     for content in body.content.values_mut() {
-        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
+        if let RefOr::T(content) = content
+            && let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
             && let [_, object] = choice.items.as_slice()
         {
             content.schema = Some(object.clone());

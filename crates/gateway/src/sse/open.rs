@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::{Listener, encode, serve};
 use crate::admission::AddressSlot;
 use crate::auth::bearer;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
@@ -113,10 +112,10 @@ async fn identify(
     let from_page = gate.check_origin(peer, headers)?;
     let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
-        (Some(token), _) => caller::verify(gate, token)?,
+        (Some(token), _) => caller::verify(gate, token).await?,
         (None, Some(ticket)) => holder(gate, ticket).await?,
         (None, None) => match gate.auth.mode() {
-            AuthMode::Guest => return Ok(new_guest(None)),
+            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
             AuthMode::Jwt => return Err(missing(gate)),
         },
     };
