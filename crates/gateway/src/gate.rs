@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
 use hubbub_node::{Limits, Node};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +16,7 @@ use crate::admission::{AddressSlot, Admission, Permit};
 use crate::auth::Auth;
 use crate::auth::origin::{Origin, OriginPolicy};
 use crate::error::ApiError;
+use crate::handover::Claim;
 use crate::metrics::Metrics;
 
 /// The node behind the doors, and who may pass.
@@ -30,6 +32,8 @@ pub(crate) struct Gate {
     /// Ends what is not yet, or no longer, a session of the node's.
     pub(crate) closing: CancellationToken,
     pub(crate) phase: Phase,
+    /// Places for batches of messages, whose bodies are large.
+    pub(crate) batches: Semaphore,
 }
 
 /// The peer of one TCP connection, as handlers see it.
@@ -40,6 +44,8 @@ pub(crate) struct Peer {
     pub(crate) permit: Option<Arc<Permit>>,
     /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
     pub(crate) slot: Option<Arc<AddressSlot>>,
+    /// Takes the TCP connection out of HTTP's hands.
+    pub(crate) claim: Arc<Claim>,
 }
 
 impl Gate {

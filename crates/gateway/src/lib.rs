@@ -7,6 +7,7 @@ pub mod auth;
 mod config;
 mod error;
 mod gate;
+mod handover;
 mod headers;
 mod listener;
 mod metrics;
@@ -15,6 +16,7 @@ mod rest;
 mod router;
 mod server;
 pub mod socketio;
+mod sse;
 mod ws;
 
 use std::io;
@@ -25,6 +27,7 @@ use std::time::Duration;
 pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +43,9 @@ use crate::ops::OpsState;
 use crate::router::SocketIo;
 use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
+
+/// Batches of messages that are read or stored at once; each may have a MiB.
+const BATCHES_AT_ONCE: usize = 64;
 
 /// What a gateway needs to know at its start; limits come with the node.
 #[derive(Debug, Clone)]
@@ -118,6 +124,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             phase: Phase::default(),
+            batches: Semaphore::new(BATCHES_AT_ONCE),
         });
 
         let (listener, http_addr) = http;

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use crate::admission::Refusal;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::handover::Lent;
 use crate::listener::Listener;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
@@ -80,6 +81,7 @@ impl Server {
                 address,
                 permit: None,
                 slot: None,
+                claim: Arc::default(),
             });
         }
         let admission = &self.gate.admission;
@@ -92,11 +94,13 @@ impl Server {
             address,
             permit: Some(Arc::new(permit)),
             slot: slot.map(Arc::new),
+            claim: Arc::default(),
         })
     }
 
     async fn serve(&self, stream: TcpStream, peer: Peer) {
         let router = &self.router;
+        let stream = Lent::new(stream, Arc::clone(&peer.claim));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());

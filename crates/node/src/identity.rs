@@ -31,6 +31,8 @@ pub struct Rights {
     pub write: bool,
     /// Delete messages of others.
     pub moderate: bool,
+    /// Send in the name of others, for backends.
+    pub publish: bool,
 }
 
 impl Rights {
@@ -39,27 +41,25 @@ impl Rights {
         read: true,
         write: true,
         moderate: false,
+        publish: false,
     };
     /// Nothing.
     pub const NONE: Self = Self {
         read: false,
         write: false,
         moderate: false,
+        publish: false,
     };
 
-    /// Any of `r`, `w` and `m`, in this order.
+    /// Any of `r`, `w`, `m` and `p`, in this order.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match (self.read, self.write, self.moderate) {
-            (true, true, true) => "rwm",
-            (true, true, false) => "rw",
-            (true, false, true) => "rm",
-            (true, false, false) => "r",
-            (false, true, true) => "wm",
-            (false, true, false) => "w",
-            (false, false, true) => "m",
-            (false, false, false) => "",
-        }
+        const ALL: [&str; 16] = [
+            "", "r", "w", "rw", "m", "rm", "wm", "rwm", "p", "rp", "wp", "rwp", "mp", "rmp", "wmp",
+            "rwmp",
+        ];
+        let bit = |is_set: bool, value: usize| if is_set { value } else { 0 };
+        ALL[bit(self.read, 1) + bit(self.write, 2) + bit(self.moderate, 4) + bit(self.publish, 8)]
     }
 
     fn and(self, other: Self) -> Self {
@@ -67,6 +67,7 @@ impl Rights {
             read: self.read || other.read,
             write: self.write || other.write,
             moderate: self.moderate || other.moderate,
+            publish: self.publish || other.publish,
         }
     }
 }
@@ -76,17 +77,18 @@ impl TryFrom<String> for Rights {
 
     fn try_from(text: String) -> Result<Self, String> {
         let has = |letter| text.matches(letter).count();
-        let (r, w, m) = (has('r'), has('w'), has('m'));
-        let is_known = r + w + m == text.chars().count() && r.max(w).max(m) == 1;
+        let [r, w, m, p] = ['r', 'w', 'm', 'p'].map(has);
+        let is_known = r + w + m + p == text.chars().count() && r.max(w).max(m).max(p) == 1;
         if !is_known {
             return Err(format!(
-                "rights are \"r\", \"w\" and \"m\" together, not {text:?}"
+                "rights are \"r\", \"w\", \"m\" and \"p\" together, not {text:?}"
             ));
         }
         Ok(Self {
             read: r == 1,
             write: w == 1,
             moderate: m == 1,
+            publish: p == 1,
         })
     }
 }
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn rights_are_written_with_letters() {
-        for text in ["r", "w", "m", "rw", "rm", "wm", "rwm"] {
+        for text in ["r", "w", "m", "p", "rw", "rm", "wm", "rwm", "rwp", "rwmp"] {
             assert_eq!(Rights::try_from(text.to_owned()).unwrap().as_str(), text);
         }
         assert_eq!(Rights::try_from("wr".to_owned()).unwrap(), Rights::MEMBER);

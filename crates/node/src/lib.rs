@@ -5,6 +5,7 @@
 
 mod access;
 mod ack;
+mod alteration;
 mod archiving;
 mod config;
 mod delivery;
@@ -22,6 +23,7 @@ mod node;
 mod opening;
 mod outbox;
 mod pace;
+mod posts;
 mod presence;
 mod publisher;
 mod rate;
@@ -43,5 +45,6 @@ pub use identity::{Identity, Rights, RoomGrant};
 pub use node::{ArchiveHealth, Node};
 pub use outbox::OutboxReader;
 pub use pace::{Pace, Turn};
+pub use posts::{Action, Post, Receipt};
 pub use search::SearchRequest;
 pub use session::Session;

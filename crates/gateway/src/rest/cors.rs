@@ -18,6 +18,12 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::headers::make_safe;
 
+/// Headers of answers that pages may read.
+const EXPOSED: &str = "etag, location, retry-after, www-authenticate";
+/// Headers that pages may send.
+const ASKED: &str =
+    "authorization, cache-control, content-type, idempotency-key, if-none-match, last-event-id";
+
 /// A resource with its methods, all of which `allow` names: it answers preflights and refuses other
 /// methods.
 pub(crate) fn resource(
@@ -56,7 +62,7 @@ fn cors(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiE
         && let Some(origin) = headers.get(ORIGIN)
     {
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let exposed = HeaderValue::from_static("location, retry-after, www-authenticate");
+        let exposed = HeaderValue::from_static(EXPOSED);
         answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     Ok(answer)
@@ -67,7 +73,7 @@ fn preflight(allow: &'static str) -> Response {
     let headers = [
         (ALLOW, allow),
         (ACCESS_CONTROL_ALLOW_METHODS, allow),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type, authorization"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, ASKED),
         (ACCESS_CONTROL_MAX_AGE, "600"),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()

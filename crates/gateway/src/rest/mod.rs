@@ -2,13 +2,16 @@
 //! and what they say (`body`, `query`).
 
 mod body;
-mod caller;
+pub(crate) mod caller;
+pub(crate) mod changes;
 pub(crate) mod cors;
 pub(crate) mod guests;
+mod idempotency;
 pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod messages;
-mod path;
-mod query;
+pub(crate) mod path;
+pub(crate) mod query;
 pub(crate) mod rooms;
 pub(crate) mod search;
+pub(crate) mod sends;

@@ -24,6 +24,7 @@ use super::{Arrival, serve};
 use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::handover::Lent;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
@@ -79,9 +80,11 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
     let parts = pending
         .await?
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<Lent>>()
         .expect("the edge serves plain TCP streams in TokioIo only");
-    Ok((parts.io.into_inner(), parts.read_buf))
+    let stream = parts.io.into_inner().into_inner();
+    let stream = stream.expect("who upgrades does not claim the stream");
+    Ok((stream, parts.read_buf))
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {

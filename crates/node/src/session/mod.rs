@@ -11,17 +11,17 @@ mod typing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::command::RequestId;
+use hubbub_protocol::command::{JoinFrom, RequestId};
 use hubbub_protocol::frame::{ServerFrame, WelcomeLimits};
 use hubbub_protocol::{
     CloseCode, Command, ConnectionId, DecodeError, Frame, Request, RoomId, User,
 };
 use tokio::sync::Semaphore;
 
-use self::change::Alteration;
 use self::query::Query;
 use self::read::Reading;
 use self::typing::Typing;
+use crate::alteration::Alteration;
 use crate::error::CommandError;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -186,6 +186,15 @@ impl Session {
         if let Err(error) = done {
             self.outbox.push(error.to_wire(id.as_ref()));
         }
+    }
+
+    /// Joins as the command does, for a door that says in its own words how that went.
+    ///
+    /// # Errors
+    /// Why the session is not in the room.
+    pub async fn join_room(&mut self, room: &RoomId, from: &JoinFrom) -> Result<(), CommandError> {
+        self.node.beat();
+        Box::pin(self.join(None, room, from)).await
     }
 
     fn check_questions(&mut self, command: &Command) -> Result<(), CommandError> {
