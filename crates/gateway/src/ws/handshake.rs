@@ -25,6 +25,7 @@ use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
+use crate::pipe::Pipe;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
@@ -76,15 +77,23 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
     serve(arrival, socket).await;
 }
 
-/// The TCP stream itself, without hyper's buffers around it, and what they held.
-pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
-    let parts = pending
-        .await?
-        .downcast::<TokioIo<Lent>>()
-        .expect("the edge serves plain TCP streams in TokioIo only");
-    let stream = parts.io.into_inner().into_inner();
-    let stream = stream.expect("who upgrades does not claim the stream");
-    Ok((stream, parts.read_buf))
+/// The line itself, without hyper's buffers around it, and what they held.
+pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hyper::Error> {
+    let upgraded = pending.await?;
+    match upgraded.downcast::<TokioIo<Lent>>() {
+        Ok(parts) => {
+            let line = parts.io.into_inner().into_inner();
+            let line = line.expect("who upgrades does not claim the stream");
+            Ok((line, parts.read_buf))
+        }
+        // Whoever has a listener of its own before our doors, as the conformance example.
+        Err(upgraded) => {
+            let parts = upgraded
+                .downcast::<TokioIo<TcpStream>>()
+                .expect("streams are served as Lent or as bare TCP");
+            Ok((Pipe::Plain(parts.io.into_inner()), parts.read_buf))
+        }
+    }
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
