@@ -1,9 +1,6 @@
-//! The edge of a node: handshakes, tokens, bad bytes, bad commands, time-outs, drain, operators.
+//! The edge of a node: tokens, time-outs, drain, operators. Bad input has a suite of its own: `security`.
 
-mod commands;
 mod drain;
-mod frames;
-mod handshake;
 mod ops;
 mod timeouts;
 mod tokens;

@@ -33,7 +33,11 @@ impl HaProxy {
         let config = config.replace("$FRONT", &port.to_string());
         std::fs::write(&file, config).expect("there is room for a file");
         let debian = Path::new("/usr/sbin/haproxy");
-        let program = if debian.is_file() { debian } else { Path::new("haproxy") };
+        let program = if debian.is_file() {
+            debian
+        } else {
+            Path::new("haproxy")
+        };
         let mut command = Command::new(program);
         // -db: in the foreground.
         command.arg("-db").arg("-f").arg(&file);

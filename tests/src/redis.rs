@@ -73,7 +73,10 @@ impl Redis {
         for (name, path) in files {
             more.extend([format!("--tls-{name}-file"), path.display().to_string()]);
         }
-        (Self::launch(Fsync::EverySecond, place, dir, more).await, port)
+        (
+            Self::launch(Fsync::EverySecond, place, dir, more).await,
+            port,
+        )
     }
 
     /// Starts a Redis whose files are in `place`, somewhere in `dir`.

@@ -40,11 +40,7 @@ pub(crate) type Failure = &'static str;
 
 impl Entry {
     /// The clients' port.
-    pub(crate) fn new(
-        http: &HttpSection,
-        limits: &Limits,
-        tls: Option<Arc<Certificates>>,
-    ) -> Self {
+    pub(crate) fn new(http: &HttpSection, limits: &Limits, tls: Option<Arc<Certificates>>) -> Self {
         Self {
             has_header: http.proxy_protocol,
             tls,

@@ -117,7 +117,9 @@ impl AsyncWrite for Lent {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.as_ref().is_none_or(AsyncWrite::is_write_vectored)
+        self.stream
+            .as_ref()
+            .is_none_or(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

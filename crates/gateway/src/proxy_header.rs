@@ -182,10 +182,17 @@ mod tests {
     async fn what_is_no_header_says_why() {
         let why = async |bytes: &[u8]| read(bytes).await.unwrap_err();
         assert!(why(b"GET / HTTP/1.1\r\n").await.contains("no PROXY"));
-        assert!(why(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n").await.contains("version 1"));
+        assert!(
+            why(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n")
+                .await
+                .contains("version 1")
+        );
         let good = header(0x21, 0x11, &V4);
         for length in 0..good.len() {
-            assert!(why(&good[..length]).await.contains("ends within"), "{length}");
+            assert!(
+                why(&good[..length]).await.contains("ends within"),
+                "{length}"
+            );
         }
         let mut huge = good.clone();
         huge[14..16].copy_from_slice(&u16::MAX.to_be_bytes());

@@ -26,8 +26,8 @@ use crate::entry::{Caller, Entry};
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
-use crate::pipe::Pipe;
 use crate::listener::Listener;
+use crate::pipe::Pipe;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;

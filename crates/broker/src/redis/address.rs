@@ -175,7 +175,10 @@ mod tests {
         let insecure = with("rediss://a", |s| s.tls_insecure = true);
         let client = client(&insecure).unwrap();
         let address = client.get_connection_info().addr().clone();
-        assert!(matches!(address, ConnectionAddr::TcpTls { insecure: true, .. }));
+        assert!(matches!(
+            address,
+            ConnectionAddr::TcpTls { insecure: true, .. }
+        ));
     }
 
     #[test]
