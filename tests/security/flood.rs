@@ -10,6 +10,7 @@ use hubbub_tests::raw::Raw;
 use hubbub_tests::wire::{Frame, Wire, op};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// `HUBBUB_ATTACK=full` has the number of the row.
 fn frames() -> usize {
@@ -101,6 +102,8 @@ async fn attack(address: std::net::SocketAddr, seed: u64, count: usize) -> usize
             .flat_map(|_| frame(&mut random).bytes())
             .collect();
         wire.write(&bytes).await;
+        // Mostly it has been closed by then.
+        drop(timeout(Duration::from_millis(100), wire.wait_end()).await);
         sent += batch;
     }
     connections

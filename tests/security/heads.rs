@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const DEADLINE: Duration = Duration::from_secs(50);
-/// Half of them send half a request, the others a byte now and then.
+/// All of them send a little now and then.
 const SLOW: usize = 1_000;
 
-/// Sends a byte of a head each tenth of a second until the node has had enough; how long that was.
+/// Sends a bit of a head each tenth of a second until the node has had enough; how long that was.
 async fn drip(address: SocketAddr, bytes_at_once: usize) -> Duration {
     let start = Instant::now();
     let mut socket = TcpStream::connect(address).await.expect("the node listens");
@@ -46,7 +46,7 @@ async fn c01_a_thousand_slow_heads_are_closed_and_others_do_not_notice() {
     let address = cluster.address(0);
     let mut slow = JoinSet::new();
     for number in 0..SLOW {
-        // One byte at a time, or almost all and then silence.
+        // One byte at a time, or forty.
         let at_once = if number % 2 == 0 { 1 } else { 40 };
         slow.spawn(drip(address, at_once));
     }

@@ -1,7 +1,8 @@
 //! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo xtask
-//! setup`.
+//! deny`, `cargo xtask setup`.
 
 mod compose;
+mod deny;
 mod faults;
 mod setup;
 mod shell;
@@ -17,6 +18,7 @@ Usage: cargo xtask COMMAND
                   their figures; HUBBUB_FAULTS=short for the daily scale
   faults --seed N [--minutes M]
                   run random faults: the same seed has the same plan
+  deny            licences, sources and unwanted crates; installs cargo-deny where it is missing
   setup           only install what the tests need
   help            this text
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((command, names)) if command == "test" => test(names),
         Some((command, args)) if command == "faults" => faults(args),
+        Some((command, [])) if command == "deny" => deny::run(),
         Some((command, [])) if command == "setup" => setup::install(),
         Some((command, [])) if command == "help" || command == "--help" => {
             eprintln!("{HELP}{}", suites::names());

@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -50,6 +50,10 @@ static SUITES: [Suite; 11] = [
     },
     Suite {
         name: "edge",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "security",
         runner: Runner::Cargo,
     },
     Suite {
