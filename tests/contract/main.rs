@@ -6,6 +6,7 @@ mod changes;
 mod fixture;
 mod presence;
 mod stream;
+mod webhooks;
 
 /// Runs each scenario against both brokers.
 macro_rules! contract {
@@ -53,4 +54,11 @@ contract! {
     presence::names_are_listed_up_to_a_limit,
     presence::rooms_are_listed_by_their_last_change,
     presence::all_nodes_agree_on_the_secret,
+    webhooks::events_joins_and_leaves_are_due_in_their_order,
+    webhooks::a_page_ends_and_the_next_goes_on,
+    webhooks::a_room_waits_only_for_who_wants_it,
+    webhooks::a_deleted_body_is_due_no_more,
+    webhooks::what_left_the_stream_is_counted,
+    webhooks::what_a_fork_has_lost_is_counted,
+    webhooks::joins_of_long_ago_give_way_and_are_counted,
 }

@@ -20,6 +20,7 @@ pub mod process;
 pub mod procfs;
 pub mod proxy;
 pub mod raw;
+pub mod receiver;
 pub mod recorder;
 pub mod redis;
 pub mod wire;

@@ -8,8 +8,8 @@ use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, Ro
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
-    Presence, Published, Span,
+    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Due, Fork, Inbox, Mark,
+    MemoryCluster, Page, Presence, Published, Span, WaitingRooms, WebhookQueue,
 };
 
 /// One node's line to all others; clones share it.
@@ -287,10 +287,51 @@ impl Broker {
         either!(self, broker => broker.set_private(room, is_private).await)
     }
 
-    /// Whether it is this node that looks after a room's part of the archive.
+    /// Whether it is this node that looks after a room's archive and webhooks.
     #[must_use]
     pub fn owns(&self, room: &RoomId) -> bool {
         either!(self, broker => broker.owns(room))
+    }
+
+    /// Rooms in which this node is to tell a webhook of something: those of the partitions that it
+    /// owns. Another node may think the same for a moment. Those that wait the longest come first.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn waiting_for(
+        &self,
+        webhook: &WebhookQueue,
+        limit: usize,
+    ) -> Result<WaitingRooms, BrokerError> {
+        either!(self, broker => broker.waiting_for(webhook, limit).await)
+    }
+
+    /// What a webhook was not told of a room yet, at most `limit` events and as many joins and leaves.
+    /// `None`: the room does not wait for it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn due(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        limit: usize,
+    ) -> Result<Option<Due>, BrokerError> {
+        either!(self, broker => broker.due(webhook, room, limit).await)
+    }
+
+    /// A webhook was told of a room up to here, or what it was not told is given up. Says whether
+    /// there is more by now; if not, the room waits no longer.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: say it again, or the next owner tells some of it once more.
+    pub async fn told(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        mark: Mark,
+    ) -> Result<bool, BrokerError> {
+        either!(self, broker => broker.told(webhook, room, mark).await)
     }
 
     /// Where these rooms stand.
@@ -318,6 +359,33 @@ impl Broker {
             // Nobody but its own nodes can look at it, and they know their rooms.
             Self::Memory(_) => Ok(Vec::new()),
             Self::Redis(broker) => broker.rooms_with_streams().await,
+        }
+    }
+
+    /// Keeps what a ticket stands for, by the ticket's digest, for so long.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or too many are kept already.
+    pub async fn keep_ticket(
+        &self,
+        digest: &str,
+        content: &str,
+        life: Duration,
+    ) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(broker) => broker.keep_ticket(digest, content, life),
+            Self::Redis(broker) => broker.keep_ticket(digest, content, life).await,
+        }
+    }
+
+    /// What a ticket stands for; `once`: afterwards it stands for nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn ticket(&self, digest: &str, once: bool) -> Result<Option<String>, BrokerError> {
+        match self {
+            Self::Memory(broker) => Ok(broker.ticket(digest, once)),
+            Self::Redis(broker) => broker.ticket(digest, once).await,
         }
     }
 

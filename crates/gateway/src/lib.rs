@@ -4,6 +4,7 @@ mod address;
 mod admission;
 mod assets;
 pub mod auth;
+mod conditional;
 mod config;
 mod entry;
 mod error;
@@ -13,6 +14,7 @@ mod headers;
 mod listener;
 mod metrics;
 mod ops;
+mod patience;
 mod pipe;
 mod proxy_header;
 mod rest;
@@ -28,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 pub use tls::TlsError;
@@ -40,6 +42,7 @@ use crate::address::Proxies;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
+use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::entry::Entry;
 use crate::gate::{Gate, Phase};
@@ -100,7 +103,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the doors.
+    /// Opens the doors. `add_metrics` adds what others of this process count.
     ///
     /// # Errors
     /// [`GatewayError`] names the setting that does not work; nothing is left running.
@@ -108,6 +111,7 @@ impl Gateway {
         config: GatewayConfig,
         auth: Arc<Auth>,
         node: Arc<Node>,
+        add_metrics: impl FnOnce(&mut Registry),
     ) -> Result<Self, GatewayError> {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
@@ -124,15 +128,18 @@ impl Gateway {
 
         let mut registry = Registry::with_prefix("hubbub");
         node.register_metrics(&mut registry);
+        add_metrics(&mut registry);
         let limits = AdmissionLimits {
             connections: config.connections,
             connections_per_address: node.config().limits.connections_per_address,
             accepts_per_second: node.config().limits.accepts_per_second,
         };
+        let limits_of_guests = node.config().limits.guests_per_minute;
         let gate = Arc::new(Gate {
             node,
             auth,
             origins,
+            guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::Gate;
 
@@ -70,14 +69,12 @@ fn parts(gate: &Gate) -> Vec<Part> {
         problem: gate.node.health().problem,
         is_needed: true,
     }];
-    if gate.auth.mode() == AuthMode::Guest {
-        let missing = "the cluster's secret for guest tokens is not known yet";
-        parts.push(Part {
-            name: "tokens",
-            problem: (!gate.auth.has_secret()).then(|| missing.to_owned()),
-            is_needed: true,
-        });
-    }
+    parts.push(Part {
+        name: "tokens",
+        problem: gate.auth.problem().map(str::to_owned),
+        // Who is in stays in when the keys are away later.
+        is_needed: !gate.auth.was_ready(),
+    });
     // The certificate before is still in use.
     parts.extend(gate.certificates.as_ref().map(|certificates| Part {
         name: "tls",

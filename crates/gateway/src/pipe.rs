@@ -19,7 +19,8 @@ pub(crate) enum Pipe {
 }
 
 impl Pipe {
-    fn tcp(&self) -> &TcpStream {
+    /// What is below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.tcp(),

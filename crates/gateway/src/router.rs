@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Version;
-use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
@@ -23,6 +23,8 @@ use crate::rest::messages::get_messages;
 use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
 use crate::rest::search::search_messages;
 use crate::rest::sends::{send_message, send_messages};
+use crate::rest::session::{create_session, delete_session};
+use crate::rest::tickets::create_ticket;
 use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
 use crate::sse::open_events;
 use crate::ws::handshake::upgrade_socket;
@@ -56,9 +58,15 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
     let messages = get(get_messages).post(send_message);
     let message = patch(edit_message).delete(delete_message);
     let reaction = put(add_reaction).delete(remove_reaction);
+    let session = post(create_session).delete(delete_session);
     let members = get(list_members).post(invite_member);
     Router::new()
         .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
+        .route(
+            "/v1/tickets",
+            resource("POST, OPTIONS", post(create_ticket)),
+        )
+        .route("/v1/session", resource("POST, DELETE, OPTIONS", session))
         .route("/v1/me", resource(GET, get(get_me)))
         .route("/v1/search", resource(GET, get(search_messages)))
         .route("/v1/rooms", resource("GET, HEAD, POST, OPTIONS", rooms))
@@ -121,20 +129,29 @@ pub(crate) fn ops_router(state: OpsState) -> Router {
         .with_state(state)
 }
 
-/// Refuses what proxies in front of us could read in another way than we do.
+/// Refuses what proxies in front of us could read in another way than we do. The connection ends with
+/// that: nobody knows where the next request begins.
 async fn check_head(request: Request, next: Next) -> Response {
+    match misread(&request) {
+        None => next.run(request).await,
+        Some(error) => ([(CONNECTION, "close")], error).into_response(),
+    }
+}
+
+fn misread(request: &Request) -> Option<ApiError> {
     let (uri, headers) = (request.uri(), request.headers());
     let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if length > MAX_URI_BYTES {
-        return ApiError::UriTooLong(MAX_URI_BYTES).into_response();
+        return Some(ApiError::UriTooLong(MAX_URI_BYTES));
     }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts != 1 && request.version() != Version::HTTP_10 {
-        return ApiError::BadRequest("send one Host header".to_owned()).into_response();
+        let one = "send one Host header";
+        return Some(ApiError::BadRequest(one.to_owned()));
     }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    both.then(|| {
         let both = "send Content-Length or Transfer-Encoding, not both";
-        return ApiError::BadRequest(both.to_owned()).into_response();
-    }
-    next.run(request).await
+        ApiError::BadRequest(both.to_owned())
+    })
 }

@@ -27,6 +27,7 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
 use crate::listener::Listener;
+use crate::patience;
 use crate::pipe::Pipe;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
@@ -182,6 +183,7 @@ impl Server {
 
     async fn serve(&self, pipe: Pipe, peer: Peer) {
         let router = &self.router;
+        patience::set(pipe.tcp(), Some(self.gate.limits().write_timeout));
         let stream = Lent::new(pipe, Arc::clone(&peer.claim));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);

@@ -1,11 +1,11 @@
 //! Full-text search over the rooms that a user may read.
 
-use hubbub_archive::{RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use hubbub_archive::{AllowedRooms, RoomPattern, SearchCursor, SearchPage, SearchQuery};
 use hubbub_protocol::{RoomId, UserId};
 
-use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::{Identity, Rights};
 
 /// What is looked for.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ impl Node {
         if let Some(room) = &request.room {
             self.may_read(identity, room).await?;
         }
+        let granted = self.config.granted_everywhere(identity);
         let query = SearchQuery {
             text: request.text,
             room: request.room,
@@ -44,7 +45,7 @@ impl Node {
             before: request.before,
             limit: request.limit,
             reader: identity.user.id.clone(),
-            allowed: allowed(identity),
+            allowed: granted.map(|granted| granted.into_iter().map(allowed).collect()),
         };
         archive
             .search(&query)
@@ -53,13 +54,11 @@ impl Node {
     }
 }
 
-/// The rooms that the token lets its user read.
-fn allowed(identity: &Identity) -> Option<Vec<RoomPattern>> {
-    let grants = identity.rooms.as_ref()?;
-    let readable = grants.iter().filter(|grant| grant.rights.read);
-    let pattern = |room: &str| match room.strip_suffix('*') {
-        Some(beginning) => RoomPattern::Prefix(beginning.to_owned()),
-        None => RoomPattern::Exact(room.to_owned()),
-    };
-    Some(readable.map(|grant| pattern(&grant.room)).collect())
+/// As the archive reads it.
+fn allowed((pattern, rights): (String, Rights)) -> AllowedRooms {
+    let beginning = pattern.strip_suffix('*').map(str::to_owned);
+    AllowedRooms {
+        rooms: beginning.map_or(RoomPattern::Exact(pattern), RoomPattern::Prefix),
+        is_allowed: rights.read,
+    }
 }

@@ -73,6 +73,10 @@ static SUITES: [Suite; 12] = [
         runner: Runner::Node("tests/socketio"),
     },
     Suite {
+        name: "sdk",
+        runner: Runner::Node("tests/sdk"),
+    },
+    Suite {
         name: "browser",
         runner: Runner::Node("tests/browser"),
     },

@@ -7,6 +7,8 @@ mod journal;
 mod publish;
 mod room;
 mod stream;
+mod tickets;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ use tokio_util::task::TaskTracker;
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
+use self::tickets::Tickets;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
     Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
@@ -41,6 +44,7 @@ struct Shared {
     started: Instant,
     tasks: TaskTracker,
     state: Mutex<State>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -53,6 +57,8 @@ struct State {
     stored: VecDeque<(RoomId, u64)>,
     bytes: usize,
     swept: Instant,
+    /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
+    waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
 
 /// One node's line to a [`MemoryCluster`]; clones share it.
@@ -76,6 +82,7 @@ impl MemoryCluster {
             stored: VecDeque::new(),
             bytes: 0,
             swept: Instant::now(),
+            waiting: HashMap::new(),
         };
         Self(Arc::new(Shared {
             config,
@@ -84,6 +91,7 @@ impl MemoryCluster {
             started: Instant::now(),
             tasks: TaskTracker::new(),
             state: Mutex::new(state),
+            tickets: Tickets::default(),
         }))
     }
 
@@ -307,6 +315,7 @@ impl MemoryBroker {
     ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
         if let Some(delta) = state.room(room).register(self.node, users) {
+            state.note_attendance(&self.cluster.0.config, room, &delta);
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
         Ok(state.room(room).presence(0))
@@ -386,6 +395,7 @@ impl MemoryBroker {
             let room = state.room(&id);
             room.unsubscribe(self.node);
             if let Some(delta) = room.exit_all(self.node) {
+                state.note_attendance(&self.cluster.0.config, &id, &delta);
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);
             }
         }

@@ -35,7 +35,7 @@ fn owner(partition: usize, leases: &[String]) -> Option<&String> {
 
 impl RedisBroker {
     /// The partitions that this node owns, as far as it knows: two owners are harmless.
-    fn owned(&self) -> Vec<usize> {
+    pub(super) fn owned(&self) -> Vec<usize> {
         let lease = self.0.lease.name();
         let leases = self.0.lease.living();
         (0..PARTITIONS)

@@ -15,8 +15,10 @@ mod replicated;
 mod scripts;
 mod stream;
 mod subscriber;
+mod tickets;
 mod values;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +41,7 @@ use self::replicated::Replication;
 use self::scripts::Scripts;
 use self::subscriber::Subscriber;
 use self::watch::Watch;
+use self::webhooks::Webhooks;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
@@ -61,6 +64,7 @@ struct Shared {
     subscriber: Subscriber,
     greeting: Greeting,
     metrics: BrokerMetrics,
+    webhooks: Webhooks,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -133,11 +137,13 @@ impl RedisBroker {
             metrics.clone(),
         );
         let (expired, to_evict) = mpsc::channel(1);
+        let webhooks = Webhooks::new(&config.webhooks, config.history.stream_len);
         let eviction = Eviction {
             link: link.clone(),
             keys: keys.clone(),
             scripts: Arc::clone(&scripts),
             lives,
+            webhooks: webhooks.clone(),
             expired: to_evict,
         };
         let lease_keeper = LeaseKeeper {
@@ -176,6 +182,7 @@ impl RedisBroker {
             subscriber,
             greeting,
             metrics,
+            webhooks,
             tasks,
             closed,
         };

@@ -15,3 +15,5 @@ pub(crate) mod query;
 pub(crate) mod rooms;
 pub(crate) mod search;
 pub(crate) mod sends;
+pub(crate) mod session;
+pub(crate) mod tickets;

@@ -19,7 +19,7 @@ use super::body::read_json;
 use super::caller::Sender;
 use super::idempotency::IdempotencyKey;
 use super::path::InRoom;
-use crate::auth::guest::check_name;
+use crate::auth::name::check_name;
 use crate::error::ApiError;
 use crate::gate::Gate;
 

@@ -21,6 +21,7 @@ use self::stream::{EventStream, Gone};
 use crate::admission::{AddressSlot, Permit};
 use crate::gate::Gate;
 use crate::handover::Taken;
+use crate::patience;
 
 /// Between two signs of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -52,6 +53,11 @@ enum End {
 async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     // Nothing comes when the client went while it was let in.
     let Ok(taken) = taken.await else { return };
+    // Nothing else tells of a client that has vanished while nothing is written but signs of life.
+    patience::set(
+        taken.stream.tcp(),
+        Some(2 * listener.gate.limits().write_timeout),
+    );
     let (stream, head) = EventStream::new(taken);
     let Listener {
         gate,

@@ -9,14 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hubbub_node::{Identity, Pace};
+use hubbub_node::{Identity, Pace, TicketUse};
 use hubbub_protocol::command::JoinFrom;
 use tokio::time::Instant;
 
 use super::{Listener, encode, serve};
 use crate::admission::AddressSlot;
 use crate::auth::bearer;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
@@ -51,7 +50,7 @@ pub(crate) async fn open_events(
         return Err(ApiError::Busy("it is being shut down"));
     }
     let client = gate.client(&peer, headers);
-    let identity = identify(&gate, &peer, headers)?;
+    let identity = identify(&gate, &peer, headers, &query).await?;
     if method == Method::HEAD {
         return Ok(head(Body::empty()));
     }
@@ -100,18 +99,33 @@ fn take_slot(gate: &Gate, peer: &Peer, client: IpAddr) -> Result<Arc<AddressSlot
 }
 
 /// Whoever the token names; where guests may come, who has none is a new one.
-fn identify(gate: &Arc<Gate>, peer: &Peer, headers: &HeaderMap) -> Result<Identity, ApiError> {
+async fn identify(
+    gate: &Arc<Gate>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Identity, ApiError> {
     let from_page = gate.check_origin(peer, headers)?;
     let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
-    match (bearer::token(headers, cookies), gate.auth.mode()) {
-        (Some(token), _) => {
-            let identity = caller::verify(gate, token)?;
-            gate.node.keep_pace(&identity, Pace::Reads)?;
-            Ok(identity)
-        }
-        (None, AuthMode::Guest) => Ok(new_guest(None)),
-        (None, AuthMode::Jwt) => Err(missing(gate)),
-    }
+    let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
+        (Some(token), _) => caller::verify(gate, token).await?,
+        (None, Some(ticket)) => holder(gate, ticket).await?,
+        (None, None) => match gate.auth.mode() {
+            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
+            AuthMode::Jwt => return Err(missing(gate)),
+        },
+    };
+    gate.node.keep_pace(&identity, Pace::Reads)?;
+    Ok(identity)
+}
+
+/// Whoever the ticket stands for. It stays good, since an `EventSource` comes back with it.
+async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
+    let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
+    holder.await?.ok_or_else(|| {
+        let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
+        ApiError::Unauthorized(expired.to_owned())
+    })
 }
 
 /// What the browser remembers counts more than the address that the page once made.

@@ -9,7 +9,7 @@ use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use hubbub_protocol::{BEARER_PROTOCOL_PREFIX, NATIVE_PROTOCOL};
@@ -25,6 +25,7 @@ use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
+use crate::patience;
 use crate::pipe::Pipe;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
@@ -36,7 +37,7 @@ pub(crate) async fn upgrade_socket(
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
     let accept = check_request(request.method(), headers)?;
-    check_query(request.uri())?;
+    let ticket = bearer::ticket(request.uri())?;
     let from_page = gate.check_origin(&peer, headers)?;
     if gate.phase.is_draining() {
         gate.metrics.rejected("draining");
@@ -55,6 +56,7 @@ pub(crate) async fn upgrade_socket(
         gate,
         client,
         token: find_token(headers, cookies),
+        ticket,
         began: Instant::now(),
         _permit: peer.permit,
         _slot: slot,
@@ -77,23 +79,26 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
     serve(arrival, socket).await;
 }
 
-/// The line itself, without hyper's buffers around it, and what they held.
+/// The pipe itself, without hyper's buffers around it, and what they held.
 pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hyper::Error> {
     let upgraded = pending.await?;
-    match upgraded.downcast::<TokioIo<Lent>>() {
+    let (pipe, early) = match upgraded.downcast::<TokioIo<Lent>>() {
         Ok(parts) => {
-            let line = parts.io.into_inner().into_inner();
-            let line = line.expect("who upgrades does not claim the stream");
-            Ok((line, parts.read_buf))
+            let pipe = parts.io.into_inner().into_inner();
+            let pipe = pipe.expect("who upgrades does not claim the stream");
+            (pipe, parts.read_buf)
         }
         // Whoever has a listener of its own before our doors, as the conformance example.
         Err(upgraded) => {
             let parts = upgraded
                 .downcast::<TokioIo<TcpStream>>()
                 .expect("streams are served as Lent or as bare TCP");
-            Ok((Pipe::Plain(parts.io.into_inner()), parts.read_buf))
+            (Pipe::Plain(parts.io.into_inner()), parts.read_buf)
         }
-    }
+    };
+    // Its pings tell of a peer that has vanished, and its write loop of one that takes nothing.
+    patience::set(pipe.tcp(), None);
+    Ok((pipe, early))
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
@@ -148,19 +153,6 @@ pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<Stri
 fn is_key(key: &[u8]) -> bool {
     let letter = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(letter)
-}
-
-/// A ticket would be good here, once there are some.
-pub(crate) fn check_query(uri: &Uri) -> Result<(), ApiError> {
-    for (name, _) in bearer::query_without_token(uri)? {
-        if name == "ticket" {
-            return Err(bad_request(
-                "tickets are not there yet: send the token as sub-protocol hubbub.bearer.TOKEN \
-                 or in a first frame hello",
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn bad_request(detail: &str) -> ApiError {
@@ -274,20 +266,14 @@ mod tests {
 
     #[test]
     fn a_token_in_the_query_string_is_refused_with_the_reason() {
-        for query in [
-            "token=a",
-            "x=1&access_token=a",
-            "JWT=a",
-            "%74oken=a",
-            "ticket=t",
-        ] {
-            let uri = format!("/v1/ws?{query}").parse().unwrap();
+        let ticket = |query: &str| bearer::ticket(&format!("/v1/ws?{query}").parse().unwrap());
+        for query in ["token=a", "x=1&access_token=a", "JWT=a", "%74oken=a"] {
             assert!(
-                matches!(check_query(&uri), Err(ApiError::BadRequest(_))),
+                matches!(ticket(query), Err(ApiError::BadRequest(_))),
                 "{query}"
             );
         }
-        assert!(check_query(&"/v1/ws?tokens=1&x".parse().unwrap()).is_ok());
-        assert!(check_query(&"/v1/ws".parse().unwrap()).is_ok());
+        assert_eq!(ticket("tokens=1&x").unwrap(), None);
+        assert_eq!(ticket("x=1&ticket=abc").unwrap().as_deref(), Some("abc"));
     }
 }
