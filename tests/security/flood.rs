@@ -36,9 +36,8 @@ const CAPTURES: [&str; 8] = [
 fn frame(random: &mut fastrand::Rng) -> Frame {
     match random.u8(0..10) {
         0 => {
-            let payload: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
-                .take(random.usize(0..200))
-                .collect();
+            let mut payload = vec![0; random.usize(0..200)];
+            random.fill(&mut payload);
             Frame {
                 first: random.u8(..),
                 masked: random.bool(),
@@ -67,11 +66,10 @@ fn value(random: &mut fastrand::Rng, depth: u8) -> serde_json::Value {
         0 => json!(null),
         1 => json!(random.i64(..)),
         2 => json!(random.bool()),
-        3 => json!(
-            std::iter::repeat_with(|| random.char(..))
-                .take(5)
-                .collect::<String>()
-        ),
+        3 => {
+            let text: String = (0..5).map(|_| random.char(..)).collect();
+            json!(text)
+        }
         4 => (0..random.u8(0..4))
             .map(|_| value(random, depth + 1))
             .collect(),
