@@ -61,8 +61,8 @@ async function assertHarmless(chat, where) {
   assert.deepEqual(chat.errors, [], where);
 }
 
-/** A guest who speaks to the node without the page. */
-async function guest(url, name) {
+/** A guest who speaks to the node past the page and the SDK, out of a browser of its own. */
+async function guest(browser, url, name) {
   const made = await fetch(`${url}/v1/guests`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -70,43 +70,44 @@ async function guest(url, name) {
   });
   assert.equal(made.status, 201, await made.clone().text());
   const { token } = await made.json();
-  const socket = new WebSocket(`${url.replace("http", "ws")}/v1/ws`, ["hubbub.v1", `hubbub.bearer.${token}`]);
-  const waiting = new Map();
-  socket.onmessage = ({ data }) => {
-    const frame = JSON.parse(data);
-    waiting.get(frame.id)?.(frame);
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(`${url}/docs`);
+  await page.evaluate(async (token) => {
+    const socket = new WebSocket(`ws://${location.host}/v1/ws`, ["hubbub.v1", `hubbub.bearer.${token}`]);
+    const waiting = new Map();
+    let last = 0;
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data);
+      waiting.get(frame.id)?.(frame);
+    };
+    await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
+    globalThis.tell = (command) => socket.send(JSON.stringify(command));
+    globalThis.ask = (command) =>
+      new Promise((resolve) => {
+        last += 1;
+        waiting.set(last, resolve);
+        globalThis.tell({ ...command, id: last });
+      });
+  }, token);
+  return {
+    token,
+    ask: (command) => page.evaluate((command) => globalThis.ask(command), command),
+    tell: (command) => page.evaluate((command) => globalThis.tell(command), command),
   };
-  await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
-  let last = 0;
-  const ask = (command) =>
-    new Promise((resolve) => {
-      last += 1;
-      waiting.set(last, resolve);
-      socket.send(JSON.stringify({ ...command, id: last }));
-    });
-  return { token, ask, socket };
 }
 
 test("C29: no script runs wherever people's words are shown, under the strict policy", async (t) => {
   const { urls } = await startFastDemo(t);
   const browser = await startBrowser(t);
   const bob = await ChatPage.open(browser, urls[1], "Bob");
-  const eve = await guest(urls[0], CORPUS[2]);
-  t.after(() => eve.socket.close());
+  const eve = await guest(browser, urls[0], CORPUS[2]);
   assert.equal((await eve.ask({ type: "join", room: "lobby" })).type, "joined");
 
   const offsets = [];
   for (const text of CORPUS) {
-    // As fast as one connection may send.
-    for (;;) {
-      const sent = await eve.ask({ type: "send", room: "lobby", body: { text } });
-      if (sent.type === "sent") {
-        offsets.push(sent.offset);
-        break;
-      }
-      assert.equal(sent.code, "rate_limited", JSON.stringify(sent));
-      await new Promise((resolve) => setTimeout(resolve, sent.retry_after_ms + 20));
-    }
+    const sent = await eve.ask({ type: "send", room: "lobby", body: { text } });
+    assert.equal(sent.type, "sent", JSON.stringify(sent));
+    offsets.push(sent.offset);
   }
   await bob.shows(CORPUS.length);
   await assertHarmless(bob, "messages");
@@ -114,11 +115,10 @@ test("C29: no script runs wherever people's words are shown, under the strict po
 
   // Bodies that are no text, edits and reactions.
   const odd = [{ text: { toString: "<script>alert(30)</script>" } }, ["<script>alert(31)</script>"], "<script>alert(32)</script>"];
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
   for (const body of odd) await eve.ask({ type: "send", room: "lobby", body });
   await eve.ask({ type: "edit", room: "lobby", target: offsets.at(-1), body: { text: "edited " + CORPUS[0] } });
   await eve.ask({ type: "react", room: "lobby", target: offsets.at(-1), key: "<b>x</b>", on: true });
-  eve.socket.send(JSON.stringify({ type: "typing", room: "lobby", on: true }));
+  await eve.tell({ type: "typing", room: "lobby", on: true });
   await bob.hears("edited " + CORPUS[0]);
   await assertHarmless(bob, "edits, reactions, typing");
 

@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 12] = [
+static SUITES: [Suite; 13] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
