@@ -3,7 +3,14 @@
 mod commands;
 mod drain;
 mod frames;
+mod guests;
 mod handshake;
+mod jwks;
+mod kept;
+mod keys;
+mod noise;
 mod ops;
+mod policy;
+mod refresh;
 mod timeouts;
 mod tokens;

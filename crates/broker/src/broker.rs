@@ -8,8 +8,8 @@ use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, Ro
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
-    Presence, Published, Span,
+    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Due, Fork, Inbox, Mark,
+    MemoryCluster, Page, Presence, Published, Span, WaitingRooms, WebhookQueue,
 };
 
 /// One node's line to all others; clones share it.
@@ -291,6 +291,56 @@ impl Broker {
     #[must_use]
     pub fn owns(&self, room: &RoomId) -> bool {
         either!(self, broker => broker.owns(room))
+    }
+
+    /// Rooms in which this node is to tell a webhook of something: those of the partitions that it
+    /// owns, and every other node knows it. Those that wait the longest come first.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn waiting_for(
+        &self,
+        webhook: &WebhookQueue,
+        limit: usize,
+    ) -> Result<WaitingRooms, BrokerError> {
+        either!(self, broker => broker.waiting_for(webhook, limit).await)
+    }
+
+    /// What a webhook was not told of a room yet, at most `limit` events and as many joins and leaves.
+    /// `None`: the room does not wait for it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn due(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        limit: usize,
+    ) -> Result<Option<Due>, BrokerError> {
+        either!(self, broker => broker.due(webhook, room, limit).await)
+    }
+
+    /// A webhook was told of a room up to here, or what it was not told is given up. Says whether
+    /// there is more by now; if not, the room waits no longer.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: say it again, or the next owner tells some of it once more.
+    pub async fn told(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        mark: Mark,
+    ) -> Result<bool, BrokerError> {
+        either!(self, broker => broker.told(webhook, room, mark).await)
+    }
+
+    /// Whether it is this node, and by now no other, that tells webhooks of a room.
+    #[must_use]
+    pub fn tells(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Memory(broker) => broker.owns(room),
+            Self::Redis(broker) => broker.is_settled(room),
+        }
     }
 
     /// Where these rooms stand.

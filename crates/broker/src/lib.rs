@@ -11,6 +11,7 @@ mod memory;
 mod metrics;
 mod redis;
 mod reply;
+mod webhook;
 
 pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
@@ -19,3 +20,4 @@ pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, W
 pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
 pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};
+pub use webhook::{Attended, Due, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue};

@@ -7,11 +7,14 @@ pub mod auth;
 mod conditional;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod handover;
 mod headers;
 mod listener;
 mod metrics;
+mod openapi;
 mod ops;
 mod patience;
 mod rest;
@@ -26,7 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -37,6 +40,7 @@ use crate::address::Proxies;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
+use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
@@ -92,7 +96,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the doors.
+    /// Opens the doors. `add_metrics` adds what others of this process count.
     ///
     /// # Errors
     /// [`GatewayError`] names the setting that does not work; nothing is left running.
@@ -100,6 +104,7 @@ impl Gateway {
         config: GatewayConfig,
         auth: Arc<Auth>,
         node: Arc<Node>,
+        add_metrics: impl FnOnce(&mut Registry),
     ) -> Result<Self, GatewayError> {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
@@ -111,15 +116,18 @@ impl Gateway {
 
         let mut registry = Registry::with_prefix("hubbub");
         node.register_metrics(&mut registry);
+        add_metrics(&mut registry);
         let limits = AdmissionLimits {
             connections: config.connections,
             connections_per_address: node.config().limits.connections_per_address,
             accepts_per_second: node.config().limits.accepts_per_second,
         };
+        let limits_of_guests = node.config().limits.guests_per_minute;
         let gate = Arc::new(Gate {
             node,
             auth,
             origins,
+            guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),

@@ -13,6 +13,7 @@ use axum::routing::{any, delete, get, patch, post, put};
 use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
@@ -61,6 +62,7 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
     let session = post(create_session).delete(delete_session);
     let members = get(list_members).post(invite_member);
     Router::new()
+        .route("/v1/openapi.json", resource(GET, get(get_openapi)))
         .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
         .route(
             "/v1/tickets",

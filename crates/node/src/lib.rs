@@ -10,6 +10,7 @@ mod archiving;
 mod config;
 mod delivery;
 mod error;
+mod expiry;
 mod failpoint;
 mod grants;
 mod heartbeat;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::delivery::{deliver_from, repair_doubts};
+use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
 use crate::lock::lock;
@@ -51,6 +52,7 @@ pub struct Node {
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
     pub(crate) access: AccessCache,
+    pub(crate) expiry: Expiry,
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
@@ -94,6 +96,7 @@ impl Node {
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
             access: AccessCache::default(),
+            expiry: Expiry::default(),
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
@@ -116,6 +119,8 @@ impl Node {
         node.spawn(async move { keeper.keep_outbox_budget().await });
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_log_budget().await });
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_expiry().await });
         if let Some(archive) = node.archive.clone() {
             let keeper = Arc::clone(&node);
             node.spawn(async move { keeper.keep_marks(archive).await });

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::setup::PYTHON;
 use crate::{compose, shell};
 
 /// Tests in the crates themselves; `reconnect` stands beside the client that it tests.
@@ -27,11 +28,13 @@ enum Runner {
     Cargo,
     /// Node's own test runner, in a folder.
     Node(&'static str),
+    /// pytest, in a folder.
+    Python(&'static str),
     /// A test binary that needs a Docker engine, and shows how it gets on.
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -57,6 +60,10 @@ static SUITES: [Suite; 11] = [
         runner: Runner::Cargo,
     },
     Suite {
+        name: "webhooks",
+        runner: Runner::Cargo,
+    },
+    Suite {
         name: "cluster",
         runner: Runner::Cargo,
     },
@@ -67,6 +74,14 @@ static SUITES: [Suite; 11] = [
     Suite {
         name: "socketio",
         runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
+        name: "sdk",
+        runner: Runner::Node("tests/sdk"),
+    },
+    Suite {
+        name: "judges",
+        runner: Runner::Python("tests/judges"),
     },
     Suite {
         name: "browser",
@@ -80,7 +95,11 @@ static SUITES: [Suite; 11] = [
 
 /// All names, for messages.
 pub(crate) fn names() -> String {
-    SUITES.each_ref().map(|suite| suite.name).join(" ")
+    SUITES
+        .iter()
+        .map(|suite| suite.name)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The named suites, or all.
@@ -128,6 +147,10 @@ impl Suite {
                 run_cargo(&[self.cargo_test().as_slice(), &shown].concat())
             }),
             Runner::Node(folder) => shell::run(folder, "npm", &["test"]),
+            Runner::Python(folder) => {
+                let python = shell::top().join(PYTHON);
+                shell::run(folder, &python.to_string_lossy(), &["-m", "pytest"])
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod publish;
 mod room;
 mod stream;
 mod tickets;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,8 @@ struct State {
     stored: VecDeque<(RoomId, u64)>,
     bytes: usize,
     swept: Instant,
+    /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
+    waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
 
 /// One node's line to a [`MemoryCluster`]; clones share it.
@@ -79,6 +82,7 @@ impl MemoryCluster {
             stored: VecDeque::new(),
             bytes: 0,
             swept: Instant::now(),
+            waiting: HashMap::new(),
         };
         Self(Arc::new(Shared {
             config,
@@ -311,6 +315,7 @@ impl MemoryBroker {
     ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
         if let Some(delta) = state.room(room).register(self.node, users) {
+            state.note_attendance(&self.cluster.0.config, room, &delta);
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
         Ok(state.room(room).presence(0))
@@ -390,6 +395,7 @@ impl MemoryBroker {
             let room = state.room(&id);
             room.unsubscribe(self.node);
             if let Some(delta) = room.exit_all(self.node) {
+                state.note_attendance(&self.cluster.0.config, &id, &delta);
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);
             }
         }

@@ -17,6 +17,7 @@ mod subscriber;
 mod tickets;
 mod values;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ use self::replicated::Replication;
 use self::scripts::Scripts;
 use self::subscriber::Subscriber;
 use self::watch::Watch;
+use self::webhooks::Webhooks;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
@@ -60,6 +62,7 @@ struct Shared {
     subscriber: Subscriber,
     greeting: Greeting,
     metrics: BrokerMetrics,
+    webhooks: Webhooks,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -129,11 +132,13 @@ impl RedisBroker {
             metrics.clone(),
         );
         let (expired, to_evict) = mpsc::channel(1);
+        let webhooks = Webhooks::new(&config.webhooks, config.history.stream_len);
         let eviction = Eviction {
             link: link.clone(),
             keys: keys.clone(),
             scripts: Arc::clone(&scripts),
             lives,
+            webhooks: webhooks.clone(),
             expired: to_evict,
         };
         let lease_keeper = LeaseKeeper {
@@ -172,6 +177,7 @@ impl RedisBroker {
             subscriber,
             greeting,
             metrics,
+            webhooks,
             tasks,
             closed,
         };

@@ -26,7 +26,7 @@ impl FromRequestParts<Arc<Gate>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
-        let caller = Self::identify(parts, gate)?;
+        let caller = Self::identify(parts, gate).await?;
         let pace = match is_read(parts) {
             true => Pace::Reads,
             false => Pace::Writes,
@@ -40,7 +40,7 @@ impl FromRequestParts<Arc<Gate>> for Sender {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
-        Caller::identify(parts, gate).map(Self)
+        Caller::identify(parts, gate).await.map(Self)
     }
 }
 
@@ -70,7 +70,7 @@ impl Sender {
 }
 
 impl Caller {
-    fn identify(parts: &Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
+    async fn identify(parts: &Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
         bearer::query_without_token(&parts.uri)?;
         let peer = parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
         let from_page = gate.check_origin(peer, &parts.headers)?;
@@ -78,7 +78,7 @@ impl Caller {
         let cookies = gate.origins.trusts_cookies() && is_ours;
         let token = bearer::token(&parts.headers, cookies).ok_or_else(|| missing(gate))?;
         Ok(Self {
-            identity: verify(gate, token)?,
+            identity: verify(gate, token).await?,
             gate: Arc::clone(gate),
         })
     }
@@ -107,8 +107,8 @@ impl Caller {
 }
 
 /// Whoever the token names.
-pub(crate) fn verify(gate: &Gate, token: &str) -> Result<Identity, ApiError> {
-    let identity = gate.auth.verify(token);
+pub(crate) async fn verify(gate: &Gate, token: &str) -> Result<Identity, ApiError> {
+    let identity = gate.auth.verify(token).await;
     identity.map_err(|error| refused(gate, error))
 }
 
@@ -118,12 +118,9 @@ pub(crate) fn missing(gate: &Gate) -> ApiError {
 }
 
 fn refused(gate: &Gate, error: TokenError) -> ApiError {
-    match error {
-        TokenError::NotReady => ApiError::Unavailable(error.to_string()),
-        TokenError::TooLong
-        | TokenError::Invalid(_)
-        | TokenError::Critical
-        | TokenError::BadSubject(_) => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
+    match error.is_temporary() {
+        true => ApiError::Unavailable(error.to_string()),
+        false => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
     }
 }
 
@@ -132,8 +129,8 @@ fn how(gate: &Gate) -> &'static str {
     match gate.auth.mode() {
         AuthMode::Guest => "Authorization: Bearer TOKEN; POST /v1/guests gives one to anyone",
         AuthMode::Jwt => {
-            "Authorization: Bearer TOKEN; it must be signed with the server's auth.secret, as \
-             `hubbub token` does"
+            "Authorization: Bearer TOKEN; it must be signed with the server's key (auth.secret, \
+             auth.public_key or auth.jwks_url), as `hubbub token` does"
         }
     }
 }

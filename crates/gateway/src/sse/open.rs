@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use super::{Listener, encode, serve};
 use crate::admission::AddressSlot;
 use crate::auth::bearer;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::openapi::shapes;
 use crate::rest::caller::{self, missing};
 use crate::rest::path::InRoom;
 use crate::rest::query::Query;
@@ -35,7 +35,10 @@ struct Beginning {
     resumes: bool,
 }
 
-/// Joins the room and begins its stream. What can be refused is refused with a status.
+/// A room's events as they happen, from one's own place on.
+///
+/// What can be refused is refused with a status. `id` is `EPOCH:OFFSET`, by which any node resumes.
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,
@@ -109,10 +112,10 @@ async fn identify(
     let from_page = gate.check_origin(peer, headers)?;
     let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
-        (Some(token), _) => caller::verify(gate, token)?,
+        (Some(token), _) => caller::verify(gate, token).await?,
         (None, Some(ticket)) => holder(gate, ticket).await?,
         (None, None) => match gate.auth.mode() {
-            AuthMode::Guest => return Ok(new_guest(None)),
+            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
             AuthMode::Jwt => return Err(missing(gate)),
         },
     };

@@ -1,6 +1,7 @@
 //! From the upgrade to the session: who is it? A token says so at the upgrade or in the first
 //! frame; in guest mode nobody has to say anything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hubbub_node::{Identity, OutboxReader, Session, TicketUse};
@@ -9,8 +10,6 @@ use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_co
 
 use super::socket::{End, Socket};
 use super::wire::Opcode;
-use crate::auth::TokenError;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::gate::Gate;
 
@@ -32,32 +31,33 @@ pub(super) struct Seat {
 pub(super) async fn greet(
     gate: &Gate,
     socket: &mut Socket,
+    client: IpAddr,
     token: Option<String>,
     ticket: Option<String>,
 ) -> Result<Box<Seat>, End> {
     if let Some(token) = token {
-        return seat_with_token(gate, &token);
+        return seat_with_token(gate, &token).await;
     }
     if let Some(ticket) = ticket {
         return seat_with_ticket(gate, &ticket).await;
     }
     match gate.auth.mode() {
-        AuthMode::Guest => greet_guest(gate, socket).await,
+        AuthMode::Guest => greet_guest(gate, socket, client).await,
         AuthMode::Jwt => greet_stranger(gate, socket).await,
     }
 }
 
-async fn greet_guest(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result<Box<Seat>, End> {
     let Some(text) = first_frame(gate, socket, GUEST_PATIENCE).await? else {
-        let mut seat = seat(gate, new_guest(None))?;
+        let mut seat = seat_guest(gate, client)?;
         seat.silent = true;
         return Ok(seat);
     };
     match decode_command(&text).map(|request| request.command) {
-        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, &token),
-        Ok(Command::Hello { token: None }) => seat(gate, new_guest(None)),
+        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, &token).await,
+        Ok(Command::Hello { token: None }) => seat_guest(gate, client),
         Ok(_) | Err(_) => {
-            let mut seat = seat(gate, new_guest(None))?;
+            let mut seat = seat_guest(gate, client)?;
             seat.first = Some(text);
             Ok(seat)
         }
@@ -71,7 +71,7 @@ async fn greet_stranger(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, E
     };
     let id = match decode_command(&text) {
         Ok(request) => match request.command {
-            Command::Hello { token: Some(token) } => return seat_with_token(gate, &token),
+            Command::Hello { token: Some(token) } => return seat_with_token(gate, &token).await,
             _ => request.id,
         },
         Err(error) => error.id,
@@ -112,15 +112,12 @@ async fn first_frame(
 }
 
 /// Opens the session of whoever the token names.
-pub(super) fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End> {
-    let identity = gate.auth.verify(token).map_err(|error| {
+pub(super) async fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End> {
+    let identity = Box::pin(gate.auth.verify(token)).await.map_err(|error| {
         tracing::debug!(%error, "token refused");
-        End::Ours(match error {
-            TokenError::NotReady => CloseCode::TryLater,
-            TokenError::TooLong
-            | TokenError::Invalid(_)
-            | TokenError::Critical
-            | TokenError::BadSubject(_) => CloseCode::BadToken,
+        End::Ours(match error.is_temporary() {
+            true => CloseCode::TryLater,
+            false => CloseCode::BadToken,
         })
     })?;
     seat(gate, identity)
@@ -136,6 +133,12 @@ async fn seat_with_ticket(gate: &Gate, ticket: &str) -> Result<Box<Seat>, End> {
             Err(End::Ours(CloseCode::TryLater))
         }
     }
+}
+
+/// A new guest; who makes too many has to wait.
+fn seat_guest(gate: &Gate, client: IpAddr) -> Result<Box<Seat>, End> {
+    let guest = gate.new_guest(client, None);
+    seat(gate, guest.map_err(|_| End::Ours(CloseCode::TryLater))?)
 }
 
 fn seat(gate: &Gate, identity: Identity) -> Result<Box<Seat>, End> {

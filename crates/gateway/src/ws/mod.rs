@@ -46,7 +46,8 @@ struct Arrival {
 /// twice, and an idle connection is little more than this future.
 async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
     let (token, ticket) = (arrival.token.take(), arrival.ticket.take());
-    let greeted = Box::pin(greet(&arrival.gate, &mut socket, token, ticket)).await;
+    let greeted = greet(&arrival.gate, &mut socket, arrival.client, token, ticket);
+    let greeted = Box::pin(greeted).await;
     let end = match greeted {
         Ok(seat) => stay(&arrival, &mut socket, seat).await,
         Err(end) => {
@@ -74,7 +75,7 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
         let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
-            Ok(Pause::Hello(token)) => match seat_with_token(gate, &token) {
+            Ok(Pause::Hello(token)) => match Box::pin(seat_with_token(gate, &token)).await {
                 Ok(next) => {
                     // The guest, who has joined nothing, is gone with this.
                     seat = next;
@@ -134,12 +135,13 @@ async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
     } = seat;
     tokio::select! {
         biased;
-        pause = read_loop(&mut reader, session, first.take(), *silent, &busy) => pause,
+        pause = read_loop(gate, &mut reader, session, first.take(), *silent, &busy) => pause,
         end = write_loop(&writer, outbox, limits, &busy) => Pause::End(end),
     }
 }
 
 async fn read_loop(
+    gate: &Gate,
     reader: &mut Reader<'_>,
     session: &mut Session,
     mut first: Option<String>,
@@ -166,7 +168,7 @@ async fn read_loop(
                 _ => {
                     busy.store(true, Ordering::Relaxed);
                     // On the heap, so that an idle connection does not carry its size.
-                    Box::pin(session.handle(request)).await;
+                    Box::pin(gate.handle(session, request)).await;
                     busy.store(false, Ordering::Relaxed);
                 }
             },

@@ -5,6 +5,7 @@ mod courtesy;
 mod join;
 mod query;
 mod read;
+mod refresh;
 mod send;
 mod typing;
 
@@ -93,6 +94,7 @@ impl Session {
         let user = &identity.user;
         node.hub
             .attach(&connection, &user.id, &outbox, limits.connections_per_user)?;
+        node.expiry.add(identity.expires, &connection);
         node.metrics.sessions.inc();
         outbox.push(welcome(&node, &connection, user));
         let now = Instant::now();
@@ -138,6 +140,8 @@ impl Session {
         }
         let done = match command {
             Command::Hello { .. } => Err(CommandError::LateHello),
+            // Only the doors can prove a token: they call `Session::refresh` instead.
+            Command::Refresh { .. } => Err(CommandError::Internal),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
             Command::Leave { room } => self.leave(id.as_ref(), &room),
             Command::Send { room, terms, body } => {
@@ -206,6 +210,7 @@ impl Session {
             | Command::Read { .. }
             | Command::Rooms => self.check_rate(Pace::Questions),
             Command::Hello { .. }
+            | Command::Refresh { .. }
             | Command::Send { .. }
             | Command::Edit { .. }
             | Command::Delete { .. }
@@ -259,6 +264,9 @@ impl Drop for Session {
         for membership in std::mem::take(&mut self.rooms) {
             self.give_up(membership, Departure::Cut);
         }
+        self.node
+            .expiry
+            .remove(self.identity.expires, &self.connection);
         self.node
             .hub
             .detach(&self.connection, &self.identity.user.id);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hubbub_node::{Identity, Session, TicketUse};
+use hubbub_node::{CommandError, Identity, Session, TicketUse};
 use hubbub_protocol::command::{Body, JoinFrom, RequestId, Terms};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::socketio::{Heard, Listener, encode};
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 use super::place::Return;
 use super::translator::{CONNECT, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
-use crate::auth::TokenError;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
 use crate::socketio::door::{Ears, Sound};
@@ -232,18 +230,19 @@ impl ChatEars {
                 return Ok(holder);
             }
             return match self.chat.gate.auth.mode() {
-                AuthMode::Guest => Ok(new_guest(None)),
+                AuthMode::Guest => {
+                    let guest = self.chat.gate.new_guest(self.client, None);
+                    guest.map_err(|_: CommandError| Outside::Later(CloseCode::TryLater))
+                }
                 AuthMode::Jwt => Err(unauthorized("a token is needed: send it as auth.token")),
             };
         };
-        self.chat.gate.auth.verify(token).map_err(|error| {
+        let proved = self.chat.gate.auth.verify(token).await;
+        proved.map_err(|error| {
             tracing::debug!(%error, "token refused");
-            match error {
-                TokenError::NotReady => Outside::Later(CloseCode::TryLater),
-                TokenError::TooLong
-                | TokenError::Invalid(_)
-                | TokenError::Critical
-                | TokenError::BadSubject(_) => unauthorized("bad token"),
+            match error.is_temporary() {
+                true => Outside::Later(CloseCode::TryLater),
+                false => unauthorized("bad token"),
             }
         })
     }
@@ -334,9 +333,10 @@ impl ChatEars {
             fields.insert("room".to_owned(), self.room(event.seat).as_str().into());
         }
         let id = event.id.map(|id| RequestId::Number(id.into()));
+        let gate = &*self.chat.gate;
         let session = &mut self.seats[event.seat].session;
         match decode_command(&Value::Object(fields).to_string()) {
-            Ok(request) => session.handle(Request { id, ..request }).await,
+            Ok(request) => gate.handle(session, Request { id, ..request }).await,
             Err(mut error) => {
                 error.id = id;
                 session.refuse(&error);

@@ -35,9 +35,9 @@ use crate::metrics::OpenConnection;
 use crate::ws::handshake::find_token;
 
 /// Events of clients that are commands of `hubbub.v1`.
-pub(super) const COMMANDS: [&str; 12] = [
+pub(super) const COMMANDS: [&str; 13] = [
     "join", "leave", "send", "edit", "delete", "react", "typing", "read", "history", "members",
-    "rooms", "ping",
+    "rooms", "refresh", "ping",
 ];
 
 /// What the Socket.IO clients of one node share.
