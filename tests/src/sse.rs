@@ -146,6 +146,7 @@ impl Events {
     pub async fn next_block(&mut self) -> Option<Block> {
         let read = async {
             loop {
+                self.take_chunks();
                 if let Some(end) = find(&self.body, b"\n\n") {
                     let block: Vec<u8> = self.body.drain(..end + 2).collect();
                     return Some(String::from_utf8(block).expect("UTF-8"));
@@ -153,7 +154,6 @@ impl Events {
                 if self.ended || !self.fill().await {
                     return None;
                 }
-                self.take_chunks();
             }
         };
         let block = within("an event or the end", EVENT, read).await?;
