@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, RoomId};
+use hubbub_protocol::{
+    ConnectionId, Draft, Envelope, Frame, Issued, NodeId, Order, Position, RoomId,
+};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Inbox, MemoryCluster, Page,
+    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Inbox, MemoryCluster, Page, Question,
     Presence, Published, Span,
 };
 
@@ -319,6 +321,57 @@ impl Broker {
             Self::Memory(_) => Ok(Vec::new()),
             Self::Redis(broker) => broker.rooms_with_streams().await,
         }
+    }
+
+    /// The most bans, mutes and revocations that are kept at once.
+    pub const MAX_RULES: usize = 100_000;
+
+    /// Gives an order to all nodes, this one too: it comes out of every [`crate::ControlReceiver`]. A
+    /// lasting one is kept as a rule, for `life` or until it is lifted; nodes that come later get it.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooManyRules`]; or when Redis cannot be reached or gives no answer in time.
+    pub async fn issue(
+        &self,
+        order: &Order,
+        life: Option<Duration>,
+    ) -> Result<Issued, BrokerError> {
+        either!(self, broker => broker.issue(order, life).await)
+    }
+
+    /// Asks all nodes, this one too, and waits at most `patience` for their answers.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn ask(&self, text: &str, patience: Duration) -> Result<Answers, BrokerError> {
+        either!(self, broker => broker.ask(text, patience).await)
+    }
+
+    /// Answers for this node. An answer that comes late is dropped.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn answer(&self, question: &Question, text: &str) -> Result<(), BrokerError> {
+        either!(self, broker => broker.answer(question, text).await)
+    }
+
+    /// How many nodes lived when that was last looked at, this one among them.
+    #[must_use]
+    pub fn living_nodes(&self) -> usize {
+        either!(self, broker => broker.living_nodes())
+    }
+
+    /// Adds what users have taken of the cluster's limits to what they had taken elsewhere. For each,
+    /// how long until everything that it took is allowed for again. Told twice, it counts twice.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn settle(
+        &self,
+        claims: &[Claim],
+        deadline: Instant,
+    ) -> Result<Vec<Duration>, BrokerError> {
+        either!(self, broker => broker.settle(claims, deadline).await)
     }
 
     /// The cluster's one random secret, made by the first node that asks.

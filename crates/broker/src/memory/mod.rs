@@ -4,6 +4,7 @@
 //! it, so all nodes get a room's packets in one order. Nothing is awaited while it is held.
 
 mod journal;
+mod orders;
 mod publish;
 mod room;
 mod stream;
@@ -17,6 +18,7 @@ use hubbub_protocol::{ConnectionId, Envelope, Frame, Packet, Position, RoomId};
 use tokio_util::task::TaskTracker;
 
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
+use self::orders::Standing;
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
 use crate::inbox::{InboxSender, inbox};
@@ -40,6 +42,8 @@ struct Shared {
     journal: Option<Journal>,
     started: Instant,
     tasks: TaskTracker,
+    /// Held while an order is handed to all nodes.
+    issuing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -53,6 +57,7 @@ struct State {
     stored: VecDeque<(RoomId, u64)>,
     bytes: usize,
     swept: Instant,
+    standing: Standing,
 }
 
 /// One node's line to a [`MemoryCluster`]; clones share it.
@@ -76,6 +81,7 @@ impl MemoryCluster {
             stored: VecDeque::new(),
             bytes: 0,
             swept: Instant::now(),
+            standing: Standing::default(),
         };
         Self(Arc::new(Shared {
             config,
@@ -83,6 +89,7 @@ impl MemoryCluster {
             journal,
             started: Instant::now(),
             tasks: TaskTracker::new(),
+            issuing: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }))
     }
@@ -98,6 +105,7 @@ impl MemoryCluster {
         let mut state = self.lock();
         let node = state.next_node;
         state.next_node += 1;
+        sender.control.begin_with(state.standing.rules());
         state.nodes.insert(node, sender);
         drop(state);
         (

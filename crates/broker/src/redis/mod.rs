@@ -8,6 +8,8 @@ mod greeting;
 mod keys;
 mod lease;
 mod link;
+mod orders;
+mod pace;
 mod presence;
 mod publish;
 mod replicated;
@@ -33,9 +35,10 @@ use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
 pub(crate) use self::link::parse_url;
+use self::orders::OrderWatch;
 use self::replicated::Replication;
 use self::scripts::Scripts;
-use self::subscriber::Subscriber;
+use self::subscriber::{Channels, Subscriber};
 use self::watch::Watch;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
@@ -123,10 +126,18 @@ impl RedisBroker {
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
             link.clone(),
-            keys.probe(&lease.name()),
+            Channels {
+                probe: keys.probe(&lease.name()),
+                control: keys.control(),
+            },
             sender.clone(),
             metrics.clone(),
         );
+        let orders = OrderWatch {
+            link: link.clone(),
+            keys: keys.clone(),
+            control: sender.control.clone(),
+        };
         let (expired, to_evict) = mpsc::channel(1);
         let eviction = Eviction {
             link: link.clone(),
@@ -158,6 +169,7 @@ impl RedisBroker {
             tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
         }
         tasks.close();
         let shared = Shared {

@@ -23,6 +23,8 @@ pub(crate) struct Scripts {
     pub(crate) members: Script,
     pub(crate) renew: Script,
     pub(crate) evict: Script,
+    pub(crate) order: Script,
+    pub(crate) pace: Script,
 }
 
 impl Scripts {
@@ -41,6 +43,8 @@ impl Scripts {
             members: Script::new(include_str!("lua/members.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
             evict: with(ANNOUNCE, include_str!("lua/evict.lua")),
+            order: with("", include_str!("lua/order.lua")),
+            pace: with("", include_str!("lua/pace.lua")),
         }
     }
 }
