@@ -1,6 +1,8 @@
 //! Search: what is found, by whom, page by page, whatever is typed.
 
-use hubbub_archive::{Archive, NewRoom, RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use hubbub_archive::{
+    AllowedRooms, Archive, NewRoom, RoomPattern, SearchCursor, SearchPage, SearchQuery,
+};
 use serde_json::{Map, json};
 
 use crate::fixture::{Fixture, Script, id, room, texts, user};
@@ -112,7 +114,7 @@ pub(crate) async fn only_readable_rooms_are_searched(fixture: Fixture) {
         script.say("bob", &format!("word by bob in {name}"));
         script.store(archive).await;
     }
-    let rooms = async |reader: &str, allowed: Option<Vec<RoomPattern>>| -> Vec<String> {
+    let rooms = async |reader: &str, allowed: Option<Vec<AllowedRooms>>| -> Vec<String> {
         let query = SearchQuery {
             reader: id(reader),
             from: Some(id("alice")),
@@ -128,9 +130,34 @@ pub(crate) async fn only_readable_rooms_are_searched(fixture: Fixture) {
     assert_eq!(rooms("carol", None).await, ["team-b", "team-a", "lobby"]);
     let all = ["dm:alice:bob", "secret", "team-b", "team-a", "lobby"];
     assert_eq!(rooms("bob", None).await, all);
-    let prefix = |prefix: &str| RoomPattern::Prefix(prefix.to_owned());
-    let exact = |name: &str| RoomPattern::Exact(name.to_owned());
+    let yes = |rooms: RoomPattern| AllowedRooms {
+        rooms,
+        is_allowed: true,
+    };
+    let no = |rooms: RoomPattern| AllowedRooms {
+        rooms,
+        is_allowed: false,
+    };
+    let beginning = |prefix: &str| RoomPattern::Prefix(prefix.to_owned());
+    let whole = |name: &str| RoomPattern::Exact(name.to_owned());
+    let prefix = |prefix: &str| yes(beginning(prefix));
+    let exact = |name: &str| yes(whole(name));
     assert_eq!(rooms("bob", Some(vec![prefix("")])).await, all);
+    // The longest match counts, whichever comes first, and a whole name more than a beginning.
+    for allowed in [
+        vec![prefix(""), no(beginning("team-")), exact("team-a")],
+        vec![
+            exact("team-a"),
+            no(beginning("team-a")),
+            no(beginning("team-")),
+            prefix(""),
+        ],
+    ] {
+        let expected = ["dm:alice:bob", "secret", "team-a", "lobby"];
+        assert_eq!(rooms("bob", Some(allowed)).await, expected);
+    }
+    let allowed = vec![prefix("t"), no(whole("team-a"))];
+    assert_eq!(rooms("bob", Some(allowed)).await, ["team-b"]);
     assert_eq!(rooms("bob", Some(vec![])).await, Vec::<String>::new());
     let some = vec![
         prefix("team-"),

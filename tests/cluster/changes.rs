@@ -154,7 +154,7 @@ async fn only_the_author_edits_and_moderators_delete(cluster: Cluster) {
     let room = "rights";
     let mut alice = cluster.user(0, "alice").await;
     let mut bob = cluster.user(1, "bob").await;
-    let moderate = json!({"rooms": [{"room": "*", "rights": "rwm"}]});
+    let moderate = json!({"rooms": {"*": "rwm"}});
     let mut mod_ = cluster.user_with(2, "mod", &moderate).await;
     for raw in [&mut alice, &mut bob, &mut mod_] {
         raw.join(room).await;
@@ -164,7 +164,7 @@ async fn only_the_author_edits_and_moderators_delete(cluster: Cluster) {
     assert_eq!(bob.refused(delete(room, target)).await, "forbidden");
     assert_eq!(mod_.refused(edit(room, target, "yours")).await, "forbidden");
     assert_eq!(mod_.ask(delete(room, target)).await["type"], "sent");
-    let reader = json!({"rooms": [{"room": "*", "rights": "r"}]});
+    let reader = json!({"rooms": {"*": "r"}});
     let mut reader = cluster.user_with(0, "reader", &reader).await;
     reader.join(room).await;
     let target = alice.say(room, "again").await;

@@ -120,10 +120,10 @@ async fn only_whoever_made_it_and_moderators_change_it(cluster: Cluster) {
     let bob = Asker::user(&cluster, 1, "bob");
     let refused = bob.patch("/v1/rooms/ours", &change).await;
     assert_problem(&refused, 403, "forbidden");
-    let rights = json!({"rooms": [{"room": "ours", "rights": "rwm"}]});
+    let rights = json!({"rooms": {"ours": "rwm"}});
     let moderator = Asker::bearer(cluster.address(1), &token_with("mod", &rights));
     assert_eq!(moderator.patch("/v1/rooms/ours", &change).await.status, 200);
-    let rights = json!({"rooms": [{"room": "*", "rights": "r"}]});
+    let rights = json!({"rooms": {"*": "r"}});
     let reader = Asker::bearer(cluster.address(1), &token_with("reader", &rights));
     assert_eq!(reader.get("/v1/rooms/ours").await.status, 200);
     let new = reader.post("/v1/rooms", &json!({"room": "theirs"})).await;

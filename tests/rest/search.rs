@@ -119,7 +119,7 @@ async fn only_readable_rooms_are_searched(cluster: Cluster) {
         let answer = eve.get(&format!("/v1/search?q=treasure&room={room}")).await;
         assert_problem(&answer, 403, "forbidden");
     }
-    let rights = json!({"rooms": [{"room": "plaza*", "rights": "r"}]});
+    let rights = json!({"rooms": {"plaza*": "r"}});
     let token = hubbub_tests::people::token_with("bob", &rights);
     let narrow = Asker::bearer(cluster.address(0), &token);
     let found = find(&narrow, "q=treasure", 1).await;

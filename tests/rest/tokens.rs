@@ -90,12 +90,16 @@ async fn a_token_says_who_and_what() {
     let address = cluster.address(0);
     let me = Asker::bearer(address, &token("alice")).read("/v1/me").await;
     assert_eq!(me, json!({"user": {"id": "alice", "name": "ALICE"}}));
-    let grants = json!([{"room": "team-*", "rights": "r"}]);
+    let grants = json!({"team-*": "r", "team-x": ""});
     let narrow = token_with("bob", &json!({"rooms": grants}));
     let bob = Asker::bearer(address, &narrow);
     assert_eq!(bob.read("/v1/me").await["rooms"], grants);
     assert_eq!(bob.get("/v1/rooms/team-a/messages").await.status, 200);
-    for path in ["/v1/rooms/lobby/messages", "/v1/rooms/lobby/members"] {
+    for path in [
+        "/v1/rooms/lobby/messages",
+        "/v1/rooms/lobby/members",
+        "/v1/rooms/team-x/messages",
+    ] {
         assert_problem(&bob.get(path).await, 403, "forbidden");
     }
 }

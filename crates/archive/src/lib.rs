@@ -31,4 +31,4 @@ pub use inbox::InboxEntry;
 pub use life::Life;
 pub use reads::ReadMark;
 pub use records::{NewRoom, Record, RecordError, RoomChange};
-pub use search::{Fragment, Hit, RoomPattern, SearchCursor, SearchPage, SearchQuery};
+pub use search::{AllowedRooms, Fragment, Hit, RoomPattern, SearchCursor, SearchPage, SearchQuery};

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use hubbub_protocol::{AckLevel, RoomId};
 use serde::{Deserialize, Serialize};
 
-use crate::Failpoints;
+use crate::{Failpoints, pattern};
 
 /// Everything a node needs to know at its start.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl NodeConfig {
     /// The table that holds for a room: the one with the longest match.
     pub(crate) fn rule_of(&self, room: &RoomId) -> Option<&RoomRule> {
         let matching = self.rooms.iter().filter(|rule| rule.matches(room));
-        matching.max_by_key(|rule| (!rule.pattern.ends_with('*'), rule.pattern.len()))
+        matching.max_by_key(|rule| pattern::weight(&rule.pattern))
     }
 }
 
@@ -66,10 +66,7 @@ pub struct RoomRule {
 
 impl RoomRule {
     fn matches(&self, room: &RoomId) -> bool {
-        match self.pattern.strip_suffix('*') {
-            Some(beginning) => room.as_str().starts_with(beginning),
-            None => room.as_str() == self.pattern,
-        }
+        pattern::matches(&self.pattern, room)
     }
 
     /// Checks what its types do not.
@@ -77,9 +74,8 @@ impl RoomRule {
     /// # Errors
     /// What is expected instead.
     pub fn check(&self) -> Result<(), String> {
-        let beginning = self.pattern.strip_suffix('*').unwrap_or(&self.pattern);
-        if self.pattern != "*" && RoomId::new(beginning).is_err() {
-            return Err("match: a room id, or the beginning of one and *".to_owned());
+        if !pattern::is_pattern(&self.pattern) {
+            return Err(format!("match: {}", pattern::EXPECTED));
         }
         if self.keep.is_some_and(|keep| keep < Duration::from_secs(60)) {
             return Err("keep: a minute or more".to_owned());

@@ -3,34 +3,62 @@
 use hubbub_protocol::{RoomId, User};
 use serde::{Deserialize, Serialize};
 
+use crate::RoomGrants;
+
 /// What a token proved.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Who.
     pub user: User,
-    /// The token's `rooms` claim; `None`: every room that is not private, read and write.
-    pub rooms: Option<Vec<RoomGrant>>,
-}
-
-/// One entry of a token's `rooms` claim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomGrant {
-    /// A room id, or the beginning of one and `*`.
-    pub room: String,
-    /// What is allowed there.
-    pub rights: Rights,
+    /// The token's `rooms` claim; `None`: what the tables `[[room]]` say, and where they are silent read
+    /// and write.
+    pub rooms: Option<RoomGrants>,
+    /// Made by this cluster for somebody who brought no token.
+    pub guest: bool,
+    /// When the token expires (`exp`), in milliseconds since 1970; `None`: never.
+    pub expires: Option<u64>,
+    /// The token's id (`jti`), by which it can be revoked.
+    pub token_id: Option<String>,
+    /// When the token was made (`iat`), in milliseconds since 1970; `None`: it does not say.
+    pub issued: Option<u64>,
 }
 
 /// What a user may do in a room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rights {
-    /// Join, history, members.
+    /// `r`: join, history, members.
     pub read: bool,
-    /// Send, react and typing; edit and delete one's own messages.
+    /// `w`: send, react and typing; edit and delete one's own messages.
     pub write: bool,
-    /// Delete messages of others.
+    /// `m`: delete messages of others.
     pub moderate: bool,
+    /// `p`: send in another's name, over REST.
+    pub publish: bool,
+}
+
+impl Identity {
+    /// Somebody whose token says nothing but who it is.
+    #[must_use]
+    pub fn of(user: User) -> Self {
+        Self {
+            user,
+            rooms: None,
+            guest: false,
+            expires: None,
+            token_id: None,
+            issued: None,
+        }
+    }
+
+    /// What this identity's token allows in `room`.
+    #[must_use]
+    pub fn rights(&self, room: &RoomId) -> Rights {
+        match &self.rooms {
+            Some(grants) => grants.rights(room),
+            None => Rights::MEMBER,
+        }
+    }
 }
 
 impl Rights {
@@ -39,35 +67,28 @@ impl Rights {
         read: true,
         write: true,
         moderate: false,
+        publish: false,
     };
     /// Nothing.
     pub const NONE: Self = Self {
         read: false,
         write: false,
         moderate: false,
+        publish: false,
     };
 
-    /// Any of `r`, `w` and `m`, in this order.
+    /// Any of `r`, `w`, `m` and `p`, in this order.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match (self.read, self.write, self.moderate) {
-            (true, true, true) => "rwm",
-            (true, true, false) => "rw",
-            (true, false, true) => "rm",
-            (true, false, false) => "r",
-            (false, true, true) => "wm",
-            (false, true, false) => "w",
-            (false, false, true) => "m",
-            (false, false, false) => "",
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            read: self.read || other.read,
-            write: self.write || other.write,
-            moderate: self.moderate || other.moderate,
-        }
+        const TEXTS: [&str; 16] = [
+            "", "p", "m", "mp", "w", "wp", "wm", "wmp", "r", "rp", "rm", "rmp", "rw", "rwp", "rwm",
+            "rwmp",
+        ];
+        let bits = [self.read, self.write, self.moderate, self.publish];
+        let index = bits
+            .into_iter()
+            .fold(0, |sum, bit| sum * 2 + usize::from(bit));
+        TEXTS[index]
     }
 }
 
@@ -75,20 +96,27 @@ impl TryFrom<String> for Rights {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let has = |letter| text.matches(letter).count();
-        let (r, w, m) = (has('r'), has('w'), has('m'));
-        let is_known = r + w + m == text.chars().count() && r.max(w).max(m) == 1;
-        if !is_known {
-            return Err(format!(
-                "rights are \"r\", \"w\" and \"m\" together, not {text:?}"
-            ));
+        let mut rights = Self::NONE;
+        for letter in text.chars() {
+            let right = match letter {
+                'r' => &mut rights.read,
+                'w' => &mut rights.write,
+                'm' => &mut rights.moderate,
+                'p' => &mut rights.publish,
+                _ => return Err(bad_rights(&text)),
+            };
+            if std::mem::replace(right, true) {
+                return Err(bad_rights(&text));
+            }
         }
-        Ok(Self {
-            read: r == 1,
-            write: w == 1,
-            moderate: m == 1,
-        })
+        Ok(rights)
     }
+}
+
+fn bad_rights(text: &str) -> String {
+    format!(
+        "rights are \"r\", \"w\", \"m\" and \"p\" together, each once, or nothing; not {text:?}"
+    )
 }
 
 impl From<Rights> for String {
@@ -97,86 +125,19 @@ impl From<Rights> for String {
     }
 }
 
-impl RoomGrant {
-    fn covers(&self, room: &RoomId) -> bool {
-        match self.room.strip_suffix('*') {
-            Some(beginning) => room.as_str().starts_with(beginning),
-            None => room.as_str() == self.room,
-        }
-    }
-}
-
-impl Identity {
-    /// What this identity may do in `room`: the union of all grants that cover it.
-    #[must_use]
-    pub fn rights(&self, room: &RoomId) -> Rights {
-        let Some(grants) = &self.rooms else {
-            return Rights::MEMBER;
-        };
-        grants
-            .iter()
-            .filter(|grant| grant.covers(room))
-            .fold(Rights::NONE, |sum, grant| sum.and(grant.rights))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use hubbub_protocol::UserId;
-
     use super::*;
-
-    fn identity(rooms: Option<&[(&str, Rights)]>) -> Identity {
-        let user = User {
-            id: UserId::new("u").unwrap(),
-            name: "U".to_owned(),
-        };
-        let grant = |(room, rights): &(&str, Rights)| RoomGrant {
-            room: (*room).to_owned(),
-            rights: *rights,
-        };
-        Identity {
-            user,
-            rooms: rooms.map(|grants| grants.iter().map(grant).collect()),
-        }
-    }
-
-    #[test]
-    fn without_a_claim_every_room_is_open() {
-        let lobby = RoomId::new("lobby").unwrap();
-        assert_eq!(identity(None).rights(&lobby), Rights::MEMBER);
-        assert_eq!(identity(Some(&[])).rights(&lobby), Rights::NONE);
-    }
-
-    #[test]
-    fn grants_add_up() {
-        let read = Rights {
-            read: true,
-            ..Rights::NONE
-        };
-        let write = Rights {
-            write: true,
-            ..Rights::NONE
-        };
-        let identity = identity(Some(&[("team-*", read), ("team-a", write)]));
-        assert_eq!(
-            identity.rights(&RoomId::new("team-a").unwrap()).as_str(),
-            "rw"
-        );
-        assert_eq!(
-            identity.rights(&RoomId::new("team-b").unwrap()).as_str(),
-            "r"
-        );
-        assert_eq!(identity.rights(&RoomId::new("other").unwrap()).as_str(), "");
-    }
 
     #[test]
     fn rights_are_written_with_letters() {
-        for text in ["r", "w", "m", "rw", "rm", "wm", "rwm"] {
+        for text in [
+            "", "r", "w", "m", "p", "rw", "rm", "wm", "rwm", "rwp", "mp", "rwmp",
+        ] {
             assert_eq!(Rights::try_from(text.to_owned()).unwrap().as_str(), text);
         }
         assert_eq!(Rights::try_from("wr".to_owned()).unwrap(), Rights::MEMBER);
-        for bad in ["", "x", "rr", "rwx", "read"] {
+        for bad in ["x", "rr", "rwx", "read", " r", "R"] {
             assert!(Rights::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

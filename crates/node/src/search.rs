@@ -1,11 +1,11 @@
 //! Full-text search over the rooms that a user may read.
 
-use hubbub_archive::{RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use hubbub_archive::{AllowedRooms, RoomPattern, SearchCursor, SearchPage, SearchQuery};
 use hubbub_protocol::{RoomId, UserId};
 
-use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::{Identity, Rights};
 
 /// What is looked for.
 #[derive(Debug, Clone)]
@@ -54,12 +54,14 @@ impl Node {
 }
 
 /// The rooms that the token lets its user read.
-fn allowed(identity: &Identity) -> Option<Vec<RoomPattern>> {
+fn allowed(identity: &Identity) -> Option<Vec<AllowedRooms>> {
     let grants = identity.rooms.as_ref()?;
-    let readable = grants.iter().filter(|grant| grant.rights.read);
-    let pattern = |room: &str| match room.strip_suffix('*') {
-        Some(beginning) => RoomPattern::Prefix(beginning.to_owned()),
-        None => RoomPattern::Exact(room.to_owned()),
+    let allowed = |(pattern, rights): (&str, Rights)| AllowedRooms {
+        rooms: match pattern.strip_suffix('*') {
+            Some(beginning) => RoomPattern::Prefix(beginning.to_owned()),
+            None => RoomPattern::Exact(pattern.to_owned()),
+        },
+        is_allowed: rights.read,
     };
-    Some(readable.map(|grant| pattern(&grant.room)).collect())
+    Some(grants.iter().map(allowed).collect())
 }

@@ -31,8 +31,18 @@ pub struct SearchQuery {
     pub limit: usize,
     /// Who asks: private rooms are searched only if they are a member.
     pub reader: UserId,
-    /// Rooms that the reader's token allows; `None`: all.
-    pub allowed: Option<Vec<RoomPattern>>,
+    /// Rooms that the reader's token allows or not, the longest match counts, and what none matches is
+    /// not allowed; `None`: all.
+    pub allowed: Option<Vec<AllowedRooms>>,
+}
+
+/// Whether some rooms may be searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedRooms {
+    /// Which.
+    pub rooms: RoomPattern,
+    /// Whether they may.
+    pub is_allowed: bool,
 }
 
 /// Some rooms by their names.
@@ -73,6 +83,7 @@ const MOST: usize = 100;
 struct PatternRow<'a> {
     exact: Option<&'a str>,
     prefix: Option<&'a str>,
+    allowed: &'static str,
 }
 
 type Columns = (i64, i64, String, i64, String, String, Option<String>);
@@ -94,13 +105,18 @@ impl fmt::Display for SearchCursor {
     }
 }
 
-impl RoomPattern {
+impl AllowedRooms {
     fn row(&self) -> PatternRow<'_> {
-        let (exact, prefix) = match self {
-            Self::Exact(name) => (Some(name.as_str()), None),
-            Self::Prefix(prefix) => (None, Some(prefix.as_str())),
+        let (exact, prefix) = match &self.rooms {
+            RoomPattern::Exact(name) => (Some(name.as_str()), None),
+            RoomPattern::Prefix(prefix) => (None, Some(prefix.as_str())),
         };
-        PatternRow { exact, prefix }
+        let allowed = if self.is_allowed { "yes" } else { "no" };
+        PatternRow {
+            exact,
+            prefix,
+            allowed,
+        }
     }
 }
 
@@ -176,11 +192,14 @@ impl Archive {
             conditions += &format!("AND m.sender = ${} ", values.len());
         }
         if let Some(allowed) = &query.allowed {
-            let rows: Vec<PatternRow<'_>> = allowed.iter().map(RoomPattern::row).collect();
+            let rows: Vec<PatternRow<'_>> = allowed.iter().map(AllowedRooms::row).collect();
             values.push(json(&rows).into());
             conditions += &format!(
-                "AND EXISTS (SELECT 1 FROM json_each(${}) AS j WHERE r.room = j.value->>'exact' \
-                    OR substr(r.room, 1, length(j.value->>'prefix')) = j.value->>'prefix') ",
+                "AND (SELECT j.value->>'allowed' FROM json_each(${}) AS j \
+                    WHERE r.room = j.value->>'exact' \
+                    OR substr(r.room, 1, length(j.value->>'prefix')) = j.value->>'prefix' \
+                    ORDER BY j.value->>'exact' IS NULL, length(j.value->>'prefix') DESC \
+                    LIMIT 1) = 'yes' ",
                 values.len()
             );
         }

@@ -11,6 +11,9 @@ pub struct BadName;
 /// The longest name in characters.
 const MAX_NAME_CHARS: usize = 64;
 
+/// How every guest's id begins.
+pub(crate) const GUEST_PREFIX: &str = "guest-";
+
 const MOODS: [&str; 24] = [
     "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Eager", "Fond", "Gentle", "Happy",
     "Jolly", "Keen", "Kind", "Lucky", "Merry", "Mellow", "Nimble", "Proud", "Quick", "Quiet",
@@ -26,13 +29,16 @@ const ANIMALS: [&str; 24] = [
 /// A new guest; without a name one is made up.
 #[must_use]
 pub fn new_guest(name: Option<String>) -> Identity {
-    let id = UserId::new(&format!("guest-{:016x}", fastrand::u64(..)))
+    let id = UserId::new(&format!("{GUEST_PREFIX}{:016x}", fastrand::u64(..)))
         .expect("hexadecimal digits are a valid user id");
     let user = User {
         id,
         name: name.unwrap_or_else(made_up_name),
     };
-    Identity { user, rooms: None }
+    Identity {
+        guest: true,
+        ..Identity::of(user)
+    }
 }
 
 fn made_up_name() -> String {

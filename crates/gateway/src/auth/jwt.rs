@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hubbub_node::{Identity, RoomGrant};
+use hubbub_node::{Identity, RoomGrants};
 use hubbub_protocol::{User, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::guest::check_name;
+use super::guest::{GUEST_PREFIX, check_name};
 use crate::config::{AuthMode, AuthSection};
 
 /// Clocks may differ by so much.
@@ -59,8 +59,15 @@ struct Claims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// Only read, since a token that we make says when otherwise.
+    #[serde(skip_serializing)]
+    exp: Option<u64>,
+    #[serde(skip_serializing)]
+    iat: Option<u64>,
+    #[serde(skip_serializing)]
+    jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rooms: Option<Vec<RoomGrant>>,
+    rooms: Option<RoomGrants>,
 }
 
 /// [`Claims`] with all that only a new token needs.
@@ -84,7 +91,7 @@ pub struct Grant {
     /// Shown to others.
     pub name: Option<String>,
     /// `None`: every room that is not private.
-    pub rooms: Option<Vec<RoomGrant>>,
+    pub rooms: Option<RoomGrants>,
     /// From now.
     pub lifetime: Duration,
 }
@@ -184,9 +191,15 @@ impl Auth {
             id,
             name: name.unwrap_or(claims.sub),
         };
+        let guest = user.id.as_str().starts_with(GUEST_PREFIX);
+        let to_ms = |seconds: u64| seconds.saturating_mul(1000);
         Ok(Identity {
             user,
             rooms: claims.rooms,
+            guest,
+            expires: claims.exp.map(to_ms),
+            token_id: claims.jti,
+            issued: claims.iat.map(to_ms),
         })
     }
 
@@ -201,6 +214,9 @@ impl Auth {
         let claims = Claims {
             sub: grant.sub.as_str().to_owned(),
             name: grant.name,
+            exp: None,
+            iat: None,
+            jti: None,
             rooms: grant.rooms,
         };
         let claims = NewClaims {
@@ -307,10 +323,8 @@ mod tests {
 
     #[test]
     fn a_minted_token_proves_its_bearer() {
-        let rooms = vec![RoomGrant {
-            room: "team-*".to_owned(),
-            rights: "r".to_owned().try_into().unwrap(),
-        }];
+        let read = "r".to_owned().try_into().unwrap();
+        let rooms = RoomGrants::new([("team-*".to_owned(), read)]).unwrap();
         let grant = Grant {
             sub: UserId::new("alice").unwrap(),
             name: Some("Alice".to_owned()),
@@ -407,9 +421,7 @@ mod tests {
         refused(&json!({"sub": 7, "exp": now() + 60}));
         refused(&json!({"sub": "a\nb", "exp": now() + 60}));
         refused(&json!({"sub": "a".repeat(129), "exp": now() + 60}));
-        refused(
-            &json!({"sub": "a", "exp": now() + 60, "rooms": [{"room": "x", "rights": "admin"}]}),
-        );
+        refused(&json!({"sub": "a", "exp": now() + 60, "rooms": {"x": "admin"}}));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use hubbub_node::RoomGrant;
+use hubbub_node::RoomGrants;
 use hubbub_protocol::User;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ struct Me {
     user: User,
     /// The token's grants; absent: every room that is not private, read and write.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rooms: Option<Vec<RoomGrant>>,
+    rooms: Option<RoomGrants>,
 }
 
 pub(crate) async fn get_me(caller: Caller) -> Response {

@@ -1,8 +1,8 @@
 //! `hubbub token`: a token for somebody.
 
 use hubbub_gateway::auth::{Auth, AuthError, Grant, TokenError};
-use hubbub_node::RoomGrant;
-use hubbub_protocol::{InvalidId, RoomId, UserId};
+use hubbub_node::{BadGrant, Rights, RoomGrants};
+use hubbub_protocol::{InvalidId, UserId};
 
 use super::{CommandError, print};
 use crate::cli::TokenArgs;
@@ -16,6 +16,8 @@ pub(crate) enum MintError {
     Subject(InvalidId),
     #[error("--room {0}: expected PATTERN=RIGHTS, such as lobby=rw or 'team-*=r'")]
     Room(String),
+    #[error("--room: {0}")]
+    Rooms(#[from] BadGrant),
     #[error("--ttl: the token would have expired at once")]
     Lifetime,
     #[error(transparent)]
@@ -39,49 +41,56 @@ fn grant(args: &TokenArgs) -> Result<Grant, MintError> {
     if args.ttl.as_secs() == 0 {
         return Err(MintError::Lifetime);
     }
-    let rooms = args
-        .rooms
-        .iter()
-        .map(|room| room_grant(room))
-        .collect::<Result<Vec<_>, _>>()?;
+    let rooms = match args.rooms.as_slice() {
+        [] => None,
+        rooms => Some(room_grants(rooms)?),
+    };
     Ok(Grant {
         sub: UserId::new(&args.sub).map_err(MintError::Subject)?,
         name: args.name.clone(),
-        rooms: (!rooms.is_empty()).then_some(rooms),
+        rooms,
         lifetime: args.ttl,
     })
 }
 
-fn room_grant(text: &str) -> Result<RoomGrant, MintError> {
+fn room_grants(rooms: &[String]) -> Result<RoomGrants, MintError> {
+    let grants = rooms.iter().map(|room| room_grant(room));
+    Ok(RoomGrants::new(grants.collect::<Result<Vec<_>, _>>()?)?)
+}
+
+fn room_grant(text: &str) -> Result<(String, Rights), MintError> {
     let bad = || MintError::Room(text.to_owned());
-    let (room, rights) = text.split_once('=').ok_or_else(bad)?;
-    let name = room.strip_suffix('*').unwrap_or(room);
-    // `*` alone means every room.
-    if name.is_empty() != (room == "*") || (!name.is_empty() && RoomId::new(name).is_err()) {
-        return Err(bad());
-    }
-    Ok(RoomGrant {
-        room: room.to_owned(),
-        rights: rights.to_owned().try_into().map_err(|_| bad())?,
-    })
+    let (pattern, rights) = text.split_once('=').ok_or_else(bad)?;
+    let rights = rights.to_owned().try_into().map_err(|_| bad())?;
+    Ok((pattern.to_owned(), rights))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn grants(rooms: &[&str]) -> Result<RoomGrants, String> {
+        let rooms: Vec<String> = rooms.iter().map(|&room| room.to_owned()).collect();
+        room_grants(&rooms).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn rooms_are_patterns_with_rights() {
-        let grant = room_grant("team-*=rw").unwrap();
-        assert_eq!(
-            (grant.room.as_str(), grant.rights.as_str()),
-            ("team-*", "rw")
-        );
-        assert_eq!(room_grant("*=r").unwrap().room, "*");
-        for bad in [
-            "lobby", "lobby=x", "lobby=", "=rw", "a b=r", "a*b=r", "a/*=r",
-        ] {
-            assert!(matches!(room_grant(bad), Err(MintError::Room(_))), "{bad}");
+        let grants = grants(&["team-*=rw", "*=r", "team-secret="]).unwrap();
+        let list: Vec<_> = grants
+            .iter()
+            .map(|(it, rights)| (it, rights.as_str()))
+            .collect();
+        assert_eq!(list, [("team-*", "rw"), ("*", "r"), ("team-secret", "")]);
+    }
+
+    #[test]
+    fn what_is_no_pattern_or_no_rights_is_named() {
+        for bad in ["lobby", "lobby=x", "=rw", "a b=r", "a*b=r", "a/*=r"] {
+            let error = grants(&[bad]).unwrap_err();
+            let pattern = bad.split('=').next().unwrap();
+            assert!(error.contains(pattern), "{error}");
         }
+        assert!(grants(&["a=r", "a=rw"]).unwrap_err().contains("twice"));
     }
 }
