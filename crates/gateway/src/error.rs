@@ -161,6 +161,8 @@ fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
         | CommandError::LateHello
         | CommandError::NotJoined
         | CommandError::Forbidden
+        | CommandError::Muted
+        | CommandError::TooManyRules
         | CommandError::TooLarge { .. }
         | CommandError::TooManyRooms { .. }
         | CommandError::NotFound

@@ -18,6 +18,12 @@ pub enum CommandError {
     /// Absent or not allowed: the same for both.
     #[error("not allowed, or no such room")]
     Forbidden,
+    /// An operator has muted the user in this room.
+    #[error("you are muted in this room: you may read, not write")]
+    Muted,
+    /// There are as many bans, mutes and revocations as are kept.
+    #[error("there are too many bans, mutes and revocations: lift some first")]
+    TooManyRules,
     /// Beyond `limits.body_bytes`.
     #[error("body has {bytes} bytes, at most {limit} are allowed")]
     TooLarge {
@@ -65,12 +71,12 @@ impl CommandError {
         match self {
             Self::LateHello => ErrorCode::BadFrame,
             Self::NotJoined => ErrorCode::NotJoined,
-            Self::Forbidden => ErrorCode::Forbidden,
+            Self::Forbidden | Self::Muted => ErrorCode::Forbidden,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::TooManyRooms { .. } => ErrorCode::TooManyRooms,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::NotFound => ErrorCode::NotFound,
-            Self::Conflict => ErrorCode::Conflict,
+            Self::Conflict | Self::TooManyRules => ErrorCode::Conflict,
             Self::NoArchive | Self::Unavailable => ErrorCode::Unavailable,
             Self::Unknown => ErrorCode::Unknown,
             Self::Internal => ErrorCode::Internal,
@@ -106,6 +112,7 @@ impl CommandError {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
             BrokerError::NoLife
+            | BrokerError::TooManyRules
             | BrokerError::Unexpected(_)
             | BrokerError::BadUrl(_)
             | BrokerError::Unfit(_) => {

@@ -68,6 +68,19 @@ impl Standing {
 }
 
 impl MemoryBroker {
+    /// Sets rules that an earlier process had kept; all that there are then, for whoever asks. Nodes
+    /// that have joined before have to be told by whoever restores.
+    #[must_use]
+    pub fn restore(&self, rules: Vec<Issued>) -> Vec<Issued> {
+        let standing = &mut self.cluster.lock().standing;
+        for rule in rules {
+            let Some(name) = rule.order.key() else { continue };
+            standing.sequence = standing.sequence.max(rule.sequence);
+            standing.rules.entry(name).or_insert(rule);
+        }
+        standing.rules()
+    }
+
     pub(crate) async fn issue(
         &self,
         order: &Order,

@@ -41,6 +41,10 @@ impl Session {
         if !rights.write && !moderates {
             return Err(CommandError::Forbidden);
         }
+        // Who is muted may still take back what was said.
+        if !matches!(alteration, Alteration::Delete) {
+            self.node.check_mute(&self.identity.user.id, room)?;
+        }
         let deadline = self.deadline();
         self.check_rate(super::Pace::Sends)?;
         let original = self.node.find_message(&here, target, deadline).await?;

@@ -36,6 +36,7 @@ impl Session {
             return Err(CommandError::Forbidden);
         }
         let typing = membership.typing.clone();
+        self.node.check_mute(&self.identity.user.id, room)?;
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
         self.node.config.failpoints.in_session(terms.nonce.as_ref());
         let deadline = self.deadline();
