@@ -311,14 +311,13 @@ impl Broker {
         either!(self, broker => broker.rooms(limit).await)
     }
 
-    /// All rooms that may have a stream in Redis, private ones too, in the order of their names.
+    /// All rooms that may have a stream, private ones too, in the order of their names.
     ///
     /// # Errors
     /// When Redis cannot be reached.
     pub async fn rooms_with_streams(&self) -> Result<Vec<RoomId>, BrokerError> {
         match self {
-            // Nobody but its own nodes can look at it, and they know their rooms.
-            Self::Memory(_) => Ok(Vec::new()),
+            Self::Memory(broker) => Ok(broker.rooms_with_streams()),
             Self::Redis(broker) => broker.rooms_with_streams().await,
         }
     }

@@ -1,6 +1,7 @@
 //! Every way in: WebSocket, REST, static files, health and metrics. Only this crate knows HTTP.
 
 mod address;
+mod admin;
 mod admission;
 mod assets;
 pub mod auth;
@@ -22,13 +23,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
+use crate::admin::{AdminKey, AdminState};
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
@@ -70,6 +72,9 @@ pub enum GatewayError {
     /// An origin that cannot be one.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `socketio`.
     #[error(transparent)]
     SocketIo(#[from] SocketIoError),
@@ -96,7 +101,12 @@ impl Gateway {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
             "" => None,
-            address => Some(bind("ops.bind", address).await?),
+            address => {
+                let (listener, address) = bind("ops.bind", address).await?;
+                // Names have addresses by now.
+                config.ops.check_reach(address.ip())?;
+                Some((listener, address))
+            }
         };
         let assets = Assets::new(&config.http.public_urls)?;
         let origins = OriginPolicy::new(&config.http)?;
@@ -130,7 +140,11 @@ impl Gateway {
                 gate: Arc::clone(&gate),
                 registry: Arc::new(registry),
             };
-            let operators = router::ops_router(state);
+            let admin = AdminState {
+                gate: Arc::clone(&gate),
+                key: AdminKey::new(&config.ops.token).map(Arc::new),
+            };
+            let operators = router::ops_router(state, admin);
             gate.tasks
                 .spawn(Server::new(Arc::clone(&gate), operators, false).run(listener));
             address

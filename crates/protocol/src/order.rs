@@ -52,6 +52,11 @@ pub enum Order {
         /// Which.
         tokens: Tokens,
     },
+    /// Takes a revocation back.
+    Unrevoke {
+        /// Which.
+        tokens: Tokens,
+    },
     /// Tells clients something.
     Announce {
         /// Its members only; `None`: everybody.
@@ -115,7 +120,7 @@ impl Order {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Ban { .. } | Self::Mute { .. } | Self::Revoke { .. } => Effect::Lasting,
-            Self::Unban { .. } | Self::Unmute { .. } => Effect::Lifting,
+            Self::Unban { .. } | Self::Unmute { .. } | Self::Unrevoke { .. } => Effect::Lifting,
             Self::Kick { .. } | Self::Announce { .. } | Self::Drain { .. } => Effect::Passing,
         }
     }
@@ -132,7 +137,7 @@ impl Order {
             Self::Mute { user, room, .. } | Self::Unmute { user, room } => {
                 Some(format!("mute {room} {user}"))
             }
-            Self::Revoke { tokens } => Some(match tokens {
+            Self::Revoke { tokens } | Self::Unrevoke { tokens } => Some(match tokens {
                 Tokens::Of(user) => format!("revoke user {user}"),
                 Tokens::Id(id) => format!("revoke token {id}"),
             }),

@@ -348,6 +348,14 @@ impl MemoryBroker {
         Ok(rooms.map(|(_, id)| state.summary(id)).collect())
     }
 
+    pub(crate) fn rooms_with_streams(&self) -> Vec<RoomId> {
+        let state = self.cluster.lock();
+        let rooms = state.rooms.iter().filter(|(_, room)| room.stream.is_some());
+        let mut rooms: Vec<RoomId> = rooms.map(|(id, _)| id.clone()).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn summaries(
         &self,

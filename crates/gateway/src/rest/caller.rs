@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
-use hubbub_node::{CommandError, Identity, Pace};
+use hubbub_node::{CommandError, Exclusion, Identity, Pace};
 
 use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
@@ -34,6 +34,15 @@ impl FromRequestParts<Arc<Gate>> for Caller {
             .auth
             .verify(token)
             .map_err(|error| refused(gate, error))?;
+        let client = gate.client(peer, &parts.headers);
+        match gate.node.exclusion(&identity, Some(client)) {
+            None => {}
+            Some(Exclusion::Banned) => return Err(ApiError::Banned),
+            Some(Exclusion::Revoked) => {
+                let revoked = format!("this token was revoked; {}", how(gate));
+                return Err(ApiError::Unauthorized(revoked));
+            }
+        }
         let pace = if is_read { Pace::Reads } else { Pace::Writes };
         gate.node.keep_pace(&identity, pace)?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Plain HTTP resources, one a file; what they share: who asks (`caller`), from which page (`cors`),
 //! and what they say (`body`, `query`).
 
-mod body;
+pub(crate) mod body;
 mod caller;
 pub(crate) mod cors;
 pub(crate) mod guests;
@@ -9,6 +9,6 @@ pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod messages;
 mod path;
-mod query;
+pub(crate) mod query;
 pub(crate) mod rooms;
 pub(crate) mod search;

@@ -8,15 +8,15 @@ use crate::error::ApiError;
 
 /// The names and values of a query string.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(uri: &Uri) -> Result<Self, ApiError> {
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
         query_without_token(uri).map(Self)
     }
 
     /// The value of a name, which may be given once.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut found = self.0.iter().filter(|(known, _)| known == name);
         let first = found.next().map(|(_, value)| value.as_str());
         match found.next() {
@@ -26,7 +26,7 @@ impl Query {
     }
 
     /// A whole number; beyond what an offset can be it is the highest offset.
-    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };

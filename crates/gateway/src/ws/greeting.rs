@@ -1,6 +1,7 @@
 //! From the upgrade to the session: who is it? A token says so at the upgrade or in the first
 //! frame; in guest mode nobody has to say anything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hubbub_node::{Identity, OutboxReader, Session};
@@ -31,43 +32,44 @@ pub(super) struct Seat {
 /// Finds out who it is and opens the session.
 pub(super) async fn greet(
     gate: &Gate,
+    client: IpAddr,
     socket: &mut Socket,
     token: Option<String>,
 ) -> Result<Box<Seat>, End> {
     if let Some(token) = token {
-        return seat_with_token(gate, &token);
+        return seat_with_token(gate, client, &token);
     }
     match gate.auth.mode() {
-        AuthMode::Guest => greet_guest(gate, socket).await,
-        AuthMode::Jwt => greet_stranger(gate, socket).await,
+        AuthMode::Guest => greet_guest(gate, client, socket).await,
+        AuthMode::Jwt => greet_stranger(gate, client, socket).await,
     }
 }
 
-async fn greet_guest(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_guest(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result<Box<Seat>, End> {
     let Some(text) = first_frame(gate, socket, GUEST_PATIENCE).await? else {
-        let mut seat = seat(gate, new_guest(None))?;
+        let mut seat = seat(gate, client, new_guest(None))?;
         seat.silent = true;
         return Ok(seat);
     };
     match decode_command(&text).map(|request| request.command) {
-        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, &token),
-        Ok(Command::Hello { token: None }) => seat(gate, new_guest(None)),
+        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token),
+        Ok(Command::Hello { token: None }) => seat(gate, client, new_guest(None)),
         Ok(_) | Err(_) => {
-            let mut seat = seat(gate, new_guest(None))?;
+            let mut seat = seat(gate, client, new_guest(None))?;
             seat.first = Some(text);
             Ok(seat)
         }
     }
 }
 
-async fn greet_stranger(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_stranger(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result<Box<Seat>, End> {
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
         return Err(End::Ours(CloseCode::NoHello));
     };
     let id = match decode_command(&text) {
         Ok(request) => match request.command {
-            Command::Hello { token: Some(token) } => return seat_with_token(gate, &token),
+            Command::Hello { token: Some(token) } => return seat_with_token(gate, client, &token),
             _ => request.id,
         },
         Err(error) => error.id,
@@ -108,7 +110,7 @@ async fn first_frame(
 }
 
 /// Opens the session of whoever the token names.
-pub(super) fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End> {
+pub(super) fn seat_with_token(gate: &Gate, client: IpAddr, token: &str) -> Result<Box<Seat>, End> {
     let identity = gate.auth.verify(token).map_err(|error| {
         tracing::debug!(%error, "token refused");
         End::Ours(match error {
@@ -119,11 +121,14 @@ pub(super) fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End
             | TokenError::BadSubject(_) => CloseCode::BadToken,
         })
     })?;
-    seat(gate, identity)
+    seat(gate, client, identity)
 }
 
-fn seat(gate: &Gate, identity: Identity) -> Result<Box<Seat>, End> {
-    let (session, outbox) = gate.node.attach(identity).map_err(End::Ours)?;
+fn seat(gate: &Gate, client: IpAddr, identity: Identity) -> Result<Box<Seat>, End> {
+    let (session, outbox) = gate
+        .node
+        .attach(identity, Some(client))
+        .map_err(End::Ours)?;
     Ok(Box::new(Seat {
         session,
         outbox,

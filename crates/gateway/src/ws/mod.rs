@@ -44,7 +44,7 @@ struct Arrival {
 /// twice, and an idle connection is little more than this future.
 async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
     let token = arrival.token.take();
-    let greeted = Box::pin(greet(&arrival.gate, &mut socket, token)).await;
+    let greeted = Box::pin(greet(&arrival.gate, arrival.client, &mut socket, token)).await;
     let end = match greeted {
         Ok(seat) => stay(&arrival, &mut socket, seat).await,
         Err(end) => {
@@ -72,7 +72,7 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
         let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
-            Ok(Pause::Hello(token)) => match seat_with_token(gate, &token) {
+            Ok(Pause::Hello(token)) => match seat_with_token(gate, arrival.client, &token) {
                 Ok(next) => {
                     // The guest, who has joined nothing, is gone with this.
                     seat = next;

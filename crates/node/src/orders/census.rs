@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_broker::Question;
+use hubbub_protocol::frame::RoomSummary;
 use hubbub_protocol::{ConnectionId, NodeId, RoomId, User, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,25 @@ impl Node {
             more,
             silent,
         })
+    }
+
+    /// All rooms that have a stream, private ones too, after a name, in the order of their names; and
+    /// whether there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`].
+    pub async fn all_rooms(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<RoomSummary>, bool), CommandError> {
+        let rooms = self.broker.rooms_with_streams().await;
+        let rooms = rooms.map_err(CommandError::of_read)?;
+        let mut page: Vec<RoomId> = rooms.into_iter().filter(|room| room.as_str() > after).collect();
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let page = self.broker.summaries(page).await;
+        Ok((page.map_err(CommandError::of_read)?, more))
     }
 
     async fn ask_all<T: DeserializeOwned>(

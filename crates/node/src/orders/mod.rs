@@ -138,7 +138,8 @@ impl Node {
             | Order::Unban { .. }
             | Order::Mute { .. }
             | Order::Unmute { .. }
-            | Order::Revoke { .. } => {}
+            | Order::Revoke { .. }
+            | Order::Unrevoke { .. } => {}
         }
     }
 

@@ -218,6 +218,7 @@ impl State {
             Order::Kick { .. }
             | Order::Unban { .. }
             | Order::Unmute { .. }
+            | Order::Unrevoke { .. }
             | Order::Announce { .. }
             | Order::Drain { .. } => return,
         }
@@ -251,6 +252,7 @@ impl State {
             Order::Kick { .. }
             | Order::Unban { .. }
             | Order::Unmute { .. }
+            | Order::Unrevoke { .. }
             | Order::Announce { .. }
             | Order::Drain { .. } => {}
         }

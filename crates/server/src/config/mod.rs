@@ -14,7 +14,7 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsSection};
+use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
@@ -68,6 +68,9 @@ pub enum CheckError {
     /// Origins in section `http`.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `redis`.
     #[error(transparent)]
     Redis(#[from] BrokerError),
@@ -137,6 +140,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), CheckError> {
         Auth::new(&self.auth)?;
         self.http.check()?;
+        self.ops.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;
