@@ -10,7 +10,7 @@ use hubbub_protocol::{
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Inbox, MemoryCluster, Page, Question,
+    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Grant, Inbox, MemoryCluster, Page, Question,
     Presence, Published, Span,
 };
 
@@ -360,17 +360,13 @@ impl Broker {
         either!(self, broker => broker.living_nodes())
     }
 
-    /// Adds what users have taken of the cluster's limits to what they had taken elsewhere. For each,
-    /// how long until everything that it took is allowed for again. Told twice, it counts twice.
+    /// One more of something that is limited over the whole cluster, if it may be. Asked again after
+    /// no answer, it may count twice.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
-    pub async fn settle(
-        &self,
-        claims: &[Claim],
-        deadline: Instant,
-    ) -> Result<Vec<Duration>, BrokerError> {
-        either!(self, broker => broker.settle(claims, deadline).await)
+    pub async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Grant, BrokerError> {
+        either!(self, broker => broker.claim(claim, deadline).await)
     }
 
     /// The cluster's one random secret, made by the first node that asks.

@@ -21,5 +21,5 @@ pub use error::BrokerError;
 pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, WorkerQueue};
 pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
-pub use pace::{Claim, PaceKind};
+pub use pace::{Claim, Grant, PaceKind};
 pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};

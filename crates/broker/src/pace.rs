@@ -22,15 +22,26 @@ impl PaceKind {
     }
 }
 
-/// What a user has taken on this node since it was last told.
+/// One more of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Of which limit.
     pub kind: PaceKind,
     /// Who.
     pub user: UserId,
-    /// How often.
-    pub taken: u32,
-    /// Between two, as the limit has it.
-    pub interval: Duration,
+    /// What this node has given since it last told; it counts in any case.
+    pub given: Duration,
+    /// What one costs: the time between two, kept up.
+    pub cost: Duration,
+    /// How far a user may be ahead.
+    pub burst: Duration,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// There may be one more, which counts now.
+    pub is_allowed: bool,
+    /// How far the user is ahead, over all nodes.
+    pub ahead: Duration,
 }

@@ -39,7 +39,7 @@ pub enum CommandError {
         limit: u32,
     },
     /// Beyond `limits.sends_per_second` and its siblings.
-    #[error("too many sends, wait before the next")]
+    #[error("too fast, wait before the next")]
     RateLimited {
         /// When it may be tried again.
         retry_after_ms: u64,

@@ -5,6 +5,7 @@
 
 mod access;
 mod ack;
+mod allowance;
 mod archiving;
 mod config;
 mod delivery;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
+use crate::allowance::Allowances;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
@@ -54,6 +55,7 @@ pub struct Node {
     pub(crate) marks: ReadMarks,
     pub(crate) access: AccessCache,
     pub(crate) rules: Rules,
+    pub(crate) allowances: Allowances,
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
@@ -102,6 +104,7 @@ impl Node {
             marks: ReadMarks::default(),
             access: AccessCache::default(),
             rules: Rules::default(),
+            allowances: Allowances::default(),
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),

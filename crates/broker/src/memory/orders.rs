@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use super::{MemoryBroker, now_ms};
 use crate::control::{Control, ControlSender};
-use crate::pace::{Claim, PaceKind};
+use crate::pace::{Claim, Grant, PaceKind};
 use crate::{Answers, Broker, BrokerError, Question};
 
 /// Users whose pace is remembered; beyond, those who have taken nothing lately are forgotten.
@@ -56,14 +56,21 @@ impl Standing {
         Ok(issued)
     }
 
-    fn settle(&mut self, claim: &Claim, now: Instant) -> Duration {
+    fn claim(&mut self, claim: &Claim, now: Instant) -> Grant {
         if self.paces.len() >= REMEMBERED {
             self.paces.retain(|_, free| *free > now);
         }
         let free = self.paces.entry((claim.kind, claim.user.clone()));
         let free = free.or_insert(now);
-        *free = (*free).max(now) + claim.interval * claim.taken;
-        free.duration_since(now)
+        *free = (*free).max(now) + claim.given;
+        let is_allowed = *free + claim.cost <= now + claim.burst;
+        if is_allowed {
+            *free += claim.cost;
+        }
+        Grant {
+            is_allowed,
+            ahead: free.duration_since(now),
+        }
     }
 }
 
@@ -141,14 +148,8 @@ impl MemoryBroker {
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn settle(
-        &self,
-        claims: &[Claim],
-        _deadline: Instant,
-    ) -> Result<Vec<Duration>, BrokerError> {
-        let (mut state, now) = (self.cluster.lock(), Instant::now());
-        let settled = claims.iter().map(|claim| state.standing.settle(claim, now));
-        Ok(settled.collect())
+    pub(crate) async fn claim(&self, claim: &Claim, _deadline: Instant) -> Result<Grant, BrokerError> {
+        Ok(self.cluster.lock().standing.claim(claim, Instant::now()))
     }
 }
 

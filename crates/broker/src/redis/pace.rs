@@ -1,30 +1,28 @@
-//! What users have taken of the cluster's limits: one script call for all of them.
+//! What users take of the cluster's limits: one script.
 
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
-use crate::pace::Claim;
 use crate::BrokerError;
+use crate::pace::{Claim, Grant};
 
 impl RedisBroker {
-    pub(crate) async fn settle(
-        &self,
-        claims: &[Claim],
-        deadline: Instant,
-    ) -> Result<Vec<Duration>, BrokerError> {
-        let settle = async |mut connection: MultiplexedConnection| {
+    pub(crate) async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Grant, BrokerError> {
+        let key = self.0.keys.pace(claim.kind.as_str(), claim.user.as_str());
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let ask = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.pace.prepare_invoke();
-            for claim in claims {
-                script.key(self.0.keys.pace(claim.kind.as_str(), claim.user.as_str()));
-                script.arg(claim.taken);
-                script.arg(u64::try_from(claim.interval.as_micros()).unwrap_or(u64::MAX));
-            }
-            let waits: Vec<u64> = script.invoke_async(&mut connection).await?;
-            Ok(waits)
+            script.key(&key).arg(micros(claim.given));
+            script.arg(micros(claim.cost)).arg(micros(claim.burst));
+            let answer: (bool, u64) = script.invoke_async(&mut connection).await?;
+            Ok(answer)
         };
-        let waits = self.0.link.call(deadline, settle).await?;
-        Ok(waits.into_iter().map(Duration::from_micros).collect())
+        let (is_allowed, ahead) = self.0.link.call(deadline, ask).await?;
+        Ok(Grant {
+            is_allowed,
+            ahead: Duration::from_micros(ahead),
+        })
     }
 }

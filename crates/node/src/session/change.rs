@@ -46,7 +46,7 @@ impl Session {
             self.node.check_mute(&self.identity.user.id, room)?;
         }
         let deadline = self.deadline();
-        self.check_rate(super::Pace::Sends)?;
+        self.check_sends().await?;
         let original = self.node.find_message(&here, target, deadline).await?;
         let original = original.ok_or(CommandError::NotFound)?;
         let is_retry = terms.nonce.is_some();
