@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
-use hubbub_tests::operator::{look, order, request, try_order};
-use hubbub_tests::people::token_with;
+use hubbub_tests::operator::{KEYED, look, order, request, try_order};
+use hubbub_tests::people::{SIGNED, token_with};
+use hubbub_tests::process::NodeProcess;
 use hubbub_tests::raw::Raw;
+use hubbub_tests::redis::{Fsync, Redis};
 use serde_json::{Value, json};
 
 /// Five times the two seconds in which every node obeys.
@@ -63,7 +65,10 @@ async fn a_ban_closes_everywhere_and_keeps_out_until_it_is_lifted(cluster: Clust
     for number in 0..3 {
         assert_eq!(cluster.user(number, "eve").await.close_code().await, 4503);
         let list = look(cluster.ops(number), "/admin/bans").await;
-        assert_eq!((&list["rules"][0]["user"], &list["rules"][0]["reason"]), (&json!("eve"), &json!("spam")));
+        assert_eq!(
+            (&list["rules"][0]["user"], &list["rules"][0]["reason"]),
+            (&json!("eve"), &json!("spam"))
+        );
     }
     bob.join("lobby").await;
     order(cluster.ops(2), "DELETE /admin/ban", json!({"user": "eve"})).await;
@@ -83,7 +88,8 @@ async fn a_revoked_token_counts_nowhere(cluster: Cluster) {
     let mut again = cluster.user_with(2, "alice", &stolen).await;
     assert_eq!(again.close_code().await, 4504);
     alice.join("lobby").await;
-    let rest = |claims: &Value| format!("authorization: Bearer {}\r\n", token_with("alice", claims));
+    let rest =
+        |claims: &Value| format!("authorization: Bearer {}\r\n", token_with("alice", claims));
     for (claims, status) in [(&stolen, 401), (&json!({"jti": "own"}), 200)] {
         let answer = request(cluster.address(0), "GET", "/v1/me", &rest(claims), "").await;
         assert_eq!(answer.status, status, "{claims}");
@@ -97,7 +103,9 @@ async fn all_tokens_of_before_count_no_more(cluster: Cluster) {
     order(cluster.ops(0), "/admin/revoke", json!({"user": "alice"})).await;
     closed(raws, 4504).await;
     closed(silent, 4504).await;
-    let mut later = cluster.user_with(1, "alice", &json!({"iat": now() + 4})).await;
+    let mut later = cluster
+        .user_with(1, "alice", &json!({"iat": now() + 4}))
+        .await;
     later.join("lobby").await;
 }
 
@@ -114,9 +122,18 @@ async fn a_kick_from_a_room_leaves_the_others(cluster: Cluster) {
     for raw in [&mut eve, &mut bob] {
         raw.join("lobby").await;
     }
-    order(cluster.ops(2), "/admin/kick", json!({"user": "eve", "room": "lobby"})).await;
+    order(
+        cluster.ops(2),
+        "/admin/kick",
+        json!({"user": "eve", "room": "lobby"}),
+    )
+    .await;
     assert_eq!(eve.next_of("left").await["room"], "lobby");
-    assert_eq!(eve.close_code().await, 4410, "it comes back without the room");
+    assert_eq!(
+        eve.close_code().await,
+        4410,
+        "it comes back without the room"
+    );
     bob.say("lobby", "quiet").await;
 }
 
@@ -127,7 +144,12 @@ async fn who_is_muted_may_read_only(cluster: Cluster) {
         raw.join("other").await;
     }
     let offset = eve[0].say("lobby", "before").await;
-    order(cluster.ops(0), "/admin/mute", json!({"user": "eve", "room": "lobby"})).await;
+    order(
+        cluster.ops(0),
+        "/admin/mute",
+        json!({"user": "eve", "room": "lobby"}),
+    )
+    .await;
     let send = json!({"type": "send", "room": "lobby", "body": 1});
     for raw in &mut eve {
         let began = Instant::now();
@@ -139,14 +161,29 @@ async fn who_is_muted_may_read_only(cluster: Cluster) {
             assert!(began.elapsed() < DEADLINE, "{reply}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        assert!(refused["message"].as_str().is_some_and(|text| text.contains("muted")), "{refused}");
-        let react = json!({"type": "react", "room": "lobby", "target": offset, "key": "x", "on": true});
+        assert!(
+            refused["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("muted")),
+            "{refused}"
+        );
+        let react =
+            json!({"type": "react", "room": "lobby", "target": offset, "key": "x", "on": true});
         assert_eq!(raw.refused(react).await, "forbidden");
         raw.say("other", "elsewhere").await;
     }
     let delete = json!({"type": "delete", "room": "lobby", "target": offset});
-    assert_eq!(eve[1].ask(delete).await["type"], "sent", "one may take back what one said");
-    order(cluster.ops(1), "DELETE /admin/mute", json!({"user": "eve", "room": "lobby"})).await;
+    assert_eq!(
+        eve[1].ask(delete).await["type"],
+        "sent",
+        "one may take back what one said"
+    );
+    order(
+        cluster.ops(1),
+        "DELETE /admin/mute",
+        json!({"user": "eve", "room": "lobby"}),
+    )
+    .await;
     eventually("eve may speak", DEADLINE, async || {
         (eve[2].ask(send.clone()).await["type"] == "sent").then_some(())
     })
@@ -156,7 +193,12 @@ async fn who_is_muted_may_read_only(cluster: Cluster) {
 async fn an_address_is_kept_out_before_the_upgrade(cluster: Cluster) {
     let mut here = cluster.raw(0).await;
     here.join("lobby").await;
-    order(cluster.ops(1), "/admin/ban", json!({"address": "127.0.0.0/8"})).await;
+    order(
+        cluster.ops(1),
+        "/admin/ban",
+        json!({"address": "127.0.0.0/8"}),
+    )
+    .await;
     assert_eq!(here.close_code().await, 4503);
     for number in 0..3 {
         eventually("refused on all nodes", DEADLINE, async || {
@@ -165,7 +207,12 @@ async fn an_address_is_kept_out_before_the_upgrade(cluster: Cluster) {
         })
         .await;
     }
-    order(cluster.ops(1), "DELETE /admin/ban", json!({"address": "127.0.0.0/8"})).await;
+    order(
+        cluster.ops(1),
+        "DELETE /admin/ban",
+        json!({"address": "127.0.0.0/8"}),
+    )
+    .await;
     eventually("let in again", DEADLINE, async || {
         let answer = hubbub_tests::http::get(cluster.address(2), "/").await;
         (answer.status == 200).then_some(())
@@ -182,7 +229,10 @@ async fn everybody_hears_an_announcement(cluster: Cluster) {
     order(cluster.ops(0), "/admin/announce", json!({"text": "to all"})).await;
     for raw in &mut all {
         let heard = raw.next_of("announcement").await;
-        assert_eq!((&heard["text"], &heard["room"]), (&json!("to all"), &Value::Null));
+        assert_eq!(
+            (&heard["text"], &heard["room"]),
+            (&json!("to all"), &Value::Null)
+        );
     }
 }
 
@@ -193,7 +243,12 @@ async fn operators_see_all_nodes_rooms_and_connections(cluster: Cluster) {
     raws[2].join("attic").await;
     let ops = cluster.ops(0);
     let nodes = look(ops, "/admin/nodes").await;
-    let names: Vec<_> = nodes["nodes"].as_array().expect("nodes").iter().map(|node| &node["node"]).collect();
+    let names: Vec<_> = nodes["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| &node["node"])
+        .collect();
     assert_eq!(names, ["gw-0", "gw-1", "gw-2"]);
     assert_eq!(nodes["silent"], json!([]));
     let of = async |query: &str| {
@@ -212,16 +267,26 @@ async fn operators_see_all_nodes_rooms_and_connections(cluster: Cluster) {
         for connection in page["connections"].as_array().expect("connections") {
             seen.push(connection["connection"].clone());
         }
-        after = seen.last().and_then(Value::as_str).expect("an id").to_owned();
+        after = seen
+            .last()
+            .and_then(Value::as_str)
+            .expect("an id")
+            .to_owned();
         if page["more"] == false {
             break;
         }
     }
     assert_eq!(seen.len(), 4);
     let rooms = look(ops, "/admin/rooms?limit=1").await;
-    assert_eq!((&rooms["rooms"][0]["room"], &rooms["more"]), (&json!("attic"), &json!(true)));
+    assert_eq!(
+        (&rooms["rooms"][0]["room"], &rooms["more"]),
+        (&json!("attic"), &json!(true))
+    );
     let rooms = look(ops, "/admin/rooms?after=attic").await;
-    assert_eq!((&rooms["rooms"][0]["room"], &rooms["more"]), (&json!("den"), &json!(false)));
+    assert_eq!(
+        (&rooms["rooms"][0]["room"], &rooms["more"]),
+        (&json!("den"), &json!(false))
+    );
 }
 
 async fn an_operator_deletes_a_message(cluster: Cluster) {
@@ -232,7 +297,84 @@ async fn an_operator_deletes_a_message(cluster: Cluster) {
     let done = order(cluster.ops(1), &path, Value::Null).await;
     assert_eq!(done["target"], offset);
     let deleted = alice.next_of("deleted").await;
-    assert_eq!((&deleted["target"], &deleted["by"]["id"]), (&json!(offset), &json!("operator")));
+    assert_eq!(
+        (&deleted["target"], &deleted["by"]["id"]),
+        (&json!(offset), &json!("operator"))
+    );
     assert_eq!(alice.history("lobby").await[0]["deleted"], true);
-    assert_eq!(try_order(cluster.ops(1), &path, &Value::Null).await.status, 404);
+    assert_eq!(
+        try_order(cluster.ops(1), &path, &Value::Null).await.status,
+        404
+    );
+}
+
+/// A node that is a process, over this Redis.
+async fn node(name: &str, redis: &Redis) -> NodeProcess {
+    let url = redis.url();
+    NodeProcess::start(name, &[SIGNED, KEYED, ("redis.url", &url)]).await
+}
+
+/// C14: what was ordered outlives Redis and nodes, and nodes that come later know it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_outlive_redis_and_nodes() {
+    let mut redis = Redis::start(Fsync::Always).await;
+    let mut nodes = vec![node("gw-0", &redis).await, node("gw-1", &redis).await];
+    let mut thief = Raw::connect_as(
+        nodes[1].address(),
+        &token_with("alice", &json!({"jti": "stolen"})),
+    )
+    .await;
+    assert_eq!(thief.next().await["type"], "welcome");
+    order(
+        nodes[0].ops(),
+        "/admin/revoke",
+        json!({"token": "stolen", "ttl": "1h"}),
+    )
+    .await;
+    order(nodes[0].ops(), "/admin/ban", json!({"user": "eve"})).await;
+    assert_eq!(thief.close_code().await, 4504);
+    redis.kill9();
+    redis.restart().await;
+    nodes[1].kill9();
+    nodes[1].restart();
+    nodes.push(node("gw-2", &redis).await);
+    for node in &mut nodes {
+        node.ready().await;
+        // A node that has just come reads the rules a moment after it is ready.
+        for (user, claims, code) in [
+            ("alice", json!({"jti": "stolen"}), 4504),
+            ("eve", json!({}), 4503),
+        ] {
+            let began = Instant::now();
+            let mut raw = Raw::connect_as(node.address(), &token_with(user, &claims)).await;
+            assert_eq!(raw.close_code().await, code);
+            assert!(began.elapsed() < DEADLINE);
+        }
+    }
+    let mut late = Raw::connect_as(nodes[2].address(), &token_with("bob", &json!({}))).await;
+    assert_eq!(late.next().await["type"], "welcome");
+    order(nodes[0].ops(), "/admin/kick", json!({"user": "bob"})).await;
+    assert_eq!(
+        late.close_code().await,
+        4503,
+        "orders go on after the restart"
+    );
+}
+
+/// An order is found without the channel, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_not_missed_without_the_subscription() {
+    let redis = Redis::start(Fsync::EverySecond).await;
+    let nodes = [node("gw-0", &redis).await, node("gw-1", &redis).await];
+    for round in 0..5 {
+        let user = format!("user-{round}");
+        let mut raw = Raw::connect_as(nodes[1].address(), &token_with(&user, &json!({}))).await;
+        assert_eq!(raw.next().await["type"], "welcome");
+        redis.kill_subscriptions().await;
+        let began = Instant::now();
+        order(nodes[0].ops(), "/admin/kick", json!({"user": user})).await;
+        assert_eq!(raw.close_code().await, 4503);
+        println!("obeyed without the channel after {:.2?}", began.elapsed());
+        assert!(began.elapsed() < DEADLINE);
+    }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Attendance, Begin, Broker, BrokerConfig, Control, Delivery, HistorySection, Inbox, MemoryCluster, News,
-    Presence, Published, RedisSection,
+    Attendance, Begin, Broker, BrokerConfig, Control, Delivery, HistorySection, Inbox,
+    MemoryCluster, News, Presence, Published, RedisSection,
 };
 use hubbub_protocol::command::Body;
 use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};

@@ -62,7 +62,11 @@ pub(crate) async fn orders_reach_all_nodes_in_their_sequence(mut pair: Pair) {
             assert_eq!(next_order(line).await, *expected);
         }
     }
-    assert!(given.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    assert!(
+        given
+            .windows(2)
+            .all(|pair| pair[0].sequence < pair[1].sequence)
+    );
 }
 
 pub(crate) async fn rules_last_for_nodes_that_come_later(pair: Pair) {
@@ -87,7 +91,11 @@ pub(crate) async fn rules_last_for_nodes_that_come_later(pair: Pair) {
     let mut late = pair.late().await;
     let mut found = rules(&mut late).await;
     found.sort_by_key(|rule| rule.sequence);
-    assert_eq!(found, [kept, revoked], "what is done once is not done again");
+    assert_eq!(
+        found,
+        [kept, revoked],
+        "what is done once is not done again"
+    );
     let next = pair.b.broker.issue(&kick, None).await.unwrap();
     assert_eq!(next_order(&mut late).await, next);
 }
@@ -137,7 +145,10 @@ pub(crate) async fn what_a_user_takes_counts_on_all_nodes(pair: Pair) {
     let about = |grant: Grant, is_allowed: bool, seconds: u32| {
         assert_eq!(grant.is_allowed, is_allowed, "{grant:?}");
         let most = second * seconds;
-        assert!(grant.ahead <= most && grant.ahead + second * 8 > most, "{grant:?}");
+        assert!(
+            grant.ahead <= most && grant.ahead + second * 8 > most,
+            "{grant:?}"
+        );
     };
     about(claim(&pair.a, "alice", 9).await, true, 10);
     about(claim(&pair.b, "alice", 19).await, true, 30);

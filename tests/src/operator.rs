@@ -13,8 +13,18 @@ pub const KEY: &str = "operators-key-operators-key-0123";
 pub const KEYED: Setting<'_> = ("ops.token", KEY);
 
 /// Asks the node whose operators' port this is.
-pub async fn request(ops: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+pub async fn request(
+    ops: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Answer {
+    let kind = if body.is_empty() {
+        ""
+    } else {
+        "content-type: application/json\r\n"
+    };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {ops}\r\n{headers}{kind}content-length: {}\r\n\
          connection: close\r\n\r\n{body}",
@@ -41,7 +51,11 @@ pub async fn look(ops: SocketAddr, path: &str) -> Value {
 /// What became of an operator's order: `POST /admin/ban`.
 pub async fn try_order(ops: SocketAddr, order: &str, body: &Value) -> Answer {
     let (method, path) = order.split_once(' ').unwrap_or(("POST", order));
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     request(ops, method, path, &bearer(), &body).await
 }
 

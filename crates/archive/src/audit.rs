@@ -79,16 +79,17 @@ impl Archive {
         let before = before.map_or(i64::MAX, to_i64);
         let rows = self.rows::<AuditColumns>(LIST, values![before, limit]);
         let rows = self.state().watch(rows).await?;
-        let entry = |(id, at, who, address, action, target, detail, result): AuditColumns| AuditEntry {
-            id: to_u64(id),
-            at: to_u64(at),
-            who,
-            address,
-            action,
-            target,
-            detail,
-            result,
-        };
+        let entry =
+            |(id, at, who, address, action, target, detail, result): AuditColumns| AuditEntry {
+                id: to_u64(id),
+                at: to_u64(at),
+                who,
+                address,
+                action,
+                target,
+                detail,
+                result,
+            };
         Ok(rows.into_iter().map(entry).collect())
     }
 

@@ -1,9 +1,9 @@
 //! The schema's versions, which are in the binary: brought to the newest under a lock, refused when
 //! they are newer than this program.
 
-use sqlx::{AssertSqlSafe, Connection};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection};
 
 use crate::ArchiveError;
 

@@ -10,8 +10,8 @@ use hubbub_protocol::{
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Grant, Inbox, MemoryCluster, Page, Question,
-    Presence, Published, Span,
+    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Grant,
+    Inbox, MemoryCluster, Page, Presence, Published, Question, Span,
 };
 
 /// One node's line to all others; clones share it.

@@ -124,9 +124,7 @@ fn is_public(address: IpAddr) -> bool {
             let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
             !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared)
         }
-        IpAddr::V6(v6) => {
-            !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local())
-        }
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
     }
 }
 
@@ -190,7 +188,14 @@ mod tests {
             };
             ops.check()
         };
-        for near in ["127.0.0.1:1", "[::1]:1", "10.0.0.7:1", "192.168.1.1:1", "[fd00::1]:1", ""] {
+        for near in [
+            "127.0.0.1:1",
+            "[::1]:1",
+            "10.0.0.7:1",
+            "192.168.1.1:1",
+            "[fd00::1]:1",
+            "",
+        ] {
             assert_eq!(check(near, ""), Ok(()), "{near}");
         }
         for far in ["0.0.0.0:1", "[::]:1", "203.0.113.7:1", "[2001:db8::1]:1"] {

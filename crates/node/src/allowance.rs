@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 /// A burst is what comes free in so many seconds of sends.
 const SEND_BURST: u32 = 3;
+/// All nodes together give one part in so many of a burst before they ask.
+const SHARE: u32 = 4;
 /// Users that are remembered; beyond, those who are not ahead are forgotten.
 const REMEMBERED: usize = 50_000;
 
@@ -41,7 +43,8 @@ struct State {
 struct Taken {
     /// On all nodes, as far as it is known here.
     free_at: Instant,
-    /// What was given here and not told.
+    /// What was given here and not told. It is forgotten no faster than the node's part of the limit
+    /// comes free: each counts as often as there are nodes.
     untold_until: Instant,
 }
 
@@ -75,6 +78,7 @@ impl State {
             self.taken.retain(|_, taken| taken.free_at > now);
         }
         let is_alone = self.alone_until.is_some_and(|until| until > now);
+        let (share, untold_cost) = (limit.burst / SHARE, limit.cost * nodes);
         let limit = if is_alone { limit.part(nodes) } else { limit };
         let taken = self.taken.entry(key).or_insert(Taken {
             free_at: now,
@@ -85,24 +89,23 @@ impl State {
             return Local::TooFast(free_at - now - limit.burst);
         }
         let untold = taken.untold_until.saturating_duration_since(now);
-        let share = limit.burst / (2 * nodes);
-        if !is_alone && untold + limit.cost > share {
+        if !is_alone && untold + untold_cost > share {
             taken.untold_until = now;
-            return Local::Ask(untold);
+            return Local::Ask(untold / nodes);
         }
         taken.free_at = free_at;
-        taken.untold_until = taken.untold_until.max(now) + limit.cost;
+        taken.untold_until = taken.untold_until.max(now) + untold_cost;
         Local::Given
     }
 
     /// What the cluster has counted, and what was given here meanwhile.
-    fn learn(&mut self, key: (PaceKind, UserId), ahead: Duration, now: Instant) {
+    fn learn(&mut self, key: (PaceKind, UserId), ahead: Duration, nodes: u32, now: Instant) {
         let taken = self.taken.entry(key).or_insert(Taken {
             free_at: now,
             untold_until: now,
         });
         let untold = taken.untold_until.saturating_duration_since(now);
-        taken.free_at = now + ahead + untold;
+        taken.free_at = now + ahead + untold / nodes;
     }
 }
 
@@ -117,7 +120,8 @@ impl Node {
             return Ok(());
         };
         let burst = cost * (rate * SEND_BURST);
-        self.allow(PaceKind::Sends, user, Limit { cost, burst }).await
+        self.allow(PaceKind::Sends, user, Limit { cost, burst })
+            .await
     }
 
     /// One more room that a user begins.
@@ -130,7 +134,8 @@ impl Node {
             return Ok(());
         };
         let burst = cost * rate;
-        self.allow(PaceKind::NewRooms, user, Limit { cost, burst }).await
+        self.allow(PaceKind::NewRooms, user, Limit { cost, burst })
+            .await
     }
 
     async fn allow(&self, kind: PaceKind, user: &UserId, limit: Limit) -> Result<(), CommandError> {
@@ -163,10 +168,12 @@ impl Node {
                 };
             }
         };
-        state.learn(key, grant.ahead, now);
+        state.learn(key, grant.ahead, nodes, now);
         match grant.is_allowed {
             true => Ok(()),
-            false => Err(too_fast((grant.ahead + limit.cost).saturating_sub(limit.burst))),
+            false => Err(too_fast(
+                (grant.ahead + limit.cost).saturating_sub(limit.burst),
+            )),
         }
     }
 }
@@ -197,20 +204,33 @@ mod tests {
     #[test]
     fn a_node_gives_its_share_and_asks_for_more() {
         let (mut state, now) = (State::default(), Instant::now());
-        for number in 1..=10 {
+        for number in 1..=5 {
             let given = state.take(key(), LIMIT, 3, now);
-            assert!(matches!(given, Local::Given), "a sixth of the burst: {number}");
+            assert!(
+                matches!(given, Local::Given),
+                "a twelfth of the burst: {number}"
+            );
         }
         let Local::Ask(untold) = state.take(key(), LIMIT, 3, now) else {
             panic!("not asked")
         };
-        assert_eq!(untold, LIMIT.cost * 10);
+        assert_eq!(untold, LIMIT.cost * 5);
+    }
+
+    #[test]
+    fn who_is_faster_than_a_nodes_part_is_told_of() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let asked = (0..100_u32).any(|number| {
+            let taken = state.take(key(), LIMIT, 3, start + LIMIT.cost * number);
+            matches!(taken, Local::Ask(_))
+        });
+        assert!(asked, "each of three nodes would give the whole limit");
     }
 
     #[test]
     fn what_the_cluster_counts_holds_here_too() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.learn(key(), LIMIT.burst, now);
+        state.learn(key(), LIMIT.burst, 3, now);
         let Local::TooFast(wait) = state.take(key(), LIMIT, 3, now) else {
             panic!("allowed")
         };

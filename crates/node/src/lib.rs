@@ -43,12 +43,12 @@ pub use error::CommandError;
 pub use failpoint::{Failpoints, UnknownFailpoint};
 pub use grants::{BadGrant, RoomGrants};
 pub use history::HistoryPage;
-pub use hubbub_archive::{AuditEntry, Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage};
+pub use hubbub_archive::{
+    AuditEntry, Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage,
+};
 pub use identity::{Identity, Rights};
 pub use node::{ArchiveHealth, Node};
-pub use orders::{
-    ConnectionInfo, ConnectionQuery, Connections, Exclusion, NodeInfo, Nodes,
-};
+pub use orders::{ConnectionInfo, ConnectionQuery, Connections, Exclusion, NodeInfo, Nodes};
 pub use outbox::OutboxReader;
 pub use pace::{Pace, Turn};
 pub use search::SearchRequest;

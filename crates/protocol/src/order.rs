@@ -191,7 +191,11 @@ mod tests {
         ];
         for order in orders {
             let json = serde_json::to_string(&order).unwrap();
-            assert_eq!(serde_json::from_str::<Order>(&json).unwrap(), order, "{json}");
+            assert_eq!(
+                serde_json::from_str::<Order>(&json).unwrap(),
+                order,
+                "{json}"
+            );
         }
     }
 
@@ -208,6 +212,9 @@ mod tests {
             room,
         };
         assert_eq!(mute.key(), unmute.key());
-        assert_eq!((mute.effect(), unmute.effect()), (Effect::Lasting, Effect::Lifting));
+        assert_eq!(
+            (mute.effect(), unmute.effect()),
+            (Effect::Lasting, Effect::Lifting)
+        );
     }
 }

@@ -81,7 +81,9 @@ impl MemoryBroker {
     pub fn restore(&self, rules: Vec<Issued>) -> Vec<Issued> {
         let standing = &mut self.cluster.lock().standing;
         for rule in rules {
-            let Some(name) = rule.order.key() else { continue };
+            let Some(name) = rule.order.key() else {
+                continue;
+            };
             standing.sequence = standing.sequence.max(rule.sequence);
             standing.rules.entry(name).or_insert(rule);
         }
@@ -148,12 +150,17 @@ impl MemoryBroker {
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn claim(&self, claim: &Claim, _deadline: Instant) -> Result<Grant, BrokerError> {
+    pub(crate) async fn claim(
+        &self,
+        claim: &Claim,
+        _deadline: Instant,
+    ) -> Result<Grant, BrokerError> {
         Ok(self.cluster.lock().standing.claim(claim, Instant::now()))
     }
 }
 
 fn controls(state: &super::State) -> Vec<(u64, ControlSender)> {
-    let control = |(node, sender): (&u64, &crate::inbox::InboxSender)| (*node, sender.control.clone());
+    let control =
+        |(node, sender): (&u64, &crate::inbox::InboxSender)| (*node, sender.control.clone());
     state.nodes.iter().map(control).collect()
 }

@@ -13,10 +13,10 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::RedisBroker;
 use super::keys::Keys;
 use super::lease::node_of;
 use super::link::Link;
-use super::RedisBroker;
 use crate::control::{Control, ControlSender, Question};
 use crate::{Answers, BrokerError};
 
@@ -152,7 +152,8 @@ impl Entry {
             until => Some(until.parse().ok()?),
         };
         let order = serde_json::from_str::<Order>(parts.next()?);
-        let order = order.inspect_err(|error| warn!(%error, "an order that this version cannot read"));
+        let order =
+            order.inspect_err(|error| warn!(%error, "an order that this version cannot read"));
         let issue = |order| Issued {
             sequence,
             until,
@@ -174,7 +175,9 @@ pub(super) fn hear(payload: &[u8], control: &ControlSender) {
     if text == NEW_ORDERS {
         return control.wake();
     }
-    let question = text.strip_prefix("q ").and_then(|rest| rest.split_once(' '));
+    let question = text
+        .strip_prefix("q ")
+        .and_then(|rest| rest.split_once(' '));
     if let Some((id, text)) = question {
         let (id, text) = (id.to_owned(), text.to_owned());
         control.ask(Question { id, text });
@@ -193,7 +196,10 @@ impl RedisBroker {
         let keys = &self.0.keys;
         let issue = async |mut connection: MultiplexedConnection| {
             let mut script = self.0.scripts.order.prepare_invoke();
-            script.key(keys.orders()).key(keys.rules()).key(keys.rule_ends());
+            script
+                .key(keys.orders())
+                .key(keys.rules())
+                .key(keys.rule_ends());
             script.arg(&json).arg(&key);
             script.arg(if effect == Effect::Lasting { "1" } else { "0" });
             script.arg(life.as_deref().unwrap_or_default());
@@ -232,11 +238,14 @@ impl RedisBroker {
         loop {
             sleep(ANSWER_PAUSE).await;
             let read = async |mut connection: MultiplexedConnection| {
-                let answers: Vec<(String, String)> =
-                    redis::cmd("HGETALL").arg(&key).query_async(&mut connection).await?;
+                let answers: Vec<(String, String)> = redis::cmd("HGETALL")
+                    .arg(&key)
+                    .query_async(&mut connection)
+                    .await?;
                 Ok(answers)
             };
-            let answers = self.0.link.call(deadline + ANSWER_PAUSE, read).await?;
+            // The last look may come a little late.
+            let answers = self.0.link.call(deadline + 10 * ANSWER_PAUSE, read).await?;
             let has = |lease: &String| answers.iter().any(|(from, _)| from == lease);
             if living.iter().all(has) || Instant::now() >= deadline {
                 let silent = living.iter().filter(|lease| !has(lease));
@@ -253,7 +262,10 @@ impl RedisBroker {
         let answer = async |mut connection: MultiplexedConnection| {
             let mut pipe = redis::pipe();
             pipe.hset(&key, &*lease, text);
-            pipe.pexpire(&key, i64::try_from(ANSWER_LIFE.as_millis()).unwrap_or(i64::MAX));
+            pipe.pexpire(
+                &key,
+                i64::try_from(ANSWER_LIFE.as_millis()).unwrap_or(i64::MAX),
+            );
             pipe.exec_async(&mut connection).await
         };
         self.0.link.call(self.deadline(), answer).await

@@ -9,7 +9,11 @@ use crate::BrokerError;
 use crate::pace::{Claim, Grant};
 
 impl RedisBroker {
-    pub(crate) async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Grant, BrokerError> {
+    pub(crate) async fn claim(
+        &self,
+        claim: &Claim,
+        deadline: Instant,
+    ) -> Result<Grant, BrokerError> {
         let key = self.0.keys.pace(claim.kind.as_str(), claim.user.as_str());
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let ask = async |mut connection: MultiplexedConnection| {

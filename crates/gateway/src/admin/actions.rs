@@ -46,7 +46,12 @@ pub(super) async fn ban(
     operator: Operator,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let ban: Ban = body(&state, request, r#"{"user":"eve","ttl":"1h","reason":"spam"}"#).await?;
+    let ban: Ban = body(
+        &state,
+        request,
+        r#"{"user":"eve","ttl":"1h","reason":"spam"}"#,
+    )
+    .await?;
     let subject = ban.subject()?;
     let (life, reason) = (ban.ttl.map(|ttl| ttl.0), check_reason(ban.reason)?);
     let deed = Deed {
@@ -86,7 +91,14 @@ pub(super) async fn mute(
         target: user.to_string(),
         detail: json!({ "room": room, "ttl_s": seconds(life), "reason": reason }),
     };
-    give(state, operator, deed, Order::Mute { user, room, reason }, life).await
+    give(
+        state,
+        operator,
+        deed,
+        Order::Mute { user, room, reason },
+        life,
+    )
+    .await
 }
 
 pub(super) async fn unmute(
@@ -168,7 +180,10 @@ pub(super) async fn drain_node(
         let is_known = known.nodes.iter().any(|info| info.node == node.as_str())
             || known.silent.iter().any(|silent| silent == node.as_str());
         if !is_known {
-            return Err(ApiError::State(StateProblem::Missing, "there is no such node"));
+            return Err(ApiError::State(
+                StateProblem::Missing,
+                "there is no such node",
+            ));
         }
         let issued = gate.node.order(&Order::Drain { node }, None).await?;
         Ok(json!({ "sequence": issued.sequence }))

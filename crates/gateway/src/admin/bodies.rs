@@ -114,7 +114,9 @@ impl Revoke {
                     && !token.chars().any(char::is_control);
                 match is_id {
                     true => Ok(Tokens::Id(token.clone())),
-                    false => Err(bad("'token' is a token's id, its claim jti: 1 to 256 bytes")),
+                    false => Err(bad(
+                        "'token' is a token's id, its claim jti: 1 to 256 bytes",
+                    )),
                 }
             }
             (Some(_), Some(_)) | (None, None) => Err(bad("give 'user' or 'token'")),
@@ -136,12 +138,16 @@ fn network(text: &str) -> Result<IpNet, ApiError> {
     };
     match net.prefix_len() >= least {
         true => Ok(net.trunc()),
-        false => Err(bad("'address' is too large a network: IPv4 from /8, IPv6 from /19")),
+        false => Err(bad(
+            "'address' is too large a network: IPv4 from /8, IPv6 from /19",
+        )),
     }
 }
 
 pub(super) fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
-    let Some(reason) = reason else { return Ok(None) };
+    let Some(reason) = reason else {
+        return Ok(None);
+    };
     check("reason", &reason, MAX_REASON_CHARS)?;
     Ok(Some(reason))
 }
@@ -179,14 +185,27 @@ mod tests {
         assert_eq!(net("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7/32"));
         assert_eq!(net("2001:db8::7").as_deref(), Some("2001:db8::/64"));
         assert_eq!(net("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
-        for bad in ["", "0.0.0.0/0", "::/0", "10.0.0.0/7", "host", "1.2.3", "*", "1.2.3.4/33"] {
+        for bad in [
+            "",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/7",
+            "host",
+            "1.2.3",
+            "*",
+            "1.2.3.4/33",
+        ] {
             assert_eq!(net(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn a_life_is_seconds_or_words() {
-        let ttl = |json: &str| serde_json::from_str::<Ttl>(json).map(|ttl| ttl.0.as_secs()).ok();
+        let ttl = |json: &str| {
+            serde_json::from_str::<Ttl>(json)
+                .map(|ttl| ttl.0.as_secs())
+                .ok()
+        };
         assert_eq!((ttl("60"), ttl("\"1h 30m\"")), (Some(60), Some(5_400)));
         for bad in ["0", "-1", "1.5", "\"soon\"", "\"100ms\"", "\"1000y\"", "{}"] {
             assert_eq!(ttl(bad), None, "{bad}");

@@ -93,7 +93,10 @@ mod tests {
             assert_eq!(key.try_key(eve, b"wrong"), Verdict::Wrong);
         }
         let neighbour = ip("2001:db8::2");
-        assert!(matches!(key.try_key(neighbour, b"right"), Verdict::LockedOut(_)));
+        assert!(matches!(
+            key.try_key(neighbour, b"right"),
+            Verdict::LockedOut(_)
+        ));
         assert_eq!(key.try_key(op, b"right"), Verdict::Right);
         tokio::time::advance(WINDOW).await;
         assert_eq!(key.try_key(eve, b"right"), Verdict::Right);

@@ -79,7 +79,10 @@ pub(super) async fn list_rules(
     let mut rules = state.gate.node.rules(after, limit + 1);
     let more = rules.len() > limit;
     rules.truncate(limit);
-    let rules: Vec<Rule<'_>> = rules.iter().map(|(name, issued)| rule(name, issued)).collect();
+    let rules: Vec<Rule<'_>> = rules
+        .iter()
+        .map(|(name, issued)| rule(name, issued))
+        .collect();
     Ok(Json(json!({ "rules": rules, "more": more })).into_response())
 }
 

@@ -57,21 +57,23 @@ pub(crate) fn admin_router(state: AdminState) -> Router {
         .route("/admin/ban", post(actions::ban).delete(actions::unban))
         .route("/admin/bans", get(lists::list_rules))
         .route("/admin/mute", post(actions::mute).delete(actions::unmute))
-        .route("/admin/revoke", post(actions::revoke).delete(actions::unrevoke))
+        .route(
+            "/admin/revoke",
+            post(actions::revoke).delete(actions::unrevoke),
+        )
         .route("/admin/announce", post(actions::announce))
         .route("/admin/audit", get(lists::list_audit))
         .method_not_allowed_fallback(|| async { ApiError::Method("GET, POST or DELETE") })
-        .route("/admin/{*rest}", axum::routing::any(|| async { ApiError::NotFound }))
+        .route(
+            "/admin/{*rest}",
+            axum::routing::any(|| async { ApiError::NotFound }),
+        )
         .layer(guard)
         .with_state(state)
 }
 
 /// Lets in who has the key. Cookies and addresses are not looked at.
-async fn check_key(
-    State(state): State<AdminState>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn check_key(State(state): State<AdminState>, mut request: Request, next: Next) -> Response {
     let operator = match find_operator(&state, &request) {
         Ok(operator) => operator,
         Err(error) => return error.into_response(),

@@ -62,7 +62,11 @@ async fn greet_guest(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result
     }
 }
 
-async fn greet_stranger(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_stranger(
+    gate: &Gate,
+    client: IpAddr,
+    socket: &mut Socket,
+) -> Result<Box<Seat>, End> {
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
         return Err(End::Ours(CloseCode::NoHello));

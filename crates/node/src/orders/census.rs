@@ -139,7 +139,10 @@ impl Node {
     ) -> Result<(Vec<RoomSummary>, bool), CommandError> {
         let rooms = self.broker.rooms_with_streams().await;
         let rooms = rooms.map_err(CommandError::of_read)?;
-        let mut page: Vec<RoomId> = rooms.into_iter().filter(|room| room.as_str() > after).collect();
+        let mut page: Vec<RoomId> = rooms
+            .into_iter()
+            .filter(|room| room.as_str() > after)
+            .collect();
         let more = page.len() > limit;
         page.truncate(limit);
         let page = self.broker.summaries(page).await;
@@ -154,7 +157,10 @@ impl Node {
         let answers = self.broker.ask(&text, PATIENCE).await;
         let answers = answers.map_err(CommandError::of_read)?;
         let read = |text: &String| serde_json::from_str(text).ok();
-        Ok((answers.heard.iter().filter_map(read).collect(), answers.silent))
+        Ok((
+            answers.heard.iter().filter_map(read).collect(),
+            answers.silent,
+        ))
     }
 
     pub(super) async fn answer_question(self: &Arc<Self>, question: &Question) {
@@ -191,11 +197,17 @@ impl Node {
             let room = self.hub.room(room);
             room.map(|room| room.connections()).unwrap_or_default()
         });
-        let members: Option<std::collections::HashSet<_>> = members.map(|list| list.into_iter().collect());
+        let members: Option<std::collections::HashSet<_>> =
+            members.map(|list| list.into_iter().collect());
         let mut found = self.hub.connections_where(|connection, attached| {
             query.after.as_ref().is_none_or(|after| connection > after)
-                && query.user.as_ref().is_none_or(|user| attached.user == *user)
-                && members.as_ref().is_none_or(|members| members.contains(connection))
+                && query
+                    .user
+                    .as_ref()
+                    .is_none_or(|user| attached.user == *user)
+                && members
+                    .as_ref()
+                    .is_none_or(|members| members.contains(connection))
         });
         found.sort_by(|a, b| a.connection.cmp(&b.connection));
         found.truncate(query.limit);

@@ -121,9 +121,9 @@ impl Node {
             self.close_excluded();
         }
         match &issued.order {
-            Order::Kick { user, room: None } => self.hub.close_where(|attached| {
-                (attached.user == *user).then_some(CloseCode::Forbidden)
-            }),
+            Order::Kick { user, room: None } => self
+                .hub
+                .close_where(|attached| (attached.user == *user).then_some(CloseCode::Forbidden)),
             Order::Kick {
                 user,
                 room: Some(room),

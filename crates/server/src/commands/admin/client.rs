@@ -29,7 +29,9 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) fn new(url: &str, key: &str) -> Result<Self, AdminError> {
-        let host = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let host = url
+            .strip_prefix("http://")
+            .map(|rest| rest.trim_end_matches('/'));
         let is_odd = |host: &&str| host.is_empty() || host.contains(['/', ' ', '@', '\r', '\n']);
         let host = host.filter(|host| !is_odd(host));
         let host = host.ok_or_else(|| AdminError::Url(url.to_owned()))?;
@@ -59,7 +61,12 @@ impl Client {
         parse(&answer).ok_or_else(|| AdminError::NoHttp(self.host.clone()))
     }
 
-    async fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Vec<u8>> {
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address).await?;
         let body = body.map(Value::to_string).unwrap_or_default();
         // HTTP/1.0: the answer is not chunked and ends with the connection.
@@ -107,7 +114,10 @@ mod tests {
     #[test]
     fn urls_are_plain_http() {
         let address = |url: &str| Client::new(url, "k").map(|client| client.address).ok();
-        assert_eq!(address("http://127.0.0.1:9090/").as_deref(), Some("127.0.0.1:9090"));
+        assert_eq!(
+            address("http://127.0.0.1:9090/").as_deref(),
+            Some("127.0.0.1:9090")
+        );
         assert_eq!(address("http://node").as_deref(), Some("node:80"));
         for bad in ["https://h", "h:1", "http://", "http://u@h", "http://h/path"] {
             assert_eq!(address(bad), None, "{bad}");
@@ -117,7 +127,10 @@ mod tests {
     #[test]
     fn an_answer_has_a_status_and_json() {
         let answer = parse(b"HTTP/1.0 403 Forbidden\r\na: b\r\n\r\n{\"detail\":\"off\"}").unwrap();
-        assert_eq!((answer.status, answer.body["detail"].as_str()), (403, Some("off")));
+        assert_eq!(
+            (answer.status, answer.body["detail"].as_str()),
+            (403, Some("off"))
+        );
         assert!(parse(b"+PONG\r\n").is_none());
     }
 }

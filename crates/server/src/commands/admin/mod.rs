@@ -63,7 +63,10 @@ pub(crate) fn admin(args: &AdminArgs) -> Result<(), CommandError> {
         .block_on(client.ask(ask.method, &ask.path, ask.body.as_ref()))?;
     let Answer { status, body } = answer;
     if status != 200 {
-        let detail = body["detail"].as_str().unwrap_or("no reason given").to_owned();
+        let detail = body["detail"]
+            .as_str()
+            .unwrap_or("no reason given")
+            .to_owned();
         return Err(AdminError::Refused { status, detail }.into());
     }
     let text = match args.json {
@@ -240,17 +243,26 @@ mod tests {
             ttl: None,
             reason: None,
         });
-        assert_eq!((asked.method, asked.body), ("POST", Some(json!({"user": "eve"}))));
+        assert_eq!(
+            (asked.method, asked.body),
+            ("POST", Some(json!({"user": "eve"})))
+        );
         let page = PageArgs {
             after: Some("a b&c".to_owned()),
             limit: None,
         };
-        assert_eq!(ask(&AdminCommand::Rooms(page)).path, "/admin/rooms?after=a%20b%26c");
+        assert_eq!(
+            ask(&AdminCommand::Rooms(page)).path,
+            "/admin/rooms?after=a%20b%26c"
+        );
     }
 
     #[test]
     fn a_node_on_this_machine_is_found_by_its_setting() {
-        assert_eq!(url_of("0.0.0.0:9090").as_deref(), Some("http://127.0.0.1:9090"));
+        assert_eq!(
+            url_of("0.0.0.0:9090").as_deref(),
+            Some("http://127.0.0.1:9090")
+        );
         assert_eq!(url_of("[::]:1").as_deref(), Some("http://[::1]:1"));
         assert_eq!(url_of("10.0.0.7:1").as_deref(), Some("http://10.0.0.7:1"));
         assert_eq!(url_of(""), None);

@@ -86,12 +86,15 @@ pub(super) fn print(command: &AdminCommand, answer: &Value) -> String {
 }
 
 fn table(columns: &[Column], rows: &[Value]) -> String {
-    let mut lines: Vec<Vec<String>> = vec![columns.iter().map(|(head, _)| (*head).to_owned()).collect()];
+    let mut lines: Vec<Vec<String>> =
+        vec![columns.iter().map(|(head, _)| (*head).to_owned()).collect()];
     for row in rows {
-        let shown = columns.iter().map(|(_, field)| match field.strip_prefix("time:") {
-            Some(field) => row.pointer(field).map(time).unwrap_or_default(),
-            None => row.pointer(field).map(cell).unwrap_or_default(),
-        });
+        let shown = columns
+            .iter()
+            .map(|(_, field)| match field.strip_prefix("time:") {
+                Some(field) => row.pointer(field).map(time).unwrap_or_default(),
+                None => row.pointer(field).map(cell).unwrap_or_default(),
+            });
         lines.push(shown.collect());
     }
     let width = |column: usize| {
@@ -102,7 +105,9 @@ fn table(columns: &[Column], rows: &[Value]) -> String {
     let mut text = String::new();
     for line in &lines {
         let cells = line.iter().zip(&widths);
-        let padded: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
     }
@@ -116,7 +121,9 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Milliseconds since 1970 as people read them.
@@ -125,7 +132,9 @@ fn time(value: &Value) -> String {
         return String::new();
     };
     let at = UNIX_EPOCH.checked_add(Duration::from_secs(ms / 1_000));
-    at.map_or_else(String::new, |at| humantime::format_rfc3339_seconds(at).to_string())
+    at.map_or_else(String::new, |at| {
+        humantime::format_rfc3339_seconds(at).to_string()
+    })
 }
 
 #[cfg(test)]
@@ -143,8 +152,14 @@ mod tests {
         });
         let text = print(&AdminCommand::Nodes, &answer);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "NODE  VERSION  CONNECTIONS  ROOMS  STARTED               LEAVING");
-        assert_eq!(lines[1], "gw-1  1        12           3      1970-01-01T00:00:00Z  false");
+        assert_eq!(
+            lines[0],
+            "NODE  VERSION  CONNECTIONS  ROOMS  STARTED               LEAVING"
+        );
+        assert_eq!(
+            lines[1],
+            "gw-1  1        12           3      1970-01-01T00:00:00Z  false"
+        );
         assert_eq!(lines[2], "gw-2 did not answer");
     }
 
