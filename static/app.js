@@ -82,7 +82,7 @@ const closed = new Set();
 
 function connect() {
   chat?.close();
-  const client = new Hubbub({ urls: nodes, getToken: () => identity.token() });
+  const client = new Hubbub({ urls: nodes, token: () => identity.token() });
   chat = client;
   chat.on("state", (state) => client === chat && hearState(state));
   if (isReady) for (const each of views.values()) each.attach(chat);

@@ -1,7 +1,10 @@
 // One connection to any of several nodes: dials, checks that it lives, backs off, moves on.
 
 import { jitter } from "./backoff.js";
+import { Detour } from "./detour.js";
+import { Doors } from "./doors.js";
 import { HubbubError } from "./error.js";
+import { Probe } from "./probe.js";
 
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 20_000;
@@ -9,6 +12,11 @@ const STABLE_MS = 30_000;
 const DIAL_TIMEOUT_MS = 10_000;
 const PONG_TIMEOUT_MS = 10_000;
 const DEFAULT_PING_MS = 25_000;
+const ABRUPT = 1006;
+const TOKEN_EXPIRED = 4411;
+const BAD_TOKEN = 4501;
+/** A function that gives one bad token after the other is not asked for ever. */
+const MAX_REFUSALS = 2;
 
 /** A refused guest stays refused; anything else may get better. */
 const isRefusal = (error) =>
@@ -17,17 +25,25 @@ const isRefusal = (error) =>
 /** 45xx: do not come back as you are. Everything else, abrupt ends too: reconnect and resume. */
 const isFinal = (code) => code >= 4500 && code <= 4599;
 
+const protocolsOf = (token) => (token ? ["hubbub.v1", `hubbub.bearer.${token}`] : ["hubbub.v1"]);
+
 export class Connection {
   #urls;
   #next = 0;
-  #token;
+  #tokens;
   #WebSocket;
+  #doors;
   #on;
   /** The socket that counts; what older ones still say is ignored. */
   #socket = null;
+  #kind = null;
+  /** It has not said a word yet. */
+  #isMute = true;
   #online = false;
   #onlineSince = 0;
   #attempts = 0;
+  /** Tokens refused in a row. */
+  #refusals = 0;
   /** From a `reconnect` frame: when to dial again. */
   #moveAt = 0;
   #heardAt = 0;
@@ -37,15 +53,28 @@ export class Connection {
   #dialTimer;
   #liveTimer;
   #moveTimer;
+  #probe = new Probe();
   #dialing = 0;
   #closed = false;
-  #state = { state: "connecting", url: null, node: null, attempt: 0, nextAttemptAt: null };
+  #state = {
+    state: "connecting",
+    url: null,
+    node: null,
+    transport: null,
+    attempt: 0,
+    nextAttemptAt: null,
+  };
 
-  /** `on` has `online(welcome)`, `frame(frame)`, `down()`, `state(state)` and `error(error)`. */
-  constructor(urls, token, WebSocket, on) {
+  /**
+   * `kinds` are the ways in, as `Doors` has them. `on` has `online(welcome, token)`,
+   * `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
+   * `state(state)` and `error(error)`.
+   */
+  constructor(urls, tokens, { WebSocket, kinds }, on) {
     this.#urls = urls;
-    this.#token = token;
+    this.#tokens = tokens;
     this.#WebSocket = WebSocket;
+    this.#doors = new Doors(kinds, urls.length);
     this.#on = on;
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wakeIfVisible);
@@ -88,42 +117,53 @@ export class Connection {
     clearTimeout(this.#dialTimer);
     const dialing = ++this.#dialing;
     const url = this.#urls[this.#next++ % this.#urls.length];
-    this.#setState({ url, node: null, nextAttemptAt: null });
+    this.#setState({ url, node: null, transport: null, nextAttemptAt: null });
     this.#dialTimer = setTimeout(() => this.#lost(0, "no answer in time"), DIAL_TIMEOUT_MS);
     let token;
     try {
-      token = await this.#token(url);
+      token = await this.#tokens.fresh(url);
     } catch (error) {
-      if (dialing !== this.#dialing) return;
-      if (isRefusal(error)) {
-        this.#end({ code: 0, reason: error.message });
-        return;
-      }
-      this.#on.error(new HubbubError("token", `no token: ${error?.message ?? error}`));
-      this.#lost(0, "no token");
+      if (dialing === this.#dialing) this.#withoutToken(error);
       return;
     }
     if (dialing === this.#dialing) this.#open(url, token);
   }
 
-  #open(url, token) {
-    const protocols = token ? ["hubbub.v1", `hubbub.bearer.${token}`] : ["hubbub.v1"];
-    let socket;
-    try {
-      socket = new this.#WebSocket(url, protocols);
-    } catch (error) {
-      this.#end({ code: 0, reason: `cannot connect: ${error.message}` });
+  #withoutToken(error) {
+    if (isRefusal(error)) {
+      this.#end({ code: error.code === "unauthorized" ? BAD_TOKEN : 0, reason: error.message });
       return;
     }
-    this.#socket = socket;
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
-    socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
-    // A close follows each error and says more.
-    socket.onerror = () => {};
+    this.#on.error(new HubbubError("token", `no token: ${error?.message ?? error}`));
+    this.#lost(0, "no token");
   }
 
-  #hear(data) {
+  #open(url, token) {
+    const kind = this.#doors.next;
+    try {
+      const socket =
+        kind === "sse" ? new Detour(url, token) : new this.#WebSocket(url, protocolsOf(token));
+      this.#listen(socket, kind, token);
+    } catch (error) {
+      this.#end({ code: 0, reason: `cannot connect: ${error.message}` });
+    }
+  }
+
+  /** From now on this is the socket that counts. */
+  #listen(socket, kind, token) {
+    this.#socket = socket;
+    this.#kind = kind;
+    this.#isMute = true;
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data, token);
+    socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
+    // A close follows and says more; but in Node 22 none follows a handshake that failed.
+    socket.onerror = () => setTimeout(() => socket === this.#socket && this.#lost(ABRUPT, "no connection"));
+  }
+
+  #hear(data, token) {
     this.#heardAt = Date.now();
+    if (this.#isMute) this.#doors.opened(this.#kind);
+    this.#isMute = false;
     let frame;
     try {
       frame = JSON.parse(data);
@@ -132,19 +172,26 @@ export class Connection {
       this.#lost(1007, "a frame that is no JSON");
       return;
     }
-    if (frame.type === "welcome") this.#welcome(frame);
+    if (frame.type === "welcome") this.#welcome(frame, token);
     else if (frame.type === "reconnect") this.#moveIn(frame.after_ms ?? 0);
     else this.#on.frame(frame);
   }
 
-  #welcome(frame) {
+  #welcome(frame, token) {
+    if (this.#online) {
+      this.#on.welcome(frame);
+      if (frame.node !== this.#state.node) this.#setState({ node: frame.node });
+      return;
+    }
     clearTimeout(this.#dialTimer);
     this.#online = true;
     this.#onlineSince = Date.now();
+    this.#refusals = 0;
     this.#pingMs = frame.ping_ms > 0 ? frame.ping_ms : DEFAULT_PING_MS;
     this.#watch(this.#pingMs);
-    this.#on.online(frame);
-    this.#setState({ state: "online", node: frame.node, attempt: 0 });
+    this.#probeLater(token);
+    this.#on.online(frame, token);
+    this.#setState({ state: "online", node: frame.node, transport: this.#kind, attempt: 0 });
   }
 
   /** The server closes by itself about then; if it does not, we go. */
@@ -152,6 +199,24 @@ export class Connection {
     this.#moveAt = Date.now() + afterMs;
     clearTimeout(this.#moveTimer);
     this.#moveTimer = setTimeout(() => this.#lost(1012, "asked to move"), afterMs);
+  }
+
+  /** It becomes the connection with its first word: what was missed in between is resumed. */
+  #probeLater(token) {
+    const wait = this.#doors.nextProbe();
+    if (wait === null) return;
+    const open = () => new this.#WebSocket(this.#state.url, protocolsOf(token));
+    const take = (socket, event) => {
+      this.#drop();
+      this.#doors.unblocked();
+      this.#listen(socket, "websocket", token);
+      socket.onmessage(event);
+    };
+    const fail = () => {
+      this.#doors.probed();
+      this.#probeLater(token);
+    };
+    this.#probe.start(wait, open, take, fail);
   }
 
   /** Browsers do not show the server's pings: a quiet connection is asked whether it lives. */
@@ -179,21 +244,29 @@ export class Connection {
 
   #lost(code, reason) {
     if (this.#closed) return;
-    if (isFinal(code)) {
+    const isSilent = this.#isMute && (code === 0 || code === ABRUPT);
+    if (this.#socket && isSilent) this.#doors.failed(this.#kind);
+    if (isFinal(code) && !this.#hasOtherToken(code)) {
       this.#end({ code, reason });
       return;
     }
+    if (code === TOKEN_EXPIRED) this.#tokens.refuse();
     const delay = this.#nextDelay();
     this.#drop();
     this.#setState({
       state: "reconnecting",
       node: null,
+      transport: null,
       attempt: this.#attempts,
       nextAttemptAt: Date.now() + delay,
       code,
       reason,
     });
     this.#dialTimer = setTimeout(() => this.#dial(), delay);
+  }
+
+  #hasOtherToken(code) {
+    return code === BAD_TOKEN && ++this.#refusals <= MAX_REFUSALS && this.#tokens.refuse();
   }
 
   #nextDelay() {
@@ -210,6 +283,7 @@ export class Connection {
     clearTimeout(this.#dialTimer);
     clearTimeout(this.#liveTimer);
     clearTimeout(this.#moveTimer);
+    this.#probe.stop();
     this.#checking = false;
     this.#dialing++;
     const socket = this.#socket;
@@ -226,7 +300,8 @@ export class Connection {
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wakeIfVisible);
     this.#drop();
-    this.#setState({ state: "closed", url: null, node: null, nextAttemptAt: null, code, reason });
+    const nowhere = { url: null, node: null, transport: null, nextAttemptAt: null };
+    this.#setState({ state: "closed", ...nowhere, code, reason });
   }
 
   #setState(change) {

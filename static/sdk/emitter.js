@@ -11,14 +11,16 @@ export class Emitter {
   }
 
   off(type, handler) {
-    this.#handlers.get(type)?.delete(handler);
+    const handlers = this.#handlers.get(type);
+    if (handlers?.delete(handler) && handlers.size === 0) this.#handlers.delete(type);
   }
 
-  /** A handler that throws is a bug of its owner: it is reported as uncaught, the others run. */
-  emit(type, detail) {
+  /** @internal A handler that throws is a bug of its owner: it is reported as uncaught, the
+   * others run. */
+  dispatch(type, ...details) {
     for (const handler of [...(this.#handlers.get(type) ?? [])]) {
       try {
-        handler(detail);
+        handler(...details);
       } catch (error) {
         queueMicrotask(() => {
           throw error;

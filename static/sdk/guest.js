@@ -11,14 +11,19 @@ export function newGuest(node, name) {
 }
 
 /**
- * For a client without a token: one guest for all its connections. Each connection as a guest
- * of its own would be another sender, whose retries are no duplicates to the server.
+ * For a client without a token: one guest for all its connections, and with `memory` (`read()`,
+ * `write(value)`) also after a reload. Each connection as a guest of its own would be another
+ * sender, whose retries are no duplicates to the server.
  */
-export function guestTokens(name) {
-  let guest = null;
-  return async (socketUrl) => {
-    if (guest && guest.expires - Date.now() > MARGIN_MS) return guest.token;
-    guest = await newGuest(httpUrl(socketUrl), name);
+export function guestTokens(name, memory) {
+  let guest = memory.read();
+  // Who is called otherwise now is somebody else.
+  if (guest?.asked !== name) guest = null;
+  return async ({ url, refused }) => {
+    const isGood = guest?.expires - Date.now() > MARGIN_MS && !refused;
+    if (isGood) return guest.token;
+    guest = { ...(await newGuest(httpUrl(url), name)), asked: name };
+    memory.write(guest);
     return guest.token;
   };
 }

@@ -204,6 +204,41 @@ export interface Hit {
   highlight: { text: string; hit: boolean }[];
 }
 
+/** A send that had no ack when an earlier page of this user ended, and goes again in this one. */
+export interface Restored {
+  type: "send" | "edit" | "delete" | "react";
+  room: string;
+  nonce: string;
+  /** Of a send or an edit. */
+  body?: Json;
+  /** The message that is changed. */
+  target?: number;
+  key?: string;
+  on?: boolean;
+  /** Settles as the call would have that made it. */
+  done: Promise<Sent>;
+}
+
+/** How a client reaches a node. Over `sse`, sends and reads go by REST. */
+export type Transport = "websocket" | "sse";
+
+/** The part of `Storage` that is used. */
+export interface KeyStorage {
+  readonly length: number;
+  key(index: number): string | null;
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
+
+/** What a token is asked for. */
+export interface TokenRequest {
+  /** The node to connect to. */
+  url: string;
+  /** The token given last is not taken (any more): the same one again ends the client. */
+  refused: boolean;
+}
+
 export interface ConnectionState {
   /**
    * `connecting`: first try. `online`. `reconnecting`: lost, and resuming by itself.
@@ -214,6 +249,8 @@ export interface ConnectionState {
   url: string | null;
   /** The node that holds the connection. */
   node: string | null;
+  /** The way in that is in use. */
+  transport: Transport | null;
   /** Tries since the last stable connection. */
   attempt: number;
   /** When the next try starts (`Date.now()` time); null while one is under way. */
@@ -226,7 +263,8 @@ export interface ConnectionState {
 /**
  * `code` is the server's stable error code, such as `forbidden`, `too_large` or `conflict`, or
  * the client's own: `closed`, `left`, `outbox_full`, `timeout` (no ack for 10 minutes, or no
- * answer to a read for 10 seconds), `token` (there is none to connect with yet).
+ * answer to a read for 10 seconds), `token` (there is none to connect with yet), `storage` (a
+ * send would not survive a reload), `too_slow` (a loop over a room does not keep up).
  */
 export class HubbubError extends Error {
   code: string;
@@ -239,15 +277,35 @@ export interface HubbubOptions {
    * the page's own origin.
    */
   urls?: string | string[];
-  /** A JWT. Without `token` and `getToken` the client asks a node once for a guest's token. */
-  token?: string;
+  /**
+   * A JWT, or a function that gives one: called before each connection, before the token ends
+   * (a minute, or a fifth of its time; the connection goes on with the new one), and with
+   * `refused: true` when the server does not take the last one (close code 4411 or 4501, HTTP
+   * 401). Throwing means "try again later", except for a `HubbubError` that is neither
+   * `unavailable` nor `rate_limited`, which ends the client. Without `token` the client asks a
+   * node for a guest's, once.
+   */
+  token?: string | ((request: TokenRequest) => string | undefined | Promise<string | undefined>);
   /** The guest's name; without one the server makes it up. */
   name?: string;
   /**
-   * Called before each connection; wins over `token`. Throwing means "try again later", except
-   * for a `HubbubError` that is neither `unavailable` nor `rate_limited`, which ends the client.
+   * The ways in, in the order of preference. Default: both; a WebSocket that ends three times in
+   * a row (or once for each of more nodes) without a word makes the client go by SSE, from where
+   * it tries WebSocket again after about 20 s, later every few minutes. Over SSE a client can be
+   * in 4 rooms, and typing and read marks are not told.
    */
-  getToken?: (url: string) => string | undefined | Promise<string | undefined>;
+  transports?: Transport | Transport[];
+  /**
+   * Where what had no ack outlives a reload, and a guest stays who they are: "session" (this tab;
+   * the default), "local" (also after the tab was closed), a storage of your own, or false for
+   * nowhere. Ten minutes old at most, up to a million characters. Only a client of the same user
+   * takes over, once it has entered the room, under the same nonces. Two tabs never send the
+   * same entry: a tab that lives holds a Web Lock on its own. Without Web Locks (pages without
+   * TLS) both may, and the server stores it once, by its nonce.
+   */
+  storage?: "session" | "local" | KeyStorage | false;
+  /** What the keys in the storage begin with: one for each cluster. Default: "hubbub". */
+  storageKey?: string;
   /** The WebSocket class, where there is no global one. */
   WebSocket?: new (url: string, protocols?: string[]) => object;
 }
@@ -257,6 +315,8 @@ export interface HubbubEvents {
   state: ConnectionState;
   /** Errors that belong to no call: nothing needs to be done for the client to go on. */
   error: HubbubError;
+  /** For each send that an earlier page left behind. */
+  restored: Restored;
 }
 
 export interface RoomEvents {
@@ -286,6 +346,7 @@ export interface JoinOptions {
  * (other than a close code 45xx), it comes back on this or another node after a random delay
  * of up to 0.5 s, doubling up to 20 s, at once when the network or the page wakes up; rejoins
  * its rooms where it left off, and sends again what had no ack. Each event is handed out once.
+ * Where WebSockets are blocked it goes by SSE and REST.
  */
 export class Hubbub {
   constructor(options?: HubbubOptions);
@@ -353,7 +414,12 @@ export class Room {
    * answer is final, after 10 minutes (`timeout`), or at once when 100 sends wait already
    * (`outbox_full`). Repeat a failed send with the same `nonce` to stay safe.
    */
-  send(body: Json, options?: { nonce?: string }): Promise<Sent>;
+  send(body: Json, options?: SendOptions): Promise<Sent>;
+  /**
+   * For what is no chat: sends `{ event: name, data }`. Others hear it as `event:NAME`, in the
+   * order of the room, and as a `message`.
+   */
+  emit(name: string, data?: Json, options?: SendOptions): Promise<Sent>;
   /** Says something else in its place; only the author may. Kept and repeated like a send. */
   edit(offset: number, body: Json, options?: { nonce?: string }): Promise<Sent>;
   /** Takes a message away; the author may, and moderators. Kept and repeated like a send. */
@@ -389,9 +455,32 @@ export class Room {
   invite(user: string): Promise<null>;
   /** Takes a membership away, someone's or one's own. */
   remove(user: string): Promise<null>;
+  /**
+   * Listens from this call on, for `for await`; enters the room if nobody has. Ends when the room
+   * is left, throws what ended it otherwise, and `too_slow` when 10,000 events wait.
+   */
+  events(types?: "message", start?: JoinOptions): AsyncIterableIterator<Message>;
+  events<K extends keyof RoomEvents>(
+    types: K | K[],
+    start?: JoinOptions,
+  ): AsyncIterableIterator<RoomEvents[K]>;
+  /** `events()`: the messages. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
   /** Returns a function that takes the handler back. */
   on<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): () => void;
+  on<T = Json>(type: `event:${string}`, handler: NamedHandler<T>): () => void;
   off<K extends keyof RoomEvents>(type: K, handler: (event: RoomEvents[K]) => void): void;
+  off<T = Json>(type: `event:${string}`, handler: NamedHandler<T>): void;
+}
+
+/** What hears `event:NAME`: the data, and the message that it came in. */
+export type NamedHandler<T> = (data: T, message: Message) => void;
+
+export interface SendOptions {
+  /** Under the same nonce it is stored once. Default: one of the client's own. */
+  nonce?: string;
+  /** How safe it has to be before the ack comes. Default: the server's `ack.level`. */
+  ack?: "stream" | "replicated" | "archived";
 }
 
 /**

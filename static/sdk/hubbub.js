@@ -5,12 +5,16 @@ import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
 import { fold } from "./fold.js";
 import { guestTokens, newGuest } from "./guest.js";
-import { Outbox, newNonce } from "./outbox.js";
+import { newNonce } from "./nonce.js";
+import { Outbox } from "./outbox.js";
+import { Renewal } from "./renewal.js";
 import { request } from "./rest.js";
 import { Room } from "./room.js";
+import { Shelf, memoryOf, storageOf } from "./storage.js";
+import { Tokens } from "./token.js";
 import { httpUrl, socketUrls } from "./url.js";
 
-export { HubbubError, fold, newGuest, newNonce };
+export { HubbubError, Room, fold, newGuest, newNonce };
 
 const ASK_TIMEOUT_MS = 10_000;
 const MAX_ASKS = 100;
@@ -18,7 +22,9 @@ const DEFAULT_RATE_WAIT_MS = 1_000;
 
 export class Hubbub extends Emitter {
   #connection;
-  #token;
+  #tokens;
+  #renewal;
+  #shelf;
   #outbox;
   #rooms = new Map();
   /** Who waits for which reply on this connection: id → handler, called with null at its end. */
@@ -30,20 +36,35 @@ export class Hubbub extends Emitter {
   #welcome = null;
   #link;
 
-  constructor({ urls, token, getToken, name, WebSocket = globalThis.WebSocket } = {}) {
+  constructor({
+    urls,
+    token,
+    name,
+    transports,
+    storage,
+    storageKey = "hubbub",
+    WebSocket = globalThis.WebSocket,
+  } = {}) {
     super();
-    if (!WebSocket) throw new TypeError("no WebSocket here: give one in the option `WebSocket`");
+    const kinds = transportsOf(transports, WebSocket);
+    const place = storageOf(storage);
+    const error = (problem) => this.dispatch("error", problem);
     this.#link = this.#makeLink();
-    this.#outbox = new Outbox(this.#link);
+    this.#shelf = new Shelf(place, storageKey, error);
+    this.#outbox = new Outbox(this.#link, this.#shelf);
     this.#link.outbox = this.#outbox;
-    const ask = getToken ?? (token ? () => token : guestTokens(name));
-    this.#token = async (url) => ask(url);
-    this.#connection = new Connection(socketUrls(urls), this.#token, WebSocket, {
-      online: (welcome) => this.#goOnline(welcome),
+    const isGuest = token === undefined;
+    const guests = () => guestTokens(name, memoryOf(place, `${storageKey}.guest`));
+    this.#tokens = new Tokens(isGuest ? guests() : token);
+    // The next token of a guest is another guest's.
+    this.#renewal = new Renewal(isGuest ? null : this.#tokens, { ...this.#link, error });
+    this.#connection = new Connection(socketUrls(urls), this.#tokens, { WebSocket, kinds }, {
+      online: (welcome, used) => this.#goOnline(welcome, used),
+      welcome: (welcome) => (this.#welcome = welcome),
       frame: (frame) => this.#hear(frame),
       down: () => this.#goDown(),
       state: (state) => this.#hearState(state),
-      error: (error) => this.emit("error", error),
+      error,
     });
   }
 
@@ -105,18 +126,27 @@ export class Hubbub extends Emitter {
       ask: (command) => this.#ask(command),
       rest: (method, path, body) => this.#rest(method, path, body),
       ready: (room) => this.#rooms.get(room)?.ready ?? true,
+      joined: (room) => this.#rooms.get(room)?.joined ?? false,
+      url: () => this.#connection.state.url,
+      restored: (sends) => sends.forEach((send) => this.dispatch("restored", send)),
       online: () => this.#connection.online,
       limits: () => this.limits ?? {},
       closed: () => this.#closed,
     };
   }
 
-  /** Asks the node in use, or the one tried last. */
-  async #rest(method, path, body) {
+  /** Asks the node in use, or the one tried last. A token that has ended is replaced once. */
+  async #rest(method, path, body, isSecond = false) {
     if (this.#closed) throw this.#closed;
     const { url } = this.#connection.state;
     if (!url) throw new HubbubError("unavailable", "no node has been reached yet");
-    return request(httpUrl(url), method, path, { token: await this.#token(url), body });
+    const token = await this.#tokens.current(url);
+    try {
+      return await request(httpUrl(url), method, path, { token, body });
+    } catch (error) {
+      if (error.code !== "unauthorized" || isSecond || !this.#tokens.refuse()) throw error;
+      return this.#rest(method, path, body, true);
+    }
   }
 
   /** Sends a command on this connection; false when there is none. */
@@ -160,9 +190,10 @@ export class Hubbub extends Emitter {
     answer();
   }
 
-  #goOnline(welcome) {
+  #goOnline(welcome, token) {
     this.#welcome = welcome;
-    this.#outbox.restart();
+    this.#renewal.start(token);
+    this.#outbox.restart(welcome.user.id);
     for (const room of this.#rooms.values()) room.goOnline();
     for (const ask of this.#asks) {
       clearTimeout(ask.wait);
@@ -171,6 +202,7 @@ export class Hubbub extends Emitter {
   }
 
   #goDown() {
+    this.#renewal.stop();
     for (const room of this.#rooms.values()) room.goDown();
     const replies = [...this.#replies.values()];
     this.#replies.clear();
@@ -182,13 +214,13 @@ export class Hubbub extends Emitter {
     if (onReply) {
       this.#replies.delete(frame.id);
       onReply(frame);
-    } else if (frame.type === "error") this.emit("error", HubbubError.fromFrame(frame));
+    } else if (frame.type === "error") this.dispatch("error", HubbubError.fromFrame(frame));
     else if (frame.room !== undefined) this.#rooms.get(frame.room)?.hear(frame);
   }
 
   #hearState(state) {
     if (state.state === "closed") this.#end(state);
-    this.emit("state", state);
+    this.dispatch("state", state);
   }
 
   #end({ code, reason }) {
@@ -196,5 +228,15 @@ export class Hubbub extends Emitter {
     for (const room of this.#rooms.values()) room.end(this.#closed);
     this.#outbox.refuse(this.#closed);
     for (const ask of [...this.#asks]) this.#settleAsk(ask, () => ask.reject(this.#closed));
+    this.#shelf.close();
   }
+}
+
+/** In the order of preference; what is not there is left out. */
+function transportsOf(wanted = ["websocket", "sse"], WebSocket) {
+  const kinds = [].concat(wanted).filter((kind) => kind !== "websocket" || WebSocket);
+  const unknown = kinds.find((kind) => kind !== "websocket" && kind !== "sse");
+  if (unknown !== undefined) throw new TypeError(`no such transport: ${unknown}`);
+  if (kinds.length === 0) throw new TypeError("no WebSocket here: give one in the option `WebSocket`");
+  return kinds;
 }

@@ -3,6 +3,7 @@
 
 import { jitter } from "./backoff.js";
 import { HubbubError } from "./error.js";
+import { newNonce } from "./nonce.js";
 import { Pace } from "./pace.js";
 
 const MAX_ENTRIES = 100;
@@ -15,12 +16,6 @@ const DEFAULT_RATE_WAIT_MS = 1_000;
 const encoder = new TextEncoder();
 const byteLength = (frame) => encoder.encode(JSON.stringify(frame)).length;
 
-/** `crypto.randomUUID` is missing on pages without TLS; this is not. */
-export function newNonce() {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 export class Outbox {
   /** In the order of sending. Of one room, only the first is ever on its way: that keeps the
    * order also when a send has to be repeated. */
@@ -28,40 +23,55 @@ export class Outbox {
   #pace = new Pace();
   #paceTimer;
   #link;
+  #shelf;
+  /** Whose sends they are; nothing is kept before that is known. */
+  #user;
+  /** What an ended client of this user left goes first. */
+  #isRestoring = false;
 
-  /** `link` has `transmit(command, onReply)`, `online()`, `ready(room)` and `limits()`. */
-  constructor(link) {
+  /**
+   * `link` has `transmit(command, onReply)`, `online()`, `ready(room)`, `joined(room)`,
+   * `limits()` and `restored(sends)`.
+   */
+  constructor(link, shelf) {
     this.#link = link;
+    this.#shelf = shelf;
   }
 
   /** `fields` are what `type` needs; each has to be there, and be JSON. */
-  add(type, room, fields, { nonce = newNonce() } = {}) {
+  add(type, room, fields, { nonce = newNonce(), ack } = {}) {
     if (this.#entries.length >= MAX_ENTRIES) {
       const message = `${MAX_ENTRIES} sends wait for their ack already; try again later`;
       return Promise.reject(new HubbubError("outbox_full", message));
     }
     return new Promise((resolve, reject) => {
-      const command = { type, room, nonce, ...copyOf(fields) };
-      const entry = { command, resolve, reject, inFlight: false, attempts: 0, wait: undefined };
-      entry.deadline = setTimeout(() => this.#giveUp(entry), GIVE_UP_MS);
+      const command = { type, room, nonce, ...(ack && { ack }), ...copyOf(fields) };
+      const entry = this.#makeEntry(command, Date.now(), { resolve, reject });
       this.#entries.push(entry);
+      this.#keep(entry);
       this.flush();
     });
   }
 
-  /** There is a new connection: nothing has been sent on it. */
-  restart() {
+  /** There is a new connection, of this user: nothing has been sent on it. */
+  restart(user) {
     this.#pace.restart();
-    this.flush();
+    const isFirst = this.#user === undefined;
+    this.#user = user;
+    this.#entries.forEach((entry) => this.#keep(entry));
+    if (isFirst) this.#restore();
+    else this.flush();
   }
 
   /** Puts the first entry of each room on its way, where nothing holds it back. */
   flush() {
-    if (!this.#link.online()) return;
+    if (!this.#link.online() || this.#isRestoring) return;
     clearTimeout(this.#paceTimer);
     const seen = new Set();
     for (const entry of [...this.#entries]) {
       const { room } = entry.command;
+      // Nobody has entered the room since the reload.
+      if (entry.isRestored && !this.#link.joined(room)) continue;
       if (seen.has(room)) continue;
       seen.add(room);
       if (entry.inFlight || entry.wait || !this.#link.ready(room)) continue;
@@ -82,6 +92,45 @@ export class Outbox {
         this.#settle(entry, () => entry.reject(error));
       }
     }
+  }
+
+  #makeEntry(command, at, { resolve, reject }) {
+    const entry = { command, at, resolve, reject, inFlight: false, attempts: 0, wait: undefined };
+    entry.deadline = setTimeout(() => this.#giveUp(entry), at + GIVE_UP_MS - Date.now());
+    return entry;
+  }
+
+  #keep({ at, command }) {
+    if (this.#user !== undefined) this.#shelf.put(this.#user, at, command);
+  }
+
+  async #restore() {
+    if (!this.#shelf.hasOthers) return this.flush();
+    this.#isRestoring = true;
+    await this.#shelf.takeOver(this.#user, GIVE_UP_MS, (found) => this.#takeBack(found));
+    this.#isRestoring = false;
+    this.flush();
+  }
+
+  /** Before what is new; a copy of what is here already is left out. */
+  #takeBack(found) {
+    if (this.#link.closed()) return;
+    const here = new Set(this.#entries.map(({ command }) => command.nonce));
+    const free = MAX_ENTRIES - this.#entries.length;
+    const sends = found.filter(({ command }) => !here.has(command.nonce)).slice(0, free);
+    const restored = sends.map(({ at, command }) => {
+      let entry;
+      const done = new Promise((resolve, reject) => {
+        entry = this.#makeEntry(command, at, { resolve, reject });
+        entry.isRestored = true;
+      });
+      done.catch(() => {});
+      return { entry, told: { ...command, done } };
+    });
+    this.#entries.unshift(...restored.map(({ entry }) => entry));
+    restored.forEach(({ entry }) => this.#keep(entry));
+    this.#link.restored(restored.map(({ told }) => told));
+    this.flush();
   }
 
   #transmit(entry) {
@@ -128,6 +177,7 @@ export class Outbox {
     clearTimeout(entry.wait);
     clearTimeout(entry.deadline);
     this.#entries = this.#entries.filter((other) => other !== entry);
+    this.#shelf.drop(entry.command.nonce);
     answer();
   }
 }

@@ -4,11 +4,15 @@ import { HubbubError } from "./error.js";
 
 const REQUEST_TIMEOUT_MS = 5_000;
 
-/** Resolves to the answer's JSON, to null when there is none. `node` is a base URL. */
-export async function request(node, method, path, { token, body } = {}) {
+/**
+ * Resolves to the answer's JSON, to null when there is none. `node` is a base URL; under the same
+ * `nonce` a request may be repeated.
+ */
+export async function request(node, method, path, { token, body, nonce } = {}) {
   const headers = {};
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
+  if (nonce !== undefined) headers["idempotency-key"] = nonce;
   const response = await fetch(`${String(node).replace(/\/+$/, "")}${path}`, {
     method,
     headers,
@@ -17,15 +21,24 @@ export async function request(node, method, path, { token, body } = {}) {
   }).catch((error) => {
     throw new HubbubError("unavailable", `no answer from ${node}: ${error.message}`);
   });
+  if (!response.ok) throw await problemOf(response);
   if (response.status === 204) return null;
-  if (response.ok) return response.json();
+  return response.json().catch((error) => {
+    throw new HubbubError("unavailable", `half an answer from ${node}: ${error.message}`);
+  });
+}
+
+/** What a refusal says. */
+export async function problemOf(response) {
   const problem = await response.json().catch(() => ({}));
   const message = problem.detail ?? problem.title ?? `HTTP ${response.status}`;
-  const retryAfter = problem.retry_after_ms;
-  throw new HubbubError(problem.code ?? codeOf(response.status), message, retryAfter);
+  const seconds = Number(response.headers.get("retry-after"));
+  const retryAfter = problem.retry_after_ms ?? (seconds > 0 ? seconds * 1_000 : undefined);
+  return new HubbubError(problem.code ?? codeOf(response.status), message, retryAfter);
 }
 
 function codeOf(status) {
+  if (status === 401) return "unauthorized";
   if (status === 429) return "rate_limited";
   if (status === 404) return "not_found";
   return status >= 500 ? "unavailable" : "forbidden";

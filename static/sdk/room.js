@@ -3,6 +3,7 @@
 import { jitter } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
+import { iterate } from "./iterate.js";
 
 const REJOIN_BASE_MS = 500;
 const REJOIN_CAP_MS = 10_000;
@@ -61,6 +62,7 @@ export class Room extends Emitter {
   leave() {
     const left = new HubbubError("left", `${this.name} was left`);
     this.#forget();
+    this.dispatch("end", null);
     this.#answer((waiter) => waiter.reject(left));
     this.#link.outbox.refuse(left, this.name);
     return new Promise((resolve, reject) => {
@@ -76,6 +78,24 @@ export class Room extends Emitter {
 
   send(body, options) {
     return this.#post("send", { body }, options);
+  }
+
+  /** For what is no chat: others hear it as `event:NAME`, and as a message. */
+  emit(event, data = null, options = {}) {
+    return this.#post("send", { body: { event, data } }, options);
+  }
+
+  /** Joins the room if nobody has, and listens from this call on. */
+  events(types = ["message"], start = {}) {
+    const events = iterate(this, [].concat(types));
+    if (this.#wanted) return events;
+    // The iteration ends with the error, too.
+    this.join(start).catch((error) => this.dispatch("end", error));
+    return events;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.events();
   }
 
   edit(offset, body, options) {
@@ -150,6 +170,7 @@ export class Room extends Emitter {
   end(error) {
     this.#forget();
     this.#answer((waiter) => waiter.reject(error));
+    this.dispatch("end", error);
   }
 
   /** @internal A frame of this room that is no reply. */
@@ -159,7 +180,7 @@ export class Room extends Emitter {
     else if (frame.offset !== undefined && frame.epoch !== undefined) this.#live(frame);
     else {
       if (frame.type === "presence") this.memberCount = frame.count;
-      this.emit(frame.type, frame);
+      this.dispatch(frame.type, frame);
     }
   }
 
@@ -209,7 +230,7 @@ export class Room extends Emitter {
     this.rights = rights;
     this.memberCount = members;
     const info = { room: this.name, epoch, offset, recovered, resumed, members, rights };
-    this.emit("joined", info);
+    this.dispatch("joined", info);
     for (const event of events) this.#accept(event);
     this.#answer((waiter) => waiter.resolve(info));
     if (!this.#read.told) this.#tellRead();
@@ -221,12 +242,13 @@ export class Room extends Emitter {
     this.#forget();
     this.#link.outbox.refuse(error, this.name);
     this.#answer((waiter) => waiter.reject(error));
-    if (!asked) this.emit("error", error);
+    if (!asked) this.dispatch("error", error);
+    this.dispatch("end", error);
   }
 
   #reset({ room, epoch, offset }, reason) {
     this.#position = { epoch, offset };
-    this.emit("reset", { type: "reset", room, epoch, offset, reason });
+    this.dispatch("reset", { type: "reset", room, epoch, offset, reason });
   }
 
   /** Live events come one after the other; one that does not is fetched again by a resync,
@@ -244,7 +266,9 @@ export class Room extends Emitter {
     if (!this.#wanted || !at) return;
     if (event.epoch === at.epoch && event.offset <= at.offset) return;
     this.#position = { epoch: event.epoch, offset: event.offset, message: event.message };
-    this.emit(event.type, event);
+    this.dispatch(event.type, event);
+    if (event.type !== "message" || typeof event.body?.event !== "string") return;
+    this.dispatch(`event:${event.body.event}`, event.body.data, event);
   }
 
   #forget() {

@@ -102,9 +102,9 @@ export async function startRedis(t) {
 
 /**
  * `count` nodes over one Redis of their own, each with `url`, `id` and `kill()`. Their pages
- * know one another. Everything ends with the test.
+ * know one another. `settings` are added to those of each. Everything ends with the test.
  */
-export async function startCluster(t, count) {
+export async function startCluster(t, count, settings = {}) {
   const redis = await startRedis(t);
   const ports = await freePorts(2 * count);
   const urls = ports.slice(0, count).map((port) => `http://127.0.0.1:${port}`);
@@ -119,6 +119,7 @@ export async function startCluster(t, count) {
       HUBBUB__REDIS__URL: redis,
       // The tests write faster than people do.
       HUBBUB__LIMITS__SENDS_PER_SECOND: "0",
+      ...settings,
     };
     const node = await Process.start(t, BINARY, ["serve"], env);
     await node.until("ready", () => answers(`http://${ops}/readyz`));

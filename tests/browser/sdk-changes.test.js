@@ -126,10 +126,25 @@ test("search and room records are asked by REST, with the token and the problem 
   await assert.rejects(chat.search("x"), { code: "closed" });
 });
 
-test("a token that is asked for on each connection is asked for REST too", async (t) => {
-  t.mock.method(globalThis, "fetch", async (url, { headers }) => Response.json(headers));
-  const { chat } = await start(t, { getToken: async (url) => `for ${new URL(url).host}` });
-  assert.equal((await chat.createRoom()).authorization, "Bearer for a.test");
+test("REST takes the connection's token, and a refused one is asked for again, once", async (t) => {
+  const isGood = { "Bearer T1": true };
+  t.mock.method(globalThis, "fetch", async (url, { headers }) =>
+    isGood[headers.authorization] ? Response.json(headers) : new Response("", { status: 401 }),
+  );
+  let calls = 0;
+  const asked = [];
+  const token = async ({ url, refused }) => {
+    asked.push([new URL(url).host, refused]);
+    return `T${++calls}`;
+  };
+  const { chat } = await start(t, { token });
+  assert.equal((await chat.createRoom()).authorization, "Bearer T1");
+  delete isGood["Bearer T1"];
+  isGood["Bearer T2"] = true;
+  assert.equal((await chat.createRoom()).authorization, "Bearer T2");
+  delete isGood["Bearer T2"];
+  await assert.rejects(chat.createRoom(), { code: "unauthorized" });
+  assert.deepEqual(asked, [["a.test", false], ["a.test", true], ["a.test", true]]);
 });
 
 test("a message is folded to what history gives", () => {

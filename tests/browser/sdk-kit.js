@@ -14,7 +14,7 @@ export async function start(t, options = {}) {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
   t.mock.method(Math, "random", () => 1);
   const urls = ["http://a.test", "https://b.test/chat/", "ws://c.test/v1/ws"];
-  const chat = new Hubbub({ urls, token: "T", WebSocket: FakeSocket, ...options });
+  const chat = new Hubbub({ urls, token: "T", WebSocket: FakeSocket, transports: "websocket", ...options });
   const states = [];
   chat.on("state", (state) => states.push(state));
   t.after(() => chat.close());

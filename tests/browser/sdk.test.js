@@ -8,7 +8,7 @@ import { reconnect, settle, start, tick } from "./sdk-kit.js";
 
 test("addresses in any form become sockets, and the token goes in the sub-protocol", async (t) => {
   let calls = 0;
-  await start(t, { getToken: async () => `T${++calls}` });
+  await start(t, { token: async () => `T${++calls}` });
   FakeSocket.last.end();
   await tick(t, 500);
   FakeSocket.last.end();
@@ -144,11 +144,11 @@ test("a node that takes the connection but never speaks is given up", async (t) 
   assert.equal(FakeSocket.made.length, 2);
 });
 
-test("a getToken that fails is asked again later", async (t) => {
+test("a token that fails is asked again later", async (t) => {
   let calls = 0;
   const errors = [];
   const { chat } = await start(t, {
-    getToken: () => {
+    token: () => {
       if (++calls <= 2) throw new Error("no way");
       return "T";
     },

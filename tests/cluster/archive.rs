@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use hubbub_protocol::RoomId;
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::load::flood;
 use hubbub_tests::oracle::{Heard, assert_kept};
@@ -41,25 +40,7 @@ async fn history_goes_on_beyond_the_stream_without_a_seam(cluster: Cluster) {
     let outcome = flood(recorder.client(), "long", "s", 700).await;
     recorder.wait_count(700, DEADLINE).await;
     let reader = cluster.record(1, "long").await;
-    let room = RoomId::new("long").expect("a room id");
-    let (mut frames, mut before) = (Vec::new(), None);
-    loop {
-        let page = reader
-            .client()
-            .history(&room, before, 50)
-            .await
-            .expect("a page");
-        before = page.events.first().map(|event| event.offset);
-        let texts = page.events.into_iter().map(|event| event.raw);
-        frames.splice(0..0, texts);
-        if !page.more {
-            break;
-        }
-    }
-    let paged = Heard {
-        client: "pages".to_owned(),
-        frames,
-    };
+    let paged = Heard::in_pages(reader.client(), "long").await;
     let summary = assert_kept(&[recorder.heard(), paged], &outcome.acked, &[]);
     assert_eq!(summary.events, 700);
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hubbub_protocol::RoomId;
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::load::flood;
 use hubbub_tests::oracle::{Heard, assert_kept};
@@ -17,27 +16,7 @@ async fn pages_lead_back_to_the_beginning(cluster: Cluster) {
     let outcome = flood(recorder.client(), "history", "s", 120).await;
     recorder.wait_count(120, DEADLINE).await;
     let reader = cluster.record(1, "history").await;
-    let room = RoomId::new("history").expect("a room id");
-    let (mut frames, mut before) = (Vec::new(), None);
-    loop {
-        let page = reader
-            .client()
-            .history(&room, before, 50)
-            .await
-            .expect("a page");
-        let offsets: Vec<u64> = page.events.iter().map(|event| event.offset).collect();
-        assert!(offsets.is_sorted(), "oldest first: {offsets:?}");
-        before = offsets.first().copied();
-        let texts = page.events.into_iter().map(|event| event.raw);
-        frames.splice(0..0, texts);
-        if !page.more {
-            break;
-        }
-    }
-    let paged = Heard {
-        client: "pages".to_owned(),
-        frames,
-    };
+    let paged = Heard::in_pages(reader.client(), "history").await;
     let summary = assert_kept(&[recorder.heard(), paged], &outcome.acked, &[]);
     assert_eq!(summary.events, 120);
 }

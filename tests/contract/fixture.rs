@@ -44,6 +44,7 @@ fn config(url: String) -> BrokerConfig {
         send_timeout: PATIENCE,
         embedded_bytes: ByteSize::mib(16),
         has_archive: false,
+        webhooks: crate::webhooks::queues(),
     }
 }
 

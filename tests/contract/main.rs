@@ -7,6 +7,8 @@ mod fixture;
 mod orders;
 mod presence;
 mod stream;
+mod tickets;
+mod webhooks;
 
 /// Runs each scenario against both brokers.
 macro_rules! contract {
@@ -59,4 +61,13 @@ contract! {
     orders::a_rule_is_set_again_with_another_end,
     orders::all_nodes_are_asked_and_the_silent_ones_named,
     orders::what_a_user_takes_counts_on_all_nodes,
+    tickets::a_ticket_is_good_on_every_node_until_it_is_used,
+    tickets::a_ticket_expires,
+    webhooks::events_joins_and_leaves_are_due_in_their_order,
+    webhooks::a_page_ends_and_the_next_goes_on,
+    webhooks::a_room_waits_only_for_who_wants_it,
+    webhooks::a_deleted_body_is_due_no_more,
+    webhooks::what_left_the_stream_is_counted,
+    webhooks::what_a_fork_has_lost_is_counted,
+    webhooks::joins_of_long_ago_give_way_and_are_counted,
 }

@@ -29,11 +29,17 @@ macro_rules! on_both_archives {
 
 mod archive;
 mod asking;
+mod attacks;
+mod backends;
+mod entry;
+mod events;
 mod health;
+mod keys;
 mod messages;
 mod pages;
 mod people;
 mod private;
 mod rooms;
 mod search;
+mod sends;
 mod tokens;

@@ -24,7 +24,7 @@ pub struct Cluster {
     _folder: Option<TempDir>,
     _postgres: Option<Arc<Postgres>>,
     /// Held to be killed; none where they share a memory broker.
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
 }
 
 enum Node {
@@ -60,7 +60,7 @@ impl Cluster {
         Self {
             nodes,
             _embedded: broker,
-            _redis: None,
+            redis: None,
             _folder: None,
             _postgres: None,
         }
@@ -81,7 +81,7 @@ impl Cluster {
         Self {
             nodes,
             _embedded: None,
-            _redis: Some(redis),
+            redis: Some(redis),
             _folder: None,
             _postgres: None,
         }
@@ -124,10 +124,18 @@ impl Cluster {
         Self {
             nodes: nodes.into_iter().map(Node::Process).collect(),
             _embedded: None,
-            _redis: Some(redis),
+            redis: Some(redis),
             _folder: None,
             _postgres: None,
         }
+    }
+
+    /// The Redis of its own.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn redis_mut(&mut self) -> &mut Redis {
+        self.redis.as_mut().expect("the nodes share a Redis")
     }
 
     /// How many nodes there are.

@@ -95,3 +95,54 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
     let _ = within("the HTTP answer ends", Duration::from_secs(30), read).await;
     Answer::parse(&String::from_utf8_lossy(&answer))
 }
+
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub struct Line {
+    socket: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Line {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        Ok(Self {
+            socket,
+            read: Vec::new(),
+        })
+    }
+
+    /// Writes `request` and reads one answer, which says its length.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn ask(&mut self, request: &[u8]) -> std::io::Result<Answer> {
+        self.socket.write_all(request).await?;
+        loop {
+            if let Some((answer, length)) = self.complete() {
+                self.read.drain(..length);
+                return Ok(answer);
+            }
+            if self.socket.read_buf(&mut self.read).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn complete(&self) -> Option<(Answer, usize)> {
+        let text = std::str::from_utf8(&self.read).ok()?;
+        let head = text.find("\r\n\r\n")? + 4;
+        let mut answer = Answer::parse(text)?;
+        let length = answer
+            .header("content-length")
+            .map_or(Some(0), |n| n.parse().ok())?;
+        let end = head + length;
+        answer.body = text.get(head..end)?.to_owned();
+        Some((answer, end))
+    }
+}

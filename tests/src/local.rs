@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use hubbub::config::{Sources, load};
+use hubbub::config::{SettingsFile, Sources, load};
 use hubbub::{Embedded, Server, Settings};
 
-use crate::process::Setting;
+use crate::process::{FILE, Setting};
 
 /// A running node; gone when dropped.
 pub struct LocalNode {
@@ -35,8 +35,9 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("limits.user_sends_per_second", "0"),
         ("limits.user_new_rooms_per_minute", "0"),
         ("limits.connections_per_address", "0"),
+        ("limits.guests_per_minute", "0"),
     ];
-    all.extend_from_slice(changes);
+    all.extend(changes);
     let flag = |(key, value): &Setting<'_>| {
         (
             (*key).to_owned(),
@@ -44,7 +45,18 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
             "the test".to_owned(),
         )
     };
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = folder.path().join(FILE);
+    let file = match all.iter().find(|(key, _)| *key == FILE) {
+        None => SettingsFile::Nothing,
+        Some((_, text)) => {
+            std::fs::write(&path, text).expect("a file can be written");
+            SettingsFile::Named(path)
+        }
+    };
+    all.retain(|(key, _)| *key != FILE);
     let sources = Sources {
+        file,
         flags: all.iter().map(flag).collect(),
         ..Sources::default()
     };

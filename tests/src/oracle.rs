@@ -1,5 +1,7 @@
 //! The oracle of `hubbub verify`, for tests that keep whole logs of one room.
 
+use hubbub_client::Client;
+use hubbub_protocol::RoomId;
 pub use hubbub_verify::{Ack, Anomaly, Report, Verifier};
 use hubbub_verify::{ClientId, Start};
 use serde::Deserialize;
@@ -11,6 +13,29 @@ pub struct Heard {
     pub client: String,
     /// The frames' texts.
     pub frames: Vec<String>,
+}
+
+impl Heard {
+    /// A room's whole history, asked for page by page from the newest back.
+    pub async fn in_pages(reader: &Client, room: &str) -> Self {
+        let room = RoomId::new(room).expect("a room id");
+        let (mut frames, mut before) = (Vec::new(), None);
+        loop {
+            let page = reader.history(&room, before, 50).await.expect("a page");
+            let offsets: Vec<u64> = page.events.iter().map(|event| event.offset).collect();
+            assert!(offsets.is_sorted(), "oldest first: {offsets:?}");
+            before = offsets.first().copied();
+            let texts = page.events.into_iter().map(|event| event.raw);
+            frames.splice(0..0, texts);
+            if !page.more {
+                break;
+            }
+        }
+        Self {
+            client: "pages".to_owned(),
+            frames,
+        }
+    }
 }
 
 /// A send that the server has confirmed.

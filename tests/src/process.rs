@@ -17,6 +17,10 @@ const START: Duration = Duration::from_secs(20);
 /// One setting: its key as in the documentation, and its value.
 pub type Setting<'a> = (&'a str, &'a str);
 
+/// In place of a setting's key: the value is a whole settings file, for tables that no variable can
+/// hold.
+pub const FILE: &str = "hubbub.toml";
+
 /// The binary under test: `HUBBUB_BIN`, or the one built beside the tests.
 ///
 /// # Panics
@@ -50,6 +54,10 @@ pub fn command(dir: &TempDir, settings: &[Setting<'_>], args: &[&str]) -> Comman
         }
     }
     for (key, value) in settings {
+        if *key == FILE {
+            std::fs::write(dir.path().join(FILE), value).expect("a file can be written");
+            continue;
+        }
         let name = key.to_uppercase().replace('.', "__");
         command.env(format!("HUBBUB__{name}"), value);
     }
@@ -110,6 +118,7 @@ impl Launch {
             ("limits.user_sends_per_second", "0"),
             ("limits.user_new_rooms_per_minute", "0"),
             ("limits.connections_per_address", "0"),
+            ("limits.guests_per_minute", "0"),
         ];
         let own = self.settings.iter();
         settings.extend(own.map(|(key, value)| (key.as_str(), value.as_str())));

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, FromRow};
+use sqlx::{Arguments, Encode, FromRow, Type};
 
 use crate::ArchiveError;
 
@@ -96,19 +96,23 @@ pub(crate) fn without_zero(text: &str) -> String {
 
 pub(crate) fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, ArchiveError> {
     let mut arguments = SqliteArguments::default();
-    for value in values {
-        let added = match value {
-            Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Flag(value) => arguments.add(value),
-        };
-        added.map_err(sqlx::Error::Encode)?;
-    }
+    bind(&mut arguments, values)?;
     Ok(arguments)
 }
 
 pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, ArchiveError> {
     let mut arguments = PgArguments::default();
+    bind(&mut arguments, values)?;
+    Ok(arguments)
+}
+
+fn bind<A>(arguments: &mut A, values: Vec<Value>) -> Result<(), ArchiveError>
+where
+    A: Arguments,
+    Option<i64>: for<'v> Encode<'v, A::Database> + Type<A::Database>,
+    Option<String>: for<'v> Encode<'v, A::Database> + Type<A::Database>,
+    bool: for<'v> Encode<'v, A::Database> + Type<A::Database>,
+{
     for value in values {
         let added = match value {
             Value::Int(value) => arguments.add(value),
@@ -117,5 +121,5 @@ pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, Arch
         };
         added.map_err(sqlx::Error::Encode)?;
     }
-    Ok(arguments)
+    Ok(())
 }

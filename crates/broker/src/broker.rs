@@ -10,8 +10,9 @@ use hubbub_protocol::{
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Fork, Grant,
-    Inbox, MemoryCluster, Page, Presence, Published, Question, Span,
+    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Due, Fork, Grant,
+    Inbox, Mark, MemoryCluster, Page, Presence, Published, Question, Span, WaitingRooms,
+    WebhookQueue,
 };
 
 /// One node's line to all others; clones share it.
@@ -295,6 +296,56 @@ impl Broker {
         either!(self, broker => broker.owns(room))
     }
 
+    /// Rooms in which this node is to tell a webhook of something: those of the partitions that it
+    /// owns, and every other node knows it. Those that wait the longest come first.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn waiting_for(
+        &self,
+        webhook: &WebhookQueue,
+        limit: usize,
+    ) -> Result<WaitingRooms, BrokerError> {
+        either!(self, broker => broker.waiting_for(webhook, limit).await)
+    }
+
+    /// What a webhook was not told of a room yet, at most `limit` events and as many joins and leaves.
+    /// `None`: the room does not wait for it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn due(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        limit: usize,
+    ) -> Result<Option<Due>, BrokerError> {
+        either!(self, broker => broker.due(webhook, room, limit).await)
+    }
+
+    /// A webhook was told of a room up to here, or what it was not told is given up. Says whether
+    /// there is more by now; if not, the room waits no longer.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached: say it again, or the next owner tells some of it once more.
+    pub async fn told(
+        &self,
+        webhook: &WebhookQueue,
+        room: &RoomId,
+        mark: Mark,
+    ) -> Result<bool, BrokerError> {
+        either!(self, broker => broker.told(webhook, room, mark).await)
+    }
+
+    /// Whether it is this node, and by now no other, that tells webhooks of a room.
+    #[must_use]
+    pub fn tells(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Memory(broker) => broker.owns(room),
+            Self::Redis(broker) => broker.is_settled(room),
+        }
+    }
+
     /// Where these rooms stand.
     ///
     /// # Errors
@@ -367,6 +418,33 @@ impl Broker {
     /// When Redis cannot be reached or gives no answer in time.
     pub async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Grant, BrokerError> {
         either!(self, broker => broker.claim(claim, deadline).await)
+    }
+
+    /// Keeps what a ticket stands for, by the ticket's digest, for so long.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or too many are kept already.
+    pub async fn keep_ticket(
+        &self,
+        digest: &str,
+        content: &str,
+        life: Duration,
+    ) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(broker) => broker.keep_ticket(digest, content, life),
+            Self::Redis(broker) => broker.keep_ticket(digest, content, life).await,
+        }
+    }
+
+    /// What a ticket stands for; `once`: afterwards it stands for nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn ticket(&self, digest: &str, once: bool) -> Result<Option<String>, BrokerError> {
+        match self {
+            Self::Memory(broker) => Ok(broker.ticket(digest, once)),
+            Self::Redis(broker) => broker.ticket(digest, once).await,
+        }
     }
 
     /// The cluster's one random secret, made by the first node that asks.

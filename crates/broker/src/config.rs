@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::BrokerError;
 use crate::redis::parse_url;
+use crate::{BrokerError, WebhookQueue};
 
 /// What a broker needs to know at its start.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct BrokerConfig {
     pub embedded_bytes: ByteSize,
     /// Whether there is an archive that has to get every event.
     pub has_archive: bool,
+    /// What webhooks are to be told; the same on all nodes.
+    pub webhooks: Vec<WebhookQueue>,
 }
 
 /// Section `redis`.

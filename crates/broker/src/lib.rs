@@ -13,6 +13,7 @@ mod metrics;
 mod pace;
 mod redis;
 mod reply;
+mod webhook;
 
 pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
@@ -23,3 +24,4 @@ pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, U
 pub use metrics::BrokerMetrics;
 pub use pace::{Claim, Grant, PaceKind};
 pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};
+pub use webhook::{Attended, Due, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue};

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use hubbub_node::RoomGrants;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +142,7 @@ pub enum AuthMode {
 }
 
 /// Section `auth`: whose tokens count.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSection {
     /// Who may connect.
@@ -148,14 +150,50 @@ pub struct AuthSection {
     /// Signs and checks tokens (HS256, HS384, HS512); at least 32 bytes. Empty in guest mode: one
     /// random secret for the cluster.
     pub secret: String,
-    /// Not there yet.
+    /// Checks tokens (RS256, ES256, EdDSA): one or more public keys in PEM, or the path of a file with
+    /// them.
     pub public_key: String,
-    /// Not there yet.
+    /// Signs what `hubbub token` makes, in place of the secret, and checks it: a private key in PEM, or
+    /// the path of a file with it.
+    pub private_key: String,
+    /// Where an identity provider keeps its public keys (JWKS): `https`, or `http` on this machine.
     pub jwks_url: String,
+    /// How often they are fetched again; a key that is not known makes it earlier.
+    #[serde(with = "humantime_serde")]
+    pub jwks_refresh: Duration,
     /// The `iss` that a token must have; empty: not checked.
     pub issuer: String,
     /// The `aud` that a token must have; empty: not checked.
     pub audience: String,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::default(),
+            secret: String::new(),
+            public_key: String::new(),
+            private_key: String::new(),
+            jwks_url: String::new(),
+            jwks_refresh: Duration::from_secs(5 * 60),
+            issuer: String::new(),
+            audience: String::new(),
+        }
+    }
+}
+
+/// A table `[[api_key]]`: a key for a program, which it sends as `Authorization: Bearer`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// Whose it is; its user is `key:NAME`.
+    pub name: String,
+    /// At least 32 characters.
+    pub key: String,
+    /// What it may do, as the `rooms` claim of a token: `{ "*" = "rwp" }`; none: as a token without the
+    /// claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<RoomGrants>,
 }
 
 // Written by hand so that no log can hold a secret.
@@ -163,6 +201,14 @@ impl fmt::Debug for OpsSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpsSection")
             .field("bind", &self.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
@@ -209,12 +255,18 @@ mod tests {
     fn debug_output_holds_no_secret() {
         let auth = AuthSection {
             secret: "canary".to_owned(),
+            private_key: "canary".to_owned(),
             ..AuthSection::default()
         };
         let ops = OpsSection {
             token: "canary".to_owned(),
             ..OpsSection::default()
         };
-        assert!(!format!("{auth:?} {ops:?}").contains("canary"));
+        let key = ApiKey {
+            name: "billing".to_owned(),
+            key: "canary".to_owned(),
+            rooms: None,
+        };
+        assert!(!format!("{auth:?} {ops:?} {key:?}").contains("canary"));
     }
 }

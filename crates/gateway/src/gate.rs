@@ -6,15 +6,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
-use hubbub_node::{Limits, Node};
+use hubbub_node::{CommandError, Identity, Limits, Node, Session};
+use hubbub_protocol::{CloseCode, Command, Request};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
 use crate::admission::{AddressSlot, Admission, Permit};
 use crate::auth::Auth;
+use crate::auth::guest::{GuestPace, new_guest};
 use crate::auth::origin::{Origin, OriginPolicy};
 use crate::error::ApiError;
+use crate::handover::Claim;
 use crate::metrics::Metrics;
 
 /// The node behind the doors, and who may pass.
@@ -22,6 +26,7 @@ pub(crate) struct Gate {
     pub(crate) node: Arc<Node>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) origins: OriginPolicy,
+    pub(crate) guests: GuestPace,
     pub(crate) proxies: Proxies,
     pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Arc<Metrics>,
@@ -30,6 +35,8 @@ pub(crate) struct Gate {
     /// Ends what is not yet, or no longer, a session of the node's.
     pub(crate) closing: CancellationToken,
     pub(crate) phase: Phase,
+    /// Places for batches of messages, whose bodies are large.
+    pub(crate) batches: Semaphore,
 }
 
 /// The peer of one TCP connection, as handlers see it.
@@ -40,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) permit: Option<Arc<Permit>>,
     /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
     pub(crate) slot: Option<Arc<AddressSlot>>,
+    /// Takes the TCP connection out of HTTP's hands.
+    pub(crate) claim: Arc<Claim>,
 }
 
 impl Gate {
@@ -50,6 +59,39 @@ impl Gate {
     /// Where the client really is.
     pub(crate) fn client(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
         self.proxies.client(peer.address.ip(), headers)
+    }
+
+    /// Somebody who brings no token, in guest mode; without a name one is made up.
+    pub(crate) fn new_guest(
+        &self,
+        client: IpAddr,
+        name: Option<String>,
+    ) -> Result<Identity, CommandError> {
+        self.guests.take(client).map_err(|wait| {
+            self.metrics.rejected("guests");
+            let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            CommandError::RateLimited { retry_after_ms }
+        })?;
+        Ok(new_guest(name))
+    }
+
+    /// Hands a command to the session; the token of a `refresh` is proved first.
+    pub(crate) async fn handle(&self, session: &mut Session, request: Request) {
+        let Command::Refresh { token } = &request.command else {
+            return session.handle(request).await;
+        };
+        let id = request.id.as_ref();
+        if !session.admits_refresh(id) {
+            return;
+        }
+        match self.auth.verify(token).await {
+            Ok(identity) => session.refresh(id, identity).await,
+            Err(error) if error.is_temporary() => session.fail(id, &CommandError::Unavailable),
+            Err(error) => {
+                tracing::debug!(%error, "token refused");
+                session.close(CloseCode::BadToken);
+            }
+        }
     }
 
     /// The origin of the pages that this node serves to this client.

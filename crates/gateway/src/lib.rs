@@ -5,17 +5,21 @@ mod admin;
 mod admission;
 mod assets;
 pub mod auth;
+mod conditional;
 mod config;
 mod error;
 mod gate;
+mod handover;
 mod headers;
 mod listener;
 mod metrics;
 mod ops;
+mod patience;
 mod rest;
 mod router;
 mod server;
 pub mod socketio;
+mod sse;
 mod ws;
 
 use std::io;
@@ -23,9 +27,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +39,7 @@ use crate::admin::{AdminKey, AdminState};
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
+use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
@@ -42,6 +48,9 @@ use crate::ops::OpsState;
 use crate::router::SocketIo;
 use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
+
+/// Batches of messages that are read or stored at once; each may have a MiB.
+const BATCHES_AT_ONCE: usize = 64;
 
 /// What a gateway needs to know at its start; limits come with the node.
 #[derive(Debug, Clone)]
@@ -89,7 +98,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the doors.
+    /// Opens the doors. `add_metrics` adds what others of this process count.
     ///
     /// # Errors
     /// [`GatewayError`] names the setting that does not work; nothing is left running.
@@ -97,6 +106,7 @@ impl Gateway {
         config: GatewayConfig,
         auth: Arc<Auth>,
         node: Arc<Node>,
+        add_metrics: impl FnOnce(&mut Registry),
     ) -> Result<Self, GatewayError> {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
@@ -113,21 +123,25 @@ impl Gateway {
 
         let mut registry = Registry::with_prefix("hubbub");
         node.register_metrics(&mut registry);
+        add_metrics(&mut registry);
         let limits = AdmissionLimits {
             connections: config.connections,
             connections_per_address: node.config().limits.connections_per_address,
             accepts_per_second: node.config().limits.accepts_per_second,
         };
+        let limits_of_guests = node.config().limits.guests_per_minute;
         let gate = Arc::new(Gate {
             node,
             auth,
             origins,
+            guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             phase: Phase::default(),
+            batches: Semaphore::new(BATCHES_AT_ONCE),
         });
 
         let (listener, http_addr) = http;

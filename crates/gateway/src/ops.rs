@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::Gate;
 
@@ -70,14 +69,12 @@ fn parts(gate: &Gate) -> Vec<Part> {
         problem: gate.node.health().problem,
         is_needed: true,
     }];
-    if gate.auth.mode() == AuthMode::Guest {
-        let missing = "the cluster's secret for guest tokens is not known yet";
-        parts.push(Part {
-            name: "tokens",
-            problem: (!gate.auth.has_secret()).then(|| missing.to_owned()),
-            is_needed: true,
-        });
-    }
+    parts.push(Part {
+        name: "tokens",
+        problem: gate.auth.problem().map(str::to_owned),
+        // Who is in stays in when the keys are away later.
+        is_needed: !gate.auth.was_ready(),
+    });
     // Once it was there, the chat goes on without it; before, nobody knows where rooms stand.
     parts.extend(gate.node.archive_health().map(|health| Part {
         name: "archive",

@@ -7,7 +7,7 @@ use axum::http::Version;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, patch, post, put};
 use axum::{Extension, Router};
 
 use crate::admin::{AdminState, admin_router};
@@ -15,6 +15,7 @@ use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
+use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
 use crate::rest::guests::create_guest;
 use crate::rest::me::get_me;
@@ -22,7 +23,11 @@ use crate::rest::members::{invite_member, list_members, remove_member};
 use crate::rest::messages::get_messages;
 use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
 use crate::rest::search::search_messages;
+use crate::rest::sends::{send_message, send_messages};
+use crate::rest::session::{create_session, delete_session};
+use crate::rest::tickets::create_ticket;
 use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
+use crate::sse::open_events;
 use crate::ws::handshake::upgrade_socket;
 
 /// The longest path and query.
@@ -53,9 +58,18 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
     const GET: &str = "GET, HEAD, OPTIONS";
     let room = get(get_room).patch(change_room);
     let rooms = get(list_rooms).post(create_room);
+    let messages = get(get_messages).post(send_message);
+    let message = patch(edit_message).delete(delete_message);
+    let reaction = put(add_reaction).delete(remove_reaction);
+    let session = post(create_session).delete(delete_session);
     let members = get(list_members).post(invite_member);
     Router::new()
         .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
+        .route(
+            "/v1/tickets",
+            resource("POST, OPTIONS", post(create_ticket)),
+        )
+        .route("/v1/session", resource("POST, DELETE, OPTIONS", session))
         .route("/v1/me", resource(GET, get(get_me)))
         .route("/v1/search", resource(GET, get(search_messages)))
         .route("/v1/rooms", resource("GET, HEAD, POST, OPTIONS", rooms))
@@ -64,9 +78,22 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
             resource("GET, HEAD, PATCH, OPTIONS", room),
         )
         .route(
-            "/v1/rooms/{room}/messages",
-            resource(GET, get(get_messages)),
+            "/v1/messages",
+            resource("POST, OPTIONS", post(send_messages)),
         )
+        .route(
+            "/v1/rooms/{room}/messages",
+            resource("GET, HEAD, POST, OPTIONS", messages),
+        )
+        .route(
+            "/v1/rooms/{room}/messages/{offset}",
+            resource("PATCH, DELETE, OPTIONS", message),
+        )
+        .route(
+            "/v1/rooms/{room}/messages/{offset}/reactions/{key}",
+            resource("PUT, DELETE, OPTIONS", reaction),
+        )
+        .route("/v1/rooms/{room}/events", resource(GET, get(open_events)))
         .route(
             "/v1/rooms/{room}/members",
             resource("GET, HEAD, POST, OPTIONS", members),

@@ -22,7 +22,9 @@ use tower::ServiceExt;
 use crate::admission::Refusal;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::handover::Lent;
 use crate::listener::Listener;
+use crate::patience;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;
@@ -80,6 +82,7 @@ impl Server {
                 address,
                 permit: None,
                 slot: None,
+                claim: Arc::default(),
             });
         }
         let admission = &self.gate.admission;
@@ -92,11 +95,14 @@ impl Server {
             address,
             permit: Some(Arc::new(permit)),
             slot: slot.map(Arc::new),
+            claim: Arc::default(),
         })
     }
 
     async fn serve(&self, stream: TcpStream, peer: Peer) {
         let router = &self.router;
+        patience::set(&stream, Some(self.gate.limits().write_timeout));
+        let stream = Lent::new(stream, Arc::clone(&peer.claim));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());

@@ -55,7 +55,7 @@ impl Node {
         identity: &Identity,
         room: &RoomId,
     ) -> Result<Rights, CommandError> {
-        let granted = identity.rights(room);
+        let granted = self.config.granted(identity, room);
         if granted == Rights::NONE || !self.is_admitted(&identity.user.id, room).await? {
             return Err(CommandError::Forbidden);
         }

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use hubbub_protocol::{AckLevel, RoomId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Failpoints, pattern};
+use crate::{Failpoints, Identity, Rights, pattern};
 
 /// Everything a node needs to know at its start.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,9 +28,65 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// The table that holds for a room: the one with the longest match.
-    pub(crate) fn rule_of(&self, room: &RoomId) -> Option<&RoomRule> {
-        let matching = self.rooms.iter().filter(|rule| rule.matches(room));
+    /// The table that says how long a room's events are kept. One that says nothing at all keeps them
+    /// for ever.
+    pub(crate) fn retention_of(&self, room: &RoomId) -> Option<&RoomRule> {
+        let says = |rule: &RoomRule| {
+            rule.keep.is_some() || (rule.rights.is_none() && rule.guests.is_none())
+        };
+        self.longest(|rule| says(rule) && pattern::matches(&rule.pattern, room))
+    }
+
+    /// What an identity may do in a room, if the room is not private: what its token says, or what the
+    /// tables say.
+    pub(crate) fn granted(&self, identity: &Identity, room: &RoomId) -> Rights {
+        match &identity.rooms {
+            Some(grants) => grants.rights(room),
+            None => self.policy(identity.guest, |it| pattern::matches(it, room)),
+        }
+    }
+
+    /// The same for all rooms, as patterns with rights, the longest match counts; `None`: the tables
+    /// forbid nothing.
+    pub(crate) fn granted_everywhere(&self, identity: &Identity) -> Option<Vec<(String, Rights)>> {
+        if let Some(grants) = &identity.rooms {
+            return Some(
+                grants
+                    .iter()
+                    .map(|(it, rights)| (it.to_owned(), rights))
+                    .collect(),
+            );
+        }
+        if !self
+            .rooms
+            .iter()
+            .any(|rule| rule.rights.is_some() || rule.guests.is_some())
+        {
+            return None;
+        }
+        let patterns = self.rooms.iter().map(|rule| rule.pattern.as_str());
+        let rights = |inner: &str| {
+            let rights = self.policy(identity.guest, |it| pattern::covers(it, inner));
+            (inner.to_owned(), rights)
+        };
+        Some(patterns.chain(["*"]).map(rights).collect())
+    }
+
+    /// Guests never may more than others.
+    fn policy(&self, guest: bool, matches: impl Fn(&str) -> bool) -> Rights {
+        let all = self.longest(|rule| rule.rights.is_some() && matches(&rule.pattern));
+        let all = all.and_then(|rule| rule.rights).unwrap_or(Rights::MEMBER);
+        if !guest {
+            return all;
+        }
+        let guests = self.longest(|rule| rule.guests.is_some() && matches(&rule.pattern));
+        guests
+            .and_then(|rule| rule.guests)
+            .map_or(all, |guests| guests.and(all))
+    }
+
+    fn longest(&self, matches: impl Fn(&RoomRule) -> bool) -> Option<&RoomRule> {
+        let matching = self.rooms.iter().filter(|rule| matches(rule));
         matching.max_by_key(|rule| pattern::weight(&rule.pattern))
     }
 }
@@ -51,8 +107,9 @@ pub struct AckSection {
     pub level: AckLevel,
 }
 
-/// A table `[[room]]`: what holds for the rooms whose names match. The longest match wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A table `[[room]]`: what holds for the rooms whose names match. Of the tables that say something of a
+/// matter, the one with the longest match counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoomRule {
     /// A room id, or the beginning of one and `*`.
@@ -62,13 +119,15 @@ pub struct RoomRule {
     #[serde(default, with = "humantime_serde")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Duration>,
+    /// What everybody may do there whose token has no `rooms` claim; none: `rw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rights: Option<Rights>,
+    /// What guests may do of that; none: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guests: Option<Rights>,
 }
 
 impl RoomRule {
-    fn matches(&self, room: &RoomId) -> bool {
-        pattern::matches(&self.pattern, room)
-    }
-
     /// Checks what its types do not.
     ///
     /// # Errors
@@ -168,6 +227,8 @@ pub struct Limits {
     pub connections_per_user: u32,
     /// Connections that this node takes in a second.
     pub accepts_per_second: u32,
+    /// Guests that an address (IPv6: /64) may make a minute, kept up, and at once.
+    pub guests_per_minute: u32,
     /// Members up to which a room lists who they are.
     pub presence_list: usize,
     /// Events in one page.
@@ -205,6 +266,7 @@ impl Default for Limits {
             connections_per_address: 200,
             connections_per_user: 20,
             accepts_per_second: 2_000,
+            guests_per_minute: 200,
             presence_list: 1_000,
             resume_page: 300,
             resume_events: 10_000,
@@ -219,17 +281,14 @@ mod tests {
 
     #[test]
     fn the_longest_match_holds() {
-        let rule = |pattern: &str| RoomRule {
-            pattern: pattern.to_owned(),
-            keep: None,
-        };
+        let patterns = ["*", "team-*", "team-a", "team-ab*"];
         let config = NodeConfig {
-            rooms: ["*", "team-*", "team-a", "team-ab*"].map(rule).to_vec(),
+            rooms: patterns.map(|it| rule(it, None, None)).to_vec(),
             ..NodeConfig::default()
         };
         let of = |room: &str| {
             let room = RoomId::new(room).unwrap();
-            config.rule_of(&room).map(|rule| rule.pattern.as_str())
+            config.retention_of(&room).map(|rule| rule.pattern.as_str())
         };
         assert_eq!(of("lobby"), Some("*"));
         assert_eq!(of("team-x"), Some("team-*"));
@@ -237,12 +296,103 @@ mod tests {
         assert_eq!(of("team-abc"), Some("team-ab*"));
     }
 
+    fn rule(pattern: &str, rights: Option<&str>, guests: Option<&str>) -> RoomRule {
+        let read = |text: &str| Rights::try_from(text.to_owned()).unwrap();
+        RoomRule {
+            pattern: pattern.to_owned(),
+            keep: None,
+            rights: rights.map(read),
+            guests: guests.map(read),
+        }
+    }
+
+    fn identity(guest: bool, rooms: Option<&str>) -> Identity {
+        let user = hubbub_protocol::User {
+            id: hubbub_protocol::UserId::new("u").unwrap(),
+            name: "U".to_owned(),
+        };
+        Identity {
+            guest,
+            rooms: rooms.map(|rooms| serde_json::from_str(rooms).unwrap()),
+            ..Identity::of(user)
+        }
+    }
+
+    #[test]
+    fn tables_say_what_may_be_done_where_a_token_does_not() {
+        let config = NodeConfig {
+            rooms: vec![
+                rule("*", None, Some("r")),
+                rule("news-*", Some("r"), None),
+                rule("news-open", Some("rw"), Some("rw")),
+                rule("staff-*", None, Some("")),
+                rule("staff-desk", Some("rw"), None),
+            ],
+            ..NodeConfig::default()
+        };
+        let rights = |identity: &Identity, room: &str| {
+            let room = RoomId::new(room).unwrap();
+            config.granted(identity, &room).as_str()
+        };
+        let (user, guest) = (identity(false, None), identity(true, None));
+        for (room, users, guests) in [
+            ("lobby", "rw", "r"),
+            ("news-today", "r", "r"),
+            ("news-open", "rw", "rw"),
+            ("staff-x", "rw", ""),
+            ("staff-desk", "rw", ""),
+        ] {
+            let both = (rights(&user, room), rights(&guest, room));
+            assert_eq!(both, (users, guests), "{room}");
+        }
+        // A token's claim counts alone.
+        let claims = identity(false, Some(r#"{"news-*":"rwm"}"#));
+        assert_eq!(rights(&claims, "news-today"), "rwm");
+        assert_eq!(rights(&claims, "lobby"), "");
+        // The list of all rooms says the same of each.
+        for who in [&user, &guest, &claims] {
+            let everywhere = config.granted_everywhere(who).unwrap();
+            for room in ["lobby", "news-today", "news-open", "staff-x", "staff-desk"] {
+                let id = RoomId::new(room).unwrap();
+                let matching = everywhere
+                    .iter()
+                    .filter(|(it, _)| pattern::matches(it, &id));
+                let longest = matching.max_by_key(|(it, _)| pattern::weight(it));
+                let listed = longest.map_or(Rights::NONE, |(_, rights)| *rights);
+                assert_eq!(listed.as_str(), rights(who, room), "{room}");
+            }
+        }
+        assert!(NodeConfig::default().granted_everywhere(&user).is_none());
+    }
+
+    #[test]
+    fn a_table_with_rights_says_nothing_of_how_long_events_are_kept() {
+        let keep = RoomRule {
+            keep: Some(Duration::from_secs(60)),
+            ..rule("*", None, None)
+        };
+        let config = NodeConfig {
+            rooms: vec![
+                keep,
+                rule("news-*", Some("r"), None),
+                rule("law-*", None, None),
+            ],
+            ..NodeConfig::default()
+        };
+        let keep = |room: &str| {
+            let room = RoomId::new(room).unwrap();
+            config.retention_of(&room).and_then(|rule| rule.keep)
+        };
+        assert!(keep("news-x").is_some() && keep("lobby").is_some());
+        assert!(keep("law-x").is_none());
+    }
+
     #[test]
     fn a_table_names_rooms_and_keeps_a_minute_or_more() {
         let check = |pattern: &str, seconds| {
             let rule = RoomRule {
-                pattern: pattern.to_owned(),
                 keep: Some(Duration::from_secs(seconds)),
+                ..rule(pattern, None, None)
             };
             rule.check().is_ok()
         };

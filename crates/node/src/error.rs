@@ -84,7 +84,8 @@ impl CommandError {
     }
 
     /// The `error` frame that answers request `id`.
-    pub(crate) fn to_wire(&self, id: Option<&RequestId>) -> Frame {
+    #[must_use]
+    pub fn to_wire(&self, id: Option<&RequestId>) -> Frame {
         let retry_after_ms = match self {
             Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
             _ => None,

@@ -113,6 +113,13 @@ impl Hub {
         Ok(())
     }
 
+    /// The session has another token now.
+    pub(crate) fn renew(&self, connection: &ConnectionId, proof: Proof) {
+        if let Some(attached) = lock(&self.sessions).by_connection.get_mut(connection) {
+            attached.proof = proof;
+        }
+    }
+
     /// Closes those for which there is a code.
     pub(crate) fn close_where(&self, code: impl Fn(&Attached) -> Option<CloseCode>) {
         let sessions = lock(&self.sessions);

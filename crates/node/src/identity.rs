@@ -1,12 +1,12 @@
 //! Who a session belongs to and what it may do.
 
-use hubbub_protocol::{RoomId, User};
+use hubbub_protocol::User;
 use serde::{Deserialize, Serialize};
 
 use crate::RoomGrants;
 
 /// What a token proved.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
     /// Who.
     pub user: User,
@@ -50,15 +50,6 @@ impl Identity {
             issued: None,
         }
     }
-
-    /// What this identity's token allows in `room`.
-    #[must_use]
-    pub fn rights(&self, room: &RoomId) -> Rights {
-        match &self.rooms {
-            Some(grants) => grants.rights(room),
-            None => Rights::MEMBER,
-        }
-    }
 }
 
 impl Rights {
@@ -76,6 +67,17 @@ impl Rights {
         moderate: false,
         publish: false,
     };
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read && other.read,
+            write: self.write && other.write,
+            moderate: self.moderate && other.moderate,
+            publish: self.publish && other.publish,
+        }
+    }
 
     /// Any of `r`, `w`, `m` and `p`, in this order.
     #[must_use]

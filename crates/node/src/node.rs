@@ -19,6 +19,7 @@ use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::allowance::Allowances;
 use crate::delivery::{deliver_from, repair_doubts};
+use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
 use crate::lock::lock;
@@ -56,6 +57,7 @@ pub struct Node {
     pub(crate) access: AccessCache,
     pub(crate) rules: Rules,
     pub(crate) allowances: Allowances,
+    pub(crate) expiry: Expiry,
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
@@ -105,6 +107,7 @@ impl Node {
             access: AccessCache::default(),
             rules: Rules::default(),
             allowances: Allowances::default(),
+            expiry: Expiry::default(),
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
@@ -130,6 +133,8 @@ impl Node {
         node.spawn(async move { keeper.keep_outbox_budget().await });
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_log_budget().await });
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_expiry().await });
         if let Some(archive) = node.archive.clone() {
             let keeper = Arc::clone(&node);
             node.spawn(async move { keeper.keep_marks(archive).await });

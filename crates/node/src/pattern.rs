@@ -18,6 +18,14 @@ pub(crate) fn matches(pattern: &str, room: &RoomId) -> bool {
     }
 }
 
+/// Whether every room that `inner` matches is matched by `outer` too.
+pub(crate) fn covers(outer: &str, inner: &str) -> bool {
+    match (outer.strip_suffix('*'), inner.strip_suffix('*')) {
+        (Some(outer), inner_beginning) => inner_beginning.unwrap_or(inner).starts_with(outer),
+        (None, _) => outer == inner,
+    }
+}
+
 /// Of the patterns that match a room, the one with the greatest weight counts.
 pub(crate) fn weight(pattern: &str) -> (bool, usize) {
     (!pattern.ends_with('*'), pattern.len())

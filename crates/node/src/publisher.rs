@@ -13,7 +13,7 @@ use hubbub_broker::{Begin, Broker, BrokerError, Published};
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{AckLevel, Draft, Frame, MessageId, Position, RoomId, StoredEvent};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout_at;
 use tracing::debug;
 
@@ -21,6 +21,7 @@ use crate::error::CommandError;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::outbox::DueAnswer;
+use crate::posts::Receipt;
 
 /// Bytes of sends that wait for the broker on one node; beyond: `unavailable`.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
@@ -32,16 +33,27 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A send that waits for its place.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) id: Option<RequestId>,
     pub(crate) draft: Draft,
     /// What the answer shall promise, if that is reached by the deadline.
     pub(crate) ack: AckLevel,
-    pub(crate) answer: DueAnswer,
+    pub(crate) answer: Answer,
     pub(crate) deadline: Instant,
     /// A call that held it got no answer.
     pub(crate) may_be_stored: bool,
-    /// Bounds what one connection has in flight.
-    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// Who waits for the answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A client that hears it in its place among everything else.
+    Session {
+        id: Option<RequestId>,
+        due: DueAnswer,
+        /// Bounds what one connection has in flight.
+        _permit: OwnedSemaphorePermit,
+    },
+    /// Someone without a session, who may have gone.
+    Caller(oneshot::Sender<Result<Receipt, CommandError>>),
 }
 
 /// The queues of all rooms that something is being sent to.
@@ -182,7 +194,7 @@ impl Node {
                 };
                 self.spawn(async move { queue.work_off().await });
             }
-            Err(pending) => pending.fail(&CommandError::Unavailable),
+            Err(pending) => pending.fail(CommandError::Unavailable),
         }
     }
 
@@ -221,10 +233,10 @@ impl Node {
             Published::Duplicate { position, original } => {
                 match pending.place_of(room, position, original.as_ref()) {
                     Ok(place) => place,
-                    Err(error) => return pending.fail(&error),
+                    Err(error) => return pending.fail(error),
                 }
             }
-            Published::Gone => return pending.fail(&CommandError::NotFound),
+            Published::Gone => return pending.fail(CommandError::NotFound),
         };
         if pending.ack == AckLevel::Stream {
             return pending.acknowledge(room, &place, AckLevel::Stream);
@@ -256,9 +268,9 @@ impl Node {
             if !is_refused && pending.deadline > now + RETRY_PAUSE {
                 left.push(pending);
             } else if pending.may_be_stored {
-                pending.fail(&CommandError::Unknown);
+                pending.fail(CommandError::Unknown);
             } else {
-                pending.fail(&CommandError::Unavailable);
+                pending.fail(CommandError::Unavailable);
             }
         }
         if !left.is_empty() {
@@ -304,20 +316,39 @@ impl Pending {
         })
     }
 
-    fn acknowledge(&self, room: &RoomId, place: &Place, reached: AckLevel) {
-        self.answer.give(Frame::encode(&ServerFrame::Sent {
-            id: self.id.as_ref(),
-            room,
-            epoch: &place.position.epoch,
-            offset: place.position.offset,
-            message: place.message.as_ref(),
-            ts: place.ts,
-            duplicate: place.duplicate,
-            ack: reached.as_str(),
-        }));
+    fn acknowledge(self, room: &RoomId, place: &Place, reached: AckLevel) {
+        match self.answer {
+            Answer::Session { id, due, .. } => due.give(place.sent(id.as_ref(), room, reached)),
+            Answer::Caller(caller) => {
+                let receipt = Receipt {
+                    frame: place.sent(None, room, reached),
+                    duplicate: place.duplicate,
+                };
+                // Who has gone needs no receipt.
+                drop(caller.send(Ok(receipt)));
+            }
+        }
     }
 
-    fn fail(&self, error: &CommandError) {
-        self.answer.give(error.to_wire(self.id.as_ref()));
+    fn fail(self, error: CommandError) {
+        match self.answer {
+            Answer::Session { id, due, .. } => due.give(error.to_wire(id.as_ref())),
+            Answer::Caller(caller) => drop(caller.send(Err(error))),
+        }
+    }
+}
+
+impl Place {
+    fn sent(&self, id: Option<&RequestId>, room: &RoomId, reached: AckLevel) -> Frame {
+        Frame::encode(&ServerFrame::Sent {
+            id,
+            room,
+            epoch: &self.position.epoch,
+            offset: self.position.offset,
+            message: self.message.as_ref(),
+            ts: self.ts,
+            duplicate: self.duplicate,
+            ack: reached.as_str(),
+        })
     }
 }

@@ -26,7 +26,7 @@ impl Node {
         new: &NewRoom,
     ) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
-        if new.room.is_direct() || !identity.rights(&new.room).write {
+        if new.room.is_direct() || !self.config.granted(identity, &new.room).write {
             return Err(CommandError::Forbidden);
         }
         let record = archive.create_room(new).await.map_err(of_record)?;

@@ -44,7 +44,7 @@ impl Node {
         loop {
             let rooms = archive.rooms(&pattern, after.as_ref(), ROOMS).await?;
             for room in &rooms {
-                let is_ruled = self.config.rule_of(room) == Some(rule);
+                let is_ruled = self.config.retention_of(room) == Some(rule);
                 if is_ruled && self.broker.owns(room) {
                     expire_room(archive, room, keep).await?;
                 }

@@ -48,7 +48,7 @@ impl Node {
             summary,
             mine: Some(mine),
         });
-        let may_read = |entry: &RoomEntry| identity.rights(&entry.summary.room).read;
+        let may_read = |entry: &RoomEntry| self.config.granted(identity, &entry.summary.room).read;
         Ok(mine.chain(public).filter(may_read).collect())
     }
 

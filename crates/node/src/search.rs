@@ -37,6 +37,7 @@ impl Node {
         if let Some(room) = &request.room {
             self.may_read(identity, room).await?;
         }
+        let granted = self.config.granted_everywhere(identity);
         let query = SearchQuery {
             text: request.text,
             room: request.room,
@@ -44,7 +45,7 @@ impl Node {
             before: request.before,
             limit: request.limit,
             reader: identity.user.id.clone(),
-            allowed: allowed(identity),
+            allowed: granted.map(|granted| granted.into_iter().map(allowed).collect()),
         };
         archive
             .search(&query)
@@ -53,15 +54,11 @@ impl Node {
     }
 }
 
-/// The rooms that the token lets its user read.
-fn allowed(identity: &Identity) -> Option<Vec<AllowedRooms>> {
-    let grants = identity.rooms.as_ref()?;
-    let allowed = |(pattern, rights): (&str, Rights)| AllowedRooms {
-        rooms: match pattern.strip_suffix('*') {
-            Some(beginning) => RoomPattern::Prefix(beginning.to_owned()),
-            None => RoomPattern::Exact(pattern.to_owned()),
-        },
+/// As the archive reads it.
+fn allowed((pattern, rights): (String, Rights)) -> AllowedRooms {
+    let beginning = pattern.strip_suffix('*').map(str::to_owned);
+    AllowedRooms {
+        rooms: beginning.map_or(RoomPattern::Exact(pattern), RoomPattern::Prefix),
         is_allowed: rights.read,
-    };
-    Some(grants.iter().map(allowed).collect())
+    }
 }

@@ -267,6 +267,14 @@ pub enum ServerFrame<'a> {
         /// The rooms.
         rooms: &'a [RoomEntry],
     },
+    /// The reply to `refresh`.
+    Refreshed {
+        /// The request's id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+        /// When the new token expires, in milliseconds since 1970; `None`: never.
+        expires: Option<u64>,
+    },
     /// The reply to `ping`.
     Pong {
         /// The request's id.

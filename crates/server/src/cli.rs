@@ -188,7 +188,7 @@ pub(crate) struct TokenArgs {
     /// How long the token is good
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
-    /// A room id, or the beginning of one and *, and r, w or rw; may be repeated
+    /// A room id, or the beginning of one and *, and any of r, w, m and p; may be repeated
     #[arg(long = "room", value_name = "PATTERN=RIGHTS")]
     pub(crate) rooms: Vec<String>,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use hubbub_gateway::auth::Auth;
 use hubbub_gateway::{AuthMode, Gateway, GatewayError};
 use hubbub_node::{DrainSection, Node};
 use hubbub_protocol::{InvalidId, NodeId};
+use hubbub_webhooks::Webhooks;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -64,6 +65,7 @@ enum Own {
 pub struct Server {
     node: Arc<Node>,
     gateway: Gateway,
+    webhooks: Webhooks,
     drain: DrainSection,
     /// What this node alone uses, and closes when it ends.
     own: Own,
@@ -117,11 +119,19 @@ impl Server {
         archive: Option<Archive>,
         inbox: Inbox,
     ) -> Result<Self, StartError> {
-        let auth = Arc::new(Auth::new(&settings.auth).map_err(CheckError::from)?);
+        let auth = Arc::new(settings.make_auth().map_err(CheckError::from)?);
         let mut tasks = JoinSet::new();
         let config = settings.node_config();
         let node = Node::start(id, config, broker.clone(), archive, inbox);
+        let webhooks = match Webhooks::start(&settings.webhooks, &broker) {
+            Ok(webhooks) => webhooks,
+            Err(error) => {
+                node.shutdown().await;
+                return Err(CheckError::from(error).into());
+            }
+        };
         provide_secret(&auth, broker, &mut tasks).await;
+        tasks.spawn(Arc::clone(&auth).keep_keys());
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
             connections => connections,
@@ -130,11 +140,13 @@ impl Server {
             settings.gateway_config(connections),
             auth,
             Arc::clone(&node),
+            |registry| webhooks.register(registry),
         )
         .await
         {
             Ok(gateway) => gateway,
             Err(error) => {
+                webhooks.stop().await;
                 node.shutdown().await;
                 return Err(error.into());
             }
@@ -147,6 +159,7 @@ impl Server {
         Ok(Self {
             node,
             gateway,
+            webhooks,
             drain: settings.drain,
             own: Own::Nothing,
             _tasks: tasks,
@@ -201,6 +214,7 @@ impl Server {
 
     async fn end(self, patience: Duration) -> usize {
         let cut = self.gateway.shutdown(patience).await;
+        self.webhooks.stop().await;
         self.node.shutdown().await;
         match self.own {
             Own::Nothing => {}

@@ -13,7 +13,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("psql", "postgresql"),
 ];
 /// The folders with the lock files of npm packages.
-const NPM_FOLDERS: [&str; 2] = ["tests/browser", "tests/socketio"];
+const NPM_FOLDERS: [&str; 3] = ["tests/browser", "tests/socketio", "tests/sdk"];
 
 /// Installs what is missing. Debian packages need root, or sudo.
 pub(crate) fn install() -> Result<(), String> {

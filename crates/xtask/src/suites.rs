@@ -31,7 +31,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -57,6 +57,10 @@ static SUITES: [Suite; 11] = [
         runner: Runner::Cargo,
     },
     Suite {
+        name: "webhooks",
+        runner: Runner::Cargo,
+    },
+    Suite {
         name: "cluster",
         runner: Runner::Cargo,
     },
@@ -67,6 +71,10 @@ static SUITES: [Suite; 11] = [
     Suite {
         name: "socketio",
         runner: Runner::Node("tests/socketio"),
+    },
+    Suite {
+        name: "sdk",
+        runner: Runner::Node("tests/sdk"),
     },
     Suite {
         name: "browser",

@@ -8,6 +8,8 @@ mod orders;
 mod publish;
 mod room;
 mod stream;
+mod tickets;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,7 @@ pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce
 use self::orders::Standing;
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
+use self::tickets::Tickets;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
     Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
@@ -45,6 +48,7 @@ struct Shared {
     /// Held while an order is handed to all nodes.
     issuing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -58,6 +62,8 @@ struct State {
     bytes: usize,
     swept: Instant,
     standing: Standing,
+    /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
+    waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
 
 /// One node's line to a [`MemoryCluster`]; clones share it.
@@ -82,6 +88,7 @@ impl MemoryCluster {
             bytes: 0,
             swept: Instant::now(),
             standing: Standing::default(),
+            waiting: HashMap::new(),
         };
         Self(Arc::new(Shared {
             config,
@@ -91,6 +98,7 @@ impl MemoryCluster {
             tasks: TaskTracker::new(),
             issuing: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
+            tickets: Tickets::default(),
         }))
     }
 
@@ -315,6 +323,7 @@ impl MemoryBroker {
     ) -> Result<Presence, BrokerError> {
         let mut state = self.cluster.lock();
         if let Some(delta) = state.room(room).register(self.node, users) {
+            state.note_attendance(&self.cluster.0.config, room, &delta);
             state.broadcast(room, &Packet::Presence(delta), 256, &self.metrics);
         }
         Ok(state.room(room).presence(0))
@@ -402,6 +411,7 @@ impl MemoryBroker {
             let room = state.room(&id);
             room.unsubscribe(self.node);
             if let Some(delta) = room.exit_all(self.node) {
+                state.note_attendance(&self.cluster.0.config, &id, &delta);
                 state.broadcast(&id, &Packet::Presence(delta), 256, &self.metrics);
             }
         }

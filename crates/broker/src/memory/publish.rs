@@ -83,6 +83,7 @@ impl MemoryBroker {
             let place = (room.clone(), event.position.offset);
             state.stored.push_back(place);
         }
+        state.note_events(config, room, &events);
         let packet = Packet::Events { ts, events };
         state.broadcast(room, &packet, applied.added_bytes, &self.metrics);
         state.shed(usize::try_from(config.embedded_bytes.as_u64()).unwrap_or(usize::MAX));

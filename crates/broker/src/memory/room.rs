@@ -8,6 +8,7 @@ use hubbub_protocol::{PresenceDelta, User, UserId};
 use tokio::sync::Mutex;
 
 use super::stream::{MemoryStream, NONCE_GENERATION};
+use super::webhooks::RoomQueues;
 use crate::{Attendance, Begin, BrokerError, HistorySection, Presence};
 
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct MemoryRoom {
     pub(super) is_private: bool,
     /// Held while something is committed and then stored: one publish at a time.
     pub(super) writing: Arc<Mutex<()>>,
+    /// What webhooks were not told of it yet.
+    pub(super) webhooks: RoomQueues,
     subscribers: BTreeSet<u64>,
     users: HashMap<UserId, Present>,
     presence_version: u64,
@@ -37,6 +40,7 @@ impl Default for MemoryRoom {
             stream: None,
             is_private: false,
             writing: Arc::default(),
+            webhooks: RoomQueues::default(),
             subscribers: BTreeSet::new(),
             users: HashMap::new(),
             presence_version: 0,
@@ -85,7 +89,8 @@ impl MemoryRoom {
 
     /// Whether nothing would be missed if the room were dropped.
     pub(super) fn is_forgotten(&self, history: &HistorySection) -> bool {
-        let unused = self.subscribers.is_empty() && self.users.is_empty();
+        let unused =
+            self.subscribers.is_empty() && self.users.is_empty() && self.webhooks.is_empty();
         let top = self
             .stream
             .as_ref()

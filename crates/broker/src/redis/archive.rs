@@ -2,6 +2,7 @@
 //! nodes that live, the same in the eyes of all. Two owners for a moment are harmless.
 
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubbub_protocol::{Packet, Position, RoomId};
@@ -33,6 +34,11 @@ fn owner(partition: usize, leases: &[String]) -> Option<&String> {
     leases.iter().max_by_key(score)
 }
 
+fn owns_in_all(lease: &str, partition: usize, lists: &[Arc<[String]>]) -> bool {
+    let mut owners = lists.iter().map(|leases| owner(partition, leases));
+    owners.all(|owner| owner.is_some_and(|owner| *owner == *lease))
+}
+
 impl RedisBroker {
     /// The partitions that this node owns, as far as it knows: two owners are harmless.
     fn owned(&self) -> Vec<usize> {
@@ -41,6 +47,21 @@ impl RedisBroker {
         (0..PARTITIONS)
             .filter(|partition| owner(*partition, &leases).is_some_and(|owner| **owner == *lease))
             .collect()
+    }
+
+    /// The partitions that this node has owned for long enough that every other node knows it: what
+    /// one node begins here, no other goes on with. Two owners are rare, and still harmless.
+    pub(super) fn settled(&self) -> Vec<usize> {
+        let (lease, lately) = (self.0.lease.name(), self.0.lease.lately_living());
+        (0..PARTITIONS)
+            .filter(|partition| owns_in_all(&lease, *partition, &lately))
+            .collect()
+    }
+
+    /// Whether the room's partition is one of [`Self::settled`].
+    pub(crate) fn is_settled(&self, room: &RoomId) -> bool {
+        let (lease, lately) = (self.0.lease.name(), self.0.lease.lately_living());
+        owns_in_all(&lease, partition_of(room), &lately)
     }
 
     pub(crate) fn owns(&self, room: &RoomId) -> bool {

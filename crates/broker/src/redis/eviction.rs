@@ -17,6 +17,7 @@ use super::Lives;
 use super::keys::{Keys, PARTITIONS, partition_of};
 use super::link::Link;
 use super::scripts::Scripts;
+use super::webhooks::Webhooks;
 use crate::BrokerError;
 
 /// Up to so long a survivor waits before it begins.
@@ -32,6 +33,7 @@ pub(crate) struct Eviction {
     pub(crate) keys: Keys,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) lives: Lives,
+    pub(crate) webhooks: Webhooks,
     pub(crate) expired: mpsc::Receiver<Vec<String>>,
 }
 
@@ -100,6 +102,8 @@ impl Eviction {
                 .arg(room.as_str())
                 .arg(self.lives.unused)
                 .arg(self.lives.meta);
+            self.webhooks
+                .add_attendance(&mut script, &self.keys, &keys, room);
             script.invoke_async::<u64>(&mut connection).await
         };
         self.link.call(Instant::now() + PATIENCE, evict).await

@@ -29,6 +29,8 @@ pub(crate) struct RoomKeys {
     pub(crate) users: String,
     pub(crate) changes: String,
     pub(crate) waiting: String,
+    pub(crate) webhooks: String,
+    pub(crate) attendance: String,
     pub(crate) channel: String,
 }
 
@@ -69,6 +71,8 @@ impl Keys {
             users: format!("{base}:users"),
             changes: format!("{partition}:changes"),
             waiting: format!("{partition}:archive"),
+            webhooks: format!("{base}:webhooks"),
+            attendance: format!("{base}:attendance"),
             channel: base,
         }
     }
@@ -100,6 +104,11 @@ impl Keys {
     /// Rooms of a partition that wait for the archive, by the time when they began to.
     pub(crate) fn waiting(&self, partition: usize) -> String {
         format!("{}:archive", self.partition(partition))
+    }
+
+    /// Rooms of a partition that wait for a webhook, by the time when they began to.
+    pub(crate) fn webhook(&self, partition: usize, name: &str) -> String {
+        format!("{}:webhook:{}", self.partition(partition), encode(name))
     }
 
     /// What a node writes before it waits for a replica.
@@ -140,6 +149,11 @@ impl Keys {
     /// How much of a limit a user has taken.
     pub(crate) fn pace(&self, limit: &str, user: &str) -> String {
         format!("{}:pace:{limit}:{}", self.prefix, encode(user))
+    }
+
+    /// Who a ticket stands for.
+    pub(crate) fn ticket(&self, digest: &str) -> String {
+        format!("{}:ticket:{digest}", self.prefix)
     }
 
     /// The cluster's secret.
@@ -203,6 +217,9 @@ mod tests {
             names.users,
             names.changes,
             names.waiting,
+            names.webhooks,
+            names.attendance,
+            keys.webhook(partition_of(&room), "a:b"),
             names.channel,
             keys.lease_users(&room, "gw-1:x"),
             keys.lease_rooms(partition_of(&room), "gw-1:x"),

@@ -6,6 +6,7 @@
 //! register under the old name, so that is announced once more: it expires when no call can be on
 //! its way any longer, and is evicted then.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const RENEWAL: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(3);
 /// How long it lives without renewal.
 const LIFE: Duration = Duration::from_secs(6);
+/// Within which every living node has learnt which others live: a renewal's interval and some.
+const LEARNT: Duration = Duration::from_millis(2_500);
 
 /// The name under which this node registers now; clones share it.
 #[derive(Debug, Clone)]
@@ -35,7 +38,14 @@ pub(crate) struct Lease {
     node: NodeId,
     name: Arc<Mutex<Arc<str>>>,
     renewed: Arc<Mutex<Option<Instant>>>,
-    living: Arc<Mutex<Arc<[String]>>>,
+    living: Arc<Mutex<VecDeque<Known>>>,
+}
+
+/// Which leases lived, from a moment on.
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    leases: Arc<[String]>,
 }
 
 impl Lease {
@@ -44,7 +54,10 @@ impl Lease {
             node: node.clone(),
             name: Arc::new(Mutex::new(new_name(node))),
             renewed: Arc::default(),
-            living: Arc::default(),
+            living: Arc::new(Mutex::new(VecDeque::from([Known {
+                since: Instant::now(),
+                leases: Arc::default(),
+            }]))),
         }
     }
 
@@ -61,11 +74,40 @@ impl Lease {
     /// All leases that lived when this one was last renewed. A Redis that is full renews nothing,
     /// and what waits for the archive has to leave it all the same.
     pub(crate) fn living(&self) -> Arc<[String]> {
-        Arc::clone(&self.living.lock().unwrap_or_else(PoisonError::into_inner))
+        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        living
+            .back()
+            .map_or_else(Arc::default, |known| Arc::clone(&known.leases))
     }
 
-    fn set_living(&self, living: Vec<String>) {
-        *self.living.lock().unwrap_or_else(PoisonError::into_inner) = living.into();
+    /// What [`Lease::living`] was at any time within the last [`LEARNT`]: who follows from all of it
+    /// follows for the other nodes too. At first nobody does.
+    pub(crate) fn lately_living(&self) -> Vec<Arc<[String]>> {
+        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = living
+            .iter()
+            .skip(1)
+            .take_while(|next| next.since.elapsed() >= LEARNT);
+        let old = old.count();
+        let lately = living.iter().skip(old);
+        lately.map(|known| Arc::clone(&known.leases)).collect()
+    }
+
+    fn set_living(&self, leases: Vec<String>) {
+        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        if living.back().is_some_and(|known| *known.leases == *leases) {
+            return;
+        }
+        while living
+            .get(1)
+            .is_some_and(|next| next.since.elapsed() >= LEARNT)
+        {
+            living.pop_front();
+        }
+        living.push_back(Known {
+            since: Instant::now(),
+            leases: leases.into(),
+        });
     }
 
     fn set_renewed(&self, now: Instant) {
@@ -165,5 +207,32 @@ impl LeaseKeeper {
         let (is_known, expired, living) = self.link.call(Instant::now() + RENEWAL, renew).await?;
         self.lease.set_living(living);
         Ok((is_known, expired))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lived_lately_is_remembered() {
+        let lease = Lease::new(&NodeId::new("a").unwrap());
+        let lately = |lease: &Lease| -> Vec<usize> {
+            lease
+                .lately_living()
+                .iter()
+                .map(|leases| leases.len())
+                .collect()
+        };
+        lease.set_living(vec!["a".to_owned()]);
+        lease.set_living(vec!["a".to_owned()]);
+        assert_eq!((lately(&lease), lease.living().len()), (vec![0, 1], 1));
+        for known in lease.living.lock().unwrap().iter_mut() {
+            known.since = known.since.checked_sub(2 * LEARNT).unwrap();
+        }
+        assert_eq!(lately(&lease), [1]);
+        lease.set_living(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!((lately(&lease), lease.living().len()), (vec![1, 2], 2));
+        assert_eq!(lease.living.lock().unwrap().len(), 2);
     }
 }

@@ -16,8 +16,10 @@ mod replicated;
 mod scripts;
 mod stream;
 mod subscriber;
+mod tickets;
 mod values;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ use self::replicated::Replication;
 use self::scripts::Scripts;
 use self::subscriber::{Channels, Subscriber};
 use self::watch::Watch;
+use self::webhooks::Webhooks;
 use crate::inbox::inbox;
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
@@ -62,6 +65,7 @@ struct Shared {
     subscriber: Subscriber,
     greeting: Greeting,
     metrics: BrokerMetrics,
+    webhooks: Webhooks,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -139,11 +143,13 @@ impl RedisBroker {
             control: sender.control.clone(),
         };
         let (expired, to_evict) = mpsc::channel(1);
+        let webhooks = Webhooks::new(&config.webhooks, config.history.stream_len);
         let eviction = Eviction {
             link: link.clone(),
             keys: keys.clone(),
             scripts: Arc::clone(&scripts),
             lives,
+            webhooks: webhooks.clone(),
             expired: to_evict,
         };
         let lease_keeper = LeaseKeeper {
@@ -183,6 +189,7 @@ impl RedisBroker {
             subscriber,
             greeting,
             metrics,
+            webhooks,
             tasks,
             closed,
         };

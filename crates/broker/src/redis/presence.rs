@@ -30,6 +30,9 @@ impl RedisBroker {
                 .arg(room.as_str())
                 .arg(self.0.lives.unused)
                 .arg(self.0.lives.meta);
+            self.0
+                .webhooks
+                .add_attendance(&mut script, &self.0.keys, &keys, room);
             for user in users {
                 match user {
                     Attendance::Enter(user) => {

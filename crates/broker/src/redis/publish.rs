@@ -60,6 +60,9 @@ impl RedisBroker {
                 .arg(may_begin)
                 .arg(self.backlog())
                 .arg(u8::from(is_private));
+            self.0
+                .webhooks
+                .add_events(&mut script, &self.0.keys, &keys, room, drafts);
             for draft in drafts {
                 add_draft(&mut script, &key.digest(draft), draft);
             }

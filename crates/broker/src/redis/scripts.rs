@@ -6,6 +6,8 @@
 use redis::Script;
 
 const BEGIN: &str = include_str!("lua/begin.lua");
+const NOTE: &str = include_str!("lua/note.lua");
+const ATTEND: &str = include_str!("lua/attend.lua");
 const ANNOUNCE: &str = include_str!("lua/announce.lua");
 
 /// All scripts, loaded into Redis when it answers NOSCRIPT.
@@ -25,13 +27,17 @@ pub(crate) struct Scripts {
     pub(crate) evict: Script,
     pub(crate) order: Script,
     pub(crate) pace: Script,
+    pub(crate) due: Script,
+    pub(crate) told: Script,
 }
 
 impl Scripts {
     pub(crate) fn new() -> Self {
+        let begin_and_note = format!("{BEGIN}{NOTE}");
+        let attendance = format!("{ANNOUNCE}{NOTE}{ATTEND}");
         let with = |shared: &str, script: &str| Script::new(&format!("#!lua\n{shared}{script}"));
         Self {
-            publish: with(BEGIN, include_str!("lua/publish.lua")),
+            publish: with(&begin_and_note, include_str!("lua/publish.lua")),
             open: with(BEGIN, include_str!("lua/open.lua")),
             read: Script::new(include_str!("lua/read.lua")),
             changes: Script::new(include_str!("lua/changes.lua")),
@@ -39,10 +45,12 @@ impl Scripts {
             private: with("", include_str!("lua/private.lua")),
             waiting: with("", include_str!("lua/waiting.lua")),
             fork: with(BEGIN, include_str!("lua/fork.lua")),
-            presence: with(ANNOUNCE, include_str!("lua/presence.lua")),
+            presence: with(&attendance, include_str!("lua/presence.lua")),
             members: Script::new(include_str!("lua/members.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
-            evict: with(ANNOUNCE, include_str!("lua/evict.lua")),
+            evict: with(&attendance, include_str!("lua/evict.lua")),
+            due: Script::new(include_str!("lua/due.lua")),
+            told: Script::new(include_str!("lua/told.lua")),
             order: with("", include_str!("lua/order.lua")),
             pace: with("", include_str!("lua/pace.lua")),
         }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Uri};
 use crate::error::ApiError;
 
 /// The cookie that `POST /v1/session` sets.
-const TOKEN_COOKIE: &str = "hubbub_token";
+pub(crate) const TOKEN_COOKIE: &str = "hubbub_token";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Where people try to put a token, and where it would end in logs.
 const QUERY_TOKENS: [&str; 3] = ["token", "access_token", "jwt"];
@@ -44,6 +44,13 @@ pub(crate) fn query_without_token(uri: &Uri) -> Result<Vec<(String, String)>, Ap
         ));
     }
     Ok(pairs)
+}
+
+/// The ticket in the query, if there is one; refused if a token is there.
+pub(crate) fn ticket(uri: &Uri) -> Result<Option<String>, ApiError> {
+    let mut pairs = query_without_token(uri)?.into_iter();
+    let ticket = pairs.find(|(name, _)| name == "ticket");
+    Ok(ticket.map(|(_, ticket)| ticket))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -1,18 +1,20 @@
 //! Guests: who has no token gets an id and a name that is easy on the ear.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use hubbub_node::Identity;
 use hubbub_protocol::{User, UserId};
+use tokio::time::Instant;
 
-/// A name that others should not have to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name must be 1 to {MAX_NAME_CHARS} characters without control characters")]
-pub struct BadName;
+use crate::address::address_key;
 
-/// The longest name in characters.
-const MAX_NAME_CHARS: usize = 64;
-
-/// How every guest's id begins.
-pub(crate) const GUEST_PREFIX: &str = "guest-";
+/// How every guest's id begins; a token that names one must be ours.
+pub const GUEST_PREFIX: &str = "guest-";
+/// Addresses that are remembered; beyond, all begin anew.
+const ADDRESSES: usize = 50_000;
 
 const MOODS: [&str; 24] = [
     "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Eager", "Fond", "Gentle", "Happy",
@@ -26,10 +28,13 @@ const ANIMALS: [&str; 24] = [
     "Sparrow", "Swan", "Tapir", "Wren",
 ];
 
-/// A new guest; without a name one is made up.
+/// A new guest; without a name one is made up. Nobody can guess another guest's id.
 #[must_use]
 pub fn new_guest(name: Option<String>) -> Identity {
-    let id = UserId::new(&format!("{GUEST_PREFIX}{:016x}", fastrand::u64(..)))
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).expect("the system gives random bytes");
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = UserId::new(&format!("{GUEST_PREFIX}{digits}"))
         .expect("hexadecimal digits are a valid user id");
     let user = User {
         id,
@@ -50,23 +55,48 @@ fn made_up_name() -> String {
     )
 }
 
-/// Trims and checks a name that a person chose.
-///
-/// # Errors
-/// [`BadName`] says the rule.
-pub fn check_name(name: &str) -> Result<String, BadName> {
-    let name = name.trim();
-    let length = name.chars().count();
-    if (1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(is_control) {
-        Ok(name.to_owned())
-    } else {
-        Err(BadName)
-    }
+/// How many guests each address has made lately: `limits.guests_per_minute`, so many at once and so many
+/// more a minute.
+#[derive(Debug)]
+pub(crate) struct GuestPace {
+    per_minute: u32,
+    /// When an address may have made all its guests again.
+    full_at: Mutex<HashMap<IpAddr, Instant>>,
 }
 
-/// Control characters, and those that turn the direction of the text around them.
-pub(crate) fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+impl GuestPace {
+    /// 0: no limit.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            full_at: Mutex::default(),
+        }
+    }
+
+    /// Counts one more, or says when the next may come.
+    pub(crate) fn take(&self, client: IpAddr) -> Result<(), Duration> {
+        const MINUTE: Duration = Duration::from_secs(60);
+        if self.per_minute == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut addresses = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.len() >= ADDRESSES {
+            addresses.retain(|_, full_at| *full_at > now);
+        }
+        if addresses.len() >= ADDRESSES {
+            addresses.clear();
+        }
+        let full_at = addresses.entry(address_key(client)).or_insert(now);
+        let next = (*full_at).max(now) + MINUTE / self.per_minute;
+        match next.duration_since(now).checked_sub(MINUTE) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            Some(_) | None => {
+                *full_at = next;
+                Ok(())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,25 +107,32 @@ mod tests {
     fn guests_differ_and_have_a_name() {
         let (a, b) = (new_guest(None), new_guest(None));
         assert_ne!(a.user.id, b.user.id);
-        assert!(a.user.id.as_str().starts_with("guest-"));
+        assert!(a.guest && a.user.id.as_str().starts_with(GUEST_PREFIX));
         assert_eq!(a.user.name.split(' ').count(), 2);
         assert_eq!(new_guest(Some("Ann".to_owned())).user.name, "Ann");
     }
 
-    #[test]
-    fn names_are_trimmed_and_bounded() {
-        assert_eq!(check_name("  Zoë 🐙 ").unwrap(), "Zoë 🐙");
-        assert_eq!(check_name(&"ä".repeat(64)).unwrap().chars().count(), 64);
-        for bad in [
-            "",
-            "   ",
-            "a\nb",
-            "a\u{1b}[31m",
-            "a\u{0}",
-            "\u{202e}evil",
-            &"a".repeat(65),
-        ] {
-            assert_eq!(check_name(bad), Err(BadName), "{bad:?}");
+    #[tokio::test(start_paused = true)]
+    async fn an_address_makes_so_many_guests_a_minute() {
+        let pace = GuestPace::new(10);
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let made = (0..100).filter(|_| pace.take(address(1)).is_ok()).count();
+        assert_eq!(made, 10);
+        let wait = pace.take(address(1)).unwrap_err();
+        assert!(wait <= Duration::from_secs(6), "{wait:?}");
+        assert!(pace.take(address(2)).is_ok(), "another address");
+        tokio::time::advance(wait).await;
+        assert!(pace.take(address(1)).is_ok() && pace.take(address(1)).is_err());
+        let free = GuestPace::new(0);
+        assert!((0..1_000).all(|_| free.take(address(1)).is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_addresses_are_bounded() {
+        let pace = GuestPace::new(10);
+        for number in 0..2 * u32::try_from(ADDRESSES).unwrap() {
+            assert!(pace.take(IpAddr::from(number.to_be_bytes())).is_ok());
         }
+        assert!(pace.full_at.lock().unwrap().len() <= ADDRESSES);
     }
 }

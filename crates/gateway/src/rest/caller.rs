@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
-use hubbub_node::{CommandError, Exclusion, Identity, Pace};
+use hubbub_node::{CommandError, Exclusion, Identity, Pace, Post, Receipt};
 
 use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
@@ -19,23 +19,66 @@ pub(crate) struct Caller {
     gate: Arc<Gate>,
 }
 
+/// Whoever the request's token names, whose pace is kept when it is known what they send.
+pub(crate) struct Sender(Caller);
+
 impl FromRequestParts<Arc<Gate>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
+        let caller = Self::identify(parts, gate).await?;
+        let pace = match is_read(parts) {
+            true => Pace::Reads,
+            false => Pace::Writes,
+        };
+        gate.node.keep_pace(&caller.identity, pace)?;
+        Ok(caller)
+    }
+}
+
+impl FromRequestParts<Arc<Gate>> for Sender {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
+        Caller::identify(parts, gate).await.map(Self)
+    }
+}
+
+fn is_read(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
+}
+
+impl Sender {
+    pub(super) fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// Stores something, even if the caller goes away meanwhile.
+    pub(super) async fn post(&self, gate: &Gate, post: Post) -> Result<Receipt, CommandError> {
+        let (node, identity) = (Arc::clone(&gate.node), self.0.identity.clone());
+        self.change(async move { node.post(&identity, post).await })
+            .await
+    }
+
+    /// As [`Caller::change`].
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        self.0.change(change).await
+    }
+}
+
+impl Caller {
+    async fn identify(parts: &Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
         bearer::query_without_token(&parts.uri)?;
-        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         let peer = parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
         let from_page = gate.check_origin(peer, &parts.headers)?;
-        let is_ours = from_page || (is_read && bearer::is_same_origin(&parts.headers));
+        let is_ours = from_page || (is_read(parts) && bearer::is_same_origin(&parts.headers));
         let cookies = gate.origins.trusts_cookies() && is_ours;
         let token = bearer::token(&parts.headers, cookies).ok_or_else(|| missing(gate))?;
-        let identity = gate
-            .auth
-            .verify(token)
-            .map_err(|error| refused(gate, error))?;
-        let client = gate.client(peer, &parts.headers);
-        match gate.node.exclusion(&identity, Some(client)) {
+        let identity = verify(gate, token).await?;
+        match gate.node.exclusion(&identity, None) {
             None => {}
             Some(Exclusion::Banned) => return Err(ApiError::Banned),
             Some(Exclusion::Revoked) => {
@@ -43,16 +86,12 @@ impl FromRequestParts<Arc<Gate>> for Caller {
                 return Err(ApiError::Unauthorized(revoked));
             }
         }
-        let pace = if is_read { Pace::Reads } else { Pace::Writes };
-        gate.node.keep_pace(&identity, pace)?;
         Ok(Self {
             identity,
             gate: Arc::clone(gate),
         })
     }
-}
 
-impl Caller {
     /// Waits for a place among the reads of this node, and reads.
     pub(super) async fn read<T>(
         &self,
@@ -76,17 +115,21 @@ impl Caller {
     }
 }
 
-fn missing(gate: &Gate) -> ApiError {
+/// Whoever the token names.
+pub(crate) async fn verify(gate: &Gate, token: &str) -> Result<Identity, ApiError> {
+    let identity = gate.auth.verify(token).await;
+    identity.map_err(|error| refused(gate, error))
+}
+
+/// There is no token.
+pub(crate) fn missing(gate: &Gate) -> ApiError {
     ApiError::Unauthorized(format!("send a token: {}", how(gate)))
 }
 
 fn refused(gate: &Gate, error: TokenError) -> ApiError {
-    match error {
-        TokenError::NotReady => ApiError::Unavailable(error.to_string()),
-        TokenError::TooLong
-        | TokenError::Invalid(_)
-        | TokenError::Critical
-        | TokenError::BadSubject(_) => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
+    match error.is_temporary() {
+        true => ApiError::Unavailable(error.to_string()),
+        false => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
     }
 }
 
@@ -95,8 +138,8 @@ fn how(gate: &Gate) -> &'static str {
     match gate.auth.mode() {
         AuthMode::Guest => "Authorization: Bearer TOKEN; POST /v1/guests gives one to anyone",
         AuthMode::Jwt => {
-            "Authorization: Bearer TOKEN; it must be signed with the server's auth.secret, as \
-             `hubbub token` does"
+            "Authorization: Bearer TOKEN; it must be signed with the server's key (auth.secret, \
+             auth.public_key or auth.jwks_url), as `hubbub token` does"
         }
     }
 }

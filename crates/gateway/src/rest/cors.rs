@@ -1,22 +1,30 @@
-//! Which pages may use the resources: those of allowed origins, with a token but without cookies of
-//! another origin. Also what all answers have in common.
+//! Which pages may use the resources: those of allowed origins, with a token, or with a cookie where the
+//! origins are listed one by one. Also what all answers have in common.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CACHE_CONTROL, IF_NONE_MATCH, ORIGIN, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
+use crate::conditional;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::headers::make_safe;
+
+/// Headers of answers that pages may read.
+const EXPOSED: &str = "etag, location, retry-after, www-authenticate";
+/// Headers that pages may send.
+const ASKED: &str =
+    "authorization, cache-control, content-type, idempotency-key, if-none-match, last-event-id";
 
 /// A resource with its methods, all of which `allow` names: it answers preflights and refuses other
 /// methods.
@@ -40,7 +48,12 @@ pub(crate) async fn check_page(
         Ok(cors) => cors,
         Err(error) => return error.into_response(),
     };
+    let is_read = request.method() == Method::GET;
+    let known = request.headers().get(IF_NONE_MATCH).cloned();
     let mut response = next.run(request).await;
+    if is_read {
+        response = conditional::mark(response, known.as_ref()).await;
+    }
     let headers = response.headers_mut();
     headers.extend(cors);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -48,7 +61,7 @@ pub(crate) async fn check_page(
     response
 }
 
-/// Lets an allowed page read the answer; cookies never count across origins.
+/// Lets an allowed page read the answer, and send its cookie where pages are listed one by one.
 fn cors(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
     let mut answer = HeaderMap::new();
     answer.insert(VARY, HeaderValue::from_static("origin"));
@@ -56,7 +69,12 @@ fn cors(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiE
         && let Some(origin) = headers.get(ORIGIN)
     {
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let exposed = HeaderValue::from_static("location, retry-after, www-authenticate");
+        // Where any page may ask, no cookie counts.
+        if gate.origins.trusts_cookies() {
+            let allowed = HeaderValue::from_static("true");
+            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, allowed);
+        }
+        let exposed = HeaderValue::from_static(EXPOSED);
         answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     Ok(answer)
@@ -67,7 +85,7 @@ fn preflight(allow: &'static str) -> Response {
     let headers = [
         (ALLOW, allow),
         (ACCESS_CONTROL_ALLOW_METHODS, allow),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type, authorization"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, ASKED),
         (ACCESS_CONTROL_MAX_AGE, "600"),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()

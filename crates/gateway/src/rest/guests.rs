@@ -11,11 +11,11 @@ use hubbub_protocol::User;
 use serde::{Deserialize, Serialize};
 
 use super::body::read_json;
-use crate::auth::guest::{check_name, new_guest};
+use crate::auth::name::check_name;
 use crate::auth::{Grant, TokenError};
 use crate::config::AuthMode;
 use crate::error::ApiError;
-use crate::gate::Gate;
+use crate::gate::{Gate, Peer};
 
 /// A guest's token lasts so long.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,6 +46,11 @@ pub(crate) async fn create_guest(
 }
 
 async fn make_guest(gate: &Gate, request: Request) -> Result<GuestToken, ApiError> {
+    let peer = request
+        .extensions()
+        .get::<Peer>()
+        .ok_or(ApiError::Internal)?;
+    let client = gate.client(peer, request.headers());
     if gate.auth.mode() != AuthMode::Guest {
         return Err(ApiError::NotFound);
     }
@@ -54,14 +59,14 @@ async fn make_guest(gate: &Gate, request: Request) -> Result<GuestToken, ApiErro
         Some(name) => Some(check_name(&name).map_err(|e| ApiError::BadRequest(e.to_string()))?),
         None => None,
     };
-    let user = new_guest(name).user;
+    let user = gate.new_guest(client, name)?.user;
     let grant = Grant {
         sub: user.id.clone(),
         name: Some(user.name.clone()),
         rooms: None,
         lifetime: LIFETIME,
     };
-    match gate.auth.mint(grant) {
+    match gate.auth.mint_guest(&grant) {
         Ok((token, expires)) => Ok(GuestToken {
             token,
             user,

@@ -2,13 +2,18 @@
 //! and what they say (`body`, `query`).
 
 pub(crate) mod body;
-mod caller;
+pub(crate) mod caller;
+pub(crate) mod changes;
 pub(crate) mod cors;
 pub(crate) mod guests;
+mod idempotency;
 pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod messages;
-mod path;
+pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod rooms;
 pub(crate) mod search;
+pub(crate) mod sends;
+pub(crate) mod session;
+pub(crate) mod tickets;

@@ -25,17 +25,27 @@ impl Query {
         }
     }
 
-    /// A whole number; beyond what an offset can be it is the highest offset.
+    /// A whole number, `1e9` too; beyond what an offset can be it is the highest offset.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number {
+        let (digits, zeros) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let is_number =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(digits) || !is_number(zeros) {
             let wrong = format!("'{name}' must be a whole number, 0 or more");
             return Err(ApiError::BadRequest(wrong));
         }
-        Ok(Some(text.parse().unwrap_or(OFFSET_LIMIT).min(OFFSET_LIMIT)))
+        let power = zeros
+            .parse()
+            .ok()
+            .and_then(|zeros| 10_u64.checked_pow(zeros));
+        let number = digits.parse().ok().zip(power);
+        let number = number.and_then(|(digits, power): (u64, u64)| digits.checked_mul(power));
+        Ok(Some(
+            number.map_or(OFFSET_LIMIT, |number| number.min(OFFSET_LIMIT)),
+        ))
     }
 }
 
@@ -56,7 +66,11 @@ mod tests {
             query(&format!("a={huge}")).number("a").unwrap(),
             Some(OFFSET_LIMIT)
         );
-        for bad in ["a=", "a=x", "a=-1", "a=+1", "a=1.5", "a=1&a=2", "a=0x1"] {
+        assert_eq!(query("a=1e9").number("a").unwrap(), Some(1_000_000_000));
+        assert_eq!(query("a=1e999").number("a").unwrap(), Some(OFFSET_LIMIT));
+        for bad in [
+            "a=", "a=x", "a=e9", "a=1e", "a=1e-3", "a=-1", "a=+1", "a=1.5", "a=1&a=2", "a=0x1",
+        ] {
             assert!(query(bad).number("a").is_err(), "{bad}");
         }
     }

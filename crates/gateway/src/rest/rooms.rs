@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::body::read_json;
 use super::caller::Caller;
 use super::path::InRoom;
-use crate::auth::guest::is_control;
+use crate::auth::name::turns_or_controls;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::Gate;
 
@@ -177,7 +177,7 @@ fn made_up_name() -> RoomId {
 fn check_text(name: &str, text: Option<String>, most: usize) -> Result<Option<String>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let text = text.trim();
-    if text.chars().count() > most || text.chars().any(is_control) {
+    if text.chars().count() > most || text.chars().any(turns_or_controls) {
         return Err(ApiError::BadRequest(format!(
             "'{name}' may have {most} characters and no control characters"
         )));

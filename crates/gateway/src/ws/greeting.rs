@@ -4,14 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hubbub_node::{Identity, OutboxReader, Session};
+use hubbub_node::{Identity, OutboxReader, Session, TicketUse};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_command};
 
 use super::socket::{End, Socket};
 use super::wire::Opcode;
-use crate::auth::TokenError;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::gate::Gate;
 
@@ -32,30 +30,34 @@ pub(super) struct Seat {
 /// Finds out who it is and opens the session.
 pub(super) async fn greet(
     gate: &Gate,
-    client: IpAddr,
     socket: &mut Socket,
+    client: IpAddr,
     token: Option<String>,
+    ticket: Option<String>,
 ) -> Result<Box<Seat>, End> {
     if let Some(token) = token {
-        return seat_with_token(gate, client, &token);
+        return seat_with_token(gate, client, &token).await;
+    }
+    if let Some(ticket) = ticket {
+        return seat_with_ticket(gate, client, &ticket).await;
     }
     match gate.auth.mode() {
-        AuthMode::Guest => greet_guest(gate, client, socket).await,
-        AuthMode::Jwt => greet_stranger(gate, client, socket).await,
+        AuthMode::Guest => greet_guest(gate, socket, client).await,
+        AuthMode::Jwt => greet_stranger(gate, socket, client).await,
     }
 }
 
-async fn greet_guest(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result<Box<Seat>, End> {
     let Some(text) = first_frame(gate, socket, GUEST_PATIENCE).await? else {
-        let mut seat = seat(gate, client, new_guest(None))?;
+        let mut seat = seat_guest(gate, client)?;
         seat.silent = true;
         return Ok(seat);
     };
     match decode_command(&text).map(|request| request.command) {
-        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token),
-        Ok(Command::Hello { token: None }) => seat(gate, client, new_guest(None)),
+        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token).await,
+        Ok(Command::Hello { token: None }) => seat_guest(gate, client),
         Ok(_) | Err(_) => {
-            let mut seat = seat(gate, client, new_guest(None))?;
+            let mut seat = seat_guest(gate, client)?;
             seat.first = Some(text);
             Ok(seat)
         }
@@ -64,8 +66,8 @@ async fn greet_guest(gate: &Gate, client: IpAddr, socket: &mut Socket) -> Result
 
 async fn greet_stranger(
     gate: &Gate,
-    client: IpAddr,
     socket: &mut Socket,
+    client: IpAddr,
 ) -> Result<Box<Seat>, End> {
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
@@ -73,7 +75,9 @@ async fn greet_stranger(
     };
     let id = match decode_command(&text) {
         Ok(request) => match request.command {
-            Command::Hello { token: Some(token) } => return seat_with_token(gate, client, &token),
+            Command::Hello { token: Some(token) } => {
+                return seat_with_token(gate, client, &token).await;
+            }
             _ => request.id,
         },
         Err(error) => error.id,
@@ -114,18 +118,41 @@ async fn first_frame(
 }
 
 /// Opens the session of whoever the token names.
-pub(super) fn seat_with_token(gate: &Gate, client: IpAddr, token: &str) -> Result<Box<Seat>, End> {
-    let identity = gate.auth.verify(token).map_err(|error| {
+pub(super) async fn seat_with_token(
+    gate: &Gate,
+    client: IpAddr,
+    token: &str,
+) -> Result<Box<Seat>, End> {
+    let identity = Box::pin(gate.auth.verify(token)).await.map_err(|error| {
         tracing::debug!(%error, "token refused");
-        End::Ours(match error {
-            TokenError::NotReady => CloseCode::TryLater,
-            TokenError::TooLong
-            | TokenError::Invalid(_)
-            | TokenError::Critical
-            | TokenError::BadSubject(_) => CloseCode::BadToken,
+        End::Ours(match error.is_temporary() {
+            true => CloseCode::TryLater,
+            false => CloseCode::BadToken,
         })
     })?;
     seat(gate, client, identity)
+}
+
+/// Opens the session of whoever the ticket stands for, and uses it up.
+async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Box<Seat>, End> {
+    match gate.node.redeem_ticket(ticket, TicketUse::Once).await {
+        Ok(Some(identity)) => seat(gate, client, identity),
+        Ok(None) => Err(End::Ours(CloseCode::BadToken)),
+        Err(error) => {
+            tracing::debug!(%error, "a ticket cannot be looked at");
+            Err(End::Ours(CloseCode::TryLater))
+        }
+    }
+}
+
+/// A new guest; who makes too many has to wait.
+fn seat_guest(gate: &Gate, client: IpAddr) -> Result<Box<Seat>, End> {
+    let guest = gate.new_guest(client, None);
+    seat(
+        gate,
+        client,
+        guest.map_err(|_| End::Ours(CloseCode::TryLater))?,
+    )
 }
 
 fn seat(gate: &Gate, client: IpAddr, identity: Identity) -> Result<Box<Seat>, End> {

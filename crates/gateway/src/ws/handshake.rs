@@ -9,7 +9,7 @@ use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use hubbub_protocol::{BEARER_PROTOCOL_PREFIX, NATIVE_PROTOCOL};
@@ -24,6 +24,8 @@ use super::{Arrival, serve};
 use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::handover::Lent;
+use crate::patience;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
@@ -34,7 +36,7 @@ pub(crate) async fn upgrade_socket(
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
     let accept = check_request(request.method(), headers)?;
-    check_query(request.uri())?;
+    let ticket = bearer::ticket(request.uri())?;
     let from_page = gate.check_origin(&peer, headers)?;
     if gate.phase.is_draining() {
         gate.metrics.rejected("draining");
@@ -53,6 +55,7 @@ pub(crate) async fn upgrade_socket(
         gate,
         client,
         token: find_token(headers, cookies),
+        ticket,
         began: Instant::now(),
         _permit: peer.permit,
         _slot: slot,
@@ -79,9 +82,13 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
     let parts = pending
         .await?
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<Lent>>()
         .expect("the edge serves plain TCP streams in TokioIo only");
-    Ok((parts.io.into_inner(), parts.read_buf))
+    let stream = parts.io.into_inner().into_inner();
+    let stream = stream.expect("who upgrades does not claim the stream");
+    // Its pings tell of a peer that has vanished, and its write loop of one that takes nothing.
+    patience::set(&stream, None);
+    Ok((stream, parts.read_buf))
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
@@ -136,19 +143,6 @@ pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<Stri
 fn is_key(key: &[u8]) -> bool {
     let letter = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(letter)
-}
-
-/// A ticket would be good here, once there are some.
-pub(crate) fn check_query(uri: &Uri) -> Result<(), ApiError> {
-    for (name, _) in bearer::query_without_token(uri)? {
-        if name == "ticket" {
-            return Err(bad_request(
-                "tickets are not there yet: send the token as sub-protocol hubbub.bearer.TOKEN \
-                 or in a first frame hello",
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn bad_request(detail: &str) -> ApiError {
@@ -262,20 +256,14 @@ mod tests {
 
     #[test]
     fn a_token_in_the_query_string_is_refused_with_the_reason() {
-        for query in [
-            "token=a",
-            "x=1&access_token=a",
-            "JWT=a",
-            "%74oken=a",
-            "ticket=t",
-        ] {
-            let uri = format!("/v1/ws?{query}").parse().unwrap();
+        let ticket = |query: &str| bearer::ticket(&format!("/v1/ws?{query}").parse().unwrap());
+        for query in ["token=a", "x=1&access_token=a", "JWT=a", "%74oken=a"] {
             assert!(
-                matches!(check_query(&uri), Err(ApiError::BadRequest(_))),
+                matches!(ticket(query), Err(ApiError::BadRequest(_))),
                 "{query}"
             );
         }
-        assert!(check_query(&"/v1/ws?tokens=1&x".parse().unwrap()).is_ok());
-        assert!(check_query(&"/v1/ws".parse().unwrap()).is_ok());
+        assert_eq!(ticket("tokens=1&x").unwrap(), None);
+        assert_eq!(ticket("x=1&ticket=abc").unwrap().as_deref(), Some("abc"));
     }
 }

@@ -33,6 +33,8 @@ struct Arrival {
     gate: Arc<Gate>,
     client: IpAddr,
     token: Option<String>,
+    /// Counts where there is no token.
+    ticket: Option<String>,
     began: Instant,
     /// Both are given back when the connection ends.
     _permit: Option<Arc<Permit>>,
@@ -43,8 +45,9 @@ struct Arrival {
 /// the connection has. What it holds is on the heap, since a future keeps room for its arguments
 /// twice, and an idle connection is little more than this future.
 async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
-    let token = arrival.token.take();
-    let greeted = Box::pin(greet(&arrival.gate, arrival.client, &mut socket, token)).await;
+    let (token, ticket) = (arrival.token.take(), arrival.ticket.take());
+    let greeted = greet(&arrival.gate, &mut socket, arrival.client, token, ticket);
+    let greeted = Box::pin(greeted).await;
     let end = match greeted {
         Ok(seat) => stay(&arrival, &mut socket, seat).await,
         Err(end) => {
@@ -72,14 +75,16 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
         let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
-            Ok(Pause::Hello(token)) => match seat_with_token(gate, arrival.client, &token) {
-                Ok(next) => {
-                    // The guest, who has joined nothing, is gone with this.
-                    seat = next;
-                    continue;
+            Ok(Pause::Hello(token)) => {
+                match Box::pin(seat_with_token(gate, arrival.client, &token)).await {
+                    Ok(next) => {
+                        // The guest, who has joined nothing, is gone with this.
+                        seat = next;
+                        continue;
+                    }
+                    Err(end) => end,
                 }
-                Err(end) => end,
-            },
+            }
             Err(_panic) => {
                 gate.metrics.panicked();
                 End::Ours(CloseCode::Internal)
@@ -132,12 +137,13 @@ async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
     } = seat;
     tokio::select! {
         biased;
-        pause = read_loop(&mut reader, session, first.take(), *silent, &busy) => pause,
+        pause = read_loop(gate, &mut reader, session, first.take(), *silent, &busy) => pause,
         end = write_loop(&writer, outbox, limits, &busy) => Pause::End(end),
     }
 }
 
 async fn read_loop(
+    gate: &Gate,
     reader: &mut Reader<'_>,
     session: &mut Session,
     mut first: Option<String>,
@@ -164,7 +170,7 @@ async fn read_loop(
                 _ => {
                     busy.store(true, Ordering::Relaxed);
                     // On the heap, so that an idle connection does not carry its size.
-                    Box::pin(session.handle(request)).await;
+                    Box::pin(gate.handle(session, request)).await;
                     busy.store(false, Ordering::Relaxed);
                 }
             },

@@ -1,9 +1,11 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
 mod change;
+mod courtesy;
 mod join;
 mod query;
 mod read;
+mod refresh;
 mod send;
 mod typing;
 
@@ -11,17 +13,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::command::RequestId;
+use hubbub_protocol::command::{JoinFrom, RequestId};
 use hubbub_protocol::frame::{ServerFrame, WelcomeLimits};
 use hubbub_protocol::{
     CloseCode, Command, ConnectionId, DecodeError, Frame, Request, RoomId, User,
 };
 use tokio::sync::Semaphore;
 
-use self::change::Alteration;
 use self::query::Query;
 use self::read::Reading;
 use self::typing::Typing;
+use crate::alteration::Alteration;
 use crate::error::CommandError;
 use crate::hub::Attached;
 use crate::node::Node;
@@ -101,6 +103,7 @@ impl Session {
             node.hub.detach(&connection, &user.id);
             return Err(exclusion.close_code());
         }
+        node.expiry.add(identity.expires, &connection);
         node.metrics.sessions.inc();
         outbox.push(welcome(&node, &connection, user));
         let now = Instant::now();
@@ -146,6 +149,8 @@ impl Session {
         }
         let done = match command {
             Command::Hello { .. } => Err(CommandError::LateHello),
+            // Only the doors can prove a token: they call `Session::refresh` instead.
+            Command::Refresh { .. } => Err(CommandError::Internal),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
             Command::Leave { room } => self.leave(id.as_ref(), &room),
             Command::Send { room, terms, body } => {
@@ -196,6 +201,15 @@ impl Session {
         }
     }
 
+    /// Joins as the command does, for a door that says in its own words how that went.
+    ///
+    /// # Errors
+    /// Why the session is not in the room.
+    pub async fn join_room(&mut self, room: &RoomId, from: &JoinFrom) -> Result<(), CommandError> {
+        self.node.beat();
+        Box::pin(self.join(None, room, from)).await
+    }
+
     fn check_questions(&mut self, command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Join { .. }
@@ -205,6 +219,7 @@ impl Session {
             | Command::Read { .. }
             | Command::Rooms => self.check_rate(Pace::Questions),
             Command::Hello { .. }
+            | Command::Refresh { .. }
             | Command::Send { .. }
             | Command::Edit { .. }
             | Command::Delete { .. }
@@ -258,6 +273,9 @@ impl Drop for Session {
         for membership in std::mem::take(&mut self.rooms) {
             self.give_up(membership, Departure::Cut);
         }
+        self.node
+            .expiry
+            .remove(self.identity.expires, &self.connection);
         self.node
             .hub
             .detach(&self.connection, &self.identity.user.id);

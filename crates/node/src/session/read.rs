@@ -2,18 +2,16 @@
 //! told to the others, at most once a second for a connection and room.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use hubbub_protocol::RoomId;
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::{Frame, RoomId};
 use tokio::time::sleep_until;
 
 use super::Session;
+use super::courtesy::{INTERVAL, Turn};
 use crate::error::CommandError;
 use crate::lock::lock;
-
-/// Between two signals.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was said and what was passed on.
 #[derive(Debug, Default)]
@@ -25,14 +23,6 @@ struct ReadingState {
     told: Option<(u64, Instant)>,
     /// Somebody waits for the interval's end, to pass on what is wanted then.
     is_waiting: bool,
-}
-
-/// What to do with a mark.
-#[derive(Debug, PartialEq, Eq)]
-enum Turn {
-    Tell,
-    Wait(Instant),
-    Nothing,
 }
 
 impl ReadingState {
@@ -71,14 +61,10 @@ impl Session {
         let turn = lock(&reading.0).say(offset, Instant::now());
         self.node
             .note_read(&self.identity.user.id, room, offset, false);
-        let (node, room) = (Arc::clone(&self.node), room.clone());
-        let (connection, user) = (self.connection.clone(), self.identity.user.clone());
+        let voice = self.voice(room);
         let tell = async move |offset| {
-            let (room, user) = (&room, &user);
-            let frame = Frame::encode(&ServerFrame::Read { room, user, offset });
-            if let Err(error) = node.broker.signal(room, &connection, &frame).await {
-                tracing::debug!(%room, %error, "a read mark is not passed on");
-            }
+            let (room, user) = (&voice.room, &voice.user);
+            voice.tell(&ServerFrame::Read { room, user, offset }).await;
         };
         match turn {
             Turn::Nothing => {}

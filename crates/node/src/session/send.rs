@@ -7,21 +7,14 @@ use hubbub_protocol::command::{Body, RequestId, Terms};
 use hubbub_protocol::{AckLevel, CloseCode, Draft, RoomId};
 
 use super::{Pace, Session};
+use crate::alteration::check_size;
 use crate::error::CommandError;
 use crate::outbox::DueAnswer;
-use crate::publisher::Pending;
+use crate::publisher::{Answer, Pending};
 use crate::rate::Verdict;
 
 /// What a client is told that is closed for flooding.
 const FLOOD_RETRY: Duration = Duration::from_secs(1);
-
-pub(super) fn check_size(body: &Body, limit: u64) -> Result<(), CommandError> {
-    let bytes = body.len();
-    if bytes as u64 > limit {
-        return Err(CommandError::TooLarge { bytes, limit });
-    }
-    Ok(())
-}
 
 impl Session {
     pub(super) async fn send(
@@ -39,7 +32,7 @@ impl Session {
         self.node.check_mute(&self.identity.user.id, room)?;
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
         self.node.config.failpoints.in_session(terms.nonce.as_ref());
-        let deadline = self.deadline();
+        let deadline = self.node.send_deadline();
         self.check_sends().await?;
         if let Some(typing) = typing {
             typing.end();
@@ -47,12 +40,6 @@ impl Session {
         self.node.metrics.messages_in.inc();
         let draft = Draft::message(room, &self.identity.user, terms.nonce, &body);
         self.publish(id, room, draft, terms.ack, deadline).await
-    }
-
-    /// When what is sent now must be answered: a little early, so that the answer is there when the
-    /// time is over.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.node.config.limits.send_timeout.mul_f64(0.95)
     }
 
     /// Hands an event to the publisher, which answers it. Waits while too many are on their way.
@@ -68,13 +55,15 @@ impl Session {
         let permit = permit.expect("the semaphore is never closed");
         let least = self.node.config.ack.level;
         let pending = Pending {
-            id,
             draft,
             ack: ack.map_or(least, |ack| ack.max(least)),
-            answer: DueAnswer::new(&self.outbox),
+            answer: Answer::Session {
+                id,
+                due: DueAnswer::new(&self.outbox),
+                _permit: permit,
+            },
             deadline,
             may_be_stored: false,
-            _permit: permit,
         };
         self.node.publish(room, pending);
         Ok(())

@@ -2,18 +2,16 @@
 //! word is always passed on.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use hubbub_protocol::RoomId;
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::{Frame, RoomId};
 use tokio::time::sleep_until;
 
 use super::Session;
+use super::courtesy::{INTERVAL, Turn};
 use crate::error::CommandError;
 use crate::lock::lock;
-
-/// Between two signals.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was said and what was passed on.
 #[derive(Debug, Default)]
@@ -27,14 +25,6 @@ struct TypingState {
     is_over: bool,
     /// Somebody waits for the interval's end, to pass on what is wanted then.
     is_waiting: bool,
-}
-
-/// What to do with a word.
-#[derive(Debug, PartialEq, Eq)]
-enum Turn {
-    Tell,
-    Wait(Instant),
-    Nothing,
 }
 
 impl Typing {
@@ -93,14 +83,10 @@ impl Session {
         let membership = self.membership(room)?;
         let typing = Arc::clone(membership.typing.get_or_insert_default());
         let turn = lock(&typing.0).say(on, Instant::now());
-        let (node, room) = (Arc::clone(&self.node), room.clone());
-        let (connection, user) = (self.connection.clone(), self.identity.user.clone());
+        let voice = self.voice(room);
         let tell = async move |on| {
-            let (room, user) = (&room, &user);
-            let frame = Frame::encode(&ServerFrame::Typing { room, user, on });
-            if let Err(error) = node.broker.signal(room, &connection, &frame).await {
-                tracing::debug!(%room, %error, "typing is not passed on");
-            }
+            let (room, user) = (&voice.room, &voice.user);
+            voice.tell(&ServerFrame::Typing { room, user, on }).await;
         };
         match turn {
             Turn::Nothing => {}

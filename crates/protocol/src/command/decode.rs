@@ -147,6 +147,9 @@ impl Fields<'_> {
             }),
             "members" => Ok(Command::Members { room: self.room()? }),
             "rooms" => Ok(Command::Rooms),
+            "refresh" => Ok(Command::Refresh {
+                token: self.token.ok_or_else(missing_token)?,
+            }),
             "ping" => Ok(Command::Ping),
             other => {
                 let shown: String = other.chars().take(40).collect();
@@ -224,6 +227,10 @@ impl Fields<'_> {
             (None, None) => Ok(JoinFrom::Now),
         }
     }
+}
+
+fn missing_token() -> DecodeError {
+    bad_frame(None, "'token' is missing".to_owned())
 }
 
 fn number(name: &str, value: Option<u64>) -> Result<u64, DecodeError> {

@@ -146,6 +146,11 @@ pub enum Command {
     },
     /// The public rooms and mine.
     Rooms,
+    /// A new token for this connection, of the same user.
+    Refresh {
+        /// The token.
+        token: String,
+    },
     /// Answered by `pong`.
     Ping,
 }

@@ -84,7 +84,7 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
 /// Runs a node until all stop, or an operator has this one leave.
 async fn keep(server: Server, mut stopping: watch::Receiver<bool>) {
     tokio::select! {
-        _ = stopping.wait_for(|stopping| *stopping) => {}
+        () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {}
         () = server.dismissed() => {
             server.drain().await;
             return;

@@ -1,6 +1,6 @@
 //! `hubbub token`: a token for somebody.
 
-use hubbub_gateway::auth::{Auth, AuthError, Grant, TokenError};
+use hubbub_gateway::auth::{AuthError, Grant, TokenError};
 use hubbub_node::{BadGrant, Rights, RoomGrants};
 use hubbub_protocol::{InvalidId, UserId};
 
@@ -10,7 +10,9 @@ use crate::cli::TokenArgs;
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintError {
-    #[error("auth.secret is not set: tokens are signed with it (HUBBUB__AUTH__SECRET=…)")]
+    #[error(
+        "there is nothing to sign with: set auth.secret (HUBBUB__AUTH__SECRET=…) or auth.private_key"
+    )]
     NoSecret,
     #[error("--sub: {0}")]
     Subject(InvalidId),
@@ -28,11 +30,11 @@ pub(crate) enum MintError {
 
 pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
     let settings = args.settings.load()?.settings;
-    if settings.auth.secret.is_empty() {
+    if settings.auth.secret.is_empty() && settings.auth.private_key.is_empty() {
         return Err(MintError::NoSecret.into());
     }
-    let auth = Auth::new(&settings.auth).map_err(MintError::from)?;
-    let (token, _expires) = auth.mint(grant(args)?).map_err(MintError::from)?;
+    let auth = settings.make_auth().map_err(MintError::from)?;
+    let (token, _expires) = auth.mint(&grant(args)?).map_err(MintError::from)?;
     print(&format!("{token}\n"))?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use hubbub_webhooks::Webhook;
 use serde_json::Value as Json;
 
 use super::layers::{Loaded, Setting, is_secret};
@@ -34,7 +35,35 @@ pub fn print_effective(loaded: &Loaded) -> String {
         let table = toml::to_string(room).expect("plain structs serialize");
         write!(text, "\n[[room]]\n{table}").expect("writing to a string never fails");
     }
+    for key in &loaded.settings.api_keys {
+        let table = toml::to_string(key).expect("plain structs serialize");
+        // What is hidden is no value here either.
+        let lines = table.lines().map(|line| match line.starts_with("key =") {
+            true => format!("# key = \"{HIDDEN}\"\n"),
+            false => format!("{line}\n"),
+        });
+        write!(text, "\n[[api_key]]\n{}", lines.collect::<String>())
+            .expect("writing to a string never fails");
+    }
+    for webhook in &loaded.settings.webhooks {
+        let shown = Webhook {
+            url: hide_query(&webhook.url),
+            ..webhook.clone()
+        };
+        let table = toml::to_string(&shown).expect("plain structs serialize");
+        // What is hidden is no value: read back, the line must not count.
+        let table = table.replace("\nsecret = ", "\n# secret = ");
+        write!(text, "\n[[webhook]]\n{table}").expect("writing to a string never fails");
+    }
     text
+}
+
+/// Behind the `?` there may be a token.
+fn hide_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((path, _)) => format!("{path}?{HIDDEN}"),
+        None => url.to_owned(),
+    }
 }
 
 fn shown(setting: &Setting) -> Json {
@@ -135,13 +164,35 @@ mod tests {
     fn secrets_are_hidden() {
         let text = print_effective(&loaded(
             "[auth]\nsecret = \"canary-canary-canary-canary-canary\"\n[ops]\ntoken = \"canary-2\"\n\
-             [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"",
+             [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"\n[[api_key]]\nname = \"billing\"\n\
+             key = \"canary-4-canary-4-canary-4-canary-4\"\nrooms = { \"lobby\" = \"rwp\" }",
         ));
+        assert!(
+            text.contains("[[api_key]]\nname = \"billing\"\n# key = \"(hidden)\""),
+            "{text}"
+        );
+        assert!(text.contains("lobby = \"rwp\""), "{text}");
         assert!(!text.contains("canary"), "{text}");
         assert!(
             text.contains("redis://user:(hidden)@localhost:6379/0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn webhooks_stand_there_without_their_secrets() {
+        let table = "[[webhook]]\nurl = \"https://h.example/hook?token=canary\"\n\
+                     secret = \"canary-canary-canary-canary-canary\"\nevents = [\"joined\"]\n";
+        let loaded = loaded(table);
+        let text = print_effective(&loaded);
+        assert!(!text.contains("canary"), "{text}");
+        assert!(
+            text.contains("[[webhook]]\nurl = \"https://h.example/hook?(hidden)\""),
+            "{text}"
+        );
+        assert!(text.contains("\n# secret = \"(hidden)\"\n"), "{text}");
+        assert!(text.contains("timeout = \"10s\""), "{text}");
+        assert!(!format!("{:?}", loaded.settings).contains("canary-canary"));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 use super::env::from_env;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
-use super::{CheckError, RoomRule, Settings};
+use super::tables::Tables;
+use super::{CheckError, Settings};
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "hubbub.toml";
@@ -19,11 +20,9 @@ const DEFAULT_ORIGIN: &str = "default";
 const ARCHIVE_URL: &str = "archive.url";
 /// In the folder where the node was started.
 const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
-/// Tables that may be repeated.
-const ROOM: &str = "room";
 
 /// Settings that never stand in an error or on a screen.
-const SECRETS: [&str; 2] = ["auth.secret", "ops.token"];
+const SECRETS: [&str; 3] = ["auth.secret", "auth.private_key", "ops.token"];
 /// Settings that may hold a password: in an error they do not stand as they were written.
 const URLS: [&str; 2] = ["redis.url", "archive.url"];
 
@@ -150,7 +149,7 @@ impl Source for Single {
 /// [`ConfigError`] names the setting, what is wrong, and where it came from.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let known = Known::new();
-    let (given, rooms) = given(sources, &known)?;
+    let (given, tables) = given(sources, &known)?;
     let mut effective = Json::Object(serde_json::Map::new());
     let mut list = Vec::new();
     for (key, default) in &known.0 {
@@ -167,7 +166,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     let mut settings: Settings =
         serde_json::from_value(effective).expect("every setting has been read by itself");
-    settings.rooms = rooms;
+    settings.rooms = tables.rooms;
+    settings.api_keys = tables.api_keys;
+    settings.webhooks = tables.webhooks;
     choose_archive(&mut settings, &mut list);
     settings.check()?;
     Ok(Loaded { settings, list })
@@ -232,7 +233,7 @@ pub(super) fn is_secret(key: &str) -> bool {
 fn given(
     sources: &Sources,
     known: &Known,
-) -> Result<(BTreeMap<String, Value>, Vec<RoomRule>), ConfigError> {
+) -> Result<(BTreeMap<String, Value>, Tables), ConfigError> {
     let mut builder = Config::builder();
     let path = match &sources.file {
         SettingsFile::Usual => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
@@ -252,30 +253,10 @@ fn given(
             path: path.unwrap_or_default(),
             source: Box::new(source),
         })?;
-    let rooms = match merged.remove(ROOM) {
-        None => Vec::new(),
-        Some(value) => read_rooms(value)?,
-    };
+    let tables = Tables::take(&mut merged)?;
     let mut given = BTreeMap::new();
     flatten("", merged, known, &mut given)?;
-    Ok((given, rooms))
-}
-
-fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
-    let origin = origin_of(&value);
-    let bad = |expected: String| ConfigError::BadValue {
-        key: "[[room]]".to_owned(),
-        value: "a table".to_owned(),
-        origin: origin.clone(),
-        expected,
-    };
-    let rooms: Vec<RoomRule> = value
-        .try_deserialize()
-        .map_err(|error| bad(format!("another one: {error}")))?;
-    for room in &rooms {
-        room.check().map_err(&bad)?;
-    }
-    Ok(rooms)
+    Ok((given, tables))
 }
 
 fn from_flags(flags: &[(String, String, String)]) -> Vec<(String, Value)> {
@@ -320,7 +301,7 @@ fn flatten(
     Ok(())
 }
 
-fn origin_of(value: &Value) -> String {
+pub(super) fn origin_of(value: &Value) -> String {
     value
         .origin()
         .unwrap_or("a section without settings")
@@ -470,6 +451,30 @@ mod tests {
         assert!(refusal("[http]\nallowed_origins = [1]", &[]).contains("list"));
         assert!(!refusal("[auth]\nsecret = 12345678901234567", &[]).contains("12345678901234567"));
         assert!(refusal("[http\n", &[]).contains("test.toml"));
+    }
+
+    #[test]
+    fn webhooks_are_tables_that_are_checked() {
+        let secret = "secret = \"canary-canary-canary-canary-canary\"";
+        let refused = |lines: &str| {
+            let refused = refusal(&format!("[[webhook]]\nurl = \"http://h/x\"\n{lines}"), &[]);
+            assert!(!refused.contains("canary"), "{refused}");
+            refused
+        };
+        assert!(refused("").contains("secret"));
+        assert!(refused("secret = \"canary\"").contains("32 bytes"));
+        assert!(refused("secret = 12345678901234567890123456789012345").contains("test.toml"));
+        let message = refused(&format!("{secret}\nevents = [\"messages\"]"));
+        assert!(
+            message.contains("`message`") && message.contains("test.toml"),
+            "{message}"
+        );
+        assert!(refused(&format!("{secret}\nevent = []")).contains("`events`"));
+        assert!(refused(&format!("{secret}\ntimeout = \"2m\"")).contains("at most 60s"));
+        let two = format!("[[webhook]]\nurl = \"http://h/x\"\n{secret}\n");
+        assert!(refusal(&(two.clone() + &two), &[]).contains("give each a name"));
+        let loaded = from_text(&two, &[], &[]).unwrap();
+        assert_eq!(loaded.settings.webhooks[0].events.len(), 6);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod env;
 mod kind;
 mod known;
 mod layers;
+mod tables;
 
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
+use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
 use hubbub_protocol::AckLevel;
+use hubbub_webhooks::{Webhook, WebhookError};
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +53,12 @@ pub struct Settings {
     /// Tables `[[room]]`: what holds for some rooms.
     #[serde(rename = "room")]
     pub rooms: Vec<RoomRule>,
+    /// Tables `[[api_key]]`: keys for programs.
+    #[serde(rename = "api_key")]
+    pub api_keys: Vec<ApiKey>,
+    /// Tables `[[webhook]]`: who is told of what happens.
+    #[serde(rename = "webhook")]
+    pub webhooks: Vec<Webhook>,
     /// Faults for tests, from the environment variable [`FAILPOINTS`]; no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
@@ -80,6 +88,9 @@ pub enum CheckError {
     /// Section `socketio`.
     #[error(transparent)]
     SocketIo(#[from] SocketIoError),
+    /// Tables `[[webhook]]`.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// Not `host:port`.
     #[error("{key} = {value:?} is not an address and a port, such as 127.0.0.1:3000")]
     Address {
@@ -119,6 +130,7 @@ impl Settings {
             send_timeout: self.limits.send_timeout,
             embedded_bytes: self.limits.embedded_bytes,
             has_archive: !self.archive.url.is_empty(),
+            webhooks: self.webhooks.iter().map(Webhook::queue).collect(),
         }
     }
 
@@ -133,17 +145,26 @@ impl Settings {
         }
     }
 
+    /// Whose tokens count.
+    ///
+    /// # Errors
+    /// [`AuthError`] names the setting that cannot work.
+    pub fn make_auth(&self) -> Result<Auth, AuthError> {
+        Auth::new(&self.auth, &self.api_keys)
+    }
+
     /// Checks what the types of the settings do not.
     ///
     /// # Errors
     /// [`CheckError`] names what has to change.
     pub fn check(&self) -> Result<(), CheckError> {
-        Auth::new(&self.auth)?;
+        self.make_auth()?;
         self.http.check()?;
         self.ops.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;
+        hubbub_webhooks::check(&self.webhooks)?;
         check_address("http.bind", &self.http.bind)?;
         if !self.ops.bind.is_empty() {
             check_address("ops.bind", &self.ops.bind)?;
@@ -191,12 +212,26 @@ impl Settings {
             .map_or(Ok(()), |key| Err(CheckError::Zero(key)))
     }
 
+    fn has_token_twice(&self) -> bool {
+        let token = &self.ops.token;
+        let is_key = self.api_keys.iter().any(|it| it.key == *token);
+        !token.is_empty() && (*token == self.auth.secret || is_key)
+    }
+
     fn check_pairs(&self) -> Result<(), CheckError> {
         let drain = &self.drain;
         let contradictions = [
             (
                 self.failpoints != Failpoints::default() && !is_loopback(&self.ops.bind),
                 "HUBBUB_FAILPOINTS is for tests: it needs ops.bind on 127.0.0.1",
+            ),
+            (
+                self.has_token_twice(),
+                "ops.token must be no other secret too: neither auth.secret nor a key of [[api_key]]",
+            ),
+            (
+                self.auth.jwks_refresh < Duration::from_secs(10),
+                "auth.jwks_refresh must be 10s or more: keys are not fetched more often",
             ),
             (
                 self.limits.frame_bytes <= self.limits.body_bytes,

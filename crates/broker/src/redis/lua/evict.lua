@@ -1,6 +1,9 @@
 -- Takes back what an expired lease has registered in a room. Whoever comes second finds nothing.
 -- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
+--       6 marks of webhooks  7 joins and leaves for them, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
+--       5 names of the webhooks that have to be told, with spaces between them  6 the most joins and
+--       leaves that wait for them
 local gone = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local value = redis.call('HGET', KEYS[1], id)
@@ -18,5 +21,6 @@ redis.call('UNLINK', KEYS[2])
 redis.call('SREM', KEYS[5], ARGV[2])
 if #gone > 0 then
   announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], { ARGV[3], ARGV[4] }, {}, gone)
+  attend(hooks_of(ARGV[5], 8, KEYS[6], ARGV[4]), KEYS[3], KEYS[7], ARGV[2], ARGV[6], {}, gone)
 end
 return #gone

@@ -1,11 +1,14 @@
 -- A node gets its first, or loses its last, connections of users in a room. Idempotent.
 -- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
+--       6 marks of webhooks  7 joins and leaves for them, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
+--       5 names of the webhooks that have to be told, with spaces between them  6 the most joins and
+--       leaves that wait for them
 --       then for each user, once: 'enter' or 'exit', id, user as JSON
 -- Returns how many users are in the room and its presence version.
 -- users: user id → number of nodes that have it, a space, the user as JSON
 local joined, left = {}, {}
-for i = 5, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
   local way, id, user = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local nodes = 0
   local value = redis.call('HGET', KEYS[1], id)
@@ -38,4 +41,5 @@ if #joined + #left == 0 then
 end
 local count, version =
   announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], { ARGV[3], ARGV[4] }, joined, left)
+attend(hooks_of(ARGV[5], 8, KEYS[6], ARGV[4]), KEYS[3], KEYS[7], ARGV[2], ARGV[6], joined, left)
 return { count, version }

@@ -1,16 +1,18 @@
 -- Numbers, stores and publishes events of one room, all or none.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
 --       7 changed rooms  8 rooms that wait for the archive
+--       9 marks of webhooks, if there are any, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 epoch for a new life  4 highest offset seen  5 stream length
 --       6 stream life, s  7 meta life, s  8 nonce generation, s  9 the epoch of 4, or ''
 --       10 '0': begin no life  11 stream length while the archive is behind; '0': no archive
 --       12 '1': a life that begins is a private room's
+--       13 names of the webhooks that have to be told, with spaces between them
 --       then for each event: digest, message id, frame without its end; a change of a message has
 --       KIND TARGET before its id, and after its frame its or its target's tombstone ('' if none);
 --       KIND is e, d or r, or x where the target is known to be deleted
 -- Returns epoch ('': a life would have to begin), time in ms, then for each event: offset, and 0,
 -- 1 if it was stored before, 2 if its target is deleted
-local FIRST = 13
+local FIRST = 14
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 local ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2]) / 1000))
@@ -155,6 +157,10 @@ redis.call('HSET', KEYS[1], 'top', string.format('%.0f', top), 'last', last)
 redis.call('ZADD', KEYS[7], ms, ARGV[2])
 if ARGV[11] ~= '0' then
   redis.call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
+end
+if ARGV[13] ~= '' then
+  local before = string.format('%.0f', first - 1)
+  note(hooks_of(ARGV[13], 10, KEYS[9], ARGV[7]), KEYS[1], ARGV[2], before, nil, ms)
 end
 if renewal then
   redis.call('EXPIRE', KEYS[3], 2 * tonumber(ARGV[8]))

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hubbub_node::{Identity, Session};
+use hubbub_node::{CommandError, Identity, Session, TicketUse};
 use hubbub_protocol::command::{Body, JoinFrom, RequestId, Terms};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::socketio::{Heard, Listener, encode};
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 use super::place::Return;
 use super::translator::{CONNECT, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
-use crate::auth::TokenError;
-use crate::auth::guest::new_guest;
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
 use crate::socketio::door::{Ears, Sound};
@@ -32,6 +30,10 @@ pub(crate) struct ChatEars {
     client: IpAddr,
     /// From the handshake: for every namespace whose connect brings none.
     token: Option<String>,
+    /// The same, where there is no token; used up by the first connect.
+    ticket: Option<String>,
+    /// Whoever the ticket stood for.
+    holder: Option<Identity>,
     hold: Hold,
     listener: Listener,
     /// One for each namespace that the client is in.
@@ -140,6 +142,8 @@ impl ChatEars {
         Self {
             client: visitor.client,
             token: visitor.token,
+            ticket: visitor.ticket,
+            holder: None,
             hold: visitor.hold,
             listener: Listener::new(chat.max_payload),
             seats: Vec::new(),
@@ -183,7 +187,7 @@ impl ChatEars {
     /// Opens the session and joins the namespace's room. The mouth answers the connect, when it
     /// hears how that went.
     async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
-        let identity = self.identity(auth)?;
+        let identity = Box::pin(self.identity(auth)).await?;
         let attached = self.chat.gate.node.attach(identity, Some(self.client));
         let (mut session, outbox) = attached
             .map_err(|code| Outside::Refused(code.reason().to_owned(), ErrorCode::Forbidden))?;
@@ -213,7 +217,7 @@ impl ChatEars {
         Ok(())
     }
 
-    fn identity(&self, auth: Option<&Value>) -> Result<Identity, Outside> {
+    async fn identity(&mut self, auth: Option<&Value>) -> Result<Identity, Outside> {
         let unauthorized =
             |message: &str| Outside::Refused(message.to_owned(), ErrorCode::Unauthorized);
         let token = match auth.and_then(|auth| auth.get("token")) {
@@ -222,21 +226,47 @@ impl ChatEars {
             Some(_) => return Err(unauthorized("auth.token must be a string")),
         };
         let Some(token) = token else {
+            if let Some(holder) = self.holder().await? {
+                return Ok(holder);
+            }
             return match self.chat.gate.auth.mode() {
-                AuthMode::Guest => Ok(new_guest(None)),
+                AuthMode::Guest => {
+                    let guest = self.chat.gate.new_guest(self.client, None);
+                    guest.map_err(|_: CommandError| Outside::Later(CloseCode::TryLater))
+                }
                 AuthMode::Jwt => Err(unauthorized("a token is needed: send it as auth.token")),
             };
         };
-        self.chat.gate.auth.verify(token).map_err(|error| {
+        let proved = self.chat.gate.auth.verify(token).await;
+        proved.map_err(|error| {
             tracing::debug!(%error, "token refused");
-            match error {
-                TokenError::NotReady => Outside::Later(CloseCode::TryLater),
-                TokenError::TooLong
-                | TokenError::Invalid(_)
-                | TokenError::Critical
-                | TokenError::BadSubject(_) => unauthorized("bad token"),
+            match error.is_temporary() {
+                true => Outside::Later(CloseCode::TryLater),
+                false => unauthorized("bad token"),
             }
         })
+    }
+
+    /// Whoever the handshake's ticket stands for, if there was one.
+    async fn holder(&mut self) -> Result<Option<Identity>, Outside> {
+        let (Some(ticket), None) = (&self.ticket, &self.holder) else {
+            return Ok(self.holder.clone());
+        };
+        let node = &self.chat.gate.node;
+        match node.redeem_ticket(ticket, TicketUse::Once).await {
+            Ok(Some(holder)) => {
+                self.holder = Some(holder.clone());
+                Ok(Some(holder))
+            }
+            Ok(None) => Err(Outside::Refused(
+                "bad ticket".to_owned(),
+                ErrorCode::Unauthorized,
+            )),
+            Err(error) => {
+                tracing::debug!(%error, "a ticket cannot be looked at");
+                Err(Outside::Later(CloseCode::TryLater))
+            }
+        }
     }
 
     fn leave(&mut self, name: &str) {
@@ -303,9 +333,10 @@ impl ChatEars {
             fields.insert("room".to_owned(), self.room(event.seat).as_str().into());
         }
         let id = event.id.map(|id| RequestId::Number(id.into()));
+        let gate = &*self.chat.gate;
         let session = &mut self.seats[event.seat].session;
         match decode_command(&Value::Object(fields).to_string()) {
-            Ok(request) => session.handle(Request { id, ..request }).await,
+            Ok(request) => gate.handle(session, Request { id, ..request }).await,
             Err(mut error) => {
                 error.id = id;
                 session.refuse(&error);

@@ -32,12 +32,12 @@ use crate::auth::bearer;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::metrics::OpenConnection;
-use crate::ws::handshake::{check_query, find_token};
+use crate::ws::handshake::find_token;
 
 /// Events of clients that are commands of `hubbub.v1`.
-pub(super) const COMMANDS: [&str; 12] = [
+pub(super) const COMMANDS: [&str; 13] = [
     "join", "leave", "send", "edit", "delete", "react", "typing", "read", "history", "members",
-    "rooms", "ping",
+    "rooms", "refresh", "ping",
 ];
 
 /// What the Socket.IO clients of one node share.
@@ -61,6 +61,7 @@ pub(crate) struct ChatDoor(Arc<Chat>);
 pub(crate) struct Visitor {
     client: IpAddr,
     token: Option<String>,
+    ticket: Option<String>,
     hold: Hold,
     began: Instant,
 }
@@ -108,13 +109,10 @@ impl Chat {
     /// What the chat needs to know of a client before it lets it in.
     fn find_visitor(&self, request: &Request) -> Result<Visitor, Box<Response>> {
         let (gate, headers) = (&self.gate, request.headers());
-        if let Err(error) = check_query(request.uri()) {
-            return Err(Box::new(refused(
-                StatusCode::BAD_REQUEST,
-                3,
-                &error.to_string(),
-            )));
-        }
+        let ticket = bearer::ticket(request.uri()).map_err(|error| {
+            let why = error.to_string();
+            Box::new(refused(StatusCode::BAD_REQUEST, 3, &why))
+        })?;
         if gate.phase.is_draining() {
             gate.metrics.rejected("draining");
             return Err(Box::new(
@@ -135,6 +133,7 @@ impl Chat {
         Ok(Visitor {
             client,
             token: find_token(headers, cookies),
+            ticket,
             hold,
             began: Instant::now(),
         })

@@ -1,0 +1,422 @@
+//! [`Auth`]: whose tokens count. A token is a JSON Web Token, or one of the keys for programs.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hubbub_node::{Identity, RoomGrants};
+use hubbub_protocol::{User, UserId};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
+use super::api_keys::{self, ApiKeyError, ApiKeys};
+use super::claims::{Claims, NewClaims};
+use super::guest::GUEST_PREFIX;
+use super::jwks::{BadUrl, Jwks};
+use super::keys::{Key, KeyError, Rules, Signer, private_key, public_keys};
+use super::name::check_name;
+use crate::config::{ApiKey, AuthMode, AuthSection};
+
+/// The longest token that is looked at.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest id of a token.
+const MAX_ID_BYTES: usize = 256;
+/// Below this a secret can be guessed.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// Why the settings cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Too easy to guess.
+    #[error("auth.secret has {0} bytes; it needs at least {MIN_SECRET_BYTES}")]
+    ShortSecret(usize),
+    /// Nobody could come in.
+    #[error(
+        "auth.mode = \"jwt\" needs auth.secret, auth.public_key or auth.jwks_url: nobody could come \
+         in without"
+    )]
+    NoKey,
+    /// One secret for two things.
+    #[error("[[api_key]] {0}: its key is auth.secret too; each needs one of its own")]
+    SharedSecret(String),
+    /// `auth.public_key` or `auth.private_key`.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// `auth.jwks_url`.
+    #[error(transparent)]
+    JwksUrl(#[from] BadUrl),
+    /// `[[api_key]]`.
+    #[error(transparent)]
+    ApiKey(#[from] ApiKeyError),
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The cluster's secret is not known yet, since Redis has not answered.
+    #[error("tokens cannot be checked or made yet: the cluster's secret is not known")]
+    NotReady,
+    /// The keys at `auth.jwks_url` are not known, or not any more.
+    #[error("tokens cannot be checked now: the keys at auth.jwks_url are not known")]
+    NoKeys,
+    /// Not worth looking at.
+    #[error("the token has more than {MAX_TOKEN_BYTES} bytes")]
+    TooLong,
+    /// Malformed, badly signed, expired, or for someone else.
+    #[error("the token is not valid: {0}")]
+    Invalid(#[from] jsonwebtoken::errors::Error),
+    /// It brings its own key, or asks for something that must be understood and is not.
+    #[error("the token has a header {0:?}, which is not followed here")]
+    Header(&'static str),
+    /// No key of ours is meant.
+    #[error("the token is signed with a key that is not known here")]
+    UnknownKey,
+    /// `sub` is no user id.
+    #[error("the token's 'sub': {0}")]
+    BadSubject(#[from] hubbub_protocol::InvalidId),
+    /// `sub` is one that only this server gives.
+    #[error("the token's 'sub' begins with {0:?}, as only the ids do that this server gives")]
+    Reserved(&'static str),
+    /// `jti` is no id.
+    #[error("the token's 'jti' has more than {MAX_ID_BYTES} bytes")]
+    LongId,
+}
+
+impl TokenError {
+    /// Whether the same token may count in a moment.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::NotReady | Self::NoKeys)
+    }
+}
+
+/// What a new token shall say.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Who.
+    pub sub: UserId,
+    /// Shown to others.
+    pub name: Option<String>,
+    /// `None`: every room that is not private.
+    pub rooms: Option<RoomGrants>,
+    /// From now.
+    pub lifetime: Duration,
+}
+
+/// The shared secret, as both sides use it.
+struct Secret {
+    check: Key,
+    sign: EncodingKey,
+}
+
+/// Who signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signed {
+    /// The shared secret, with which this server makes its guests' tokens.
+    BySecret,
+    ByOthers,
+}
+
+/// Checks and makes tokens. In guest mode without `auth.secret` it cannot make guests until the
+/// cluster's secret is provided.
+pub struct Auth {
+    mode: AuthMode,
+    rules: Rules,
+    secret: OnceLock<Secret>,
+    /// Tried one after the other.
+    public: Vec<Key>,
+    jwks: Option<Jwks>,
+    signer: Option<Signer>,
+    api_keys: ApiKeys,
+}
+
+impl Auth {
+    /// Takes over the settings.
+    ///
+    /// # Errors
+    /// [`AuthError`] names the setting that cannot work.
+    pub fn new(section: &AuthSection, api_keys: &[ApiKey]) -> Result<Self, AuthError> {
+        let rules = Rules::new(section);
+        let mut public = match section.public_key.as_str() {
+            "" => Vec::new(),
+            setting => public_keys(setting, &rules)?,
+        };
+        let signer = match section.private_key.as_str() {
+            "" => None,
+            setting => {
+                let (signer, key) = private_key(setting, &rules)?;
+                public.push(key);
+                Some(signer)
+            }
+        };
+        let jwks = match section.jwks_url.as_str() {
+            "" => None,
+            url => Some(Jwks::new(url, section.jwks_refresh, &rules)?),
+        };
+        let secret = &section.secret;
+        if let Some(same) = api_keys.iter().find(|it| it.key == *secret) {
+            return Err(AuthError::SharedSecret(same.name.clone()));
+        }
+        let auth = Self {
+            mode: section.mode,
+            rules,
+            secret: OnceLock::new(),
+            public,
+            jwks,
+            signer,
+            api_keys: ApiKeys::new(api_keys)?,
+        };
+        match secret.len() {
+            0 if section.mode == AuthMode::Jwt && auth.public.is_empty() && auth.jwks.is_none() => {
+                return Err(AuthError::NoKey);
+            }
+            0 => {}
+            short if short < MIN_SECRET_BYTES => return Err(AuthError::ShortSecret(short)),
+            _ => auth.use_secret(secret.as_bytes()),
+        }
+        Ok(auth)
+    }
+
+    /// Gives the cluster's secret; has no effect when there is one already.
+    pub fn provide_secret(&self, secret: &[u8; MIN_SECRET_BYTES]) {
+        self.use_secret(secret);
+    }
+
+    fn use_secret(&self, secret: &[u8]) {
+        let secret = Secret {
+            check: Key::of_secret(secret, &self.rules),
+            sign: EncodingKey::from_secret(secret),
+        };
+        // The first one stays: all nodes are given the same.
+        drop(self.secret.set(secret));
+    }
+
+    /// Whether there is a shared secret.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.secret.get().is_some()
+    }
+
+    /// What keeps tokens from being checked or made; `None`: nothing.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        if self.mode == AuthMode::Guest && !self.has_secret() {
+            return Some("the cluster's secret for guest tokens is not known yet");
+        }
+        let has_keys = self.jwks.as_ref().is_none_or(Jwks::is_ready);
+        (!has_keys).then_some("the keys at auth.jwks_url are not known")
+    }
+
+    /// Whether tokens could be checked and made at some time.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        let has_secret = self.mode == AuthMode::Jwt || self.has_secret();
+        has_secret && self.jwks.as_ref().is_none_or(Jwks::was_ready)
+    }
+
+    /// Keeps the keys at `auth.jwks_url` fresh; ends at once when there is no such setting.
+    pub async fn keep_keys(self: Arc<Self>) {
+        if let Some(jwks) = &self.jwks {
+            jwks.keep().await;
+        }
+    }
+
+    /// Who may connect.
+    #[must_use]
+    pub fn mode(&self) -> AuthMode {
+        self.mode
+    }
+
+    /// Proves a token. Waits a moment where its key may have come since the keys were fetched.
+    ///
+    /// # Errors
+    /// [`TokenError`] says why it does not count.
+    pub async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        if let Some(identity) = self.api_keys.find(token) {
+            return Ok(identity.clone());
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let header = jsonwebtoken::decode_header(token)?;
+        check_header(&header)?;
+        match (self.prove(token, &header), &self.jwks) {
+            (Err(TokenError::UnknownKey | TokenError::NoKeys), Some(jwks)) => {
+                let kid = header.kid.as_deref();
+                let has_looked = jwks.look_for(kid).await;
+                let again = self.prove(token, &header);
+                if has_looked && matches!(again, Err(TokenError::UnknownKey)) {
+                    jwks.note_absent(kid);
+                }
+                again
+            }
+            (proved, _) => proved,
+        }
+    }
+
+    /// The header says which of our keys may be meant, never what a key is used for.
+    fn prove(&self, token: &str, header: &Header) -> Result<Identity, TokenError> {
+        let algorithm = header.alg;
+        if let Some(secret) = self.secret.get()
+            && secret.check.is_for(algorithm)
+        {
+            return self.read(token, &secret.check, Signed::BySecret);
+        }
+        let mut refused = None;
+        for key in self.public.iter().filter(|key| key.is_for(algorithm)) {
+            match self.read(token, key, Signed::ByOthers) {
+                Err(TokenError::Invalid(error)) if is_other_key(&error) => refused = Some(error),
+                done => return done,
+            }
+        }
+        if let Some(jwks) = &self.jwks
+            && is_asymmetric(algorithm)
+        {
+            let key = jwks.key(header.kid.as_deref(), algorithm)?;
+            return self.read(token, &key, Signed::ByOthers);
+        }
+        if let Some(error) = refused {
+            return Err(error.into());
+        }
+        let comes = self.mode == AuthMode::Guest && !self.has_secret();
+        Err(match comes && !is_asymmetric(algorithm) {
+            true => TokenError::NotReady,
+            false => TokenError::UnknownKey,
+        })
+    }
+
+    fn read(&self, token: &str, key: &Key, signed: Signed) -> Result<Identity, TokenError> {
+        let data = jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation)?;
+        let claims = data.claims;
+        let id = UserId::new(&claims.sub)?;
+        let is_guest = self.check_reserved(&claims, signed)?;
+        let token_id = claims.jti.filter(|id| !id.is_empty());
+        if token_id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
+            return Err(TokenError::LongId);
+        }
+        // A name is for people only: an unusable one does not keep its bearer out.
+        let name = claims
+            .name
+            .as_deref()
+            .and_then(|name| check_name(name).ok());
+        let user = User {
+            id,
+            name: name.unwrap_or(claims.sub),
+        };
+        Ok(Identity {
+            user,
+            rooms: claims.rooms,
+            guest: is_guest,
+            expires: Some(claims.exp.as_millis()),
+            token_id,
+            issued: claims.iat.map(|iat| iat.as_millis()),
+        })
+    }
+
+    /// A guest's id counts only in a token that was made for a guest here.
+    fn check_reserved(&self, claims: &Claims, signed: Signed) -> Result<bool, TokenError> {
+        if claims.sub.starts_with(api_keys::PREFIX) {
+            return Err(TokenError::Reserved(api_keys::PREFIX));
+        }
+        if !claims.sub.starts_with(GUEST_PREFIX) {
+            return Ok(false);
+        }
+        let is_ours = claims.guest && signed == Signed::BySecret && self.mode == AuthMode::Guest;
+        match is_ours {
+            true => Ok(true),
+            false => Err(TokenError::Reserved(GUEST_PREFIX)),
+        }
+    }
+
+    /// Makes a token and says when it expires, in milliseconds since 1970. It is signed with
+    /// `auth.private_key` where there is one.
+    ///
+    /// # Errors
+    /// [`TokenError::NotReady`] before there is a secret; [`TokenError::Reserved`].
+    pub fn mint(&self, grant: &Grant) -> Result<(String, u64), TokenError> {
+        for reserved in [GUEST_PREFIX, api_keys::PREFIX] {
+            if grant.sub.as_str().starts_with(reserved) {
+                return Err(TokenError::Reserved(reserved));
+            }
+        }
+        match &self.signer {
+            Some(signer) => self.sign(grant, false, signer.algorithm, &signer.encoding),
+            None => self.sign_with_secret(grant, false),
+        }
+    }
+
+    /// The same for a guest.
+    ///
+    /// # Errors
+    /// [`TokenError::NotReady`] before there is a secret.
+    pub fn mint_guest(&self, grant: &Grant) -> Result<(String, u64), TokenError> {
+        self.sign_with_secret(grant, true)
+    }
+
+    fn sign_with_secret(&self, grant: &Grant, guest: bool) -> Result<(String, u64), TokenError> {
+        let secret = self.secret.get().ok_or(TokenError::NotReady)?;
+        self.sign(grant, guest, Algorithm::HS256, &secret.sign)
+    }
+
+    fn sign(
+        &self,
+        grant: &Grant,
+        guest: bool,
+        algorithm: Algorithm,
+        key: &EncodingKey,
+    ) -> Result<(String, u64), TokenError> {
+        let iat = jsonwebtoken::get_current_timestamp();
+        let exp = iat.saturating_add(grant.lifetime.as_secs());
+        let claims = NewClaims {
+            sub: grant.sub.as_str(),
+            name: grant.name.as_deref(),
+            rooms: grant.rooms.as_ref(),
+            guest,
+            jti: &format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+            iat,
+            exp,
+            iss: &self.rules.issuer,
+            aud: &self.rules.audience,
+        };
+        let token = jsonwebtoken::encode(&Header::new(algorithm), &claims, key)?;
+        Ok((token, exp.saturating_mul(1000)))
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys come from the settings only.
+fn check_header(header: &Header) -> Result<(), TokenError> {
+    let strange = [
+        ("crit", header.crit.is_some()),
+        ("jwk", header.jwk.is_some()),
+        ("jku", header.jku.is_some()),
+        ("x5u", header.x5u.is_some()),
+    ];
+    match strange.into_iter().find(|(_, is_there)| *is_there) {
+        Some((name, _)) => Err(TokenError::Header(name)),
+        None => Ok(()),
+    }
+}
+
+fn is_asymmetric(algorithm: Algorithm) -> bool {
+    matches!(
+        algorithm,
+        Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA
+    )
+}
+
+fn is_other_key(error: &jsonwebtoken::errors::Error) -> bool {
+    matches!(
+        error.kind(),
+        jsonwebtoken::errors::ErrorKind::InvalidSignature
+    )
+}
+
+#[cfg(test)]
+mod tests;

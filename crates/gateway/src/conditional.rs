@@ -1,0 +1,79 @@
+//! `ETag` and `If-None-Match`: who has an answer already need not get it again.
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+/// Bytes of a tag: two answers never have the same by chance.
+const TAG_BYTES: usize = 16;
+
+/// Marks an answer of JSON, and leaves its body away where `known`, an `If-None-Match`, has its tag.
+pub(crate) async fn mark(response: Response, known: Option<&HeaderValue>) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_json = kind.is_some_and(|kind| kind == "application/json");
+    if response.status() != StatusCode::OK || !is_json {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        head.status = StatusCode::INTERNAL_SERVER_ERROR;
+        return Response::from_parts(head, Body::empty());
+    };
+    let tag = tag(&body);
+    let is_known = known.is_some_and(|known| names(known, &tag));
+    let value = HeaderValue::try_from(tag).expect("hexadecimal digits are a valid header value");
+    head.headers.insert(ETAG, value);
+    if !is_known {
+        return Response::from_parts(head, body.into());
+    }
+    head.status = StatusCode::NOT_MODIFIED;
+    head.headers.remove(CONTENT_TYPE);
+    head.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(head, Body::empty())
+}
+
+/// The same on every node.
+fn tag(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    let digits = digest[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}"));
+    format!("W/\"{}\"", digits.collect::<String>())
+}
+
+/// Whether a list of tags has this one; strong or weak makes no difference here.
+fn names(list: &HeaderValue, tag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let tag = bare(tag);
+    let mut listed = list.to_str().unwrap_or_default().split(',').map(bare);
+    listed.any(|listed| listed == tag || listed == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(body: &'static str) -> Response {
+        let mut response = Response::new(Body::from(body));
+        let kind = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    #[tokio::test]
+    async fn who_has_it_gets_no_body() {
+        let first = mark(json("{}"), None).await;
+        let tag = first.headers()[ETAG].clone();
+        assert_eq!(first.status(), StatusCode::OK);
+        let several = HeaderValue::try_from(format!("\"x\", {}", tag.to_str().unwrap())).unwrap();
+        for known in [tag.clone(), several, HeaderValue::from_static("*")] {
+            let again = mark(json("{}"), Some(&known)).await;
+            assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+            assert_eq!(again.headers()[ETAG], tag);
+            assert!(to_bytes(again.into_body(), 10).await.unwrap().is_empty());
+        }
+        let other = mark(json("{\"a\":1}"), Some(&tag)).await;
+        assert_eq!(other.status(), StatusCode::OK);
+        assert_ne!(other.headers()[ETAG], tag);
+    }
+}

@@ -1,0 +1,145 @@
+//! A TCP stream under hyper that a handler can take over together with the head of its answer, without
+//! hyper's buffers around it. An upgrade does the same, but only for clients that ask for one.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// The stream as hyper has it.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// Gone once it was handed over.
+    stream: Option<TcpStream>,
+    claim: Arc<Claim>,
+}
+
+/// By which a handler takes the stream of its connection.
+#[derive(Debug, Default)]
+pub(crate) struct Claim(Mutex<Option<Claimed>>);
+
+#[derive(Debug)]
+struct Claimed {
+    /// What hyper has written since.
+    written: Vec<u8>,
+    taker: oneshot::Sender<Taken>,
+}
+
+/// The stream, and what has to be written to it first: the answer's head.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) stream: TcpStream,
+    pub(crate) written: Vec<u8>,
+}
+
+impl Claim {
+    /// From now on hyper writes nowhere; when it has done with the answer, which must say
+    /// `Connection: close`, the stream comes out of the receiver. Nothing comes if the client has gone.
+    pub(crate) fn take(&self) -> oneshot::Receiver<Taken> {
+        let (taker, taken) = oneshot::channel();
+        let claimed = Claimed {
+            written: Vec::new(),
+            taker,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(claimed);
+        taken
+    }
+
+    /// Keeps what would have been written; `None`: the stream is hyper's still.
+    fn keep(&self, bytes: &[IoSlice<'_>]) -> Option<usize> {
+        let mut claim = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = &mut claim.as_mut()?.written;
+        let before = written.len();
+        for bytes in bytes {
+            written.extend_from_slice(bytes);
+        }
+        Some(written.len() - before)
+    }
+}
+
+impl Lent {
+    pub(crate) fn new(stream: TcpStream, claim: Arc<Claim>) -> Self {
+        Self {
+            stream: Some(stream),
+            claim,
+        }
+    }
+
+    /// The stream itself.
+    pub(crate) fn into_inner(self) -> Option<TcpStream> {
+        self.stream
+    }
+
+    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
+        let stream = self.get_mut().stream.as_mut();
+        stream
+            .map(Pin::new)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.claim.keep(&[IoSlice::new(bytes)]) {
+            Some(kept) => Poll::Ready(Ok(kept)),
+            None => self.stream()?.poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.claim.keep(bytes) {
+            Some(kept) => Poll::Ready(Ok(kept)),
+            None => self.stream()?.poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Some(_) => self.stream()?.poll_flush(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Where the stream was claimed, this is when hyper has done with it.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let claimed = this.claim.0.lock();
+        let claimed = claimed.unwrap_or_else(PoisonError::into_inner).take();
+        match (claimed, this.stream.as_mut()) {
+            (None, Some(stream)) => Pin::new(stream).poll_shutdown(context),
+            (Some(Claimed { written, taker }), Some(_)) => {
+                let stream = this.stream.take().expect("it was just looked at");
+                // Whoever claimed it may have gone: then the connection ends here.
+                drop(taker.send(Taken { stream, written }));
+                Poll::Ready(Ok(()))
+            }
+            (_, None) => Poll::Ready(Ok(())),
+        }
+    }
+}

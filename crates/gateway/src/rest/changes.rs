@@ -1,0 +1,121 @@
+//! `/v1/rooms/{room}/messages/{offset}` and its reactions: changes of messages.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use hubbub_node::{Action, Post};
+use hubbub_protocol::command::{AckLevel, Body, Terms};
+use hubbub_protocol::{Nonce, RoomId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::body::read_json;
+use super::caller::Sender;
+use super::idempotency::IdempotencyKey;
+use super::path::{InRoomMessage, InRoomReaction};
+use super::sends::{answer, any_value};
+use crate::error::ApiError;
+use crate::gate::Gate;
+
+const EDIT_EXAMPLE: &str = r#"{"body":{"text":"hello"}}"#;
+const EXAMPLE: &str = r#"{"nonce":"…"}"#;
+
+#[derive(Debug, Default, Deserialize)]
+struct Change {
+    #[serde(default, deserialize_with = "any_value")]
+    body: Option<Value>,
+    nonce: Option<Nonce>,
+    ack: Option<AckLevel>,
+}
+
+pub(crate) async fn edit_message(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    InRoomMessage(room, target): InRoomMessage,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (change, terms) = read(&gate, request, key, EDIT_EXAMPLE).await?;
+    let body = change.body.ok_or_else(|| {
+        ApiError::BadRequest(format!(
+            "'body' is missing: send a body like {EDIT_EXAMPLE}"
+        ))
+    })?;
+    let body = Body::from(&body);
+    store(&gate, &caller, room, terms, Action::Edit { target, body }).await
+}
+
+pub(crate) async fn delete_message(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    InRoomMessage(room, target): InRoomMessage,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
+    store(&gate, &caller, room, terms, Action::Delete { target }).await
+}
+
+pub(crate) async fn add_reaction(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    place: InRoomReaction,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
+    let (room, action) = place.into_action(true);
+    store(&gate, &caller, room, terms, action).await
+}
+
+pub(crate) async fn remove_reaction(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    place: InRoomReaction,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
+    let (room, action) = place.into_action(false);
+    store(&gate, &caller, room, terms, action).await
+}
+
+impl InRoomReaction {
+    fn into_action(self, on: bool) -> (RoomId, Action) {
+        let Self(room, target, key) = self;
+        (room, Action::React { target, key, on })
+    }
+}
+
+async fn read(
+    gate: &Gate,
+    request: Request,
+    key: IdempotencyKey,
+    example: &str,
+) -> Result<(Change, Terms), ApiError> {
+    let limit = usize::try_from(gate.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
+    let change: Option<Change> = read_json(gate, request, limit, example).await?;
+    let mut change = change.unwrap_or_default();
+    let terms = Terms {
+        nonce: change.nonce.take().or(key.nonce()),
+        ack: change.ack,
+    };
+    Ok((change, terms))
+}
+
+async fn store(
+    gate: &Gate,
+    caller: &Sender,
+    room: RoomId,
+    terms: Terms,
+    action: Action,
+) -> Result<Response, ApiError> {
+    let post = Post {
+        room,
+        terms,
+        action,
+    };
+    Ok(answer(&caller.post(gate, post).await?, StatusCode::OK))
+}

@@ -1,0 +1,270 @@
+//! `POST /v1/rooms/{room}/messages` and `POST /v1/messages`: messages from programs, one or many, with
+//! the same order, nonces and acks as over a socket.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hubbub_node::{Action, Post, Receipt};
+use hubbub_protocol::command::{AckLevel, Body, Terms};
+use hubbub_protocol::frame::ServerFrame;
+use hubbub_protocol::{ErrorCode, Frame, Nonce, RoomId, User, UserId};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::body::read_json;
+use super::caller::Sender;
+use super::idempotency::IdempotencyKey;
+use super::path::InRoom;
+use crate::auth::name::check_name;
+use crate::error::ApiError;
+use crate::gate::Gate;
+
+const EXAMPLE: &str = r#"{"body":{"text":"hi"},"nonce":"…"}"#;
+const BATCH_EXAMPLE: &str = r#"{"messages":[{"room":"lobby","body":{"text":"hi"},"nonce":"…"}]}"#;
+/// Messages of one batch.
+const MOST: usize = 100;
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// A message as it is asked for.
+#[derive(Debug, Deserialize)]
+struct NewMessage {
+    #[serde(default, deserialize_with = "any_value")]
+    body: Option<Value>,
+    nonce: Option<Nonce>,
+    ack: Option<AckLevel>,
+    from: Option<Author>,
+}
+
+/// In whose name.
+#[derive(Debug, Deserialize)]
+struct Author {
+    id: UserId,
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    messages: Vec<Value>,
+}
+
+/// What all refusals of one message of a batch are.
+struct Refused(ErrorCode, String);
+
+/// Unlike an optional field, takes `null` for a value.
+pub(super) fn any_value<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+pub(crate) async fn send_message(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    InRoom(room): InRoom,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let limit = usize::try_from(gate.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
+    let new: Option<NewMessage> = read_json(&gate, request, limit, EXAMPLE).await?;
+    let new = new.ok_or_else(|| ApiError::BadRequest(format!("send a body like {EXAMPLE}")))?;
+    let post = new.into_post(room, key.nonce());
+    let post = post.map_err(|Refused(_, why)| ApiError::BadRequest(why))?;
+    let receipt = caller.post(&gate, post).await?;
+    Ok(answer(&receipt, StatusCode::CREATED))
+}
+
+/// Many messages: each is stored or refused by itself.
+pub(crate) async fn send_messages(
+    State(gate): State<Arc<Gate>>,
+    caller: Sender,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let patience = gate.limits().send_timeout;
+    let place = timeout(patience, gate.batches.acquire()).await;
+    let _place = place.map_err(|_| ApiError::Busy("too many batches at once"))?;
+    let batch: Option<Batch> = read_json(&gate, request, MAX_BATCH_BYTES, BATCH_EXAMPLE).await?;
+    let Some(Batch { messages }) = batch else {
+        let missing = format!("send a body like {BATCH_EXAMPLE}");
+        return Err(ApiError::BadRequest(missing));
+    };
+    if messages.len() > MOST {
+        let many = format!("'messages' may have {MOST} entries");
+        return Err(ApiError::BadRequest(many));
+    }
+    let (posts, refused) = read_batch(messages, &key)?;
+    let node = Arc::clone(&gate.node);
+    let identity = caller.identity().clone();
+    let post_all = async move { Ok(node.post_all(&identity, posts).await) };
+    let receipts = caller.change(post_all).await?.into_iter();
+    let mut tried = receipts.map(|receipt| match receipt {
+        Ok(receipt) => receipt.frame,
+        Err(error) => error.to_wire(None),
+    });
+    let results = refused.into_iter();
+    let results = results.filter_map(|refused| refused.or_else(|| tried.next()));
+    Ok(json(encode_results(results)))
+}
+
+/// The messages that can be tried, and in the place of the others why they cannot.
+fn read_batch(
+    messages: Vec<Value>,
+    key: &IdempotencyKey,
+) -> Result<(Vec<Post>, Vec<Option<Frame>>), ApiError> {
+    let (mut posts, mut refused) = (Vec::new(), Vec::new());
+    for (index, message) in messages.into_iter().enumerate() {
+        match read_entry(message, key.nonce_of(index)?) {
+            Ok(post) => {
+                posts.push(post);
+                refused.push(None);
+            }
+            Err(Refused(code, message)) => refused.push(Some(Frame::encode(&ServerFrame::Error {
+                id: None,
+                code,
+                message: &message,
+                retry_after_ms: None,
+            }))),
+        }
+    }
+    Ok((posts, refused))
+}
+
+fn read_entry(mut message: Value, nonce: Option<Nonce>) -> Result<Post, Refused> {
+    let room = message.get_mut("room").map(Value::take);
+    let room = room.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let room = RoomId::new(room).map_err(|e| Refused(ErrorCode::BadRoom, e.to_string()))?;
+    let new = NewMessage::deserialize(message).map_err(|error| {
+        let why = format!("a message must be like {EXAMPLE}: {error}");
+        Refused(ErrorCode::BadFrame, why)
+    })?;
+    new.into_post(room, nonce)
+}
+
+impl NewMessage {
+    /// `nonce` is that of the header, for who gives none.
+    fn into_post(self, room: RoomId, nonce: Option<Nonce>) -> Result<Post, Refused> {
+        let bad = |why: String| Refused(ErrorCode::BadFrame, why);
+        let body = self
+            .body
+            .ok_or_else(|| bad("'body' is missing".to_owned()))?;
+        let from = self.from.map(Author::into_user).transpose().map_err(bad)?;
+        Ok(Post {
+            room,
+            terms: Terms {
+                nonce: self.nonce.or(nonce),
+                ack: self.ack,
+            },
+            action: Action::Send {
+                body: Body::from(&body),
+                from,
+            },
+        })
+    }
+}
+
+impl Author {
+    fn into_user(self) -> Result<User, String> {
+        let name = self.name.map(|name| check_name(&name)).transpose();
+        let name = name.map_err(|error| format!("'from': {error}"))?;
+        Ok(User {
+            name: name.unwrap_or_else(|| self.id.as_str().to_owned()),
+            id: self.id,
+        })
+    }
+}
+
+/// The `sent` object; a duplicate made nothing.
+pub(super) fn answer(receipt: &Receipt, made: StatusCode) -> Response {
+    let status = match receipt.duplicate {
+        true => StatusCode::OK,
+        false => made,
+    };
+    (status, json(receipt.frame.as_bytes().to_vec())).into_response()
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn encode_results(results: impl Iterator<Item = Frame>) -> Vec<u8> {
+    let mut json = b"{\"results\":[".to_vec();
+    for (index, result) in results.enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(result.as_bytes());
+    }
+    json.extend_from_slice(b"]}");
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(message: Value) -> (ErrorCode, String) {
+        let Refused(code, why) = read_entry(message, None).unwrap_err();
+        (code, why)
+    }
+
+    impl std::fmt::Debug for Refused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}: {}", self.0, self.1)
+        }
+    }
+
+    #[test]
+    fn a_message_is_any_json_with_terms() {
+        let entry = json!({"room": "r", "body": null, "ack": "archived", "from": {"id": "bob"}});
+        let post = read_entry(entry, Nonce::new("n").ok()).unwrap();
+        assert_eq!(post.terms.nonce, Nonce::new("n").ok());
+        assert_eq!(post.terms.ack, Some(AckLevel::Archived));
+        let Action::Send { body, from } = post.action else {
+            panic!("a send")
+        };
+        assert_eq!(body.as_str(), "null");
+        assert_eq!(from.unwrap().name, "bob");
+        let own = json!({"room": "r", "body": 1, "nonce": "own"});
+        let post = read_entry(own, Nonce::new("n").ok()).unwrap();
+        assert_eq!(post.terms.nonce, Nonce::new("own").ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (message, code, word) in [
+            (json!({"body": 1}), ErrorCode::BadRoom, "room id"),
+            (
+                json!({"room": "a b", "body": 1}),
+                ErrorCode::BadRoom,
+                "room id",
+            ),
+            (json!({"room": "r"}), ErrorCode::BadFrame, "'body'"),
+            (
+                json!({"room": "r", "body": 1, "ack": "x"}),
+                ErrorCode::BadFrame,
+                "archived",
+            ),
+            (
+                json!({"room": "r", "body": 1, "nonce": ""}),
+                ErrorCode::BadFrame,
+                "nonce",
+            ),
+            (
+                json!({"room": "r", "body": 1, "from": {"id": "b", "name": "\u{0}"}}),
+                ErrorCode::BadFrame,
+                "'from'",
+            ),
+            (json!(7), ErrorCode::BadRoom, "room id"),
+        ] {
+            let (found, why) = refusal(message.clone());
+            assert_eq!(found, code, "{message}");
+            assert!(why.contains(word), "{message}: {why}");
+        }
+    }
+}

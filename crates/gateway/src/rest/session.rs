@@ -1,0 +1,106 @@
+//! `/v1/session`: the token as a cookie that no script can read, for pages of allowed origins.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::caller::Caller;
+use crate::auth::bearer;
+use crate::error::{ApiError, StateProblem};
+use crate::gate::{Gate, Peer};
+
+/// Takes the token of the `Authorization` header over into the cookie, for as long as it counts.
+pub(crate) async fn create_session(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if !gate.origins.trusts_cookies() {
+        return Err(ApiError::State(
+            StateProblem::Conflict,
+            "cookies do not count where any page may ask: see http.allowed_origins",
+        ));
+    }
+    let token = bearer::token(&headers, false).ok_or_else(|| {
+        let how = "send the token as Authorization: Bearer TOKEN, it becomes the cookie";
+        ApiError::Unauthorized(how.to_owned())
+    })?;
+    let lasts = caller.identity.expires.map(seconds_until);
+    Ok(answer(token, lasts, is_secure(&gate, &peer, &headers)))
+}
+
+/// Forgets the cookie. Whoever has the token elsewhere has it still.
+pub(crate) async fn delete_session(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    answer("", Some(0), is_secure(&gate, &peer, &headers))
+}
+
+fn is_secure(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> bool {
+    gate.proxies.is_secure(peer.address.ip(), headers)
+}
+
+/// Without an end it lasts as long as the browser's session.
+fn answer(token: &str, lasts: Option<u64>, secure: bool) -> Response {
+    let name = bearer::TOKEN_COOKIE;
+    let mut cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax");
+    if let Some(lasts) = lasts {
+        cookie.push_str(&format!("; Max-Age={lasts}"));
+    }
+    if secure {
+        cookie.push_str("; Secure");
+    }
+    match HeaderValue::try_from(cookie)
+        .ok()
+        .filter(|_| is_value(token))
+    {
+        Some(cookie) => (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response(),
+        None => {
+            ApiError::BadRequest("this token cannot stand in a cookie".to_owned()).into_response()
+        }
+    }
+}
+
+/// What RFC 6265 lets stand in a cookie.
+fn is_value(token: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+    token.bytes().all(allowed)
+}
+
+fn seconds_until(ms: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+    ms.saturating_sub(now) / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_script_reads_the_cookie() {
+        let cookie = |lasts, secure| {
+            let answer = answer("a.b.c", lasts, secure);
+            answer.headers()[SET_COOKIE].to_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            cookie(Some(60), true),
+            "hubbub_token=a.b.c; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure"
+        );
+        assert_eq!(
+            cookie(None, false),
+            "hubbub_token=a.b.c; Path=/; HttpOnly; SameSite=Lax"
+        );
+        for bad in ["a;b", "a b", "a,b", "a\"b", "a\nb", "ä"] {
+            assert_eq!(answer(bad, None, false).status(), 400, "{bad}");
+        }
+    }
+}

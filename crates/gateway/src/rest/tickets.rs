@@ -1,0 +1,32 @@
+//! `POST /v1/tickets`: a token's worth in an address, for clients that can send no header.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::caller::Caller;
+use crate::error::ApiError;
+use crate::gate::Gate;
+
+#[derive(Debug, Serialize)]
+struct NewTicket {
+    ticket: String,
+    /// Milliseconds since 1970.
+    expires: u64,
+}
+
+pub(crate) async fn create_ticket(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    let ticket = gate.node.issue_ticket(&caller.identity).await?;
+    let ticket = NewTicket {
+        ticket: ticket.secret,
+        expires: ticket.expires,
+    };
+    Ok((StatusCode::CREATED, Json(ticket)).into_response())
+}

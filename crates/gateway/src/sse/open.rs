@@ -1,0 +1,190 @@
+//! Who may listen, and from where on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hubbub_node::{Identity, Pace, TicketUse};
+use hubbub_protocol::command::JoinFrom;
+use tokio::time::Instant;
+
+use super::{Listener, encode, serve};
+use crate::admission::AddressSlot;
+use crate::auth::bearer;
+use crate::config::AuthMode;
+use crate::error::ApiError;
+use crate::gate::{Gate, Peer};
+use crate::rest::caller::{self, missing};
+use crate::rest::path::InRoom;
+use crate::rest::query::Query;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Proxies such as nginx would keep events back until they have many.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Where a client begins.
+struct Beginning {
+    from: JoinFrom,
+    /// It asks for what it has missed.
+    resumes: bool,
+}
+
+/// Joins the room and begins its stream. What can be refused is refused with a status.
+pub(crate) async fn open_events(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    InRoom(room): InRoom,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let began = Instant::now();
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let query = Query::of(uri)?;
+    let beginning = beginning(headers, &query)?;
+    if gate.phase.is_draining() {
+        gate.metrics.rejected("draining");
+        return Err(ApiError::Busy("it is being shut down"));
+    }
+    let client = gate.client(&peer, headers);
+    let identity = identify(&gate, &peer, headers, &query).await?;
+    if method == Method::HEAD {
+        return Ok(head(Body::empty()));
+    }
+    let slot = take_slot(&gate, &peer, client)?;
+    let attached = gate.node.attach(identity, Some(client));
+    let (mut session, outbox) = attached.map_err(|_| ApiError::UserFull)?;
+    session.join_room(&room, &beginning.from).await?;
+    gate.metrics.handshake(began.elapsed());
+    let taken = peer.claim.take();
+    let tasks = gate.tasks.clone();
+    let listener = Box::new(Listener {
+        gate,
+        client,
+        resumes: beginning.resumes,
+        session,
+        outbox,
+        _permit: peer.permit,
+        _slot: slot,
+    });
+    tasks.spawn(serve(listener, taken));
+    // Its length is not known, so hyper announces chunks; ours follow.
+    Ok(head(Body::from_stream(futures_util::stream::empty::<
+        Result<axum::body::Bytes, std::convert::Infallible>,
+    >())))
+}
+
+fn head(body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (X_ACCEL_BUFFERING, "no"),
+        // The stream's end is the connection's, and hyper lets go of it.
+        (CONNECTION, "close"),
+    ];
+    (StatusCode::OK, headers, body).into_response()
+}
+
+fn take_slot(gate: &Gate, peer: &Peer, client: IpAddr) -> Result<Arc<AddressSlot>, ApiError> {
+    if let Some(slot) = &peer.slot {
+        return Ok(Arc::clone(slot));
+    }
+    let slot = gate.admission.take_slot(client).inspect_err(|refusal| {
+        gate.metrics.rejected(refusal.as_str());
+    });
+    Ok(Arc::new(slot?))
+}
+
+/// Whoever the token names; where guests may come, who has none is a new one.
+async fn identify(
+    gate: &Arc<Gate>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Identity, ApiError> {
+    let from_page = gate.check_origin(peer, headers)?;
+    let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
+    let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
+        (Some(token), _) => caller::verify(gate, token).await?,
+        (None, Some(ticket)) => holder(gate, ticket).await?,
+        (None, None) => match gate.auth.mode() {
+            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
+            AuthMode::Jwt => return Err(missing(gate)),
+        },
+    };
+    gate.node.keep_pace(&identity, Pace::Reads)?;
+    Ok(identity)
+}
+
+/// Whoever the ticket stands for. It stays good, since an `EventSource` comes back with it.
+async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
+    let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
+    holder.await?.ok_or_else(|| {
+        let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
+        ApiError::Unauthorized(expired.to_owned())
+    })
+}
+
+/// What the browser remembers counts more than the address that the page once made.
+fn beginning(headers: &HeaderMap, query: &Query) -> Result<Beginning, ApiError> {
+    let resume = |since| Beginning {
+        from: JoinFrom::Since(since),
+        resumes: true,
+    };
+    let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
+    if let Some(last) = last.filter(|last| !last.is_empty()) {
+        let last = std::str::from_utf8(last).ok().and_then(encode::since);
+        return Ok(resume(last.unwrap_or_else(encode::nowhere)));
+    }
+    if let Some(since) = query.text("since")? {
+        let wrong = "'since' must be EPOCH:OFFSET, as the id of an event";
+        let since = encode::since(since);
+        return Ok(resume(
+            since.ok_or_else(|| ApiError::BadRequest(wrong.to_owned()))?,
+        ));
+    }
+    let recent = query.number("recent")?;
+    Ok(Beginning {
+        from: recent.map_or(JoinFrom::Now, |recent| {
+            JoinFrom::Recent(usize::try_from(recent).unwrap_or(usize::MAX))
+        }),
+        resumes: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(query: &str, last: Option<&str>) -> Result<Beginning, ApiError> {
+        let mut headers = HeaderMap::new();
+        if let Some(last) = last {
+            headers.insert(
+                LAST_EVENT_ID,
+                HeaderValue::from_bytes(last.as_bytes()).unwrap(),
+            );
+        }
+        let query = Query::of(&format!("/x?{query}").parse().unwrap()).unwrap();
+        beginning(&headers, &query)
+    }
+
+    #[test]
+    fn what_the_browser_remembers_counts_most() {
+        let since = |query: &str, last| match begin(query, last).unwrap().from {
+            JoinFrom::Since(since) => since.position.offset,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(since("since=e:5&recent=3", None), 5);
+        assert_eq!(since("since=e:5", Some("e:7")), 7);
+        assert_eq!(since("since=e:5", Some("")), 5);
+        assert_eq!(since("", Some("nonsense 🐙")), 0, "starts over");
+        assert!(begin("", Some("nonsense")).unwrap().resumes);
+        let recent = begin("recent=3", None).unwrap();
+        assert!(matches!(recent.from, JoinFrom::Recent(3)) && !recent.resumes);
+        assert!(matches!(begin("", None).unwrap().from, JoinFrom::Now));
+        assert!(begin("since=nonsense", None).is_err() && begin("recent=x", None).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! Events that have no place yet.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::{EventKind, Open, StoredEvent};
+use crate::command::Body;
+use crate::mention::mentions;
+use crate::{Frame, MessageId, Nonce, ReactionKey, RoomId, User, UserId};
+
+/// An event that has no place yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The event's own id.
+    pub message: MessageId,
+    /// Whose nonces `nonce` belongs to.
+    pub from: UserId,
+    /// What makes a retry safe. A node makes one up where the client gave none.
+    pub nonce: Nonce,
+    /// Which message it changes; `None`: it is a new one.
+    pub change: Option<Change>,
+    /// The frame's JSON object up to, and without, `,"ts":…}`.
+    pub open: Bytes,
+}
+
+/// What an event does to an earlier one, for whoever keeps both.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The message's offset.
+    pub target: u64,
+    /// How.
+    pub kind: ChangeKind,
+}
+
+/// The ways to change a message.
+#[derive(Debug, Clone)]
+pub enum ChangeKind {
+    /// Another body.
+    Edit {
+        /// What takes the place of this event once its message is deleted, left open like a draft.
+        open_tombstone: Bytes,
+    },
+    /// No body.
+    Delete {
+        /// What takes the message's place.
+        tombstone: Frame,
+    },
+    /// A reaction.
+    React,
+    /// None any more, since the message is deleted already: only a retry of what was stored before
+    /// is answered with its place.
+    TooLate,
+}
+
+impl Draft {
+    /// A new message.
+    #[must_use]
+    pub fn message(room: &RoomId, from: &User, nonce: Option<Nonce>, body: &Body) -> Self {
+        let message = MessageId::generate();
+        let open = Open {
+            from: Some(from),
+            nonce: nonce.as_ref(),
+            mentions: &mentions(body),
+            body: Some(raw(body)),
+            ..Open::new(EventKind::Message, room, &message)
+        }
+        .encode();
+        Self {
+            nonce: nonce_or_id(nonce, &message),
+            message,
+            from: from.id.clone(),
+            change: None,
+            open,
+        }
+    }
+
+    /// Another body for the message at `target`.
+    #[must_use]
+    pub fn edit(room: &RoomId, by: &User, nonce: Option<Nonce>, target: u64, body: &Body) -> Self {
+        let message = MessageId::generate();
+        let tombstone = Open {
+            target: Some(target),
+            by: Some(by),
+            deleted: true,
+            ..Open::new(EventKind::Edited, room, &message)
+        };
+        let kind = ChangeKind::Edit {
+            open_tombstone: tombstone.encode(),
+        };
+        let open = Open {
+            nonce: nonce.as_ref(),
+            mentions: &mentions(body),
+            body: Some(raw(body)),
+            deleted: false,
+            ..tombstone
+        };
+        let open = open.encode();
+        Self::change(by, nonce, message, Change { target, kind }, open)
+    }
+
+    /// The end of the message at `target`, whose event is `original`.
+    #[must_use]
+    pub fn delete(
+        room: &RoomId,
+        by: &User,
+        nonce: Option<Nonce>,
+        target: u64,
+        original: &StoredEvent<'_>,
+    ) -> Self {
+        let message = MessageId::generate();
+        let open = Open {
+            target: Some(target),
+            by: Some(by),
+            nonce: nonce.as_ref(),
+            ..Open::new(EventKind::Deleted, room, &message)
+        };
+        let open = open.encode();
+        let kind = ChangeKind::Delete {
+            tombstone: original.tombstone(room),
+        };
+        Self::change(by, nonce, message, Change { target, kind }, open)
+    }
+
+    /// A reaction to the message at `target`, or its end.
+    #[must_use]
+    pub fn react(
+        room: &RoomId,
+        by: &User,
+        nonce: Option<Nonce>,
+        target: u64,
+        key: &ReactionKey,
+        on: bool,
+    ) -> Self {
+        let message = MessageId::generate();
+        let open = Open {
+            target: Some(target),
+            by: Some(by),
+            nonce: nonce.as_ref(),
+            key: Some(key),
+            on: Some(on),
+            ..Open::new(EventKind::Reacted, room, &message)
+        };
+        let open = open.encode();
+        let kind = ChangeKind::React;
+        Self::change(by, nonce, message, Change { target, kind }, open)
+    }
+
+    /// The same for a message that is deleted already.
+    #[must_use]
+    pub fn too_late(mut self) -> Self {
+        if let Some(change) = &mut self.change {
+            change.kind = ChangeKind::TooLate;
+        }
+        self
+    }
+
+    fn change(
+        by: &User,
+        nonce: Option<Nonce>,
+        message: MessageId,
+        change: Change,
+        open: Bytes,
+    ) -> Self {
+        Self {
+            nonce: nonce_or_id(nonce, &message),
+            message,
+            from: by.id.clone(),
+            change: Some(change),
+            open,
+        }
+    }
+}
+
+fn raw(body: &Body) -> &RawValue {
+    serde_json::from_str(body.as_str()).expect("a body is valid JSON by construction")
+}
+
+/// Without a client's `nonce` the message id serves as one, so that the node's own retries towards
+/// the broker stay safe; it is not shown to clients.
+fn nonce_or_id(nonce: Option<Nonce>, message: &MessageId) -> Nonce {
+    nonce.unwrap_or_else(|| Nonce::new(message.as_str()).expect("a message id is a valid nonce"))
+}

@@ -1,0 +1,158 @@
+//! What happened in a room: durable events, from draft to numbered envelope.
+//!
+//! An event is encoded once, by the node that publishes it, as the frame that clients get. Only
+//! the broker knows its place, so a draft's JSON is left open and [`seal`] closes it with
+//! `ts`, `epoch` and `offset`. The publish script of the Redis broker does the same in Lua.
+
+mod draft;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+pub use draft::{Change, ChangeKind, Draft};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+pub use stored::StoredEvent;
+
+use crate::{Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
+
+/// What kind of event it is: its frame's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A new message.
+    Message,
+    /// Another body for a message.
+    Edited,
+    /// A message has lost its body.
+    Deleted,
+    /// A reaction to a message, or its end.
+    Reacted,
+}
+
+/// A numbered event on its way to the members of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Its place in the room.
+    pub position: Position,
+    /// Its id: two events with one position but two ids prove a fork of the stream.
+    pub message: MessageId,
+    /// The id of the event before it, where that is known: live events form a chain, which shows
+    /// a fork that offsets do not.
+    pub previous: Option<MessageId>,
+    /// What native clients get, byte for byte.
+    pub frame: Frame,
+}
+
+impl Envelope {
+    /// An event of which only the place is left: its message was deleted.
+    #[must_use]
+    pub fn vanished(room: &RoomId, position: Position) -> Self {
+        let message = MessageId::unknown();
+        let open = Open {
+            deleted: true,
+            ..Open::new(EventKind::Message, room, &message)
+        };
+        let frame = seal(&open.encode(), 0, &position);
+        Self {
+            position,
+            message,
+            previous: None,
+            frame,
+        }
+    }
+
+    /// What kind of event it is, without reading it: the frame's first field tells.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        let kind = self.frame.as_str().strip_prefix(r#"{"type":""#);
+        match kind.map(|kind| kind.as_bytes().first().copied()) {
+            Some(Some(b'e')) => EventKind::Edited,
+            Some(Some(b'd')) => EventKind::Deleted,
+            Some(Some(b'r')) => EventKind::Reacted,
+            _ => EventKind::Message,
+        }
+    }
+
+    /// Reads the frame.
+    ///
+    /// # Errors
+    /// When it is no sealed event; what the broker stored always is.
+    pub fn read(&self) -> Result<StoredEvent<'_>, serde_json::Error> {
+        StoredEvent::parse(self.frame.as_str())
+    }
+
+    /// Takes the body out of it, once its message is deleted.
+    ///
+    /// # Errors
+    /// When the frame is no sealed event.
+    pub fn bury(&mut self, room: &RoomId) -> Result<(), serde_json::Error> {
+        self.frame = self.read()?.tombstone(room);
+        Ok(())
+    }
+}
+
+/// Closes a draft's JSON. `ts` is in milliseconds since 1970, by the broker's clock.
+#[must_use]
+pub fn seal(open: &[u8], ts: u64, position: &Position) -> Frame {
+    let Position { epoch, offset } = position;
+    let tail = format!(r#","ts":{ts},"epoch":"{epoch}","offset":{offset}}}"#);
+    let mut json = Vec::with_capacity(open.len() + tail.len());
+    json.extend_from_slice(open);
+    json.extend_from_slice(tail.as_bytes());
+    Frame::from_json(json.into()).expect("a draft is UTF-8")
+}
+
+/// The fields of all kinds of events, in the order in which they are written.
+#[derive(Serialize)]
+struct Open<'a> {
+    #[serde(rename = "type")]
+    kind: EventKind,
+    room: &'a RoomId,
+    message: &'a MessageId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a User>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a User>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a Nonce>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a ReactionKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on: Option<bool>,
+    #[serde(skip_serializing_if = "<[UserId]>::is_empty")]
+    mentions: &'a [UserId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+}
+
+impl<'a> Open<'a> {
+    fn new(kind: EventKind, room: &'a RoomId, message: &'a MessageId) -> Self {
+        Self {
+            kind,
+            room,
+            message,
+            target: None,
+            from: None,
+            by: None,
+            nonce: None,
+            key: None,
+            on: None,
+            mentions: &[],
+            body: None,
+            deleted: false,
+        }
+    }
+
+    /// The JSON object without its end.
+    fn encode(&self) -> Bytes {
+        let mut open = serde_json::to_vec(self).expect("strings and valid JSON always serialize");
+        open.pop();
+        open.into()
+    }
+}

@@ -1,0 +1,102 @@
+//! Events as they were stored, read back from their frames.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Draft, EventKind, Open, seal};
+use crate::{Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
+
+/// A sealed event, read back from its frame: on rare paths, and for the archive.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StoredEvent<'a> {
+    /// What kind.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// The event's id.
+    pub message: MessageId,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub ts: u64,
+    /// The life of the stream that it was numbered in.
+    pub epoch: Epoch,
+    /// Its number.
+    pub offset: u64,
+    /// Who; `None` only where nothing but the place is left.
+    #[serde(alias = "by")]
+    pub from: Option<User>,
+    /// The sender's own name for it.
+    #[serde(default)]
+    pub nonce: Option<Nonce>,
+    /// Which message it changes.
+    #[serde(default)]
+    pub target: Option<u64>,
+    /// Compact JSON, comparable byte for byte.
+    #[serde(borrow, default)]
+    pub body: Option<&'a RawValue>,
+    /// Its body is gone, because its message was deleted.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Which reaction.
+    #[serde(default)]
+    pub key: Option<ReactionKey>,
+    /// Whether the reaction begins.
+    #[serde(default)]
+    pub on: Option<bool>,
+    /// Users whom the text names.
+    #[serde(default)]
+    pub mentions: Vec<UserId>,
+}
+
+impl<'a> StoredEvent<'a> {
+    /// Reads a sealed frame.
+    ///
+    /// # Errors
+    /// When `json` is no sealed event; what the broker stored always is.
+    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// What can be searched: the body's `text`, or the body where it is a text itself.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        crate::mention::text_of(self.body?.get())
+    }
+
+    /// What takes its place once its message is deleted: the same without body and nonce.
+    #[must_use]
+    pub fn tombstone(&self, room: &RoomId) -> Frame {
+        let from = self.from.as_ref();
+        let is_message = self.kind == EventKind::Message;
+        let open = Open {
+            target: self.target,
+            from: from.filter(|_| is_message),
+            by: from.filter(|_| !is_message),
+            deleted: true,
+            ..Open::new(self.kind, room, &self.message)
+        };
+        let position = Position {
+            epoch: self.epoch.clone(),
+            offset: self.offset,
+        };
+        seal(&open.encode(), self.ts, &position)
+    }
+
+    /// Whether `draft` says the same as this. What is deleted says nothing any more.
+    #[must_use]
+    pub fn says(&self, draft: &Draft) -> bool {
+        let place = Position {
+            epoch: self.epoch.clone(),
+            offset: self.offset,
+        };
+        let sealed = seal(&draft.open, 0, &place);
+        let Ok(other) = StoredEvent::parse(sealed.as_str()) else {
+            return false;
+        };
+        let body = |event: &StoredEvent<'_>| event.body.map(|body| body.get().to_owned());
+        self.kind == other.kind
+            && self.target == other.target
+            && (self.deleted || body(self) == body(&other))
+            && self.key == other.key
+            && self.on == other.on
+    }
+}
