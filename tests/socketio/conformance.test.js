@@ -81,6 +81,20 @@ describe("engine.io", () => {
     await poller.post("1");
   });
 
+  test("an answer has at most 16 packets: python-engineio takes no more", async () => {
+    const poller = await Poller.open(url, "/engine.io/");
+    const all = Array.from({ length: 40 }, (_, i) => `4${i}`);
+    await poller.post(all.join("\x1e"));
+    const heard = [];
+    while (heard.length < all.length) {
+      const packets = (await poller.text()).split("\x1e");
+      assert.ok(packets.length <= 16, `${packets.length}`);
+      heard.push(...packets.filter((packet) => packet !== "2"));
+    }
+    assert.deepEqual(heard, all);
+    await poller.post("1");
+  });
+
   test("websocket echoes text and binary", async () => {
     const talker = await Talker.open(url, "/engine.io/");
     await talker.next();

@@ -8,11 +8,14 @@ pub mod auth;
 mod conditional;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod handover;
 mod headers;
 mod listener;
 mod metrics;
+mod openapi;
 mod ops;
 mod patience;
 mod rest;

@@ -14,6 +14,7 @@ use crate::admin::{AdminState, admin_router};
 use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
@@ -64,6 +65,7 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
     let session = post(create_session).delete(delete_session);
     let members = get(list_members).post(invite_member);
     Router::new()
+        .route("/v1/openapi.json", resource(GET, get(get_openapi)))
         .route("/v1/guests", resource("POST, OPTIONS", post(create_guest)))
         .route(
             "/v1/tickets",

@@ -1,8 +1,9 @@
 //! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo xtask
-//! setup`.
+//! fuzz`, `cargo xtask setup`.
 
 mod compose;
 mod faults;
+mod fuzz;
 mod setup;
 mod shell;
 mod suites;
@@ -17,6 +18,9 @@ Usage: cargo xtask COMMAND
                   their figures; HUBBUB_FAULTS=short for the daily scale
   faults --seed N [--minutes M]
                   run random faults: the same seed has the same plan
+  fuzz [TARGET…] [--minutes M] [--keep]
+                  run the fuzz targets of tests/fuzz, each for a minute or as long as said;
+                  --keep adds what covers more to the corpus that the tests replay
   setup           only install what the tests need
   help            this text
 
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((command, names)) if command == "test" => test(names),
         Some((command, args)) if command == "faults" => faults(args),
+        Some((command, args)) if command == "fuzz" => fuzz::run(args),
         Some((command, [])) if command == "setup" => setup::install(),
         Some((command, [])) if command == "help" || command == "--help" => {
             eprintln!("{HELP}{}", suites::names());

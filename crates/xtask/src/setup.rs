@@ -1,4 +1,8 @@
-//! Installs what the tests need: Debian packages, and npm packages by their lock file.
+//! Installs what the tests need: Debian packages, npm packages by their lock file, Python packages
+//! by exact versions.
+
+use std::fs;
+use std::process::{Command, Stdio};
 
 use crate::shell::{exists, run, top};
 
@@ -14,14 +18,21 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 /// The folders with the lock files of npm packages.
 const NPM_FOLDERS: [&str; 3] = ["tests/browser", "tests/socketio", "tests/sdk"];
+/// The folder with the tests in Python.
+const PYTHON_FOLDER: &str = "tests/judges";
+/// Its virtual environment's interpreter, seen from the top.
+pub(crate) const PYTHON: &str = "tests/judges/.venv/bin/python";
 
 /// Installs what is missing. Debian packages need root, or sudo.
 pub(crate) fn install() -> Result<(), String> {
-    let missing: Vec<&str> = PROGRAMS
+    let mut missing: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| !exists(program))
         .map(|(_, package)| *package)
         .collect();
+    if !has_venv() {
+        missing.push("python3-venv");
+    }
     if !missing.is_empty() {
         apt(&["update", "--quiet"])?;
         let mut install = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
@@ -31,7 +42,43 @@ pub(crate) fn install() -> Result<(), String> {
     if !exists("npm") {
         return Err("npm is missing: install Node.js 20 or newer".to_owned());
     }
-    NPM_FOLDERS.into_iter().try_for_each(install_packages)
+    NPM_FOLDERS.into_iter().try_for_each(install_packages)?;
+    install_python()
+}
+
+/// Debian's Python cannot make an environment with pip by itself.
+fn has_venv() -> bool {
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", "import ensurepip, venv"])
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Makes the virtual environment, unless it was made from the same list.
+fn install_python() -> Result<(), String> {
+    let folder = top().join(PYTHON_FOLDER);
+    let list = fs::read(folder.join("requirements.txt"))
+        .map_err(|error| format!("{PYTHON_FOLDER}/requirements.txt: {error}"))?;
+    let installed = folder.join(".venv/installed.txt");
+    if fs::read(&installed).is_ok_and(|installed| installed == list) {
+        return Ok(());
+    }
+    run(
+        PYTHON_FOLDER,
+        "python3",
+        &["-m", "venv", "--clear", ".venv"],
+    )?;
+    let python = top().join(PYTHON);
+    let python = python.to_string_lossy();
+    let install = ["-m", "pip", "install", "--quiet"];
+    let exactly = ["--disable-pip-version-check", "-r", "requirements.txt"];
+    run(
+        PYTHON_FOLDER,
+        &python,
+        &[install.as_slice(), &exactly].concat(),
+    )?;
+    fs::write(&installed, list).map_err(|error| format!("{}: {error}", installed.display()))
 }
 
 fn install_packages(npm_folder: &str) -> Result<(), String> {

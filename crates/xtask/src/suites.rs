@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::setup::PYTHON;
 use crate::{compose, shell};
 
 /// Tests in the crates themselves; `reconnect` stands beside the client that it tests.
@@ -27,6 +28,8 @@ enum Runner {
     Cargo,
     /// Node's own test runner, in a folder.
     Node(&'static str),
+    /// pytest, in a folder.
+    Python(&'static str),
     /// A test binary that needs a Docker engine, and shows how it gets on.
     Compose,
 }
@@ -77,6 +80,10 @@ static SUITES: &[Suite] = &[
         runner: Runner::Node("tests/sdk"),
     },
     Suite {
+        name: "judges",
+        runner: Runner::Python("tests/judges"),
+    },
+    Suite {
         name: "browser",
         runner: Runner::Node("tests/browser"),
     },
@@ -88,7 +95,11 @@ static SUITES: &[Suite] = &[
 
 /// All names, for messages.
 pub(crate) fn names() -> String {
-    SUITES.each_ref().map(|suite| suite.name).join(" ")
+    SUITES
+        .iter()
+        .map(|suite| suite.name)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The named suites, or all.
@@ -136,6 +147,10 @@ impl Suite {
                 run_cargo(&[self.cargo_test().as_slice(), &shown].concat())
             }),
             Runner::Node(folder) => shell::run(folder, "npm", &["test"]),
+            Runner::Python(folder) => {
+                let python = shell::top().join(PYTHON);
+                shell::run(folder, &python.to_string_lossy(), &["-m", "pytest"])
+            }
         }
     }
 

@@ -18,18 +18,26 @@ use super::path::{InRoomMessage, InRoomReaction};
 use super::sends::{answer, any_value};
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 const EDIT_EXAMPLE: &str = r#"{"body":{"text":"hello"}}"#;
 const EXAMPLE: &str = r#"{"nonce":"…"}"#;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = MessageChange)]
 struct Change {
+    /// Any JSON.
     #[serde(default, deserialize_with = "any_value")]
+    #[schema(value_type = Value, required)]
     body: Option<Value>,
+    #[schema(value_type = Option<shapes::Nonce>)]
     nonce: Option<Nonce>,
+    #[schema(value_type = Option<shapes::AckLevel>)]
     ack: Option<AckLevel>,
 }
 
+/// Gives a message another body.
+#[utoipa::path(patch, path = "/v1/rooms/{room}/messages/{offset}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), request_body = Change, responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn edit_message(
     State(gate): State<Arc<Gate>>,
     caller: Sender,
@@ -47,6 +55,8 @@ pub(crate) async fn edit_message(
     store(&gate, &caller, room, terms, Action::Edit { target, body }).await
 }
 
+/// Takes a message's body away everywhere; its place stays.
+#[utoipa::path(delete, path = "/v1/rooms/{room}/messages/{offset}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn delete_message(
     State(gate): State<Arc<Gate>>,
     caller: Sender,
@@ -58,6 +68,8 @@ pub(crate) async fn delete_message(
     store(&gate, &caller, room, terms, Action::Delete { target }).await
 }
 
+/// Reacts to a message.
+#[utoipa::path(put, path = "/v1/rooms/{room}/messages/{offset}/reactions/{key}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("key" = shapes::ReactionKey, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn add_reaction(
     State(gate): State<Arc<Gate>>,
     caller: Sender,
@@ -70,6 +82,8 @@ pub(crate) async fn add_reaction(
     store(&gate, &caller, room, terms, action).await
 }
 
+/// Takes a reaction back.
+#[utoipa::path(delete, path = "/v1/rooms/{room}/messages/{offset}/reactions/{key}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("key" = shapes::ReactionKey, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn remove_reaction(
     State(gate): State<Arc<Gate>>,
     caller: Sender,

@@ -16,6 +16,7 @@ use crate::auth::{Grant, TokenError};
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::openapi::shapes;
 
 /// A guest's token lasts so long.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,20 +24,23 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_BODY_BYTES: usize = 4 * 1024;
 const EXAMPLE: &str = r#"{"name":"Ann"}"#;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 struct NewGuest {
+    #[schema(value_type = Option<shapes::Name>)]
     name: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct GuestToken {
     token: String,
+    #[schema(value_type = shapes::User)]
     user: User,
     /// Milliseconds since 1970.
     expires: u64,
 }
 
 /// Makes a guest. An empty body, or one without a name, gets a made-up name.
+#[utoipa::path(post, path = "/v1/guests", tag = "Callers", security(()), request_body = Option<NewGuest>, responses((status = 201, description = "Made.", body = GuestToken)))]
 pub(crate) async fn create_guest(
     State(gate): State<Arc<Gate>>,
     request: Request,

@@ -16,28 +16,35 @@ use super::path::{InRoom, InRoomUser};
 use super::rooms::of_record;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 /// A user id needs no more.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 const EXAMPLE: &str = r#"{"user":"bob"}"#;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Members {
+    #[schema(value_type = shapes::RoomId)]
     room: RoomId,
     /// Users present.
     count: u64,
     /// Who; empty above `limits.presence_list`.
+    #[schema(value_type = Vec<shapes::User>)]
     members: Vec<User>,
     /// Of a private room: who may join it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<shapes::UserId>>, nullable = false)]
     invited: Option<Vec<UserId>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct Invitation {
+    #[schema(value_type = shapes::UserId)]
     user: UserId,
 }
 
+/// Who is in a room, and of a private one who may be.
+#[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "The members.", body = Members)))]
 pub(crate) async fn list_members(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -59,6 +66,8 @@ pub(crate) async fn list_members(
     Ok(Json(members).into_response())
 }
 
+/// Lets a user into a private room.
+#[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Invitation, responses((status = 204, description = "May join now.")))]
 pub(crate) async fn invite_member(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -75,6 +84,8 @@ pub(crate) async fn invite_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Takes a user's place in a private room away.
+#[utoipa::path(delete, path = "/v1/rooms/{room}/members/{user}", tag = "Rooms", params(("room" = shapes::RoomId, Path), ("user" = shapes::UserId, Path)), responses((status = 204, description = "Is out.")))]
 pub(crate) async fn remove_member(
     State(gate): State<Arc<Gate>>,
     caller: Caller,

@@ -15,10 +15,13 @@ use super::path::InRoom;
 use super::query::Query;
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 /// Messages of a page when nobody says how many; the node knows how many there may be.
 const DEFAULT_LIMIT: u64 = 50;
 
+/// A page of messages as they stand now, newest last; one of `before`, `after` and `around` at most.
+#[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("before" = inline(Option<shapes::Whole>), Query, description = "Older than this offset."), ("after" = inline(Option<shapes::Whole>), Query, description = "Newer than this offset."), ("around" = inline(Option<shapes::Whole>), Query, description = "On both sides of this offset."), ("limit" = inline(Option<shapes::Whole>), Query, description = "How many; 50 where it is missing.")), responses((status = 200, description = "The page.", body = shapes::Page)))]
 pub(crate) async fn get_messages(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -32,6 +35,14 @@ pub(crate) async fn get_messages(
     let page = gate.node.history(&caller.identity, &room, span, limit);
     let page = caller.read(page).await?;
     Ok(([(CONTENT_TYPE, "application/json")], encode(&room, &page)).into_response())
+}
+
+/// What a query string asks for; `None`: it is refused.
+pub(crate) fn read(uri: &Uri) -> Option<String> {
+    let query = Query::of(uri).ok()?;
+    let span = span(&query).ok()?;
+    let limit = query.number("limit").ok()?;
+    Some(format!("{span:?} {limit:?}"))
 }
 
 fn span(query: &Query) -> Result<HistorySpan, ApiError> {

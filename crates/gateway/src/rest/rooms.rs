@@ -19,6 +19,7 @@ use super::path::InRoom;
 use crate::auth::name::turns_or_controls;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 /// A record's parts together, with room for escapes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -30,30 +31,41 @@ const MAX_MEMBERS: usize = 100;
 const EXAMPLE: &str = r#"{"room":"team-a","title":"Team A","private":true,"members":["bob"]}"#;
 const CHANGE_EXAMPLE: &str = r#"{"title":"Team A","topic":"…","private":true,"settings":{}}"#;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Rooms {
+    #[schema(value_type = Vec<shapes::RoomEntry>)]
     rooms: Vec<RoomEntry>,
 }
 
 /// A room as it is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
+#[schema(as = NewRoom)]
 struct Wanted {
+    /// Made up where it is missing.
+    #[schema(value_type = Option<shapes::RoomId>)]
     room: Option<String>,
+    #[schema(value_type = Option<shapes::Title>)]
     title: Option<String>,
+    #[schema(value_type = Option<shapes::Topic>)]
     topic: Option<String>,
+    /// Only its members may join.
     private: Option<bool>,
+    #[schema(value_type = Option<Vec<shapes::UserId>>, max_items = 100)]
     members: Option<Vec<UserId>>,
     settings: Option<Map<String, Value>>,
 }
 
 /// What is to be different; `null` takes a text or the settings away.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
+#[schema(as = RoomChange)]
 struct Change {
     #[serde(deserialize_with = "or_default")]
+    #[schema(value_type = Option<shapes::Title>)]
     title: Option<String>,
     #[serde(deserialize_with = "or_default")]
+    #[schema(value_type = Option<shapes::Topic>)]
     topic: Option<String>,
     private: Option<bool>,
     #[serde(deserialize_with = "or_default")]
@@ -70,6 +82,8 @@ where
     Ok(Some(value.unwrap_or_default()))
 }
 
+/// The public rooms and the caller's own.
+#[utoipa::path(get, path = "/v1/rooms", tag = "Rooms", responses((status = 200, description = "The rooms.", body = Rooms)))]
 pub(crate) async fn list_rooms(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -78,6 +92,8 @@ pub(crate) async fn list_rooms(
     Ok(Json(Rooms { rooms }).into_response())
 }
 
+/// What is known of a room.
+#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "Its record.", body = shapes::Record)))]
 pub(crate) async fn get_room(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -89,6 +105,7 @@ pub(crate) async fn get_room(
 }
 
 /// Makes a room's record; without a name the room gets one.
+#[utoipa::path(post, path = "/v1/rooms", tag = "Rooms", request_body = Option<Wanted>, responses((status = 201, description = "Made.", body = shapes::Record, headers(("Location" = String)))))]
 pub(crate) async fn create_room(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -105,6 +122,8 @@ pub(crate) async fn create_room(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)).into_response())
 }
 
+/// Changes what is known of a room; what is not named stays.
+#[utoipa::path(patch, path = "/v1/rooms/{room}", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Option<Change>, responses((status = 200, description = "As it is now.", body = shapes::Record)))]
 pub(crate) async fn change_room(
     State(gate): State<Arc<Gate>>,
     caller: Caller,

@@ -15,6 +15,7 @@ use super::path::user_id;
 use super::query::Query;
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 /// Hits of a page when nobody says how many, and at most.
 const DEFAULT_LIMIT: u64 = 20;
@@ -22,19 +23,25 @@ const MOST: u64 = 100;
 /// Bytes of a query; the longest message has more words than anybody looks for.
 const MAX_TEXT_BYTES: usize = 1_000;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Found {
     hits: Vec<FoundHit>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The `before` of the next page.
+    #[schema(nullable = false)]
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct FoundHit {
+    #[schema(value_type = shapes::Message)]
     event: Frame,
+    #[schema(value_type = Vec<shapes::Fragment>)]
     highlight: Vec<Fragment>,
 }
 
+/// Messages that have all the words, newest first.
+#[utoipa::path(get, path = "/v1/search", tag = "Messages", params(("q" = String, Query, description = "The words to look for, phrases in quotes.", max_length = 1_000, pattern = "\\S"), ("room" = Option<shapes::RoomId>, Query), ("from" = Option<shapes::UserId>, Query, description = "Only what this user said."), ("before" = Option<String>, Query, description = "The `next` of an earlier page.", pattern = "^[0-9]{1,15}$"), ("limit" = inline(Option<shapes::Whole>), Query, description = "20 where it is missing, at most 100.")), responses((status = 200, description = "The hits.", body = Found)))]
 pub(crate) async fn search_messages(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
@@ -44,6 +51,12 @@ pub(crate) async fn search_messages(
     let page = gate.node.search(&caller.identity, request);
     let page = caller.read(page).await?;
     Ok(Json(Found::from(page)).into_response())
+}
+
+/// What a query string asks for; `None`: it is refused.
+pub(crate) fn read(uri: &Uri) -> Option<String> {
+    let request = request(&Query::of(uri).ok()?).ok()?;
+    Some(format!("{request:?}"))
 }
 
 fn request(query: &Query) -> Result<SearchRequest, ApiError> {

@@ -22,6 +22,7 @@ use super::path::InRoom;
 use crate::auth::name::check_name;
 use crate::error::ApiError;
 use crate::gate::Gate;
+use crate::openapi::shapes;
 
 const EXAMPLE: &str = r#"{"body":{"text":"hi"},"nonce":"…"}"#;
 const BATCH_EXAMPLE: &str = r#"{"messages":[{"room":"lobby","body":{"text":"hi"},"nonce":"…"}]}"#;
@@ -30,25 +31,48 @@ const MOST: usize = 100;
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// A message as it is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct NewMessage {
+    /// Any JSON.
     #[serde(default, deserialize_with = "any_value")]
+    #[schema(value_type = Value, required)]
     body: Option<Value>,
+    #[schema(value_type = Option<shapes::Nonce>)]
     nonce: Option<Nonce>,
+    #[schema(value_type = Option<shapes::AckLevel>)]
     ack: Option<AckLevel>,
     from: Option<Author>,
 }
 
 /// In whose name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct Author {
+    #[schema(value_type = shapes::UserId)]
     id: UserId,
+    #[schema(value_type = Option<shapes::Name>)]
     name: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct Batch {
+    #[schema(value_type = Vec<BatchEntry>, max_items = 100)]
     messages: Vec<Value>,
+}
+
+/// One message of a batch, as the document shows it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "each is read by itself, so that one may be wrong")]
+struct BatchEntry {
+    room: shapes::RoomId,
+    #[serde(flatten)]
+    message: NewMessage,
+}
+
+/// What becomes of a batch, in the order of its messages.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "frames are written as they are")]
+struct Results {
+    results: Vec<shapes::Outcome>,
 }
 
 /// What all refusals of one message of a batch are.
@@ -61,6 +85,8 @@ pub(super) fn any_value<'de, D: Deserializer<'de>>(
     Value::deserialize(deserializer).map(Some)
 }
 
+/// Sends a message.
+#[utoipa::path(post, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), request_body = NewMessage, responses((status = 201, description = "Stored.", body = shapes::Sent), (status = 200, description = "Stored before.", body = shapes::Sent)))]
 pub(crate) async fn send_message(
     State(gate): State<Arc<Gate>>,
     caller: Sender,
@@ -78,6 +104,7 @@ pub(crate) async fn send_message(
 }
 
 /// Many messages: each is stored or refused by itself.
+#[utoipa::path(post, path = "/v1/messages", tag = "Messages", params(("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "With the place in the batch it counts as the nonce of who has none.")), request_body = Batch, responses((status = 200, description = "What became of each.", body = Results)))]
 pub(crate) async fn send_messages(
     State(gate): State<Arc<Gate>>,
     caller: Sender,

@@ -15,6 +15,7 @@ use crate::error::{ApiError, StateProblem};
 use crate::gate::{Gate, Peer};
 
 /// Takes the token of the `Authorization` header over into the cookie, for as long as it counts.
+#[utoipa::path(post, path = "/v1/session", tag = "Callers", responses((status = 204, description = "The cookie is set.", headers(("Set-Cookie" = String)))))]
 pub(crate) async fn create_session(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,
@@ -36,6 +37,7 @@ pub(crate) async fn create_session(
 }
 
 /// Forgets the cookie. Whoever has the token elsewhere has it still.
+#[utoipa::path(delete, path = "/v1/session", tag = "Callers", security(()), responses((status = 204, description = "The cookie is gone.", headers(("Set-Cookie" = String)))))]
 pub(crate) async fn delete_session(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,

@@ -12,13 +12,16 @@ use super::caller::Caller;
 use crate::error::ApiError;
 use crate::gate::Gate;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Ticket)]
 struct NewTicket {
     ticket: String,
     /// Milliseconds since 1970.
     expires: u64,
 }
 
+/// A ticket for `?ticket=`, for clients that can send no header.
+#[utoipa::path(post, path = "/v1/tickets", tag = "Callers", responses((status = 201, description = "Made; good for a minute.", body = NewTicket)))]
 pub(crate) async fn create_ticket(
     State(gate): State<Arc<Gate>>,
     caller: Caller,

@@ -19,6 +19,8 @@ use crate::ws::socket::Socket;
 const NOOP: &str = "6";
 /// The packet that tells a client to go.
 const CLOSE: &str = "1";
+/// Packets of one answer: python-engineio refuses a longer one and ends the connection.
+const MAX_PACKETS: usize = 16;
 
 /// Why the polling stopped.
 pub(super) enum Stop<H> {
@@ -82,7 +84,7 @@ impl Desk {
             if probe.is_answered() {
                 self.answer(NOOP);
             } else if !self.batch.is_empty() {
-                self.flush();
+                self.flush(MAX_PACKETS);
             }
             // Who does not fetch what is here is asked nothing new: the outbox is bounded.
             let has_reader = self.waiting.is_some() && !probe.is_answered();
@@ -118,12 +120,13 @@ impl Desk {
         }
     }
 
-    /// Gives the waiting GET everything.
-    fn flush(&mut self) {
+    /// Gives the waiting GET up to `most` packets.
+    fn flush(&mut self, most: usize) {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
-        let body = encode_payload(&std::mem::take(&mut self.batch));
+        let rest = self.batch.split_off(most.min(self.batch.len()));
+        let body = encode_payload(&std::mem::replace(&mut self.batch, rest));
         // Who has gone meanwhile is noticed by its session, and resumes.
         drop(waiting.send(PollAnswer::Body(body)));
     }
@@ -140,7 +143,8 @@ impl Desk {
         match farewell.last {
             Some(CLOSE) => {
                 self.batch.push(Message::bare(CLOSE));
-                self.flush();
+                // There is no further answer for what does not fit.
+                self.flush(usize::MAX);
             }
             Some(packet) => self.answer(packet),
             None => {}

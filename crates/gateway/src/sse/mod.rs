@@ -16,7 +16,7 @@ use hubbub_protocol::{CloseCode, Frame};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub(crate) use self::open::open_events;
+pub(crate) use self::open::{__path_open_events, open_events};
 use self::stream::{EventStream, Gone};
 use crate::admission::{AddressSlot, Permit};
 use crate::gate::Gate;

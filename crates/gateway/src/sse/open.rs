@@ -19,6 +19,7 @@ use crate::auth::bearer;
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::openapi::shapes;
 use crate::rest::caller::{self, missing};
 use crate::rest::path::InRoom;
 use crate::rest::query::Query;
@@ -34,7 +35,10 @@ struct Beginning {
     resumes: bool,
 }
 
-/// Joins the room and begins its stream. What can be refused is refused with a status.
+/// A room's events as they happen, from one's own place on.
+///
+/// What can be refused is refused with a status. `id` is `EPOCH:OFFSET`, by which any node resumes.
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,

@@ -80,15 +80,22 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 
 /// The TCP stream itself, without hyper's buffers around it, and what they held.
 pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
-    let parts = pending
-        .await?
-        .downcast::<TokioIo<Lent>>()
-        .expect("the edge serves plain TCP streams in TokioIo only");
-    let stream = parts.io.into_inner().into_inner();
-    let stream = stream.expect("who upgrades does not claim the stream");
+    let (stream, early) = match pending.await?.downcast::<TokioIo<Lent>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner().into_inner();
+            let stream = stream.expect("who upgrades does not claim the stream");
+            (stream, parts.read_buf)
+        }
+        // A server without handovers, such as the conformance example.
+        Err(bare) => {
+            let parts = bare.downcast::<TokioIo<TcpStream>>();
+            let parts = parts.expect("servers give plain TCP streams in TokioIo only");
+            (parts.io.into_inner(), parts.read_buf)
+        }
+    };
     // Its pings tell of a peer that has vanished, and its write loop of one that takes nothing.
     patience::set(&stream, None);
-    Ok((stream, parts.read_buf))
+    Ok((stream, early))
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {

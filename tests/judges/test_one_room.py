@@ -1,0 +1,113 @@
+"""Clients of every door in one room, over three nodes: all logs agree in order and content."""
+
+import asyncio
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+
+import pytest
+import socketio
+from clients import EVENT, PATIENCE_SECONDS, event_stream, native, official, python_socketio
+from servers import node, redis
+
+MESSAGES = 100
+
+
+@pytest.fixture(scope="module")
+def urls():
+    with ExitStack() as stack:
+        settings = {"REDIS__URL": stack.enter_context(redis())}
+        yield [stack.enter_context(node(number, **settings)) for number in (1, 2, 3)]
+
+
+def test_all_logs_agree(urls):
+    asyncio.run(talk(urls))
+
+
+async def talk(urls):
+    one, two, three = urls
+    doors = {
+        "python-socketio": python_socketio(one),
+        "python-socketio, polling": python_socketio(two, ["polling"]),
+        "python-socketio, websocket": python_socketio(three, ["websocket"]),
+        "python-socketio with catch-up": python_socketio(two, catch_up=True),
+        "socket.io-client": official(two, "polling,websocket"),
+        "socket.io-client, polling": official(three, "polling"),
+        "websockets": native(one),
+        "websockets elsewhere": native(three),
+        "an event stream": event_stream(one, two),
+        "an event stream elsewhere": event_stream(three, three),
+    }
+    async with AsyncExitStack() as stack:
+        logs = {name: await stack.enter_async_context(door) for name, door in doors.items()}
+        async with asyncio.TaskGroup() as senders:
+            for name, log in logs.items():
+                senders.create_task(say_all(name, log))
+        total = MESSAGES * len(logs)
+        for log in logs.values():
+            await log.until(total)
+        await asyncio.sleep(0.3)
+    judge(logs, total)
+
+
+async def say_all(name, log):
+    for text in texts(name):
+        await log.send(text)
+
+
+def texts(name):
+    return [f"{name} says {number} – ü 🎉 \"quoted\"" for number in range(MESSAGES)]
+
+
+def judge(logs, total):
+    order = logs["websockets"]
+    assert len(order.heard) == total, "exactly once"
+    first = order.offsets[0]
+    assert order.offsets == list(range(first, first + total)), "without a gap"
+    for name, log in logs.items():
+        assert log.texts == order.texts, f"{name}: one order for all"
+        assert log.offsets in (order.offsets, [None] * total), f"{name}: the same places"
+        own = [text for text in order.texts if text.startswith(f"{name} says ")]
+        assert own == texts(name), f"{name}: in the sender's order"
+
+
+def test_python_socketio_comes_back_by_itself(urls):
+    asyncio.run(come_back(urls[0]))
+
+
+async def come_back(url):
+    async with python_socketio(url, ["websocket"]) as log:
+        await log.send("before")
+        again = asyncio.Event()
+        log.client.on("joined", lambda *_: again.set())
+        await log.client.eio.ws.close()
+        await asyncio.wait_for(again.wait(), PATIENCE_SECONDS)
+        await log.send("after")
+        await log.until(2)
+        assert log.texts == ["before", "after"]
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_what_is_refused_says_why(urls, transport):
+    asyncio.run(refused(urls[0], transport))
+
+
+async def refused(url, transport):
+    client = socketio.AsyncClient()
+    reasons = {}
+    for namespace in ("/", "/nowhere"):
+        refuse = partial(reasons.__setitem__, namespace)
+        client.on("connect_error", refuse, namespace=namespace)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await client.connect(url, transports=[transport], auth={"token": "wrong"})
+    assert reasons == {
+        "/": {"message": "bad token", "data": {"code": "unauthorized"}},
+        "/nowhere": {"message": "Invalid namespace"},
+    }
+    client = socketio.AsyncClient()
+    await client.connect(url, transports=[transport], auth={"catch_up": False})
+    for bad, code in ((b"\x01\x02", "bad_frame"), ("x" * 20_000, "too_large")):
+        reply = await client.call(EVENT, bad, timeout=PATIENCE_SECONDS)
+        assert (reply["type"], reply["code"]) == ("error", code)
+    sent = await client.call(EVENT, "small", timeout=PATIENCE_SECONDS)
+    assert sent["type"] == "sent"
+    await client.shutdown()
