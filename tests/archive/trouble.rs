@@ -302,7 +302,7 @@ async fn who_only_reads_makes_nothing() {
     assert!(
         matches!(
             error,
-            ArchiveError::TooOld { found: 0, known: 1 } | ArchiveError::Open { .. }
+            ArchiveError::TooOld { found: 0, known: 2 } | ArchiveError::Open { .. }
         ),
         "{error:?}"
     );

@@ -1,10 +1,12 @@
 //! The edge of a node: tokens, time-outs, drain, operators. Bad input has a suite of its own: `security`.
 
+mod admin;
 mod drain;
 mod guests;
 mod jwks;
 mod kept;
 mod keys;
+mod limits;
 mod noise;
 mod ops;
 mod policy;

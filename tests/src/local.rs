@@ -32,6 +32,8 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("ops.bind", "127.0.0.1:0"),
         ("archive.url", ""),
         ("limits.sends_per_second", "0"),
+        ("limits.user_sends_per_second", "0"),
+        ("limits.user_new_rooms_per_minute", "0"),
         ("limits.connections_per_address", "0"),
         ("limits.guests_per_minute", "0"),
     ];

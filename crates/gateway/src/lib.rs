@@ -1,6 +1,7 @@
 //! Every way in: WebSocket, REST, static files, health and metrics. Only this crate knows HTTP.
 
 mod address;
+mod admin;
 mod admission;
 mod assets;
 pub mod auth;
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 pub use tls::TlsError;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
+use crate::admin::{AdminKey, AdminState};
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
@@ -92,6 +94,9 @@ pub enum GatewayError {
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `socketio`.
     #[error(transparent)]
     SocketIo(#[from] SocketIoError),
@@ -119,7 +124,12 @@ impl Gateway {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
             "" => None,
-            address => Some(bind("ops.bind", address).await?),
+            address => {
+                let (listener, address) = bind("ops.bind", address).await?;
+                // Names have addresses by now.
+                config.ops.check_reach(address.ip())?;
+                Some((listener, address))
+            }
         };
         let tls = match config.http.has_tls() {
             true => Some(Certificates::load(&config.http.tls_cert, &config.http.tls_key).await?),
@@ -169,7 +179,11 @@ impl Gateway {
                 gate: Arc::clone(&gate),
                 registry: Arc::new(registry),
             };
-            let operators = router::ops_router(state);
+            let admin = AdminState {
+                gate: Arc::clone(&gate),
+                key: AdminKey::new(&config.ops.token).map(Arc::new),
+            };
+            let operators = router::ops_router(state, admin);
             gate.tasks
                 .spawn(Server::for_operators(Arc::clone(&gate), operators).run(listener));
             address

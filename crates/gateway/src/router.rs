@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::Version;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
+use axum::{Extension, Router};
 
+use crate::admin::{AdminState, admin_router};
 use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
-use crate::gate::Gate;
+use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
@@ -42,12 +43,14 @@ pub(crate) struct SocketIo {
 /// The clients' port.
 pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
+    let banned = Arc::clone(&gate);
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
         .merge(resources(&gate))
         .with_state(gate)
         .merge(socketio.map(socketio_router).unwrap_or_default())
         .fallback_service(files)
+        .layer(middleware::from_fn_with_state(banned, refuse_banned))
         .layer(middleware::from_fn(check_head))
 }
 
@@ -121,7 +124,7 @@ fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
 }
 
 /// The operators' port.
-pub(crate) fn ops_router(state: OpsState) -> Router {
+pub(crate) fn ops_router(state: OpsState, admin: AdminState) -> Router {
     Router::new()
         .route("/livez", get(get_livez))
         .route("/readyz", get(get_readyz))
@@ -129,6 +132,21 @@ pub(crate) fn ops_router(state: OpsState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::Method("GET, HEAD") })
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
+        .merge(admin_router(admin))
+}
+
+/// Nothing is done for an address that is banned.
+async fn refuse_banned(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if gate.node.is_banned(gate.client(&peer, request.headers())) {
+        gate.metrics.rejected("banned");
+        return ApiError::Banned.into_response();
+    }
+    next.run(request).await
 }
 
 /// Refuses what proxies in front of us could read in another way than we do. The connection ends with

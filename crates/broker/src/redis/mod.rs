@@ -9,6 +9,8 @@ mod greeting;
 mod keys;
 mod lease;
 mod link;
+mod orders;
+mod pace;
 mod presence;
 mod publish;
 mod replicated;
@@ -37,9 +39,10 @@ use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
+use self::orders::OrderWatch;
 use self::replicated::Replication;
 use self::scripts::Scripts;
-use self::subscriber::Subscriber;
+use self::subscriber::{Channels, Subscriber};
 use self::watch::Watch;
 use self::webhooks::Webhooks;
 use crate::inbox::inbox;
@@ -132,10 +135,18 @@ impl RedisBroker {
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
             link.clone(),
-            keys.probe(&lease.name()),
+            Channels {
+                probe: keys.probe(&lease.name()),
+                control: keys.control(),
+            },
             sender.clone(),
             metrics.clone(),
         );
+        let orders = OrderWatch {
+            link: link.clone(),
+            keys: keys.clone(),
+            control: sender.control.clone(),
+        };
         let (expired, to_evict) = mpsc::channel(1);
         let webhooks = Webhooks::new(&config.webhooks, config.history.stream_len);
         let eviction = Eviction {
@@ -169,6 +180,7 @@ impl RedisBroker {
             tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
         }
         tasks.close();
         let shared = Shared {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hubbub_gateway::GatewayError;
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::{CommandError, Signals, print, runtime};
 use crate::cli::{DemoArgs, environment};
@@ -61,16 +63,16 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
         })?);
     }
     print(&greeting(args, scheme, &servers))?;
+    let (stop, stopping) = watch::channel(false);
+    let mut nodes = JoinSet::new();
+    for server in servers {
+        nodes.spawn(keep(server, stopping.clone()));
+    }
     signals.next().await;
+    stop.send_replace(true);
     let stopped = async {
-        let stopping: Vec<_> = servers
-            .into_iter()
-            .map(|server| tokio::spawn(server.stop()))
-            .collect();
-        for node in stopping {
-            // A node that panicked while it stopped has stopped.
-            drop(node.await);
-        }
+        // A node that panicked while it stopped has stopped.
+        while nodes.join_next().await.is_some() {}
         if let Some(embedded) = embedded {
             embedded.close().await;
         }
@@ -78,6 +80,18 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
     drop(tokio::time::timeout(PATIENCE, stopped).await);
     print("\nbye\n")?;
     Ok(())
+}
+
+/// Runs a node until all stop, or an operator has this one leave.
+async fn keep(server: Server, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {}
+        () = server.dismissed() => {
+            server.drain().await;
+            return;
+        }
+    }
+    server.stop().await;
 }
 
 /// Where the archive lies: in a folder that is kept, or in one that goes with the demo.

@@ -15,7 +15,7 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsSection};
+use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
@@ -76,6 +76,9 @@ pub enum CheckError {
     /// Origins in section `http`.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `redis`.
     #[error(transparent)]
     Redis(#[from] BrokerError),
@@ -157,6 +160,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), CheckError> {
         self.make_auth()?;
         self.http.check()?;
+        self.ops.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;
