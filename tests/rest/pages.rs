@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::asking::{Asker, assert_problem};
 
-const RESOURCES: [(&str, &str); 8] = [
+const RESOURCES: [(&str, &str); 14] = [
     ("/v1/guests", "POST, OPTIONS"),
     ("/v1/me", "GET, HEAD, OPTIONS"),
     ("/v1/search", "GET, HEAD, OPTIONS"),
