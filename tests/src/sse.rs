@@ -117,14 +117,10 @@ impl Events {
 
     /// Whether more came.
     async fn fill(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.tcp.read(&mut buffer).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.raw.extend_from_slice(&buffer[..length]);
-                true
-            }
-        }
+        self.tcp
+            .read_buf(&mut self.raw)
+            .await
+            .is_ok_and(|read| read > 0)
     }
 
     /// Takes complete chunks.
