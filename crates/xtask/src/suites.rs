@@ -34,7 +34,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 13] = [
+static SUITES: [Suite; 14] = [
     Suite {
         name: "unit",
         runner: Runner::Unit,
