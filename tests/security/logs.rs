@@ -26,7 +26,7 @@ async fn c30_logs_are_one_json_line_each_without_secrets_or_words() {
     let name = "Eve\r\n{\"level\":\"INFO\",\"message\":\"forged\"}\u{1b}[31m\u{202e}";
     let token = token_with("eve", &json!({ "name": name }));
     let mut eve = Raw::connect_as(address, &token).await;
-    eve.write(json!({"type": "join", "id": 1, "room": "a\r\nforged\u{1b}[2J"}).to_string())
+    eve.write(json!({"type": "join", "room": "a\r\nforged\u{1b}[2J"}).to_string())
         .await;
     eve.join("lobby").await;
     let words = format!("{CANARY}-words \u{1b}[31m\r\nforged");

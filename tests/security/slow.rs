@@ -22,7 +22,11 @@ const DEADLINE: Duration = Duration::from_secs(50);
 
 #[tokio::test]
 async fn c20_a_hundred_with_endless_crumbs_leave_the_memory_flat() {
-    let settings = [("archive.url", ""), ("limits.assemble_timeout", "4s")];
+    let settings = [
+        ("archive.url", ""),
+        ("limits.assemble_timeout", "4s"),
+        ("limits.ping_interval", "10m"),
+    ];
     let node = NodeProcess::start("gw-crumbs", &settings).await;
     let mut all = Vec::new();
     for _ in 0..100 {

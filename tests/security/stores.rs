@@ -58,11 +58,11 @@ async fn a_cluster_over_rediss_checks_the_certificate() {
     drop(nodes);
 
     // Whoever the system trusts, and another authority: neither has signed it.
-    let stranger = Authority::new().ca();
+    let stranger = Authority::new();
     let refused = ["UnknownIssuer", "invalid peer certificate", "certificate"];
     assert_not_ready(&[("redis.url", &url)], &refused).await;
     assert_not_ready(
-        &[("redis.url", &url), ("redis.tls_ca", text(&stranger))],
+        &[("redis.url", &url), ("redis.tls_ca", text(&stranger.ca()))],
         &refused,
     )
     .await;
@@ -136,12 +136,9 @@ async fn an_archive_with_verify_full_checks_the_certificate_and_its_name() {
     let authority = Authority::new();
     let (cert, key) = authority.sign("postgres", &["localhost"]);
     let postgres = Postgres::start_with_tls(&cert, &key).await;
-    postgres
-        .run(
-            "postgres",
-            "CREATE ROLE chat LOGIN; CREATE DATABASE chat OWNER chat",
-        )
-        .await;
+    for statement in ["CREATE ROLE chat LOGIN", "CREATE DATABASE chat OWNER chat"] {
+        postgres.run("postgres", statement).await;
+    }
     let redis = Redis::start(Fsync::EverySecond).await;
     let redis_url = redis.url();
     let port = postgres.address().port();
@@ -172,8 +169,8 @@ async fn an_archive_with_verify_full_checks_the_certificate_and_its_name() {
     );
     drop(node);
 
-    let stranger = Authority::new().ca();
-    let other_ca = format!("sslmode=verify-full&sslrootcert={}", text(&stranger));
+    let stranger = Authority::new();
+    let other_ca = format!("sslmode=verify-full&sslrootcert={}", text(&stranger.ca()));
     let no_tls = "sslmode=disable".to_owned();
     // 127.0.0.1 is not in the certificate.
     let other_name = format!("sslmode=verify-full&sslrootcert={}", text(&ca));

@@ -26,7 +26,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// Where Debian puts the programs of its versions; elsewhere they are in the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The superuser of the cluster, who needs no password.
-const USER: &str = "hubbub";
+const USER: &str = "tester";
 
 /// The server that tests share as long as any of them runs; each takes a database of its own.
 static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
