@@ -356,6 +356,8 @@ impl Writer<'_> {
     ) -> io::Result<Progress> {
         let mut unsent = self.shared.unsent();
         WRITE.with_borrow_mut(|buffer| {
+            // After an error it still holds what was another connection's.
+            buffer.clear();
             loop {
                 let sent = self.write_some(&unsent)?;
                 if sent < unsent.len() {
