@@ -32,6 +32,7 @@ mod room;
 mod rooms;
 mod search;
 mod session;
+mod tempo;
 
 pub use archiving::keep_journal;
 pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, RoomRule};

@@ -27,6 +27,7 @@ use self::vigil::Vigil;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
 use crate::presence::RoomPresence;
+use crate::tempo::Tempo;
 
 /// Where a room is in its life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Room {
     pub(crate) state: Mutex<RoomState>,
     /// Only its members may be here, as the broker last said.
     is_private: AtomicBool,
+    /// Of what is sent from here.
+    tempo: Mutex<Tempo>,
     budget: LogBudget,
     metrics: Arc<NodeMetrics>,
 }
@@ -101,6 +104,7 @@ impl Room {
                 vigil: Vigil::default(),
             }),
             is_private: AtomicBool::new(false),
+            tempo: Mutex::default(),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
         }
@@ -260,6 +264,19 @@ impl Room {
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// Before a publish: in a busy room, gives other sends time to join it.
+    pub(crate) async fn join_sends(&self) {
+        let wait = lock(&self.tempo).wait(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// A publish of so many sends begins.
+    pub(crate) fn count_sends(&self, sends: usize) {
+        lock(&self.tempo).count(sends, Instant::now());
     }
 
     /// How many messages were deleted while the room was open here.
