@@ -33,6 +33,8 @@ mod rooms;
 mod search;
 mod session;
 mod tempo;
+#[doc(hidden)]
+pub mod trial;
 
 pub use archiving::keep_journal;
 pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, RoomRule};
@@ -42,7 +44,7 @@ pub use history::HistoryPage;
 pub use hubbub_archive::{Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage};
 pub use identity::{Identity, Rights, RoomGrant};
 pub use node::{ArchiveHealth, Node};
-pub use outbox::OutboxReader;
+pub use outbox::{Line, OutboxReader};
 pub use pace::{Pace, Turn};
 pub use search::SearchRequest;
 pub use session::Session;

@@ -26,6 +26,7 @@ pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
+use crate::outbox::Due;
 use crate::presence::RoomPresence;
 use crate::tempo::Tempo;
 
@@ -111,8 +112,9 @@ impl Room {
     }
 
     /// Takes live events from the broker. Returns whether something is missing before them, so that
-    /// somebody has to read the room's stream.
-    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> bool {
+    /// somebody has to read the room's stream, and whose sockets are to be written to.
+    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> (bool, Due) {
+        let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -120,7 +122,7 @@ impl Room {
         let (Some(log), None) = (log.as_mut(), gate.as_ref()) else {
             let gate = gate.get_or_insert_default();
             events.into_iter().for_each(|event| gate.push(event));
-            return false;
+            return (false, due);
         };
         let mut ready = Vec::with_capacity(events.len());
         let mut events = events.into_iter();
@@ -135,13 +137,13 @@ impl Room {
                     let gate = gate.insert(Gate::default());
                     gate.push(event);
                     events.for_each(|event| gate.push(event));
-                    members.deliver(self, &ready, log.head(), Source::Live);
-                    return true;
+                    members.deliver(self, &ready, log.head(), Source::Live, &mut due);
+                    return (true, due);
                 }
             }
         }
-        members.deliver(self, &ready, log.head(), Source::Live);
-        false
+        members.deliver(self, &ready, log.head(), Source::Live, &mut due);
+        (false, due)
     }
 
     /// Makes live events wait until the stream has been read once more. Returns whether they did
@@ -201,6 +203,8 @@ impl Room {
     /// Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
         self.is_private.store(page.is_private, Ordering::Relaxed);
+        // Dropped, and so flushed, after the lock.
+        let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -232,7 +236,7 @@ impl Room {
                 }
             }
         }
-        members.deliver(self, &ready, log.head(), Source::Repair);
+        members.deliver(self, &ready, log.head(), Source::Repair, &mut due);
         taken
     }
 
