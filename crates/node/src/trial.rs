@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use hubbub_broker::{Head, Page};
 use hubbub_protocol::{ConnectionId, Envelope, Epoch, Frame, MessageId, Position, RoomId};
 
@@ -21,7 +20,8 @@ struct Wide(AtomicUsize);
 
 impl Line for Wide {
     fn send(&self, frames: &mut VecDeque<Frame>) -> bool {
-        self.0.fetch_add(frames.drain(..).count(), Ordering::Relaxed);
+        self.0
+            .fetch_add(frames.drain(..).count(), Ordering::Relaxed);
         false
     }
 }
@@ -52,7 +52,10 @@ impl Trial {
             wide: Arc::default(),
             epoch: Epoch::new("trial").expect("a valid epoch"),
             offset: 0,
-            frame: Frame::from_text(format!(r#"{{"type":"message","body":"{}"}}"#, "x".repeat(300))),
+            frame: Frame::from_text(format!(
+                r#"{{"type":"message","body":"{}"}}"#,
+                "x".repeat(300)
+            )),
         };
         trial.open_gate(Vec::new());
         let mut state = lock(&trial.room.state);
@@ -119,7 +122,9 @@ impl Trial {
     }
 
     fn open_gate(&mut self, events: Vec<Envelope>) {
-        let offset = events.last().map_or(self.offset, |last| last.position.offset);
+        let offset = events
+            .last()
+            .map_or(self.offset, |last| last.position.offset);
         let page = Page {
             head: Head {
                 epoch: self.epoch.clone(),

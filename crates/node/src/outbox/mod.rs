@@ -141,7 +141,10 @@ impl Outbox {
         let before = frames.len();
         let has_more = line.send(frames);
         state.taken_frames = before - state.frames.len();
-        let left = state.frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD);
+        let left = state
+            .frames
+            .iter()
+            .map(|frame| frame.len() + FRAME_OVERHEAD);
         state.taken_bytes = state.bytes - left.sum::<usize>();
         if has_more {
             // What the line still holds counts until the task has written it.
@@ -506,7 +509,10 @@ mod tests {
         assert_eq!((state.frames.len(), state.taken_frames), (1, 1));
         drop(state);
         sleep();
-        assert!(!outbox.offer(frames.iter()).is_due, "something is on its way");
+        assert!(
+            !outbox.offer(frames.iter()).is_due,
+            "something is on its way"
+        );
         assert_eq!(take(&outbox), 3);
         sleep();
         outbox.close(CloseCode::Restart);
