@@ -5,7 +5,9 @@ use divan::{Bencher, black_box};
 use hubbub_node::trial::Trial;
 use hubbub_protocol::event::seal;
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::{Command, Draft, Epoch, Frame, Packet, Position, RoomId, User, UserId, decode_command};
+use hubbub_protocol::{
+    Command, Draft, Epoch, Frame, Packet, Position, RoomId, User, UserId, decode_command,
+};
 
 fn main() {
     divan::main();
@@ -66,7 +68,10 @@ fn encode_a_sent(bencher: Bencher) {
 #[divan::bench]
 fn decode_a_packet(bencher: Bencher) {
     let frame = seal(&draft().open, 1_763_800_000_000, &position());
-    let header = format!("1 E k3f9 58 1 1763800000000 -\n01JDAAAAAAAAAAAAAAAAAAAAAA {}\n", frame.len());
+    let header = format!(
+        "1 E k3f9 58 1 1763800000000 -\n01JDAAAAAAAAAAAAAAAAAAAAAA {}\n",
+        frame.len()
+    );
     let packet = Bytes::from([header.as_bytes(), frame.as_bytes()].concat());
     bencher.bench(|| Packet::decode(black_box(&packet)));
 }

@@ -63,7 +63,9 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
         sleep(SETTLE).await;
         let memory = memory(&cluster)?;
         let base = *first.get_or_insert(memory);
-        let cpu = before.zip(cpu).map(|(before, after)| after.saturating_sub(before));
+        let cpu = before
+            .zip(cpu)
+            .map(|(before, after)| after.saturating_sub(before));
         report.row(json!({
             "connections": look * count,
             "failed": seen.refused,
@@ -75,7 +77,9 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
             "% of first": base.zip(memory).map(|(base, now)| 100.0 * now as f64 / base as f64),
         }))?;
     }
-    report.note("cpu s/1000: the nodes' CPU for 1,000 times connect, token, join, reset. PSS: 12 s later.");
+    report.note(
+        "cpu s/1000: the nodes' CPU for 1,000 times connect, token, join, reset. PSS: 12 s later.",
+    );
     report.finish()?;
     Ok(())
 }
@@ -84,5 +88,8 @@ fn memory(cluster: &Cluster) -> Result<Option<u64>, BenchError> {
     let Some(pids) = cluster.pids() else {
         return Ok(None);
     };
-    pids.iter().map(|&pid| usage::pss(pid)).sum::<Result<u64, _>>().map(Some)
+    pids.iter()
+        .map(|&pid| usage::pss(pid))
+        .sum::<Result<u64, _>>()
+        .map(Some)
 }

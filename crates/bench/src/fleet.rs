@@ -133,7 +133,9 @@ impl Fleet {
             name,
             ..
         } = self.crew.clone();
-        let is_local = nodes.iter().all(|node| node.ip().is_loopback() && node.is_ipv4());
+        let is_local = nodes
+            .iter()
+            .all(|node| node.ip().is_loopback() && node.is_ipv4());
         // Each process has a source address, and so ports, of its own.
         let source = IpAddr::from(Ipv4Addr::from(0x7F00_0002 + number as u32));
         Plan {

@@ -64,7 +64,9 @@ fn orders() -> Receiver<FloorOrder> {
     let (sender, orders) = sync_channel(1);
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
-            let Ok(order) = serde_json::from_str(&line) else { return };
+            let Ok(order) = serde_json::from_str(&line) else {
+                return;
+            };
             if sender.send(order).is_err() {
                 return;
             }
@@ -141,7 +143,9 @@ impl Floor {
             write_frame(&mut bytes, WELCOME.as_bytes());
             return stream.write_all(&bytes);
         }
-        let Some(room) = room(heard) else { return Ok(()) };
+        let Some(room) = room(heard) else {
+            return Ok(());
+        };
         if self.rooms.len() <= room {
             self.rooms.resize(room + 1, Vec::new());
         }
@@ -176,7 +180,11 @@ impl Floor {
                 joined[room].clear();
             }
             let first = due.front().map_or(u64::MAX, |(due, _)| *due);
-            let follows = if next < load.end() { load.due(next) } else { u64::MAX };
+            let follows = if next < load.end() {
+                load.due(next)
+            } else {
+                u64::MAX
+            };
             if first.min(follows) != u64::MAX {
                 self.turn(clock::until(first.min(follows)))?;
             }
@@ -203,7 +211,9 @@ fn room(frame: &[u8]) -> Option<usize> {
 
 /// A frame as long as the event of a chat message.
 fn write_message(out: &mut Vec<u8>, order: &FloorOrder, number: u64) {
-    let FloorOrder { load, rooms, name, .. } = order;
+    let FloorOrder {
+        load, rooms, name, ..
+    } = order;
     let room = number as usize % rooms;
     let offset = 1 + (number / *rooms as u64);
     let mut text = format!(

@@ -60,7 +60,11 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         access: cluster.access.clone(),
         pids,
     }];
-    let floor = if args.floor { Some(FloorProcess::start().await?) } else { None };
+    let floor = if args.floor {
+        Some(FloorProcess::start().await?)
+    } else {
+        None
+    };
     systems.extend(floor.iter().map(|floor| System {
         name: "floor",
         nodes: vec![floor.address],
@@ -130,7 +134,11 @@ async fn grow(
     let shaken = usage::cpu_of(&system.pids)?;
     fleet.join().await?;
     let joined = usage::cpu_of(&system.pids)?;
-    Ok((fleet, shaken.saturating_sub(begin), joined.saturating_sub(shaken)))
+    Ok((
+        fleet,
+        shaken.saturating_sub(begin),
+        joined.saturating_sub(shaken),
+    ))
 }
 
 fn memory(system: &System) -> Result<u64, BenchError> {

@@ -46,7 +46,9 @@ pub(crate) fn leading_number(bytes: &[u8]) -> Option<u64> {
     let mut digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
     let first = u64::from(digits.next()? - b'0');
     Some(digits.fold(first, |number, digit| {
-        number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+        number
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(digit - b'0'))
     }))
 }
 

@@ -91,7 +91,9 @@ impl Cluster {
                 "several nodes need --redis-url to be one cluster",
             ));
         }
-        let secret: String = std::iter::repeat_with(fastrand::alphanumeric).take(48).collect();
+        let secret: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(48)
+            .collect();
         let mut nodes = Vec::new();
         for _ in 0..count {
             nodes.push(Node::start(target, &secret).await?);
@@ -107,8 +109,17 @@ impl Cluster {
         if !target.pid.is_empty() && target.pid.len() != target.url.len() {
             return Err(BenchError::Arguments("each --url needs its --pid, or none"));
         }
-        let pids = target.pid.iter().copied().map(Some).chain(std::iter::repeat(None));
-        let nodes = target.url.iter().zip(pids).map(|(url, pid)| Node::attach(url, pid));
+        let pids = target
+            .pid
+            .iter()
+            .copied()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let nodes = target
+            .url
+            .iter()
+            .zip(pids)
+            .map(|(url, pid)| Node::attach(url, pid));
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
             access: target.secret.clone().map_or(Access::Guest, Access::Secret),
@@ -162,7 +173,9 @@ impl Node {
     /// Ends it without a word, as a crash would.
     pub(crate) async fn kill(&mut self) -> Result<(), BenchError> {
         let Some((child, _)) = &mut self.own else {
-            return Err(BenchError::Arguments("only a node of our own can be killed"));
+            return Err(BenchError::Arguments(
+                "only a node of our own can be killed",
+            ));
         };
         child.kill().await?;
         Ok(())
@@ -182,7 +195,10 @@ fn command(
     dir: &Path,
 ) -> Result<Command, BenchError> {
     let log = std::fs::File::create(dir.join("node.log"))?;
-    let program = target.program.clone().map_or_else(std::env::current_exe, Ok)?;
+    let program = target
+        .program
+        .clone()
+        .map_or_else(std::env::current_exe, Ok)?;
     let mut command = Command::new(program);
     command
         .arg("serve")
@@ -195,7 +211,10 @@ fn command(
         .env("HUBBUB__LIMITS__ACCEPTS_PER_SECOND", "0")
         .env("HUBBUB__LIMITS__SENDS_PER_SECOND", "0")
         .env("HUBBUB__REDIS__PREFIX", format!("bench-{}", &secret[..8]))
-        .env("HUBBUB__REDIS__URL", target.redis_url.as_deref().unwrap_or_default())
+        .env(
+            "HUBBUB__REDIS__URL",
+            target.redis_url.as_deref().unwrap_or_default(),
+        )
         .env("RUST_LOG", "warn")
         .args(target.set.iter().flat_map(|setting| ["--set", setting]))
         .stdin(Stdio::null())

@@ -114,7 +114,10 @@ pub(crate) enum Order {
     /// Connect, join, and cut off, over and over; the members that stand stay.
     Churn(Churn),
     /// Say when this many connections of a node have ended, and bring them back to these nodes.
-    Resume { ended: usize, nodes: Vec<SocketAddr> },
+    Resume {
+        ended: usize,
+        nodes: Vec<SocketAddr>,
+    },
 }
 
 /// A histogram's recorded values and how often each came.
@@ -148,7 +151,9 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// It took so many nanoseconds.
-    Done { took: u64 },
+    Done {
+        took: u64,
+    },
     Seen(Box<Seen>),
     Failed(String),
 }

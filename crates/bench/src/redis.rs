@@ -25,12 +25,16 @@ impl Redis {
     }
 
     fn connection(&self) -> Result<Connection, BenchError> {
-        Ok(self.client.get_connection_with_timeout(Duration::from_secs(5))?)
+        Ok(self
+            .client
+            .get_connection_with_timeout(Duration::from_secs(5))?)
     }
 
     /// CPU time used so far, in nanoseconds.
     pub(crate) fn cpu(&self) -> Result<u64, BenchError> {
-        let info: String = redis::cmd("INFO").arg("cpu").query(&mut self.connection()?)?;
+        let info: String = redis::cmd("INFO")
+            .arg("cpu")
+            .query(&mut self.connection()?)?;
         let seconds: f64 = ["used_cpu_sys:", "used_cpu_user:"]
             .iter()
             .filter_map(|name| value(&info, name)?.parse::<f64>().ok())
@@ -41,14 +45,23 @@ impl Redis {
     /// How often a command was called so far.
     pub(crate) fn calls(&self, command: &str) -> Result<u64, BenchError> {
         let mut connection = self.connection()?;
-        let info: String = redis::cmd("INFO").arg("commandstats").query(&mut connection)?;
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut connection)?;
         let calls = value(&info, &format!("cmdstat_{command}:calls="));
-        Ok(calls.and_then(|calls| calls.split(',').next()?.parse().ok()).unwrap_or(0))
+        Ok(calls
+            .and_then(|calls| calls.split(',').next()?.parse().ok())
+            .unwrap_or(0))
     }
 
     /// Publishes by the clock, from two connections in turn to two subscribers, as two nodes would
     /// without any promise; returns the CPU time that this took Redis.
-    pub(crate) fn bare_publish(&self, rate: f64, count: u64, bytes: usize) -> Result<u64, BenchError> {
+    pub(crate) fn bare_publish(
+        &self,
+        rate: f64,
+        count: u64,
+        bytes: usize,
+    ) -> Result<u64, BenchError> {
         let channel = format!("hubbub-bench-bare:{:x}", fastrand::u64(..));
         thread::scope(|scope| {
             let listeners: Vec<_> = (0..2)
@@ -65,11 +78,16 @@ impl Redis {
             for number in 0..count {
                 thread::sleep(clock::until(start + (number as f64 / rate * 1e9) as u64));
                 let publisher = &mut publishers[(number % 2) as usize];
-                redis::cmd("PUBLISH").arg(&channel).arg(&payload).query::<()>(publisher)?;
+                redis::cmd("PUBLISH")
+                    .arg(&channel)
+                    .arg(&payload)
+                    .query::<()>(publisher)?;
             }
             let cpu = self.cpu()?.saturating_sub(before);
             for listener in listeners {
-                listener.join().map_err(|_| BenchError::Worker("a reader of Redis has panicked".to_owned()))??;
+                listener.join().map_err(|_| {
+                    BenchError::Worker("a reader of Redis has panicked".to_owned())
+                })??;
             }
             Ok(cpu)
         })
@@ -88,7 +106,9 @@ fn listen(mut connection: Connection, channel: &str, count: u64) -> Result<(), B
 }
 
 fn value<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    info.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
 
 #[cfg(test)]

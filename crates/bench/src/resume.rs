@@ -77,7 +77,9 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     killed?;
     let (seen, took) = (seen?, start.elapsed());
     let after = cluster.redis.as_ref().map(reads).transpose()?;
-    let read = before.zip(after).map(|(before, after)| after.0 + after.1 - before.0 - before.1);
+    let read = before
+        .zip(after)
+        .map(|(before, after)| after.0 + after.1 - before.0 - before.1);
     report.row(json!({
         "clients": args.connections,
         "rooms": args.rooms,

@@ -113,7 +113,9 @@ async fn try_rate(
     };
     let before = cluster.cpu()?;
     let seen = fleet.run(load, None).await?;
-    let cpu = before.zip(cluster.cpu()?).map(|(before, after)| after.saturating_sub(before));
+    let cpu = before
+        .zip(cluster.cpu()?)
+        .map(|(before, after)| after.saturating_sub(before));
     let p99 = Seen::quantile(&[&seen.same, &seen.cross], 0.99);
     let holds = p99 <= args.p99 && seen.check().is_ok();
     report.row(row(rate, &seen, cpu, holds))?;

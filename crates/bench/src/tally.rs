@@ -93,7 +93,11 @@ impl Tally {
         heard.offset = offset;
         self.seen.deliveries += 1;
         let is_same = load.senders == 0 || sender % self.nodes == heard.node;
-        let latency = if is_same { &mut self.same } else { &mut self.cross };
+        let latency = if is_same {
+            &mut self.same
+        } else {
+            &mut self.cross
+        };
         latency.saturating_record(now.saturating_sub(load.due(number)) / 1000);
     }
 

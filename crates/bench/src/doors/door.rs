@@ -78,7 +78,8 @@ impl Listener {
             Door::SocketioPolling => enter_polling(&mut http, &token).await?,
             Door::Sse => {
                 let path = format!("/v1/rooms/{ROOM}/events");
-                http.ask("GET", &path, "accept: text/event-stream\r\n", "").await?;
+                http.ask("GET", &path, "accept: text/event-stream\r\n", "")
+                    .await?;
                 wait_for(&mut http, b"event: joined").await?;
                 String::new()
             }
@@ -97,7 +98,11 @@ impl Listener {
     }
 
     /// Hears the load until it is complete, or until `stop`.
-    pub(super) async fn hear(mut self, load: Load, mut stop: watch::Receiver<bool>) -> io::Result<Heard> {
+    pub(super) async fn hear(
+        mut self,
+        load: Load,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<Heard> {
         let mut ear = Ear::new(load);
         while !ear.is_complete() {
             tokio::select! {
@@ -134,10 +139,15 @@ impl Listener {
 }
 
 async fn enter_native(http: &mut Http, host: SocketAddr, token: &str) -> io::Result<()> {
-    http.write(wire::handshake(&host.to_string(), Some(token)).as_bytes()).await?;
+    http.write(wire::handshake(&host.to_string(), Some(token)).as_bytes())
+        .await?;
     let (status, _) = http.head().await?;
     upgraded(status)?;
-    say(http, &format!(r#"{{"type":"join","id":1,"room":"{ROOM}"}}"#)).await?;
+    say(
+        http,
+        &format!(r#"{{"type":"join","id":1,"room":"{ROOM}"}}"#),
+    )
+    .await?;
     wait_for(http, br#"{"type":"joined""#).await
 }
 
@@ -158,7 +168,8 @@ pub(super) async fn say(http: &mut Http, text: &str) -> io::Result<()> {
 async fn enter_socketio(http: &mut Http, token: &str) -> io::Result<()> {
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    http.ask("GET", "/socket.io/?EIO=4&transport=websocket", upgrade, "").await?;
+    http.ask("GET", "/socket.io/?EIO=4&transport=websocket", upgrade, "")
+        .await?;
     let (status, _) = http.head().await?;
     upgraded(status)?;
     wait_for(http, br#""sid""#).await?;
@@ -172,8 +183,13 @@ async fn enter_polling(http: &mut Http, token: &str) -> io::Result<String> {
     let open = http.answer().await?;
     let sid = message::text(&open, "sid").ok_or(io::ErrorKind::InvalidData)?;
     let path = format!("{path}&sid={sid}");
-    http.ask("POST", &path, "content-type: text/plain\r\n", &format!(r#"40{{"token":"{token}"}}"#))
-        .await?;
+    http.ask(
+        "POST",
+        &path,
+        "content-type: text/plain\r\n",
+        &format!(r#"40{{"token":"{token}"}}"#),
+    )
+    .await?;
     http.answer().await?;
     loop {
         http.ask("GET", &path, "", "").await?;

@@ -52,7 +52,9 @@ impl Heard {
         self.missed += other.missed;
         self.bytes += other.bytes;
         self.requests += other.requests;
-        self.latency.add(&other.latency).expect("all have the same bounds");
+        self.latency
+            .add(&other.latency)
+            .expect("all have the same bounds");
     }
 }
 
@@ -73,7 +75,9 @@ impl Ear {
         let mut seen = 0;
         while let Some(at) = memchr::memmem::find(&self.tail[seen..], MARK) {
             let begin = seen + at + MARK.len();
-            let digits = self.tail[begin..].iter().take_while(|byte| byte.is_ascii_digit());
+            let digits = self.tail[begin..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit());
             let end = begin + digits.count();
             if end == self.tail.len() {
                 break;

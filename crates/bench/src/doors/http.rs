@@ -84,7 +84,10 @@ impl Http {
         };
         let head = self.buffer.drain(..end).collect::<Vec<u8>>();
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         Ok((status.ok_or(ErrorKind::InvalidData)?, head))
     }
 

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use self::door::{Listener, Sender};
 pub(crate) use self::door::Door;
+use self::door::{Listener, Sender};
 use self::ear::Heard;
 use crate::clock;
 use crate::error::BenchError;
@@ -129,7 +129,9 @@ async fn measure(
     }
     sender.send(load).await?;
     sleep(Duration::from_millis(args.poll_ms)).await;
-    let cpu = before.zip(cluster.cpu()?).map(|(before, after)| after.saturating_sub(before));
+    let cpu = before
+        .zip(cluster.cpu()?)
+        .map(|(before, after)| after.saturating_sub(before));
     sleep(SETTLE).await;
     stop.send_replace(true);
     let mut sum = Heard::default();
@@ -164,6 +166,8 @@ fn token(access: &Access, user: &str) -> Result<String, BenchError> {
     match access {
         Access::Token(token) => Ok(token.clone()),
         Access::Secret(secret) => mint(secret, user).map_err(BenchError::Worker),
-        Access::Guest => Err(BenchError::Arguments("bench doors needs --secret with --url: REST knows no guests")),
+        Access::Guest => Err(BenchError::Arguments(
+            "bench doors needs --secret with --url: REST knows no guests",
+        )),
     }
 }

@@ -26,7 +26,10 @@ pub(super) struct System<'a> {
 
 enum Server<'a> {
     Cluster(&'a Cluster),
-    Floor { process: FloorProcess, join_us: u64 },
+    Floor {
+        process: Box<FloorProcess>,
+        join_us: u64,
+    },
 }
 
 /// One measurement.
@@ -59,7 +62,7 @@ impl<'a> System<'a> {
         form: &Form,
         join: u64,
     ) -> Result<Self, BenchError> {
-        let process = FloorProcess::start().await?;
+        let process = Box::new(FloorProcess::start().await?);
         let crew = crew(args, form, vec![process.address], Access::Guest);
         let name = match join {
             0 => "floor".to_owned(),
@@ -108,7 +111,10 @@ impl<'a> System<'a> {
             Server::Floor { process, join_us } => {
                 let load = Load { senders: 0, ..load };
                 let before = usage::cpu(process.pid)?;
-                let seen = self.fleet.run(load, Some((process, *join_us))).await?;
+                let seen = self
+                    .fleet
+                    .run(load, Some((&mut **process, *join_us)))
+                    .await?;
                 let cpu = usage::cpu(process.pid)?.saturating_sub(before);
                 Round {
                     seen,
@@ -176,17 +182,16 @@ impl<'a> System<'a> {
             report.curve(form.name, &self.name, &sum.same);
         } else {
             report.curve(form.name, &format!("{}, same node", self.name), &sum.same);
-            report.curve(form.name, &format!("{}, across nodes", self.name), &sum.cross);
+            report.curve(
+                form.name,
+                &format!("{}, across nodes", self.name),
+                &sum.cross,
+            );
         }
     }
 }
 
-fn crew(
-    args: &FanoutArgs,
-    form: &Form,
-    nodes: Vec<std::net::SocketAddr>,
-    access: Access,
-) -> Crew {
+fn crew(args: &FanoutArgs, form: &Form, nodes: Vec<std::net::SocketAddr>, access: Access) -> Crew {
     Crew {
         nodes,
         access,
@@ -220,7 +225,8 @@ async fn measure_cluster(
         (Some(redis), Some(before)) => {
             let used = redis.cpu()?.saturating_sub(before);
             let bytes = load.payload + ENVELOPE;
-            let bare = tokio::task::block_in_place(|| redis.bare_publish(load.rate, load.count, bytes))?;
+            let bare =
+                tokio::task::block_in_place(|| redis.bare_publish(load.rate, load.count, bytes))?;
             Some(RedisCost {
                 cluster: used.saturating_sub(idle),
                 bare: bare.saturating_sub(idle),

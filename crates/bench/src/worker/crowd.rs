@@ -19,7 +19,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     Welcome(usize),
-    Joined { key: usize, recovered: bool },
+    Joined {
+        key: usize,
+        recovered: bool,
+    },
     /// It has ended, or could not be made.
     Gone(usize),
 }
@@ -90,7 +93,9 @@ impl Crowd {
         };
         let (rooms, room) = (self.plan.rooms, number as usize % self.plan.rooms);
         let member = load.sender(number, rooms) * rooms + room;
-        let Some(key) = self.key_of(member) else { return };
+        let Some(key) = self.key_of(member) else {
+            return;
+        };
         let mut frame = format!(
             r#"{{"type":"send","id":{number},"room":"{}-{room}","nonce":"b-{number}","body":"#,
             self.plan.name
@@ -147,7 +152,9 @@ impl Crowd {
                 member.has_connected().map_err(text)?;
                 member.stage = Stage::Shaking;
                 let request = request(&self.plan, member.number)?;
-                return member.write(request.as_bytes(), &self.poller, key).map_err(text);
+                return member
+                    .write(request.as_bytes(), &self.poller, key)
+                    .map_err(text);
             }
             Stage::Shaking | Stage::Upgraded | Stage::Welcome | Stage::Joined => {}
         }

@@ -88,9 +88,7 @@ fn obey(crowd: &mut Option<Crowd>, order: Order) -> Result<Reply, String> {
             Ok(took())
         }
         (Order::Run(load), Some(crowd)) => Ok(Reply::Seen(Box::new(bear(crowd, load)?))),
-        (Order::Churn(churn), Some(crowd)) => {
-            Ok(Reply::Seen(Box::new(churn::run(crowd, churn)?)))
-        }
+        (Order::Churn(churn), Some(crowd)) => Ok(Reply::Seen(Box::new(churn::run(crowd, churn)?))),
         (Order::Resume { ended, nodes }, Some(crowd)) => {
             Ok(Reply::Seen(Box::new(resume::run(crowd, ended, &nodes)?)))
         }
@@ -143,7 +141,9 @@ fn all(
             }
         }
         if clock::now() > deadline {
-            return Err(format!("{done} of {total} are there, and nothing more comes"));
+            return Err(format!(
+                "{done} of {total} are there, and nothing more comes"
+            ));
         }
     }
     Ok(())
@@ -172,7 +172,11 @@ fn bear(crowd: &mut Crowd, load: Load) -> Result<Seen, String> {
         if (all_sent && is_complete) || now > last {
             break;
         }
-        let wait = if all_sent { IDLE } else { clock::until(load.due(next)).min(IDLE) };
+        let wait = if all_sent {
+            IDLE
+        } else {
+            clock::until(load.due(next)).min(IDLE)
+        };
         turn(crowd, wait)?;
         crowd.events.clear();
     }

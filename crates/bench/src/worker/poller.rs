@@ -27,12 +27,22 @@ impl Poller {
 
     /// Watches a socket until it is closed; `writable`: also for room to write.
     pub(crate) fn add(&self, socket: &impl AsFd, key: usize, writable: bool) -> io::Result<()> {
-        epoll::add(&self.epoll, socket, EventData::new_u64(key as u64), flags(writable))?;
+        epoll::add(
+            &self.epoll,
+            socket,
+            EventData::new_u64(key as u64),
+            flags(writable),
+        )?;
         Ok(())
     }
 
     pub(crate) fn change(&self, socket: &impl AsFd, key: usize, writable: bool) -> io::Result<()> {
-        epoll::modify(&self.epoll, socket, EventData::new_u64(key as u64), flags(writable))?;
+        epoll::modify(
+            &self.epoll,
+            socket,
+            EventData::new_u64(key as u64),
+            flags(writable),
+        )?;
         Ok(())
     }
 

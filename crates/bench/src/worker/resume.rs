@@ -1,7 +1,7 @@
 //! Clients of a node that dies come back to the others and ask for what they missed.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use super::crowd::{Crowd, Event};

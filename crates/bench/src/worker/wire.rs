@@ -18,7 +18,10 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Kind, &[u8], usize)> {
     };
     let (length, header): (usize, usize) = match second & 0x7F {
         126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
-        127 => (usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?, 10),
+        127 => (
+            usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?,
+            10,
+        ),
         short => (usize::from(short), 2),
     };
     let payload = bytes.get(header..header.checked_add(length)?)?;
@@ -75,7 +78,10 @@ pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, String> {
     if bytes.starts_with(b"HTTP/1.1 101") {
         return Ok(Some(end + 4));
     }
-    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let line = bytes
+        .split(|&byte| byte == b'\r')
+        .next()
+        .unwrap_or_default();
     Err(String::from_utf8_lossy(line).into_owned())
 }
 
@@ -99,7 +105,10 @@ mod tests {
     #[test]
     fn an_upgrade_is_told_from_a_refusal() {
         assert_eq!(upgraded(b"HTTP/1.1 101 Switching"), Ok(None));
-        assert_eq!(upgraded(b"HTTP/1.1 101 X\r\na: b\r\n\r\n\x81"), Ok(Some(24)));
+        assert_eq!(
+            upgraded(b"HTTP/1.1 101 X\r\na: b\r\n\r\n\x81"),
+            Ok(Some(24))
+        );
         let refused = upgraded(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
         assert_eq!(refused, Err("HTTP/1.1 503 Service Unavailable".to_owned()));
     }
