@@ -10,6 +10,7 @@
 #   postgres-password        HUBBUB_POSTGRES_PASSWORD  of the PostgreSQL here, when it is made
 #   archive-url              HUBBUB_ARCHIVE_URL        another PostgreSQL than that
 #   auth-secret              HUBBUB_AUTH_SECRET        signs tokens; at least 32 bytes
+#   ops-token                HUBBUB_OPS_TOKEN          the key to `hubbub admin`; at least 32 bytes
 #   grafana-password         HUBBUB_GRAFANA_PASSWORD   Grafana's user admin
 set -eu
 umask 077
@@ -48,6 +49,7 @@ chmod 755 "$OUT"
 keep_secret redis-password $REDIS "${HUBBUB_REDIS_PASSWORD:-}"
 keep_secret postgres-password $POSTGRES "${HUBBUB_POSTGRES_PASSWORD:-}"
 keep_secret auth-secret $GATEWAY "${HUBBUB_AUTH_SECRET:-}"
+keep_secret ops-token $GATEWAY "${HUBBUB_OPS_TOKEN:-}"
 keep_secret grafana-password $GRAFANA "${HUBBUB_GRAFANA_PASSWORD:-}"
 
 password=$(cat "$OUT/redis-password")

@@ -60,6 +60,7 @@ mod history;
 mod join;
 mod nonce;
 mod order;
+mod orders;
 mod pages;
 mod presence;
 mod restart;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Attendance, Begin, Broker, BrokerConfig, Delivery, HistorySection, Inbox, MemoryCluster, News,
-    Presence, Published, RedisSection,
+    Attendance, Begin, Broker, BrokerConfig, Control, Delivery, HistorySection, Inbox,
+    MemoryCluster, News, Presence, Published, RedisSection,
 };
 use hubbub_protocol::command::Body;
 use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Pair {
     pub a: Line,
     pub b: Line,
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
+    cluster: Option<MemoryCluster>,
 }
 
 /// One node's line and what came in.
@@ -57,35 +58,53 @@ impl Pair {
         Self {
             a: line(),
             b: line(),
-            _redis: None,
+            redis: None,
+            cluster: Some(cluster.clone()),
         }
     }
 
     pub(crate) async fn redis() -> Self {
         let redis = Redis::start(Fsync::EverySecond).await;
         let config = config(redis.url());
-        let line = |name: &str| {
-            let node = NodeId::new(name).unwrap();
-            let (broker, inbox) = Broker::redis(&config, &node).unwrap();
-            Line { broker, inbox }
-        };
-        let (a, b) = (line("a"), line("b"));
-        for line in [&a, &b] {
-            eventually("the broker is ready", PATIENCE, || {
-                let health = line.broker.health();
-                async move { health.problem.is_none().then_some(()) }
-            })
-            .await;
-        }
         Self {
-            a,
-            b,
-            _redis: Some(redis),
+            a: Line::redis(&config, "a").await,
+            b: Line::redis(&config, "b").await,
+            redis: Some(redis),
+            cluster: None,
+        }
+    }
+
+    /// A third node.
+    pub(crate) async fn late(&self) -> Line {
+        match (&self.cluster, &self.redis) {
+            (Some(cluster), _) => {
+                let (broker, inbox) = Broker::memory(cluster);
+                Line { broker, inbox }
+            }
+            (None, Some(redis)) => Line::redis(&config(redis.url()), "late").await,
+            (None, None) => panic!("neither broker"),
         }
     }
 }
 
 impl Line {
+    async fn redis(config: &BrokerConfig, name: &str) -> Self {
+        let node = NodeId::new(name).unwrap();
+        let (broker, inbox) = Broker::redis(config, &node).unwrap();
+        eventually("the broker is ready", PATIENCE, || {
+            let health = broker.health();
+            async move { health.problem.is_none().then_some(()) }
+        })
+        .await;
+        Self { broker, inbox }
+    }
+
+    /// What operators say next.
+    pub(crate) async fn hear_control(&mut self) -> Control {
+        let control = within("an order", PATIENCE, self.inbox.control.next()).await;
+        control.unwrap()
+    }
+
     /// Publishes one draft after the other, in one call.
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         let deadline = Instant::now() + PATIENCE;

@@ -4,6 +4,7 @@
 
 mod changes;
 mod fixture;
+mod orders;
 mod presence;
 mod stream;
 mod tickets;
@@ -55,6 +56,11 @@ contract! {
     presence::names_are_listed_up_to_a_limit,
     presence::rooms_are_listed_by_their_last_change,
     presence::all_nodes_agree_on_the_secret,
+    orders::orders_reach_all_nodes_in_their_sequence,
+    orders::rules_last_for_nodes_that_come_later,
+    orders::a_rule_is_set_again_with_another_end,
+    orders::all_nodes_are_asked_and_the_silent_ones_named,
+    orders::what_a_user_takes_counts_on_all_nodes,
     tickets::a_ticket_is_good_on_every_node_until_it_is_used,
     tickets::a_ticket_expires,
     webhooks::events_joins_and_leaves_are_due_in_their_order,

@@ -1,11 +1,15 @@
-//! The edge of a node: handshakes, tokens, bad bytes, bad commands, time-outs, drain, operators.
+//! The edge of a node: tokens, time-outs, drain, operators. Bad input has a suite of its own: `security`.
 
-mod commands;
+mod admin;
 mod drain;
-mod frames;
-mod handshake;
+mod guests;
+mod jwks;
 mod kept;
+mod keys;
+mod limits;
 mod noise;
 mod ops;
+mod policy;
+mod refresh;
 mod timeouts;
 mod tokens;

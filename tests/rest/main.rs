@@ -34,6 +34,7 @@ mod backends;
 mod entry;
 mod events;
 mod health;
+mod keys;
 mod messages;
 mod pages;
 mod people;

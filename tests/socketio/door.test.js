@@ -55,6 +55,25 @@ test("all doors share the lobby", async (t) => {
   assert.ok(events().every((event) => typeof event.at(-1) === "string"), "each ends with its place");
 });
 
+test("an expired token ends the transport, and a new one in time does not", async (t) => {
+  const [node] = await startNodes(t, 1);
+  const short = await token(t, "alice", "--ttl", "3s");
+  const long = await token(t, "alice", "--ttl", "1h");
+  const idle = client(t, node.url, { ...SOCKET, auth: { token: short }, reconnection: false });
+  const kept = client(t, node.url, { ...SOCKET, auth: { token: short } });
+  const refused = client(t, node.url, { ...SOCKET, auth: { token: long }, reconnection: false });
+  await Promise.all([idle, kept, refused].map((socket) => next(socket, "connect")));
+  const answer = await kept.timeout(5_000).emitWithAck("refresh", { token: long });
+  assert.equal(answer.type, "refreshed");
+  assert.ok(answer.expires > Date.now() + 3_500_000);
+  let drops = 0;
+  kept.on("disconnect", () => drops++);
+  refused.emit("refresh", { token: await token(t, "bob") });
+  await Promise.all([next(idle, "disconnect"), next(refused, "disconnect")]);
+  assert.equal((await kept.timeout(5_000).emitWithAck(EVENT, "still here")).type, "sent");
+  assert.equal(drops, 0);
+});
+
 test("commands work with acks, and errors say what is wrong", async (t) => {
   const [node] = await startNodes(t, 1);
   const socket = client(t, node.url, SOCKET);

@@ -42,6 +42,7 @@ export async function startNodes(t, count, env = {}) {
       // The tests write faster than people do.
       HUBBUB__LIMITS__SENDS_PER_SECOND: "0",
       HUBBUB__LIMITS__CONNECTIONS_PER_ADDRESS: "0",
+      HUBBUB__LIMITS__GUESTS_PER_MINUTE: "0",
       ...env,
     };
     const child = await Process.start(t, BINARY, ["serve"], settings);

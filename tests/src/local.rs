@@ -32,10 +32,12 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
         ("ops.bind", "127.0.0.1:0"),
         ("archive.url", ""),
         ("limits.sends_per_second", "0"),
+        ("limits.user_sends_per_second", "0"),
+        ("limits.user_new_rooms_per_minute", "0"),
         ("limits.connections_per_address", "0"),
         ("limits.guests_per_minute", "0"),
     ];
-    all.extend_from_slice(changes);
+    all.extend(changes);
     let flag = |(key, value): &Setting<'_>| {
         (
             (*key).to_owned(),
@@ -46,7 +48,7 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let path = folder.path().join(FILE);
     let file = match all.iter().find(|(key, _)| *key == FILE) {
-        None => SettingsFile::Usual,
+        None => SettingsFile::Nothing,
         Some((_, text)) => {
             std::fs::write(&path, text).expect("a file can be written");
             SettingsFile::Named(path)

@@ -14,15 +14,23 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// The setting that says so.
 pub const SIGNED: Setting<'_> = ("auth.secret", SECRET);
 
+/// Seconds since 1970.
+///
+/// # Panics
+/// When the clock is before that.
+#[must_use]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a clock after 1970").as_secs()
+}
+
 /// A token for this user, with further claims.
 ///
 /// # Panics
 /// When the claims are no object.
 #[must_use]
 pub fn token_with(user: &str, more: &Value) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since.expect("a clock after 1970").as_secs();
-    let mut claims = json!({"sub": user, "name": user.to_uppercase(), "exp": now + 3600});
+    let mut claims = json!({"sub": user, "name": user.to_uppercase(), "exp": now() + 3600});
     for (name, value) in more.as_object().expect("an object") {
         claims[name] = value.clone();
     }

@@ -115,6 +115,8 @@ impl Launch {
             ("http.bind", http.as_str()),
             ("ops.bind", ops.as_str()),
             ("limits.sends_per_second", "0"),
+            ("limits.user_sends_per_second", "0"),
+            ("limits.user_new_rooms_per_minute", "0"),
             ("limits.connections_per_address", "0"),
             ("limits.guests_per_minute", "0"),
         ];

@@ -3,6 +3,7 @@
 
 mod append;
 mod archive;
+mod audit;
 mod check;
 mod config;
 mod error;
@@ -23,6 +24,7 @@ mod words;
 
 pub use append::{Hole, RoomBatch};
 pub use archive::Archive;
+pub use audit::{AuditEntry, KeptRule};
 pub use check::{LifeCheck, RoomCheck};
 pub use config::ArchiveSection;
 pub use error::ArchiveError;

@@ -1,15 +1,21 @@
 //! The schema's versions, which are in the binary: brought to the newest under a lock, refused when
 //! they are newer than this program.
 
-use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection};
 
 use crate::ArchiveError;
 
 /// Version n is entry n - 1. An entry that was released never changes.
-const SQLITE: [&str; 1] = [include_str!("../migrations/sqlite/0001_archive.sql")];
-const POSTGRES: [&str; 1] = [include_str!("../migrations/postgres/0001_archive.sql")];
+const SQLITE: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_archive.sql"),
+    include_str!("../migrations/sqlite/0002_audit.sql"),
+];
+const POSTGRES: [&str; 2] = [
+    include_str!("../migrations/postgres/0001_archive.sql"),
+    include_str!("../migrations/postgres/0002_audit.sql"),
+];
 
 /// The advisory lock under which a PostgreSQL schema is changed: "hubbub" in ASCII.
 const LOCK: i64 = 0x6875_6262_7562;
@@ -25,13 +31,9 @@ pub(crate) async fn sqlite(connection: &mut SqliteConnection) -> Result<(), Arch
         sqlx::raw_sql(*sql).execute(&mut *tx).await?;
     }
     if !missing.is_empty() {
-        const {
-            assert!(
-                SQLITE.len() == 1,
-                "the pragma below takes no parameter: adapt it"
-            )
-        };
-        sqlx::raw_sql("PRAGMA user_version = 1")
+        // A pragma takes no parameter.
+        let version = format!("PRAGMA user_version = {}", SQLITE.len());
+        sqlx::raw_sql(AssertSqlSafe(version))
             .execute(&mut *tx)
             .await?;
     }

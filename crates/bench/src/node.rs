@@ -105,6 +105,7 @@ fn command(
         .env("HUBBUB__HTTP__BIND", http.to_string())
         .env("HUBBUB__OPS__BIND", ops.to_string())
         .env("HUBBUB__LIMITS__CONNECTIONS_PER_ADDRESS", "0")
+        .env("HUBBUB__LIMITS__GUESTS_PER_MINUTE", "0")
         .env("HUBBUB__LIMITS__ACCEPTS_PER_SECOND", "0")
         .env("HUBBUB__LIMITS__SENDS_PER_SECOND", "0")
         .env("HUBBUB__REDIS__URL", redis_url.unwrap_or_default())

@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{ConnectionId, Draft, Envelope, Frame, NodeId, Position, RoomId};
+use hubbub_protocol::{
+    ConnectionId, Draft, Envelope, Frame, Issued, NodeId, Order, Position, RoomId,
+};
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Due, Fork, Inbox, Mark,
-    MemoryCluster, Page, Presence, Published, Span, WaitingRooms, WebhookQueue,
+    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Due, Fork, Grant,
+    Inbox, Mark, MemoryCluster, Page, Presence, Published, Question, Span, WaitingRooms,
+    WebhookQueue,
 };
 
 /// One node's line to all others; clones share it.
@@ -359,16 +362,62 @@ impl Broker {
         either!(self, broker => broker.rooms(limit).await)
     }
 
-    /// All rooms that may have a stream in Redis, private ones too, in the order of their names.
+    /// All rooms that may have a stream, private ones too, in the order of their names.
     ///
     /// # Errors
     /// When Redis cannot be reached.
     pub async fn rooms_with_streams(&self) -> Result<Vec<RoomId>, BrokerError> {
         match self {
-            // Nobody but its own nodes can look at it, and they know their rooms.
-            Self::Memory(_) => Ok(Vec::new()),
+            Self::Memory(broker) => Ok(broker.rooms_with_streams()),
             Self::Redis(broker) => broker.rooms_with_streams().await,
         }
+    }
+
+    /// The most bans, mutes and revocations that are kept at once.
+    pub const MAX_RULES: usize = 100_000;
+
+    /// Gives an order to all nodes, this one too: it comes out of every [`crate::ControlReceiver`]. A
+    /// lasting one is kept as a rule, for `life` or until it is lifted; nodes that come later get it.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooManyRules`]; or when Redis cannot be reached or gives no answer in time.
+    pub async fn issue(
+        &self,
+        order: &Order,
+        life: Option<Duration>,
+    ) -> Result<Issued, BrokerError> {
+        either!(self, broker => broker.issue(order, life).await)
+    }
+
+    /// Asks all nodes, this one too, and waits at most `patience` for their answers.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn ask(&self, text: &str, patience: Duration) -> Result<Answers, BrokerError> {
+        either!(self, broker => broker.ask(text, patience).await)
+    }
+
+    /// Answers for this node. An answer that comes late is dropped.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn answer(&self, question: &Question, text: &str) -> Result<(), BrokerError> {
+        either!(self, broker => broker.answer(question, text).await)
+    }
+
+    /// How many nodes lived when that was last looked at, this one among them.
+    #[must_use]
+    pub fn living_nodes(&self) -> usize {
+        either!(self, broker => broker.living_nodes())
+    }
+
+    /// One more of something that is limited over the whole cluster, if it may be. Asked again after
+    /// no answer, it may count twice.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Grant, BrokerError> {
+        either!(self, broker => broker.claim(claim, deadline).await)
     }
 
     /// Keeps what a ticket stands for, by the ticket's digest, for so long.

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hubbub_protocol::{Epoch, Packet, RoomId};
 use tokio::sync::{Notify, mpsc};
 
+use crate::control::{ControlReceiver, ControlSender, control};
+
 /// Packets that one worker's queue holds; beyond, the room is put in doubt.
 const QUEUE_PACKETS: usize = 8_192;
 /// Bytes that all queues of a node hold; beyond, the room is put in doubt.
@@ -76,6 +78,8 @@ pub struct Inbox {
     pub workers: Vec<WorkerQueue>,
     /// Rooms to repair.
     pub doubts: DoubtReceiver,
+    /// What operators say.
+    pub control: ControlReceiver,
 }
 
 /// The queue of one delivery worker.
@@ -142,12 +146,13 @@ impl DoubtReceiver {
     }
 }
 
-/// The broker's end. Never waits.
+/// The broker's end. Never waits, but for a node that does not take its orders.
 #[derive(Debug, Clone)]
 pub(crate) struct InboxSender {
     workers: Arc<[mpsc::Sender<Delivery>]>,
     queued_bytes: Arc<AtomicUsize>,
     doubts: Arc<Doubts>,
+    pub(crate) control: ControlSender,
     hasher: BuildHasherDefault<DefaultHasher>,
 }
 
@@ -168,7 +173,9 @@ pub(crate) fn inbox() -> (InboxSender, Inbox) {
             )
         })
         .unzip();
+    let (control_sender, control) = control();
     let sender = InboxSender {
+        control: control_sender,
         workers: senders.into(),
         queued_bytes,
         doubts: Arc::clone(&doubts),
@@ -179,6 +186,7 @@ pub(crate) fn inbox() -> (InboxSender, Inbox) {
         Inbox {
             workers: queues,
             doubts: DoubtReceiver(doubts),
+            control,
         },
     )
 }

@@ -4,20 +4,24 @@
 
 mod broker;
 mod config;
+mod control;
 mod digest;
 mod error;
 mod inbox;
 mod memory;
 mod metrics;
+mod pace;
 mod redis;
 mod reply;
 mod webhook;
 
 pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
+pub use control::{Answers, Control, ControlReceiver, Question};
 pub use error::BrokerError;
 pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, WorkerQueue};
 pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
+pub use pace::{Claim, Grant, PaceKind};
 pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};
 pub use webhook::{Attended, Due, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue};

@@ -1,6 +1,7 @@
 //! The gateway's settings: where it listens, whom it believes, who may come in.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hubbub_node::RoomGrants;
@@ -20,6 +21,13 @@ pub struct HttpSection {
     pub allowed_origins: Vec<String>,
     /// Networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection to `bind` begins with a PROXY header of version 2 that names the
+    /// client. Only `trusted_proxies` may connect then.
+    pub proxy_protocol: bool,
+    /// File with the certificate and those above it, PEM; empty: no TLS. Read again when it changes.
+    pub tls_cert: String,
+    /// File with the certificate's private key, PEM.
+    pub tls_key: String,
     /// Base URLs of nodes that a browser may fail over to. They stand in the web client's page,
     /// the page may connect to them, and the pages that they serve may connect here.
     pub public_urls: Vec<String>,
@@ -31,12 +39,21 @@ impl Default for HttpSection {
             bind: "127.0.0.1:3000".to_owned(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            tls_cert: String::new(),
+            tls_key: String::new(),
             public_urls: Vec::new(),
         }
     }
 }
 
 impl HttpSection {
+    /// Whether clients come over TLS of ours.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert.is_empty()
+    }
+
     /// Checks what its types do not.
     ///
     /// # Errors
@@ -63,7 +80,7 @@ impl HttpSection {
 pub struct OpsSection {
     /// Address and port of `/livez`, `/readyz` and `/metrics`; empty: none.
     pub bind: String,
-    /// Guards `/admin/*`.
+    /// Guards `/admin/*`, which is off without one; at least 32 bytes.
     pub token: String,
 }
 
@@ -73,6 +90,59 @@ impl Default for OpsSection {
             bind: "127.0.0.1:9090".to_owned(),
             token: String::new(),
         }
+    }
+}
+
+/// The least bytes of `ops.token`.
+const MIN_TOKEN_BYTES: usize = 32;
+
+/// An operators' port that strangers could use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpsError {
+    /// It could be guessed.
+    #[error("ops.token has {0} bytes, at least {MIN_TOKEN_BYTES} are needed: openssl rand -hex 32")]
+    ShortToken(usize),
+    /// Nobody could tell an operator from a stranger.
+    #[error(
+        "ops.bind = {0} can be reached from outside: set ops.token (openssl rand -hex 32), or bind \
+         it to 127.0.0.1 or to an address of a private network"
+    )]
+    Open(IpAddr),
+}
+
+impl OpsSection {
+    /// Checks what its types do not.
+    ///
+    /// # Errors
+    /// [`OpsError`] says what has to change.
+    pub fn check(&self) -> Result<(), OpsError> {
+        if (1..MIN_TOKEN_BYTES).contains(&self.token.len()) {
+            return Err(OpsError::ShortToken(self.token.len()));
+        }
+        match self.bind.parse::<SocketAddr>() {
+            Ok(address) => self.check_reach(address.ip()),
+            // A name, or nothing.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Without a token the port may be reached from this machine and its private networks only.
+    pub(crate) fn check_reach(&self, address: IpAddr) -> Result<(), OpsError> {
+        match self.token.is_empty() && is_public(address) {
+            true => Err(OpsError::Open(address)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether strangers may come to this address. All addresses of a machine may be such.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared)
+        }
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
     }
 }
 
@@ -170,6 +240,32 @@ impl fmt::Debug for AuthSection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_need_a_token() {
+        let check = |bind: &str, token: &str| {
+            let ops = OpsSection {
+                bind: bind.to_owned(),
+                token: token.to_owned(),
+            };
+            ops.check()
+        };
+        for near in [
+            "127.0.0.1:1",
+            "[::1]:1",
+            "10.0.0.7:1",
+            "192.168.1.1:1",
+            "[fd00::1]:1",
+            "",
+        ] {
+            assert_eq!(check(near, ""), Ok(()), "{near}");
+        }
+        for far in ["0.0.0.0:1", "[::]:1", "203.0.113.7:1", "[2001:db8::1]:1"] {
+            assert!(matches!(check(far, ""), Err(OpsError::Open(_))), "{far}");
+            assert_eq!(check(far, &"k".repeat(32)), Ok(()), "{far}");
+        }
+        assert_eq!(check("127.0.0.1:1", "short"), Err(OpsError::ShortToken(5)));
+    }
 
     #[test]
     fn debug_output_holds_no_secret() {

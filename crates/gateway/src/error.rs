@@ -26,6 +26,13 @@ pub(crate) enum ApiError {
     Room(InvalidId),
     #[error("the page's origin is not allowed here: see http.allowed_origins")]
     Origin,
+    #[error("banned by an operator")]
+    Banned,
+    #[error("the admin API is off: set ops.token, 32 bytes or more")]
+    AdminOff,
+    /// Too many wrong keys came from the same address.
+    #[error("too many wrong keys from here: wait")]
+    LockedOut(u64),
     #[error("there is nothing here")]
     NotFound,
     /// What is asked for is not there, or cannot be made a second time.
@@ -71,7 +78,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) | Self::Room(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Origin | Self::Banned | Self::AdminOff => StatusCode::FORBIDDEN,
             Self::NotFound | Self::State(StateProblem::Missing, _) => StatusCode::NOT_FOUND,
             Self::State(StateProblem::Conflict, _) => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -80,7 +87,9 @@ impl ApiError {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UriTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
-            Self::AddressFull | Self::UserFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::AddressFull | Self::UserFull | Self::LockedOut(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Busy(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Command(error) => status_of(error.code()),
@@ -96,15 +105,20 @@ impl ApiError {
             | Self::WebSocketVersion => ErrorCode::BadFrame,
             Self::Unauthorized(_) => ErrorCode::Unauthorized,
             Self::Room(_) => ErrorCode::BadRoom,
-            Self::Origin => ErrorCode::Forbidden,
+            Self::Origin | Self::Banned | Self::AdminOff => ErrorCode::Forbidden,
             Self::NotFound | Self::State(StateProblem::Missing, _) => ErrorCode::NotFound,
             Self::State(StateProblem::Conflict, _) => ErrorCode::Conflict,
             Self::TooLarge(_) | Self::UriTooLong(_) => ErrorCode::TooLarge,
-            Self::AddressFull | Self::UserFull => ErrorCode::RateLimited,
+            Self::AddressFull | Self::UserFull | Self::LockedOut(_) => ErrorCode::RateLimited,
             Self::Busy(_) | Self::Unavailable(_) => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
             Self::Command(error) => error.code(),
         }
+    }
+
+    /// The code, for people and lists.
+    pub(crate) fn code_text(&self) -> &'static str {
+        self.code().as_str()
     }
 
     /// The one header, beside the body's, that tells a program what to do.
@@ -116,10 +130,13 @@ impl ApiError {
             Self::AddressFull | Self::UserFull | Self::Busy(_) | Self::Unavailable(_) => {
                 Some(retry_soon())
             }
+            Self::LockedOut(seconds) => Some((RETRY_AFTER, HeaderValue::from(*seconds))),
             Self::Command(error) => retry_after(error),
             Self::BadRequest(_)
             | Self::Room(_)
             | Self::Origin
+            | Self::Banned
+            | Self::AdminOff
             | Self::NotFound
             | Self::State(..)
             | Self::TooLarge(_)
@@ -165,6 +182,8 @@ fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
         | CommandError::LateHello
         | CommandError::NotJoined
         | CommandError::Forbidden
+        | CommandError::Muted
+        | CommandError::TooManyRules
         | CommandError::TooLarge { .. }
         | CommandError::TooManyRooms { .. }
         | CommandError::NotFound

@@ -1,11 +1,13 @@
 //! Every way in: WebSocket, REST, static files, health and metrics. Only this crate knows HTTP.
 
 mod address;
+mod admin;
 mod admission;
 mod assets;
 pub mod auth;
 mod conditional;
 mod config;
+mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -17,11 +19,14 @@ mod metrics;
 mod openapi;
 mod ops;
 mod patience;
+mod pipe;
+mod proxy_header;
 mod rest;
 mod router;
 mod server;
 pub mod socketio;
 mod sse;
+mod tls;
 mod ws;
 
 use std::io;
@@ -29,19 +34,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsSection};
+pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
+pub use tls::TlsError;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
+use crate::admin::{AdminKey, AdminState};
 use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
 use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
+use crate::entry::Entry;
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -49,6 +57,7 @@ use crate::ops::OpsState;
 use crate::router::SocketIo;
 use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
+use crate::tls::Certificates;
 
 /// Batches of messages that are read or stored at once; each may have a MiB.
 const BATCHES_AT_ONCE: usize = 64;
@@ -82,6 +91,12 @@ pub enum GatewayError {
     /// An origin that cannot be one.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `socketio`.
     #[error(transparent)]
     SocketIo(#[from] SocketIoError),
@@ -109,8 +124,18 @@ impl Gateway {
         let http = bind("http.bind", &config.http.bind).await?;
         let ops = match config.ops.bind.as_str() {
             "" => None,
-            address => Some(bind("ops.bind", address).await?),
+            address => {
+                let (listener, address) = bind("ops.bind", address).await?;
+                // Names have addresses by now.
+                config.ops.check_reach(address.ip())?;
+                Some((listener, address))
+            }
         };
+        let tls = match config.http.has_tls() {
+            true => Some(Certificates::load(&config.http.tls_cert, &config.http.tls_key).await?),
+            false => None,
+        };
+        let (certificates, files) = tls.unzip();
         let assets = Assets::new(&config.http.public_urls)?;
         let origins = OriginPolicy::new(&config.http)?;
 
@@ -134,22 +159,33 @@ impl Gateway {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             phase: Phase::default(),
+            certificates: certificates.clone(),
             batches: Semaphore::new(BATCHES_AT_ONCE),
         });
 
         let (listener, http_addr) = http;
         let socketio = start_socketio(&gate, &config.socketio)?;
         let clients = router::client_router(Arc::clone(&gate), assets, socketio);
+        let entry = Entry::new(&config.http, gate.limits(), certificates.clone());
         gate.tasks
-            .spawn(Server::new(Arc::clone(&gate), clients, true).run(listener));
+            .spawn(Server::for_clients(Arc::clone(&gate), clients, entry).run(listener));
+        if let (Some(certificates), Some(files)) = (certificates, files) {
+            let watch = certificates.watch(files, Arc::clone(&gate.metrics));
+            let closing = gate.closing.clone();
+            gate.tasks.spawn(closing.run_until_cancelled_owned(watch));
+        }
         let ops_addr = ops.map(|(listener, address)| {
             let state = OpsState {
                 gate: Arc::clone(&gate),
                 registry: Arc::new(registry),
             };
-            let operators = router::ops_router(state);
+            let admin = AdminState {
+                gate: Arc::clone(&gate),
+                key: AdminKey::new(&config.ops.token).map(Arc::new),
+            };
+            let operators = router::ops_router(state, admin);
             gate.tasks
-                .spawn(Server::new(Arc::clone(&gate), operators, false).run(listener));
+                .spawn(Server::for_operators(Arc::clone(&gate), operators).run(listener));
             address
         });
         Ok(Self {

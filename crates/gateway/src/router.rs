@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::Version;
-use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
+use axum::{Extension, Router};
 
+use crate::admin::{AdminState, admin_router};
 use crate::assets::{Assets, get_asset};
 use crate::error::ApiError;
-use crate::gate::Gate;
+use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
@@ -42,12 +43,14 @@ pub(crate) struct SocketIo {
 /// The clients' port.
 pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
+    let banned = Arc::clone(&gate);
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
         .merge(resources(&gate))
         .with_state(gate)
         .merge(socketio.map(socketio_router).unwrap_or_default())
         .fallback_service(files)
+        .layer(middleware::from_fn_with_state(banned, refuse_banned))
         .layer(middleware::from_fn(check_head))
 }
 
@@ -121,7 +124,7 @@ fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
 }
 
 /// The operators' port.
-pub(crate) fn ops_router(state: OpsState) -> Router {
+pub(crate) fn ops_router(state: OpsState, admin: AdminState) -> Router {
     Router::new()
         .route("/livez", get(get_livez))
         .route("/readyz", get(get_readyz))
@@ -129,22 +132,46 @@ pub(crate) fn ops_router(state: OpsState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::Method("GET, HEAD") })
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
+        .merge(admin_router(admin))
 }
 
-/// Refuses what proxies in front of us could read in another way than we do.
+/// Nothing is done for an address that is banned.
+async fn refuse_banned(
+    State(gate): State<Arc<Gate>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if gate.node.is_banned(gate.client(&peer, request.headers())) {
+        gate.metrics.rejected("banned");
+        return ApiError::Banned.into_response();
+    }
+    next.run(request).await
+}
+
+/// Refuses what proxies in front of us could read in another way than we do. The connection ends with
+/// that: nobody knows where the next request begins.
 async fn check_head(request: Request, next: Next) -> Response {
+    match misread(&request) {
+        None => next.run(request).await,
+        Some(error) => ([(CONNECTION, "close")], error).into_response(),
+    }
+}
+
+fn misread(request: &Request) -> Option<ApiError> {
     let (uri, headers) = (request.uri(), request.headers());
     let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if length > MAX_URI_BYTES {
-        return ApiError::UriTooLong(MAX_URI_BYTES).into_response();
+        return Some(ApiError::UriTooLong(MAX_URI_BYTES));
     }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts != 1 && request.version() != Version::HTTP_10 {
-        return ApiError::BadRequest("send one Host header".to_owned()).into_response();
+        let one = "send one Host header";
+        return Some(ApiError::BadRequest(one.to_owned()));
     }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    both.then(|| {
         let both = "send Content-Length or Transfer-Encoding, not both";
-        return ApiError::BadRequest(both.to_owned()).into_response();
-    }
-    next.run(request).await
+        ApiError::BadRequest(both.to_owned())
+    })
 }

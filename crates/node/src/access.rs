@@ -195,7 +195,7 @@ impl Node {
         });
     }
 
-    fn expel(&self, room: &Arc<Room>, connection: &ConnectionId) {
+    pub(crate) fn expel(&self, room: &Arc<Room>, connection: &ConnectionId) {
         let Some(outbox) = self.hub.outbox(connection) else {
             return;
         };

@@ -215,6 +215,10 @@ pub struct Limits {
     pub sends_per_second: u32,
     /// Sends at once of one connection.
     pub sends_burst: u32,
+    /// Sends a second of one user over the whole cluster, kept up; three seconds' worth at once.
+    pub user_sends_per_second: u32,
+    /// Rooms that one user may begin in a minute, over the whole cluster.
+    pub user_new_rooms_per_minute: u32,
     /// Connections of this node; 0: the open-file limit less 64.
     pub connections: usize,
     /// Connections from one IPv4 address or IPv6 /64 network to this node.
@@ -256,6 +260,8 @@ impl Default for Limits {
             outbox_node_bytes: ByteSize::mib(256),
             sends_per_second: 10,
             sends_burst: 30,
+            user_sends_per_second: 20,
+            user_new_rooms_per_minute: 20,
             connections: 0,
             connections_per_address: 200,
             connections_per_user: 20,

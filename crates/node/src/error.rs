@@ -18,6 +18,12 @@ pub enum CommandError {
     /// Absent or not allowed: the same for both.
     #[error("not allowed, or no such room")]
     Forbidden,
+    /// An operator has muted the user in this room.
+    #[error("you are muted in this room: you may read, not write")]
+    Muted,
+    /// There are as many bans, mutes and revocations as are kept.
+    #[error("there are too many bans, mutes and revocations: lift some first")]
+    TooManyRules,
     /// Beyond `limits.body_bytes`.
     #[error("body has {bytes} bytes, at most {limit} are allowed")]
     TooLarge {
@@ -33,7 +39,7 @@ pub enum CommandError {
         limit: u32,
     },
     /// Beyond `limits.sends_per_second` and its siblings.
-    #[error("too many sends, wait before the next")]
+    #[error("too fast, wait before the next")]
     RateLimited {
         /// When it may be tried again.
         retry_after_ms: u64,
@@ -65,12 +71,12 @@ impl CommandError {
         match self {
             Self::LateHello => ErrorCode::BadFrame,
             Self::NotJoined => ErrorCode::NotJoined,
-            Self::Forbidden => ErrorCode::Forbidden,
+            Self::Forbidden | Self::Muted => ErrorCode::Forbidden,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::TooManyRooms { .. } => ErrorCode::TooManyRooms,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::NotFound => ErrorCode::NotFound,
-            Self::Conflict => ErrorCode::Conflict,
+            Self::Conflict | Self::TooManyRules => ErrorCode::Conflict,
             Self::NoArchive | Self::Unavailable => ErrorCode::Unavailable,
             Self::Unknown => ErrorCode::Unknown,
             Self::Internal => ErrorCode::Internal,
@@ -107,6 +113,7 @@ impl CommandError {
         match error {
             BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
             BrokerError::NoLife
+            | BrokerError::TooManyRules
             | BrokerError::Unexpected(_)
             | BrokerError::BadUrl(_)
             | BrokerError::Unfit(_) => {

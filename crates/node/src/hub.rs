@@ -1,12 +1,15 @@
 //! Who is on this node: its rooms and its sessions.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use hubbub_protocol::{CloseCode, ConnectionId, RoomId, UserId};
+use hubbub_protocol::{CloseCode, ConnectionId, RoomId, User, UserId};
 
+use crate::Identity;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
+use crate::orders::{ConnectionInfo, Proof, now_ms};
 use crate::outbox::Outbox;
 use crate::room::Room;
 use crate::room::log::LogBudget;
@@ -26,10 +29,30 @@ struct Sessions {
     by_user: HashMap<UserId, u32>,
 }
 
+/// A session, as it is found by who it belongs to.
 #[derive(Debug)]
-struct Attached {
-    outbox: Arc<Outbox>,
-    user: UserId,
+pub(crate) struct Attached {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) user: UserId,
+    /// For those who look at lists.
+    pub(crate) name: Box<str>,
+    pub(crate) proof: Proof,
+    pub(crate) client: Option<IpAddr>,
+    /// Milliseconds since 1970.
+    opened: u64,
+}
+
+impl Attached {
+    pub(crate) fn new(identity: &Identity, client: Option<IpAddr>, outbox: &Arc<Outbox>) -> Self {
+        Self {
+            outbox: Arc::clone(outbox),
+            user: identity.user.id.clone(),
+            name: identity.user.name.as_str().into(),
+            proof: Proof::of(identity),
+            client,
+            opened: now_ms(),
+        }
+    }
 }
 
 impl Hub {
@@ -77,24 +100,59 @@ impl Hub {
     pub(crate) fn attach(
         &self,
         connection: &ConnectionId,
-        user: &UserId,
-        outbox: &Arc<Outbox>,
+        attached: Attached,
         limit: u32,
     ) -> Result<(), CloseCode> {
         let mut sessions = lock(&self.sessions);
-        let count = sessions.by_user.entry(user.clone()).or_default();
+        let count = sessions.by_user.entry(attached.user.clone()).or_default();
         if limit > 0 && *count >= limit {
             return Err(CloseCode::TooManyConnections);
         }
         *count += 1;
-        sessions.by_connection.insert(
-            connection.clone(),
-            Attached {
-                outbox: Arc::clone(outbox),
-                user: user.clone(),
-            },
-        );
+        sessions.by_connection.insert(connection.clone(), attached);
         Ok(())
+    }
+
+    /// The session has another token now.
+    pub(crate) fn renew(&self, connection: &ConnectionId, proof: Proof) {
+        if let Some(attached) = lock(&self.sessions).by_connection.get_mut(connection) {
+            attached.proof = proof;
+        }
+    }
+
+    /// Closes those for which there is a code.
+    pub(crate) fn close_where(&self, code: impl Fn(&Attached) -> Option<CloseCode>) {
+        let sessions = lock(&self.sessions);
+        let closed: Vec<_> = sessions
+            .by_connection
+            .values()
+            .filter_map(|attached| Some((Arc::clone(&attached.outbox), code(attached)?)))
+            .collect();
+        drop(sessions);
+        for (outbox, code) in closed {
+            outbox.close(code);
+        }
+    }
+
+    /// Those that are asked for, without the node's name.
+    pub(crate) fn connections_where(
+        &self,
+        is_wanted: impl Fn(&ConnectionId, &Attached) -> bool,
+    ) -> Vec<ConnectionInfo> {
+        let info = |(connection, attached): (&ConnectionId, &Attached)| {
+            is_wanted(connection, attached).then(|| ConnectionInfo {
+                connection: connection.clone(),
+                user: User {
+                    id: attached.user.clone(),
+                    name: attached.name.to_string(),
+                },
+                node: String::new(),
+                address: attached.client,
+                opened: attached.opened,
+            })
+        };
+        let sessions = lock(&self.sessions);
+        sessions.by_connection.iter().filter_map(info).collect()
     }
 
     pub(crate) fn detach(&self, connection: &ConnectionId, user: &UserId) {
@@ -152,13 +210,21 @@ mod tests {
         let limits = Limits::default();
         let outbox = Arc::new(Outbox::new(&limits, &Arc::new(OutboxBudget::new(&limits))));
         let connections: Vec<_> = (0..3).map(|_| ConnectionId::generate()).collect();
-        assert_eq!(hub.attach(&connections[0], &user, &outbox, 2), Ok(()));
-        assert_eq!(hub.attach(&connections[1], &user, &outbox, 2), Ok(()));
-        let refused = hub.attach(&connections[2], &user, &outbox, 2);
+        let identity = Identity::of(User {
+            id: user.clone(),
+            name: "Alice".to_owned(),
+        });
+        let attach = |connection| {
+            let attached = Attached::new(&identity, None, &outbox);
+            hub.attach(connection, attached, 2)
+        };
+        assert_eq!(attach(&connections[0]), Ok(()));
+        assert_eq!(attach(&connections[1]), Ok(()));
+        let refused = attach(&connections[2]);
         assert_eq!(refused, Err(CloseCode::TooManyConnections));
         hub.detach(&connections[0], &user);
         hub.detach(&connections[0], &user);
-        assert_eq!(hub.attach(&connections[2], &user, &outbox, 2), Ok(()));
+        assert_eq!(attach(&connections[2]), Ok(()));
         assert_eq!(hub.session_count(), 2);
     }
 }

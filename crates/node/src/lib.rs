@@ -5,6 +5,7 @@
 
 mod access;
 mod ack;
+mod allowance;
 mod alteration;
 mod archiving;
 mod config;
@@ -23,6 +24,7 @@ mod marks;
 mod metrics;
 mod node;
 mod opening;
+mod orders;
 mod outbox;
 mod pace;
 mod pattern;
@@ -45,9 +47,12 @@ pub use error::CommandError;
 pub use failpoint::{Failpoints, UnknownFailpoint};
 pub use grants::{BadGrant, RoomGrants};
 pub use history::HistoryPage;
-pub use hubbub_archive::{Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage};
+pub use hubbub_archive::{
+    AuditEntry, Fragment, NewRoom, Record, RoomChange, SearchCursor, SearchPage,
+};
 pub use identity::{Identity, Rights};
 pub use node::{ArchiveHealth, Node};
+pub use orders::{ConnectionInfo, ConnectionQuery, Connections, Exclusion, NodeInfo, Nodes};
 pub use outbox::OutboxReader;
 pub use pace::{Pace, Turn};
 pub use posts::{Action, Post, Receipt};

@@ -1,6 +1,7 @@
 //! [`Node`]: everything one process holds, and the tasks that keep it going.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
+use crate::allowance::Allowances;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
@@ -23,6 +25,7 @@ use crate::hub::Hub;
 use crate::lock::lock;
 use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
+use crate::orders::Rules;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::pace::UserPaces;
 use crate::presence::PresenceAgenda;
@@ -52,6 +55,8 @@ pub struct Node {
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
     pub(crate) access: AccessCache,
+    pub(crate) rules: Rules,
+    pub(crate) allowances: Allowances,
     pub(crate) expiry: Expiry,
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
@@ -63,6 +68,10 @@ pub struct Node {
     pub(crate) reads: Semaphore,
     outbox_budget: Arc<OutboxBudget>,
     pub(crate) metrics: Arc<NodeMetrics>,
+    /// When this began, in milliseconds since 1970.
+    pub(crate) started: u64,
+    /// An operator has ordered this node to leave.
+    pub(crate) dismissed: CancellationToken,
     tasks: TaskTracker,
     stopped: CancellationToken,
 }
@@ -96,6 +105,8 @@ impl Node {
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
             access: AccessCache::default(),
+            rules: Rules::default(),
+            allowances: Allowances::default(),
             expiry: Expiry::default(),
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
@@ -106,6 +117,8 @@ impl Node {
             registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
             reads: Semaphore::new(READS_AT_ONCE),
             metrics,
+            started: crate::orders::now_ms(),
+            dismissed: CancellationToken::new(),
             tasks: TaskTracker::new(),
             stopped: CancellationToken::new(),
         });
@@ -113,6 +126,7 @@ impl Node {
             node.spawn(deliver_from(queue, Arc::clone(&node)));
         }
         node.spawn(repair_doubts(inbox.doubts, Arc::clone(&node)));
+        node.spawn(Arc::clone(&node).keep_orders(inbox.control));
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_presence().await });
         let keeper = Arc::clone(&node);
@@ -176,16 +190,19 @@ impl Node {
         self.hub.session_count()
     }
 
-    /// Opens a session and pushes `welcome`. What the session hears comes from the reader.
+    /// Opens a session and pushes `welcome`. What the session hears comes from the reader. `client`
+    /// is where it comes from.
     ///
     /// # Errors
-    /// The code to close the connection with: 4505 when the user has too many.
+    /// The code to close the connection with: 4505 when the user has too many, 4503 when the user or
+    /// the address is banned, 4504 when the token is revoked.
     pub fn attach(
         self: &Arc<Self>,
         identity: Identity,
+        client: Option<IpAddr>,
     ) -> Result<(Session, OutboxReader), CloseCode> {
         let outbox = Arc::new(Outbox::new(&self.config.limits, &self.outbox_budget));
-        let session = Session::open(Arc::clone(self), identity, Arc::clone(&outbox))?;
+        let session = Session::open(Arc::clone(self), identity, client, Arc::clone(&outbox))?;
         let reader = OutboxReader {
             outbox,
             connection: session.connection().clone(),

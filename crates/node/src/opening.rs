@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubbub_broker::BrokerError;
+use hubbub_broker::{BrokerError, Span};
 use hubbub_protocol::{ConnectionId, RoomId};
 use tracing::debug;
 
@@ -53,6 +53,22 @@ impl Node {
             std::mem::forget(unless_cancelled);
             drop(stage);
             return Ok(room);
+        }
+    }
+
+    /// Whether nobody has ever been in the room, as far as that is known. A room that is open here is
+    /// not new; what cannot be asked now fails soon after.
+    pub(crate) async fn is_new(&self, id: &RoomId) -> bool {
+        if self.config.limits.user_new_rooms_per_minute == 0 || self.hub.room(id).is_some() {
+            return false;
+        }
+        let page = self.broker.peek(id, Span::Newest, 0).await;
+        if !matches!(page, Ok(None)) {
+            return false;
+        }
+        match &self.archive {
+            None => true,
+            Some(archive) => matches!(archive.life(id).await, Ok(None)),
         }
     }
 

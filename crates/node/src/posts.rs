@@ -138,7 +138,8 @@ impl Node {
             Action::Send { body, from } => {
                 let from = may_send(identity, rights, from.as_ref())?;
                 check_size(&body, self.config.limits.body_bytes.as_u64())?;
-                self.keep_posting_pace(identity, rights)?;
+                self.check_mute(&from.id, &room)?;
+                self.keep_posting_pace(identity, rights).await?;
                 self.metrics.messages_in.inc();
                 Draft::message(&room, from, terms.nonce.clone(), &body)
             }
@@ -181,7 +182,11 @@ impl Node {
         deadline: Instant,
     ) -> Result<Draft, CommandError> {
         alteration.check(rights, self.config.limits.body_bytes.as_u64())?;
-        self.keep_posting_pace(identity, rights)?;
+        // Who is muted may still take back what was said.
+        if !matches!(alteration, Alteration::Delete) {
+            self.check_mute(&identity.user.id, room)?;
+        }
+        self.keep_posting_pace(identity, rights).await?;
         let editor = Editor {
             user: &identity.user,
             room,
@@ -192,11 +197,16 @@ impl Node {
     }
 
     /// A backend speaks for many, so it is not held to the pace of one.
-    fn keep_posting_pace(&self, identity: &Identity, rights: Rights) -> Result<(), CommandError> {
-        match rights.publish {
-            true => Ok(()),
-            false => self.keep_pace(identity, Pace::Writes),
+    async fn keep_posting_pace(
+        &self,
+        identity: &Identity,
+        rights: Rights,
+    ) -> Result<(), CommandError> {
+        if rights.publish {
+            return Ok(());
         }
+        self.keep_pace(identity, Pace::Writes)?;
+        self.allow_send(&identity.user.id).await
     }
 
     /// When what is sent now must be answered: a little early, so that the answer is there when the

@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// Publishes, into a new life if need be.
-    async fn store(
+    pub(crate) async fn store(
         &self,
         room: &RoomId,
         drafts: &[Draft],

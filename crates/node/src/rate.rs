@@ -53,15 +53,23 @@ impl Rate {
             self.full_at = full_at;
             return Verdict::Allowed;
         }
+        match self.refuse(now) {
+            Verdict::Flooding => Verdict::Flooding,
+            Verdict::Allowed | Verdict::TooFast(_) => Verdict::TooFast(excess),
+        }
+    }
+
+    /// Somebody else has refused one: it counts as if this had.
+    pub(crate) fn refuse(&mut self, now: Instant) -> Verdict {
         if now.duration_since(self.window_began) > FLOOD_WINDOW {
             self.window_began = now;
             self.refused = 0;
         }
         self.refused += 1;
-        if self.refused > FLOOD_BURSTS * self.burst {
-            return Verdict::Flooding;
+        match self.refused > FLOOD_BURSTS * self.burst {
+            true => Verdict::Flooding,
+            false => Verdict::TooFast(Duration::ZERO),
         }
-        Verdict::TooFast(excess)
     }
 }
 

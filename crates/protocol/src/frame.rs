@@ -205,6 +205,16 @@ pub enum ServerFrame<'a> {
         /// Which room.
         room: &'a RoomId,
     },
+    /// Said by an operator to everybody, or to a room.
+    Announcement {
+        /// Its members only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<&'a RoomId>,
+        /// For people.
+        text: &'a str,
+        /// Milliseconds since 1970.
+        ts: u64,
+    },
     /// The reply to `send`: stored.
     Sent {
         /// The request's id.

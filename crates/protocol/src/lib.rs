@@ -9,6 +9,7 @@ pub mod fold;
 pub mod frame;
 pub mod id;
 mod mention;
+pub mod order;
 pub mod packet;
 pub mod socketio;
 pub mod user;
@@ -21,6 +22,7 @@ pub use frame::Frame;
 pub use id::{
     ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, ReactionKey, RoomId, UserId,
 };
+pub use order::{Issued, Order, Subject, Tokens};
 pub use packet::{Packet, PacketError, PresenceDelta};
 pub use user::User;
 

@@ -51,6 +51,9 @@ enum Command {
     /// Check the archive, or take a room out of it
     #[command(subcommand)]
     Archive(ArchiveCommand),
+    /// Look at a running cluster, keep people out, delete messages, drain nodes
+    #[command(after_help = commands::ADMIN_HELP)]
+    Admin(commands::AdminArgs),
     /// Judge what clients have heard: nothing lost, nothing twice, one order for all
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -281,6 +284,7 @@ pub fn main() -> ExitCode {
         Command::Healthcheck(args) => commands::healthcheck(&args),
         Command::Bench(args) => commands::bench(args),
         Command::Archive(command) => commands::archive(&command),
+        Command::Admin(args) => commands::admin(&args),
         Command::Verify(args) => commands::verify(&args),
     };
     match result {

@@ -178,6 +178,11 @@ impl Server {
         self.gateway.ops_addr()
     }
 
+    /// Ends when an operator has ordered this node to leave.
+    pub async fn dismissed(&self) {
+        self.node.dismissed().await;
+    }
+
     /// Moves the clients to other nodes, then ends: not ready at once, then the ready delay, then
     /// everyone is told to reconnect, over the spread, and at the deadline it is over. Says how
     /// many connections had to be cut.

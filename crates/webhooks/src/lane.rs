@@ -61,6 +61,7 @@ impl Lane {
             }
             BrokerError::BadUrl(_)
             | BrokerError::Unfit(_)
+            | BrokerError::TooManyRules
             | BrokerError::NoLife
             | BrokerError::Unavailable(_)
             | BrokerError::Unknown(_) => {

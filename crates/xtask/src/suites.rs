@@ -34,7 +34,7 @@ enum Runner {
     Compose,
 }
 
-static SUITES: [Suite; 14] = [
+static SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         runner: Runner::Unit,
@@ -53,6 +53,10 @@ static SUITES: [Suite; 14] = [
     },
     Suite {
         name: "edge",
+        runner: Runner::Cargo,
+    },
+    Suite {
+        name: "security",
         runner: Runner::Cargo,
     },
     Suite {
@@ -95,7 +99,11 @@ static SUITES: [Suite; 14] = [
 
 /// All names, for messages.
 pub(crate) fn names() -> String {
-    SUITES.each_ref().map(|suite| suite.name).join(" ")
+    SUITES
+        .iter()
+        .map(|suite| suite.name)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The named suites, or all.

@@ -4,6 +4,7 @@
 //! it, so all nodes get a room's packets in one order. Nothing is awaited while it is held.
 
 mod journal;
+mod orders;
 mod publish;
 mod room;
 mod stream;
@@ -19,6 +20,7 @@ use hubbub_protocol::{ConnectionId, Envelope, Frame, Packet, Position, RoomId};
 use tokio_util::task::TaskTracker;
 
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
+use self::orders::Standing;
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
 use self::tickets::Tickets;
@@ -43,6 +45,8 @@ struct Shared {
     journal: Option<Journal>,
     started: Instant,
     tasks: TaskTracker,
+    /// Held while an order is handed to all nodes.
+    issuing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     tickets: Tickets,
 }
@@ -57,6 +61,7 @@ struct State {
     stored: VecDeque<(RoomId, u64)>,
     bytes: usize,
     swept: Instant,
+    standing: Standing,
     /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
     waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
@@ -82,6 +87,7 @@ impl MemoryCluster {
             stored: VecDeque::new(),
             bytes: 0,
             swept: Instant::now(),
+            standing: Standing::default(),
             waiting: HashMap::new(),
         };
         Self(Arc::new(Shared {
@@ -90,6 +96,7 @@ impl MemoryCluster {
             journal,
             started: Instant::now(),
             tasks: TaskTracker::new(),
+            issuing: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             tickets: Tickets::default(),
         }))
@@ -106,6 +113,7 @@ impl MemoryCluster {
         let mut state = self.lock();
         let node = state.next_node;
         state.next_node += 1;
+        sender.control.begin_with(state.standing.rules());
         state.nodes.insert(node, sender);
         drop(state);
         (
@@ -347,6 +355,14 @@ impl MemoryBroker {
         rooms.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
         let rooms = rooms.into_iter().take(limit);
         Ok(rooms.map(|(_, id)| state.summary(id)).collect())
+    }
+
+    pub(crate) fn rooms_with_streams(&self) -> Vec<RoomId> {
+        let state = self.cluster.lock();
+        let rooms = state.rooms.iter().filter(|(_, room)| room.stream.is_some());
+        let mut rooms: Vec<RoomId> = rooms.map(|(id, _)| id.clone()).collect();
+        rooms.sort_unstable();
+        rooms
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]

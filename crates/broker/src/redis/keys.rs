@@ -121,6 +121,36 @@ impl Keys {
         format!("{}:nodes", self.prefix)
     }
 
+    /// Orders of operators by their sequence.
+    pub(crate) fn orders(&self) -> String {
+        format!("{}:orders", self.prefix)
+    }
+
+    /// What lasting orders have left: the rule's name → the order.
+    pub(crate) fn rules(&self) -> String {
+        format!("{}:rules", self.prefix)
+    }
+
+    /// Names of rules by the time when they end.
+    pub(crate) fn rule_ends(&self) -> String {
+        format!("{}:rules:ends", self.prefix)
+    }
+
+    /// The channel on which all nodes hear of orders and questions.
+    pub(crate) fn control(&self) -> String {
+        format!("{}:control", self.prefix)
+    }
+
+    /// Where nodes put their answers to a question.
+    pub(crate) fn answers(&self, question: &str) -> String {
+        format!("{}:answers:{}", self.prefix, encode(question))
+    }
+
+    /// How much of a limit a user has taken.
+    pub(crate) fn pace(&self, limit: &str, user: &str) -> String {
+        format!("{}:pace:{limit}:{}", self.prefix, encode(user))
+    }
+
     /// Who a ticket stands for.
     pub(crate) fn ticket(&self, digest: &str) -> String {
         format!("{}:ticket:{digest}", self.prefix)

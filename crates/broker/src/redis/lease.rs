@@ -124,6 +124,13 @@ fn new_name(node: &NodeId) -> Arc<str> {
     format!("{node}.{}", Epoch::generate()).into()
 }
 
+/// The name that people gave the node, out of its lease's: after it come a start's and a lease's own
+/// parts.
+pub(crate) fn node_of(lease: &str) -> &str {
+    let start = lease.rsplit_once('.').map_or(lease, |(start, _)| start);
+    start.rsplit_once(':').map_or(start, |(node, _)| node)
+}
+
 /// What keeps the lease.
 pub(crate) struct LeaseKeeper {
     pub(crate) lease: Lease,

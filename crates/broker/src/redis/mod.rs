@@ -1,6 +1,7 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
 //! keep what all nodes share consistent.
 
+mod address;
 mod archive;
 mod eviction;
 mod excerpt;
@@ -8,6 +9,8 @@ mod greeting;
 mod keys;
 mod lease;
 mod link;
+mod orders;
+mod pace;
 mod presence;
 mod publish;
 mod replicated;
@@ -29,15 +32,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::address::client;
+use self::address::warn_of_the_way;
 use self::eviction::Eviction;
 use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
-pub(crate) use self::link::parse_url;
+use self::orders::OrderWatch;
 use self::replicated::Replication;
 use self::scripts::Scripts;
-use self::subscriber::Subscriber;
+use self::subscriber::{Channels, Subscriber};
 use self::watch::Watch;
 use self::webhooks::Webhooks;
 use crate::inbox::inbox;
@@ -102,7 +107,7 @@ impl RedisBroker {
         node: &NodeId,
         role: Role,
     ) -> Result<(Self, Inbox), BrokerError> {
-        let client = parse_url(&config.redis.url)?;
+        let client = client(&config.redis)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
         let greeting = Greeting::new(config.redis.allow_eviction, &keys.secret());
@@ -123,14 +128,25 @@ impl RedisBroker {
                 }
             }
         });
+        if role == Role::Node {
+            warn_of_the_way(&client);
+        }
         let replication = Replication::new(client.clone());
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,
             link.clone(),
-            keys.probe(&lease.name()),
+            Channels {
+                probe: keys.probe(&lease.name()),
+                control: keys.control(),
+            },
             sender.clone(),
             metrics.clone(),
         );
+        let orders = OrderWatch {
+            link: link.clone(),
+            keys: keys.clone(),
+            control: sender.control.clone(),
+        };
         let (expired, to_evict) = mpsc::channel(1);
         let webhooks = Webhooks::new(&config.webhooks, config.history.stream_len);
         let eviction = Eviction {
@@ -164,6 +180,7 @@ impl RedisBroker {
             tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
         }
         tasks.close();
         let shared = Shared {

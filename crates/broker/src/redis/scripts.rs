@@ -25,6 +25,8 @@ pub(crate) struct Scripts {
     pub(crate) members: Script,
     pub(crate) renew: Script,
     pub(crate) evict: Script,
+    pub(crate) order: Script,
+    pub(crate) pace: Script,
     pub(crate) due: Script,
     pub(crate) told: Script,
 }
@@ -49,6 +51,8 @@ impl Scripts {
             evict: with(&attendance, include_str!("lua/evict.lua")),
             due: Script::new(include_str!("lua/due.lua")),
             told: Script::new(include_str!("lua/told.lua")),
+            order: with("", include_str!("lua/order.lua")),
+            pace: with("", include_str!("lua/pace.lua")),
         }
     }
 }

@@ -47,10 +47,18 @@ impl std::fmt::Debug for Subscriber {
     }
 }
 
+/// Channels that are heard beside those of rooms.
+pub(crate) struct Channels {
+    /// The node's own.
+    pub(crate) probe: String,
+    /// All nodes'.
+    pub(crate) control: String,
+}
+
 struct Shared {
     /// Channel → room. The truth of what to subscribe to.
     rooms: Mutex<HashMap<String, RoomId>>,
-    probe_channel: String,
+    channels: Channels,
     /// When the node last heard itself; `None`: never on this connection.
     probe_heard: Mutex<Option<Instant>>,
     /// Probes sent since then.
@@ -64,14 +72,14 @@ impl Subscriber {
     pub(crate) fn new(
         client: Client,
         link: Link,
-        probe_channel: String,
+        channels: Channels,
         inbox: InboxSender,
         metrics: BrokerMetrics,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, live) = watch::channel(None);
         let shared = Arc::new(Shared {
             rooms: Mutex::default(),
-            probe_channel,
+            channels,
             probe_heard: Mutex::default(),
             unanswered: AtomicU32::new(0),
             inbox,
@@ -188,10 +196,13 @@ impl Shared {
     }
 
     fn take_message(&self, channel: &[u8], payload: Vec<u8>) {
-        if channel == self.probe_channel.as_bytes() {
+        if channel == self.channels.probe.as_bytes() {
             self.hear_probe();
             self.metrics.subscription_up.set(1);
             return;
+        }
+        if channel == self.channels.control.as_bytes() {
+            return super::orders::hear(&payload, &self.inbox.control);
         }
         let Ok(channel) = std::str::from_utf8(channel) else {
             return;
@@ -259,11 +270,14 @@ async fn connect(
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
     let mut channels: Vec<String> = shared.rooms().keys().cloned().collect();
-    channels.push(shared.probe_channel.clone());
+    channels.push(shared.channels.probe.clone());
+    channels.push(shared.channels.control.clone());
     for chunk in channels.chunks(CHUNK) {
         connection.subscribe(chunk).await?;
     }
     shared.hear_probe();
+    // What was said on the channel meanwhile is found by looking.
+    shared.inbox.control.wake();
     Ok((connection, lost))
 }
 
@@ -276,7 +290,7 @@ async fn wait_until_dead(link: &Link, shared: &Shared, lost: &Notify) -> &'stati
         }
         let probe = link.call(Instant::now() + PROBE_INTERVAL, async |mut connection| {
             redis::cmd("PUBLISH")
-                .arg(&shared.probe_channel)
+                .arg(&shared.channels.probe)
                 .arg("")
                 .exec_async(&mut connection)
                 .await

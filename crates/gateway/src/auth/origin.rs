@@ -45,7 +45,8 @@ impl Origin {
     #[must_use]
     pub fn of_host(secure: bool, host: &str) -> Option<Self> {
         let authority: Authority = host.parse().ok()?;
-        if host.contains('@') || authority.host().is_empty() {
+        // A wildcard would match nothing, though it looks as if it did.
+        if host.contains(['@', '*']) || authority.host().is_empty() {
             return None;
         }
         let port = match authority.as_str().strip_prefix(authority.host())? {
@@ -223,6 +224,8 @@ mod tests {
             "example.com",
             "ftp://example.com",
             "https://*.example.com/x",
+            "https://*.example.com",
+            "https://*",
             "https://",
         ] {
             assert!(Origin::parse(bad).is_err(), "{bad}");

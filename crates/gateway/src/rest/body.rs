@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::gate::Gate;
 
 /// Reads a JSON object like `example`; an empty body is none.
-pub(super) async fn read_json<T: DeserializeOwned>(
+pub(crate) async fn read_json<T: DeserializeOwned>(
     gate: &Gate,
     request: Request,
     limit: usize,

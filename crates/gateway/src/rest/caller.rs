@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
-use hubbub_node::{CommandError, Identity, Pace, Post, Receipt};
+use hubbub_node::{CommandError, Exclusion, Identity, Pace, Post, Receipt};
 
 use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
@@ -77,8 +77,17 @@ impl Caller {
         let is_ours = from_page || (is_read(parts) && bearer::is_same_origin(&parts.headers));
         let cookies = gate.origins.trusts_cookies() && is_ours;
         let token = bearer::token(&parts.headers, cookies).ok_or_else(|| missing(gate))?;
+        let identity = verify(gate, token).await?;
+        match gate.node.exclusion(&identity, None) {
+            None => {}
+            Some(Exclusion::Banned) => return Err(ApiError::Banned),
+            Some(Exclusion::Revoked) => {
+                let revoked = format!("this token was revoked; {}", how(gate));
+                return Err(ApiError::Unauthorized(revoked));
+            }
+        }
         Ok(Self {
-            identity: verify(gate, token).await?,
+            identity,
             gate: Arc::clone(gate),
         })
     }

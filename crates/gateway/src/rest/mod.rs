@@ -1,7 +1,7 @@
 //! Plain HTTP resources, one a file; what they share: who asks (`caller`), from which page (`cors`),
 //! and what they say (`body`, `query`).
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod changes;
 pub(crate) mod cors;

@@ -59,7 +59,7 @@ pub(crate) async fn open_events(
         return Ok(head(Body::empty()));
     }
     let slot = take_slot(&gate, &peer, client)?;
-    let attached = gate.node.attach(identity);
+    let attached = gate.node.attach(identity, Some(client));
     let (mut session, outbox) = attached.map_err(|_| ApiError::UserFull)?;
     session.join_room(&room, &beginning.from).await?;
     gate.metrics.handshake(began.elapsed());

@@ -36,14 +36,14 @@ pub(super) async fn greet(
     ticket: Option<String>,
 ) -> Result<Box<Seat>, End> {
     if let Some(token) = token {
-        return seat_with_token(gate, &token).await;
+        return seat_with_token(gate, client, &token).await;
     }
     if let Some(ticket) = ticket {
-        return seat_with_ticket(gate, &ticket).await;
+        return seat_with_ticket(gate, client, &ticket).await;
     }
     match gate.auth.mode() {
         AuthMode::Guest => greet_guest(gate, socket, client).await,
-        AuthMode::Jwt => greet_stranger(gate, socket).await,
+        AuthMode::Jwt => greet_stranger(gate, socket, client).await,
     }
 }
 
@@ -54,7 +54,7 @@ async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result
         return Ok(seat);
     };
     match decode_command(&text).map(|request| request.command) {
-        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, &token).await,
+        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token).await,
         Ok(Command::Hello { token: None }) => seat_guest(gate, client),
         Ok(_) | Err(_) => {
             let mut seat = seat_guest(gate, client)?;
@@ -64,14 +64,20 @@ async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result
     }
 }
 
-async fn greet_stranger(gate: &Gate, socket: &mut Socket) -> Result<Box<Seat>, End> {
+async fn greet_stranger(
+    gate: &Gate,
+    socket: &mut Socket,
+    client: IpAddr,
+) -> Result<Box<Seat>, End> {
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
         return Err(End::Ours(CloseCode::NoHello));
     };
     let id = match decode_command(&text) {
         Ok(request) => match request.command {
-            Command::Hello { token: Some(token) } => return seat_with_token(gate, &token).await,
+            Command::Hello { token: Some(token) } => {
+                return seat_with_token(gate, client, &token).await;
+            }
             _ => request.id,
         },
         Err(error) => error.id,
@@ -112,7 +118,11 @@ async fn first_frame(
 }
 
 /// Opens the session of whoever the token names.
-pub(super) async fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat>, End> {
+pub(super) async fn seat_with_token(
+    gate: &Gate,
+    client: IpAddr,
+    token: &str,
+) -> Result<Box<Seat>, End> {
     let identity = Box::pin(gate.auth.verify(token)).await.map_err(|error| {
         tracing::debug!(%error, "token refused");
         End::Ours(match error.is_temporary() {
@@ -120,13 +130,13 @@ pub(super) async fn seat_with_token(gate: &Gate, token: &str) -> Result<Box<Seat
             false => CloseCode::BadToken,
         })
     })?;
-    seat(gate, identity)
+    seat(gate, client, identity)
 }
 
 /// Opens the session of whoever the ticket stands for, and uses it up.
-async fn seat_with_ticket(gate: &Gate, ticket: &str) -> Result<Box<Seat>, End> {
+async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Box<Seat>, End> {
     match gate.node.redeem_ticket(ticket, TicketUse::Once).await {
-        Ok(Some(identity)) => seat(gate, identity),
+        Ok(Some(identity)) => seat(gate, client, identity),
         Ok(None) => Err(End::Ours(CloseCode::BadToken)),
         Err(error) => {
             tracing::debug!(%error, "a ticket cannot be looked at");
@@ -138,11 +148,18 @@ async fn seat_with_ticket(gate: &Gate, ticket: &str) -> Result<Box<Seat>, End> {
 /// A new guest; who makes too many has to wait.
 fn seat_guest(gate: &Gate, client: IpAddr) -> Result<Box<Seat>, End> {
     let guest = gate.new_guest(client, None);
-    seat(gate, guest.map_err(|_| End::Ours(CloseCode::TryLater))?)
+    seat(
+        gate,
+        client,
+        guest.map_err(|_| End::Ours(CloseCode::TryLater))?,
+    )
 }
 
-fn seat(gate: &Gate, identity: Identity) -> Result<Box<Seat>, End> {
-    let (session, outbox) = gate.node.attach(identity).map_err(End::Ours)?;
+fn seat(gate: &Gate, client: IpAddr, identity: Identity) -> Result<Box<Seat>, End> {
+    let (session, outbox) = gate
+        .node
+        .attach(identity, Some(client))
+        .map_err(End::Ours)?;
     Ok(Box::new(Seat {
         session,
         outbox,

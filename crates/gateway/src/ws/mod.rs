@@ -75,14 +75,16 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
         let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
-            Ok(Pause::Hello(token)) => match Box::pin(seat_with_token(gate, &token)).await {
-                Ok(next) => {
-                    // The guest, who has joined nothing, is gone with this.
-                    seat = next;
-                    continue;
+            Ok(Pause::Hello(token)) => {
+                match Box::pin(seat_with_token(gate, arrival.client, &token)).await {
+                    Ok(next) => {
+                        // The guest, who has joined nothing, is gone with this.
+                        seat = next;
+                        continue;
+                    }
+                    Err(end) => end,
                 }
-                Err(end) => end,
-            },
+            }
             Err(_panic) => {
                 gate.metrics.panicked();
                 End::Ours(CloseCode::Internal)

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use hubbub_node::Limits;
 use hubbub_protocol::CloseCode;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::decoder::{Decoder, Incoming, MessageLimits};
 use super::wire::{Opcode, encode, encode_close};
+use crate::pipe::Pipe;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -46,10 +46,10 @@ pub(crate) enum End {
     Gone,
 }
 
-/// The TCP stream and what is incomplete on it.
+/// The client's line and what is incomplete on it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Pipe,
     decoder: Decoder,
     assembly: Assembly,
     controls: Controls,
@@ -109,7 +109,7 @@ impl Controls {
 
 impl Socket {
     /// Takes over after the upgrade; `early` are bytes that came with the request.
-    pub(crate) fn new(stream: TcpStream, early: &[u8], limits: &Limits) -> Self {
+    pub(crate) fn new(stream: Pipe, early: &[u8], limits: &Limits) -> Self {
         let bytes = usize::try_from(limits.frame_bytes.as_u64());
         let messages = MessageLimits {
             bytes: bytes.unwrap_or(usize::MAX),
@@ -122,7 +122,7 @@ impl Socket {
     /// The same for a door with limits of its own; `timeout` is from a message's first byte to
     /// its last.
     pub(crate) fn with_limits(
-        stream: TcpStream,
+        stream: Pipe,
         early: &[u8],
         messages: MessageLimits,
         timeout: Duration,
@@ -213,7 +213,7 @@ impl Socket {
 
 /// The direction from the client.
 pub(crate) struct Reader<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Pipe,
     decoder: &'a mut Decoder,
     assembly: &'a mut Assembly,
     controls: &'a mut Controls,
@@ -312,7 +312,7 @@ pub(crate) enum Progress {
 
 /// The direction to the client.
 pub(crate) struct Writer<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Pipe,
     shared: &'a Shared,
 }
 

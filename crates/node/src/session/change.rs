@@ -20,7 +20,11 @@ impl Session {
         let rights = self.membership(room)?.rights;
         alteration.check(rights, self.node.config.limits.body_bytes.as_u64())?;
         let deadline = self.node.send_deadline();
-        self.check_rate(super::Pace::Sends)?;
+        // Who is muted may still take back what was said.
+        if !matches!(alteration, Alteration::Delete) {
+            self.node.check_mute(&self.identity.user.id, room)?;
+        }
+        self.check_sends().await?;
         let editor = Editor {
             user: &self.identity.user,
             room,

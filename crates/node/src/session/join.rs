@@ -43,6 +43,9 @@ impl Session {
             return Err(CommandError::TooManyRooms { limit });
         }
         let patience = self.patience();
+        if !is_in && timeout(patience, self.node.is_new(room)).await == Ok(true) {
+            self.node.allow_new_room(&self.identity.user.id).await?;
+        }
         let entered = self.node.enter(room, &self.connection, &self.outbox);
         let entered = match timeout(patience, entered).await {
             Ok(entered) => entered.map_err(CommandError::of_read)?,

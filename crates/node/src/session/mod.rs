@@ -9,6 +9,7 @@ mod refresh;
 mod send;
 mod typing;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use self::read::Reading;
 use self::typing::Typing;
 use crate::alteration::Alteration;
 use crate::error::CommandError;
+use crate::hub::Attached;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::presence::Departure;
@@ -87,13 +89,20 @@ impl Session {
     pub(crate) fn open(
         node: Arc<Node>,
         identity: Identity,
+        client: Option<IpAddr>,
         outbox: Arc<Outbox>,
     ) -> Result<Self, CloseCode> {
         let limits = &node.config.limits;
         let connection = ConnectionId::generate();
         let user = &identity.user;
+        let attached = Attached::new(&identity, client, &outbox);
         node.hub
-            .attach(&connection, &user.id, &outbox, limits.connections_per_user)?;
+            .attach(&connection, attached, limits.connections_per_user)?;
+        // After it can be found: an order that comes now either finds it, or is found here.
+        if let Some(exclusion) = node.exclusion(&identity, client) {
+            node.hub.detach(&connection, &user.id);
+            return Err(exclusion.close_code());
+        }
         node.expiry.add(identity.expires, &connection);
         node.metrics.sessions.inc();
         outbox.push(welcome(&node, &connection, user));

@@ -7,6 +7,7 @@ use hubbub_protocol::frame::ServerFrame;
 use super::{Pace, ReplyId, Session};
 use crate::Identity;
 use crate::error::CommandError;
+use crate::orders::Proof;
 use crate::presence::Departure;
 
 impl Session {
@@ -36,6 +37,11 @@ impl Session {
         // The name stays the one that the rooms were told.
         let user = self.identity.user.clone();
         self.identity = Identity { user, ..new };
+        let proof = Proof::of(&self.identity);
+        self.node.hub.renew(&self.connection, proof);
+        if let Some(exclusion) = self.node.exclusion(&self.identity, None) {
+            return self.close(exclusion.close_code());
+        }
         self.review_rooms();
         let expires = self.identity.expires;
         self.reply(&ServerFrame::Refreshed { id, expires });

@@ -29,10 +29,11 @@ impl Session {
             return Err(CommandError::Forbidden);
         }
         let typing = membership.typing.clone();
+        self.node.check_mute(&self.identity.user.id, room)?;
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
         self.node.config.failpoints.in_session(terms.nonce.as_ref());
         let deadline = self.node.send_deadline();
-        self.check_rate(Pace::Sends)?;
+        self.check_sends().await?;
         if let Some(typing) = typing {
             typing.end();
         }
@@ -66,6 +67,16 @@ impl Session {
         };
         self.node.publish(room, pending);
         Ok(())
+    }
+
+    /// This connection's pace, then the user's.
+    pub(super) async fn check_sends(&mut self) -> Result<(), CommandError> {
+        self.check_rate(Pace::Sends)?;
+        let allowed = self.node.allow_send(&self.identity.user.id).await;
+        if allowed.is_err() && self.send_rate.refuse(Instant::now()) == Verdict::Flooding {
+            self.close(CloseCode::Flooding);
+        }
+        allowed
     }
 
     pub(super) fn check_rate(&mut self, pace: Pace) -> Result<(), CommandError> {

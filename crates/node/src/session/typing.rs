@@ -79,6 +79,8 @@ impl Session {
         if !membership.rights.write {
             return Err(CommandError::Forbidden);
         }
+        self.node.check_mute(&self.identity.user.id, room)?;
+        let membership = self.membership(room)?;
         let typing = Arc::clone(membership.typing.get_or_insert_default());
         let turn = lock(&typing.0).say(on, Instant::now());
         let voice = self.voice(room);

@@ -1,5 +1,6 @@
 //! What the program does, one command a file.
 
+mod admin;
 mod archive;
 mod bench;
 mod config;
@@ -12,6 +13,7 @@ mod verify;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 
+pub(crate) use admin::{ADMIN_HELP, AdminArgs, admin};
 pub(crate) use archive::archive;
 pub(crate) use bench::bench;
 pub(crate) use config::config;
@@ -26,6 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) use verify::verify;
 
+use self::admin::AdminError;
 use self::archive::ArchiveToolError;
 use self::healthcheck::HealthError;
 use self::token::MintError;
@@ -48,6 +51,8 @@ pub(crate) enum CommandError {
     Health(#[from] HealthError),
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error(transparent)]
@@ -73,6 +78,7 @@ impl CommandError {
         match self {
             Self::Verify(error) => error.exit_code(),
             Self::Archive(error) => error.exit_code(),
+            Self::Admin(error) => error.exit_code(),
             _ => ExitCode::FAILURE,
         }
     }

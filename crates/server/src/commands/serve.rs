@@ -18,7 +18,10 @@ pub(crate) fn serve(args: &SettingsArgs) -> Result<(), CommandError> {
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
         let server = Server::start(settings).await?;
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            () = server.dismissed() => {}
+        }
         tokio::select! {
             _cut = server.drain() => Ok(()),
             () = signals.next() => Err(CommandError::Interrupted),

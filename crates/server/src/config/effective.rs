@@ -164,8 +164,14 @@ mod tests {
     fn secrets_are_hidden() {
         let text = print_effective(&loaded(
             "[auth]\nsecret = \"canary-canary-canary-canary-canary\"\n[ops]\ntoken = \"canary-2\"\n\
-             [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"",
+             [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"\n[[api_key]]\nname = \"billing\"\n\
+             key = \"canary-4-canary-4-canary-4-canary-4\"\nrooms = { \"lobby\" = \"rwp\" }",
         ));
+        assert!(
+            text.contains("[[api_key]]\nname = \"billing\"\n# key = \"(hidden)\""),
+            "{text}"
+        );
+        assert!(text.contains("lobby = \"rwp\""), "{text}");
         assert!(!text.contains("canary"), "{text}");
         assert!(
             text.contains("redis://user:(hidden)@localhost:6379/0"),

@@ -15,7 +15,7 @@ use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
 use hubbub_gateway::auth::origin::OriginError;
 use hubbub_gateway::auth::{Auth, AuthError};
 use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsSection};
+use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
@@ -76,6 +76,9 @@ pub enum CheckError {
     /// Origins in section `http`.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// Section `ops`.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// Section `redis`.
     #[error(transparent)]
     Redis(#[from] BrokerError),
@@ -157,6 +160,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), CheckError> {
         self.make_auth()?;
         self.http.check()?;
+        self.ops.check()?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;
@@ -216,7 +220,16 @@ impl Settings {
 
     fn check_pairs(&self) -> Result<(), CheckError> {
         let drain = &self.drain;
+        let http = &self.http;
         let contradictions = [
+            (
+                http.tls_cert.is_empty() != http.tls_key.is_empty(),
+                "http.tls_cert and http.tls_key belong together: set both or neither",
+            ),
+            (
+                http.proxy_protocol && http.trusted_proxies.is_empty(),
+                "http.proxy_protocol needs http.trusted_proxies: nobody else may connect then",
+            ),
             (
                 self.failpoints != Failpoints::default() && !is_loopback(&self.ops.bind),
                 "HUBBUB_FAILPOINTS is for tests: it needs ops.bind on 127.0.0.1",
@@ -313,6 +326,8 @@ mod tests {
             })
             .contains("sqlite cannot be used")
         );
+        assert!(refusal(|s| s.http.tls_key = "key.pem".to_owned()).contains("http.tls_cert"));
+        assert!(refusal(|s| s.http.proxy_protocol = true).contains("http.trusted_proxies"));
         assert!(refusal(|s| s.drain.deadline = Duration::from_secs(1)).contains("drain.deadline"));
     }
 

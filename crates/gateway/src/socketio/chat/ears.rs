@@ -188,7 +188,7 @@ impl ChatEars {
     /// hears how that went.
     async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
         let identity = Box::pin(self.identity(auth)).await?;
-        let attached = self.chat.gate.node.attach(identity);
+        let attached = self.chat.gate.node.attach(identity, Some(self.client));
         let (mut session, outbox) = attached
             .map_err(|code| Outside::Refused(code.reason().to_owned(), ErrorCode::Forbidden))?;
         let catches_up = auth.and_then(|auth| auth.get("catch_up")) != Some(&Value::Bool(false));

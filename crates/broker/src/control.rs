@@ -1,0 +1,104 @@
+//! What operators say to all nodes, on its way to one: rules, orders in their sequence, and questions.
+
+use std::sync::Arc;
+
+use hubbub_protocol::Issued;
+use tokio::sync::{Notify, mpsc};
+
+/// Orders that a node has not taken yet; beyond, the broker waits with the next.
+const ORDERS: usize = 1_024;
+/// Questions that a node has not taken yet; further ones get no answer from it.
+const QUESTIONS: usize = 64;
+
+/// Something for this node.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Control {
+    /// All rules that there are now, in place of those that were known.
+    Rules(Vec<Issued>),
+    /// The next order. One may come twice.
+    Order(Issued),
+    /// Somebody asks all nodes: [`crate::Broker::answer`].
+    Question(Question),
+}
+
+/// What somebody asks all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// To be given back with the answer.
+    pub id: String,
+    /// As it was asked.
+    pub text: String,
+}
+
+/// What nodes have answered.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// One text for each node that did.
+    pub heard: Vec<String>,
+    /// Names of living nodes that did not in time.
+    pub silent: Vec<String>,
+}
+
+/// The node's end.
+#[derive(Debug)]
+pub struct ControlReceiver {
+    orders: mpsc::Receiver<Control>,
+    questions: mpsc::Receiver<Question>,
+}
+
+/// The broker's end.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlSender {
+    orders: mpsc::Sender<Control>,
+    questions: mpsc::Sender<Question>,
+    /// There are new orders to be looked for.
+    due: Arc<Notify>,
+}
+
+pub(crate) fn control() -> (ControlSender, ControlReceiver) {
+    let (order_sender, orders) = mpsc::channel(ORDERS);
+    let (question_sender, questions) = mpsc::channel(QUESTIONS);
+    let sender = ControlSender {
+        orders: order_sender,
+        questions: question_sender,
+        due: Arc::default(),
+    };
+    (sender, ControlReceiver { orders, questions })
+}
+
+impl ControlReceiver {
+    /// What comes next; `None` when the broker has ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Control> {
+        tokio::select! {
+            biased;
+            order = self.orders.recv() => order,
+            Some(question) = self.questions.recv() => Some(Control::Question(question)),
+        }
+    }
+}
+
+impl ControlSender {
+    /// Waits while the node is behind. `false`: the node has ended.
+    pub(crate) async fn tell(&self, control: Control) -> bool {
+        self.orders.send(control).await.is_ok()
+    }
+
+    /// The first words to a node that has heard nothing yet.
+    pub(crate) fn begin_with(&self, rules: Vec<Issued>) {
+        let told = self.orders.try_send(Control::Rules(rules));
+        told.expect("there is room for the first one");
+    }
+
+    /// Never waits: a node that is asked too much does not answer.
+    pub(crate) fn ask(&self, question: Question) {
+        drop(self.questions.try_send(question));
+    }
+
+    pub(crate) fn wake(&self) {
+        self.due.notify_one();
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.due.notified().await;
+    }
+}

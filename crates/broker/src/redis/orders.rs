@@ -1,0 +1,278 @@
+//! Orders of operators: given by one script, and looked for once a second by every node, so that none
+//! is missed; a word on the channel has it look at once.
+//!
+//! Each entry names the sequence before its own. A node that finds another than it has seen last has
+//! missed some, or Redis has lost some: it reads all rules anew.
+
+use std::time::{Duration, Instant};
+
+use hubbub_protocol::Issued;
+use hubbub_protocol::Order;
+use hubbub_protocol::order::Effect;
+use redis::aio::MultiplexedConnection;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::RedisBroker;
+use super::keys::Keys;
+use super::lease::node_of;
+use super::link::Link;
+use crate::control::{Control, ControlSender, Question};
+use crate::{Answers, BrokerError};
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Orders that Redis keeps. A node that was away for more of them misses those that leave no rule.
+const KEPT_ORDERS: usize = 5_000;
+/// No order comes after this: of those before its start a node wants the rules only.
+const NONE: u64 = (1 << 53) - 1;
+/// Orders of one look.
+const PAGE: usize = 500;
+/// Rules read at once.
+const SCAN: usize = 1_000;
+/// Between two looks for answers.
+const ANSWER_PAUSE: Duration = Duration::from_millis(25);
+/// So long an answer waits for who has asked.
+const ANSWER_LIFE: Duration = Duration::from_secs(10);
+/// The word for "there are new orders"; a question begins with another letter.
+const NEW_ORDERS: &str = "o";
+
+/// What looks for orders.
+pub(super) struct OrderWatch {
+    pub(super) link: Link,
+    pub(super) keys: Keys,
+    pub(super) control: ControlSender,
+}
+
+/// An order as it stands in Redis.
+struct Entry {
+    previous: u64,
+    sequence: u64,
+    /// `None`: this version does not know it.
+    issued: Option<Issued>,
+}
+
+impl OrderWatch {
+    /// Runs for as long as the node.
+    pub(super) async fn run(self) {
+        let mut seen = None;
+        loop {
+            match self.look(seen).await {
+                Ok(now) => seen = Some(now),
+                Err(error) => debug!(%error, "cannot look for orders"),
+            }
+            tokio::select! {
+                () = sleep(LOOK_INTERVAL) => {}
+                () = self.control.woken() => {}
+            }
+        }
+    }
+
+    /// Returns the sequence up to which the node has everything.
+    async fn look(&self, seen: Option<u64>) -> Result<u64, BrokerError> {
+        let Some(mut seen) = seen else {
+            return self.load(NONE).await;
+        };
+        loop {
+            let (entries, last) = self.read(seen).await?;
+            let is_next = match entries.first() {
+                Some(first) => first.previous == seen,
+                None => last == seen,
+            };
+            if !is_next {
+                warn!("orders were missed or lost, reading all rules anew");
+                return self.load(seen).await;
+            }
+            let is_full = entries.len() >= PAGE;
+            for entry in entries {
+                seen = entry.sequence;
+                if let Some(issued) = entry.issued {
+                    self.control.tell(Control::Order(issued)).await;
+                }
+            }
+            if !is_full {
+                return Ok(seen);
+            }
+        }
+    }
+
+    /// Reads all rules, and then the orders after `seen` that leave none.
+    async fn load(&self, seen: u64) -> Result<u64, BrokerError> {
+        let (entries, last) = self.read(seen).await?;
+        let mut rules = Vec::new();
+        let mut cursor = 0;
+        loop {
+            let key = self.keys.rules();
+            let scan = async |mut connection: MultiplexedConnection| {
+                let mut scan = redis::cmd("HSCAN");
+                scan.arg(&key).arg(cursor).arg("COUNT").arg(SCAN);
+                let page: (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+                Ok(page)
+            };
+            let (next, page) = self.link.call(Instant::now() + LOOK_INTERVAL, scan).await?;
+            let values = page.into_iter().skip(1).step_by(2);
+            rules.extend(values.filter_map(|entry| Entry::read(&entry)?.issued));
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        self.control.tell(Control::Rules(rules)).await;
+        for issued in entries.into_iter().filter_map(|entry| entry.issued) {
+            if issued.order.effect() == Effect::Passing {
+                self.control.tell(Control::Order(issued)).await;
+            }
+        }
+        Ok(last)
+    }
+
+    /// The next orders after `seen`, and the sequence of the last that there is.
+    async fn read(&self, seen: u64) -> Result<(Vec<Entry>, u64), BrokerError> {
+        let orders = self.keys.orders();
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            pipe.zrangebyscore_limit(&orders, format!("({seen}"), "+inf", 0, PAGE as isize);
+            pipe.zrevrange(&orders, 0, 0);
+            let read: (Vec<String>, Vec<String>) = pipe.query_async(&mut connection).await?;
+            Ok(read)
+        };
+        let (entries, last) = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
+        let last = last.first().and_then(|entry| Entry::read(entry));
+        let entries = entries.iter().filter_map(|entry| Entry::read(entry));
+        Ok((entries.collect(), last.map_or(0, |entry| entry.sequence)))
+    }
+}
+
+impl Entry {
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, ' ');
+        let sequence = parts.next()?.parse().ok()?;
+        let previous = parts.next()?.parse().ok()?;
+        let until = match parts.next()? {
+            "-" => None,
+            until => Some(until.parse().ok()?),
+        };
+        let order = serde_json::from_str::<Order>(parts.next()?);
+        let order =
+            order.inspect_err(|error| warn!(%error, "an order that this version cannot read"));
+        let issue = |order| Issued {
+            sequence,
+            until,
+            order,
+        };
+        Some(Self {
+            previous,
+            sequence,
+            issued: order.ok().map(issue),
+        })
+    }
+}
+
+/// What a message on the control channel says.
+pub(super) fn hear(payload: &[u8], control: &ControlSender) {
+    let Ok(text) = std::str::from_utf8(payload) else {
+        return;
+    };
+    if text == NEW_ORDERS {
+        return control.wake();
+    }
+    let question = text
+        .strip_prefix("q ")
+        .and_then(|rest| rest.split_once(' '));
+    if let Some((id, text)) = question {
+        let (id, text) = (id.to_owned(), text.to_owned());
+        control.ask(Question { id, text });
+    }
+}
+
+impl RedisBroker {
+    pub(crate) async fn issue(
+        &self,
+        order: &Order,
+        life: Option<Duration>,
+    ) -> Result<Issued, BrokerError> {
+        let json = serde_json::to_string(order).expect("plain enums always serialize");
+        let life = life.map(|life| life.as_millis().to_string());
+        let (key, effect) = (order.key().unwrap_or_default(), order.effect());
+        let keys = &self.0.keys;
+        let issue = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.order.prepare_invoke();
+            script
+                .key(keys.orders())
+                .key(keys.rules())
+                .key(keys.rule_ends());
+            script.arg(&json).arg(&key);
+            script.arg(if effect == Effect::Lasting { "1" } else { "0" });
+            script.arg(life.as_deref().unwrap_or_default());
+            script.arg(KEPT_ORDERS).arg(crate::Broker::MAX_RULES);
+            script.arg(keys.control()).arg(NEW_ORDERS);
+            let answer: (String, String) = script.invoke_async(&mut connection).await?;
+            Ok(answer)
+        };
+        let (sequence, until) = self.0.link.call(self.deadline(), issue).await?;
+        if sequence.is_empty() {
+            return Err(BrokerError::TooManyRules);
+        }
+        let odd = || BrokerError::Unexpected("the order script".to_owned());
+        Ok(Issued {
+            sequence: sequence.parse().map_err(|_| odd())?,
+            until: match until.as_str() {
+                "" => None,
+                until => Some(until.parse().map_err(|_| odd())?),
+            },
+            order: order.clone(),
+        })
+    }
+
+    pub(crate) async fn ask(&self, text: &str, patience: Duration) -> Result<Answers, BrokerError> {
+        let deadline = Instant::now() + patience;
+        let id = format!("{:016x}", fastrand::u64(..));
+        let question = format!("q {id} {text}");
+        let (channel, key) = (self.0.keys.control(), self.0.keys.answers(&id));
+        let publish = async |mut connection: MultiplexedConnection| {
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(&channel).arg(&question);
+            publish.exec_async(&mut connection).await
+        };
+        self.0.link.call(deadline, publish).await?;
+        let living = self.0.lease.living();
+        loop {
+            sleep(ANSWER_PAUSE).await;
+            let read = async |mut connection: MultiplexedConnection| {
+                let answers: Vec<(String, String)> = redis::cmd("HGETALL")
+                    .arg(&key)
+                    .query_async(&mut connection)
+                    .await?;
+                Ok(answers)
+            };
+            // The last look may come a little late.
+            let answers = self.0.link.call(deadline + 10 * ANSWER_PAUSE, read).await?;
+            let has = |lease: &String| answers.iter().any(|(from, _)| from == lease);
+            if living.iter().all(has) || Instant::now() >= deadline {
+                let silent = living.iter().filter(|lease| !has(lease));
+                return Ok(Answers {
+                    silent: silent.map(|lease| node_of(lease).to_owned()).collect(),
+                    heard: answers.into_iter().map(|(_, text)| text).collect(),
+                });
+            }
+        }
+    }
+
+    pub(crate) async fn answer(&self, question: &Question, text: &str) -> Result<(), BrokerError> {
+        let (key, lease) = (self.0.keys.answers(&question.id), self.0.lease.name());
+        let answer = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            pipe.hset(&key, &*lease, text);
+            pipe.pexpire(
+                &key,
+                i64::try_from(ANSWER_LIFE.as_millis()).unwrap_or(i64::MAX),
+            );
+            pipe.exec_async(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), answer).await
+    }
+
+    /// How many nodes live, this one among them.
+    pub(crate) fn living_nodes(&self) -> usize {
+        self.0.lease.living().len().max(1)
+    }
+}

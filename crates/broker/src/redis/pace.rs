@@ -1,0 +1,32 @@
+//! What users take of the cluster's limits: one script.
+
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+
+use super::RedisBroker;
+use crate::BrokerError;
+use crate::pace::{Claim, Grant};
+
+impl RedisBroker {
+    pub(crate) async fn claim(
+        &self,
+        claim: &Claim,
+        deadline: Instant,
+    ) -> Result<Grant, BrokerError> {
+        let key = self.0.keys.pace(claim.kind.as_str(), claim.user.as_str());
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut script = self.0.scripts.pace.prepare_invoke();
+            script.key(&key).arg(micros(claim.given));
+            script.arg(micros(claim.cost)).arg(micros(claim.burst));
+            let answer: (bool, u64) = script.invoke_async(&mut connection).await?;
+            Ok(answer)
+        };
+        let (is_allowed, ahead) = self.0.link.call(deadline, ask).await?;
+        Ok(Grant {
+            is_allowed,
+            ahead: Duration::from_micros(ahead),
+        })
+    }
+}

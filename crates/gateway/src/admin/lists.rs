@@ -1,0 +1,171 @@
+//! What operators look at, in pages.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use hubbub_node::ConnectionQuery;
+use hubbub_protocol::{InvalidId, Issued, Order, RoomId, Subject, Tokens, UserId};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::AdminState;
+use crate::error::ApiError;
+use crate::rest::query::Query;
+
+/// Rows of a page, unless the query says otherwise.
+const PAGE: u64 = 100;
+const MAX_PAGE: u64 = 500;
+
+/// A ban, mute or revocation.
+#[derive(Debug, Default, Serialize)]
+struct Rule<'a> {
+    rule: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a RoomId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    since: u64,
+    until: Option<u64>,
+}
+
+/// `GET /admin/nodes`.
+pub(super) async fn list_nodes(State(state): State<AdminState>) -> Result<Response, ApiError> {
+    Ok(Json(state.gate.node.nodes().await?).into_response())
+}
+
+/// `GET /admin/connections?user=&room=&node=&after=&limit=`.
+pub(super) async fn list_connections(
+    State(state): State<AdminState>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let query = Query::of(&uri)?;
+    let wanted = ConnectionQuery {
+        user: id(&query, "user", UserId::new)?,
+        room: id(&query, "room", RoomId::new)?,
+        node: id(&query, "node", hubbub_protocol::NodeId::new)?,
+        after: id(&query, "after", hubbub_protocol::ConnectionId::new)?,
+        limit: limit(&query)?,
+    };
+    let page = state.gate.node.connections_of_all(&wanted).await?;
+    Ok(Json(page).into_response())
+}
+
+/// `GET /admin/rooms?after=&limit=`.
+pub(super) async fn list_rooms(
+    State(state): State<AdminState>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let query = Query::of(&uri)?;
+    let after = query.text("after")?.unwrap_or_default();
+    let (rooms, more) = state.gate.node.all_rooms(after, limit(&query)?).await?;
+    Ok(Json(json!({ "rooms": rooms, "more": more })).into_response())
+}
+
+/// `GET /admin/bans?after=&limit=`: bans, mutes and revocations.
+pub(super) async fn list_rules(
+    State(state): State<AdminState>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let query = Query::of(&uri)?;
+    let (after, limit) = (query.text("after")?.unwrap_or_default(), limit(&query)?);
+    let mut rules = state.gate.node.rules(after, limit + 1);
+    let more = rules.len() > limit;
+    rules.truncate(limit);
+    let rules: Vec<Rule<'_>> = rules
+        .iter()
+        .map(|(name, issued)| rule(name, issued))
+        .collect();
+    Ok(Json(json!({ "rules": rules, "more": more })).into_response())
+}
+
+/// `GET /admin/audit?before=&limit=`.
+pub(super) async fn list_audit(
+    State(state): State<AdminState>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let query = Query::of(&uri)?;
+    let (before, limit) = (query.number("before")?, limit(&query)?);
+    let mut entries = state.gate.node.audited(before, limit + 1).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let entry = |entry: &hubbub_node::AuditEntry| {
+        let mut shown = serde_json::to_value(entry).expect("plain structs always serialize");
+        // It was JSON when it was written.
+        shown["detail"] = serde_json::from_str(&entry.detail).unwrap_or(Value::Null);
+        shown
+    };
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    Ok(Json(json!({ "entries": entries, "more": more })).into_response())
+}
+
+fn rule<'a>(name: &'a str, issued: &'a Issued) -> Rule<'a> {
+    let rule = Rule {
+        rule: name,
+        since: issued.at(),
+        until: issued.until,
+        ..Rule::default()
+    };
+    match &issued.order {
+        Order::Ban { subject, reason } => Rule {
+            kind: "ban",
+            user: match subject {
+                Subject::User(user) => Some(user),
+                Subject::Address(_) => None,
+            },
+            address: match subject {
+                Subject::User(_) => None,
+                Subject::Address(net) => Some(net.to_string()),
+            },
+            reason: reason.as_deref(),
+            ..rule
+        },
+        Order::Mute { user, room, reason } => Rule {
+            kind: "mute",
+            user: Some(user),
+            room: Some(room),
+            reason: reason.as_deref(),
+            ..rule
+        },
+        Order::Revoke { tokens } => Rule {
+            kind: "revoke",
+            user: match tokens {
+                Tokens::Of(user) => Some(user),
+                Tokens::Id(_) => None,
+            },
+            token: match tokens {
+                Tokens::Of(_) => None,
+                Tokens::Id(id) => Some(id),
+            },
+            ..rule
+        },
+        Order::Kick { .. }
+        | Order::Unban { .. }
+        | Order::Unmute { .. }
+        | Order::Unrevoke { .. }
+        | Order::Announce { .. }
+        | Order::Drain { .. } => rule,
+    }
+}
+
+fn limit(query: &Query) -> Result<usize, ApiError> {
+    let limit = query.number("limit")?.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    Ok(usize::try_from(limit).expect("a page is small"))
+}
+
+fn id<T>(
+    query: &Query,
+    name: &str,
+    new: impl Fn(&str) -> Result<T, InvalidId>,
+) -> Result<Option<T>, ApiError> {
+    let text = query.text(name)?.filter(|text| !text.is_empty());
+    let id = text.map(new).transpose();
+    id.map_err(|error| ApiError::BadRequest(format!("'{name}': {error}")))
+}

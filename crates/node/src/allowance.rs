@@ -1,0 +1,251 @@
+//! How much a user may do over the whole cluster.
+//!
+//! A node looks first at what it knows itself: who is too fast here needs nobody else's word. Within
+//! the node's share of the burst it gives without asking, so that people who write as people do cost
+//! Redis nothing; beyond it one script counts for all nodes. Without Redis each node keeps to its
+//! part of the limit.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use hubbub_broker::{Claim, PaceKind};
+use hubbub_protocol::UserId;
+
+use crate::error::CommandError;
+use crate::lock::lock;
+use crate::node::Node;
+
+/// How long the broker may take to count.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// After the broker has not counted, it is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+/// A burst is what comes free in so many seconds of sends.
+const SEND_BURST: u32 = 3;
+/// All nodes together give one part in so many of a burst before they ask.
+const SHARE: u32 = 4;
+/// Users that are remembered; beyond, those who are not ahead are forgotten.
+const REMEMBERED: usize = 50_000;
+
+/// What users have taken.
+#[derive(Debug, Default)]
+pub(crate) struct Allowances(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    taken: HashMap<(PaceKind, UserId), Taken>,
+    /// Until then this node counts alone.
+    alone_until: Option<Instant>,
+}
+
+/// How far a user is ahead.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    /// On all nodes, as far as it is known here.
+    free_at: Instant,
+    /// What was given here and not told. It is forgotten no faster than the node's part of the limit
+    /// comes free: each counts as often as there are nodes.
+    untold_until: Instant,
+}
+
+/// A limit: the time between two, and how many may come at once.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    cost: Duration,
+    burst: Duration,
+}
+
+impl Limit {
+    /// What one of so many nodes may give.
+    fn part(self, nodes: u32) -> Self {
+        Self {
+            cost: self.cost * nodes,
+            // One at least, at its higher cost.
+            burst: self.burst.max(self.cost * nodes),
+        }
+    }
+}
+
+enum Local {
+    Given,
+    TooFast(Duration),
+    Ask(Duration),
+}
+
+impl State {
+    fn take(&mut self, key: (PaceKind, UserId), limit: Limit, nodes: u32, now: Instant) -> Local {
+        if self.taken.len() >= REMEMBERED {
+            self.taken.retain(|_, taken| taken.free_at > now);
+        }
+        let is_alone = self.alone_until.is_some_and(|until| until > now);
+        let (share, untold_cost) = (limit.burst / SHARE, limit.cost * nodes);
+        let limit = if is_alone { limit.part(nodes) } else { limit };
+        let taken = self.taken.entry(key).or_insert(Taken {
+            free_at: now,
+            untold_until: now,
+        });
+        let free_at = taken.free_at.max(now) + limit.cost;
+        if free_at > now + limit.burst {
+            return Local::TooFast(free_at - now - limit.burst);
+        }
+        let untold = taken.untold_until.saturating_duration_since(now);
+        if !is_alone && untold + untold_cost > share {
+            taken.untold_until = now;
+            return Local::Ask(untold / nodes);
+        }
+        taken.free_at = free_at;
+        taken.untold_until = taken.untold_until.max(now) + untold_cost;
+        Local::Given
+    }
+
+    /// What the cluster has counted, and what was given here meanwhile.
+    fn learn(&mut self, key: (PaceKind, UserId), ahead: Duration, nodes: u32, now: Instant) {
+        let taken = self.taken.entry(key).or_insert(Taken {
+            free_at: now,
+            untold_until: now,
+        });
+        let untold = taken.untold_until.saturating_duration_since(now);
+        taken.free_at = now + ahead + untold / nodes;
+    }
+}
+
+impl Node {
+    /// One more send of a user, by whatever door.
+    ///
+    /// # Errors
+    /// [`CommandError::RateLimited`].
+    pub async fn allow_send(&self, user: &UserId) -> Result<(), CommandError> {
+        let rate = self.config.limits.user_sends_per_second;
+        let Some(cost) = Duration::from_secs(1).checked_div(rate) else {
+            return Ok(());
+        };
+        let burst = cost * (rate * SEND_BURST);
+        self.allow(PaceKind::Sends, user, Limit { cost, burst })
+            .await
+    }
+
+    /// One more room that a user begins.
+    ///
+    /// # Errors
+    /// [`CommandError::RateLimited`].
+    pub(crate) async fn allow_new_room(&self, user: &UserId) -> Result<(), CommandError> {
+        let rate = self.config.limits.user_new_rooms_per_minute;
+        let Some(cost) = Duration::from_secs(60).checked_div(rate) else {
+            return Ok(());
+        };
+        let burst = cost * rate;
+        self.allow(PaceKind::NewRooms, user, Limit { cost, burst })
+            .await
+    }
+
+    async fn allow(&self, kind: PaceKind, user: &UserId, limit: Limit) -> Result<(), CommandError> {
+        let nodes = u32::try_from(self.broker.living_nodes()).unwrap_or(u32::MAX);
+        let key = (kind, user.clone());
+        let local = lock(&self.allowances.0).take(key.clone(), limit, nodes, Instant::now());
+        let given = match local {
+            Local::Given => return Ok(()),
+            Local::TooFast(wait) => return Err(too_fast(wait)),
+            Local::Ask(given) => given,
+        };
+        let claim = Claim {
+            kind,
+            user: user.clone(),
+            given,
+            cost: limit.cost,
+            burst: limit.burst,
+        };
+        let granted = self.broker.claim(&claim, Instant::now() + PATIENCE).await;
+        let mut state = lock(&self.allowances.0);
+        let now = Instant::now();
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => {
+                tracing::debug!(%error, "limits are counted by this node alone");
+                state.alone_until = Some(now + RETRY);
+                return match state.take(key, limit, nodes, now) {
+                    Local::Given | Local::Ask(_) => Ok(()),
+                    Local::TooFast(wait) => Err(too_fast(wait)),
+                };
+            }
+        };
+        state.learn(key, grant.ahead, nodes, now);
+        match grant.is_allowed {
+            true => Ok(()),
+            false => Err(too_fast(
+                (grant.ahead + limit.cost).saturating_sub(limit.burst),
+            )),
+        }
+    }
+}
+
+fn too_fast(wait: Duration) -> CommandError {
+    let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    CommandError::RateLimited { retry_after_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Limit = Limit {
+        cost: Duration::from_millis(50),
+        burst: Duration::from_secs(3),
+    };
+
+    fn key() -> (PaceKind, UserId) {
+        (PaceKind::Sends, UserId::new("alice").unwrap())
+    }
+
+    fn given(state: &mut State, nodes: u32, now: Instant) -> usize {
+        let take = |_| matches!(state.take(key(), LIMIT, nodes, now), Local::Given);
+        (0..1_000).map(take).take_while(|given| *given).count()
+    }
+
+    #[test]
+    fn a_node_gives_its_share_and_asks_for_more() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for number in 1..=5 {
+            let given = state.take(key(), LIMIT, 3, now);
+            assert!(
+                matches!(given, Local::Given),
+                "a twelfth of the burst: {number}"
+            );
+        }
+        let Local::Ask(untold) = state.take(key(), LIMIT, 3, now) else {
+            panic!("not asked")
+        };
+        assert_eq!(untold, LIMIT.cost * 5);
+    }
+
+    #[test]
+    fn who_is_faster_than_a_nodes_part_is_told_of() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let asked = (0..100_u32).any(|number| {
+            let taken = state.take(key(), LIMIT, 3, start + LIMIT.cost * number);
+            matches!(taken, Local::Ask(_))
+        });
+        assert!(asked, "each of three nodes would give the whole limit");
+    }
+
+    #[test]
+    fn what_the_cluster_counts_holds_here_too() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.learn(key(), LIMIT.burst, 3, now);
+        let Local::TooFast(wait) = state.take(key(), LIMIT, 3, now) else {
+            panic!("allowed")
+        };
+        assert_eq!(wait, LIMIT.cost);
+        let later = now + LIMIT.cost;
+        assert!(matches!(state.take(key(), LIMIT, 3, later), Local::Given));
+    }
+
+    #[test]
+    fn alone_a_node_keeps_to_its_part() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.alone_until = Some(now + Duration::from_secs(60));
+        assert_eq!(given(&mut state, 3, now), 20, "a third of the burst");
+        let second = now + Duration::from_secs(1);
+        let more = given(&mut state, 3, second);
+        assert!((6..=7).contains(&more), "a third of the rate: {more}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What operators did, kept: a line in the log and a row in the archive; and the rules of a node that
+//! stands alone, which has nothing else to keep them in.
+
+use hubbub_archive::{AuditEntry, KeptRule};
+use hubbub_broker::Broker;
+use hubbub_protocol::order::Effect;
+use hubbub_protocol::{Issued, Order};
+
+use super::rules::now_ms;
+use crate::error::CommandError;
+use crate::node::Node;
+
+impl Node {
+    /// Notes what somebody did. Whether the archive has it, where there is one.
+    pub async fn audit(&self, entry: &AuditEntry) -> bool {
+        let AuditEntry {
+            who,
+            address,
+            action,
+            target,
+            detail,
+            result,
+            ..
+        } = entry;
+        tracing::info!(
+            target: "hubbub::audit",
+            who, address, action, target = target, detail, result, node = %self.id(), "audit"
+        );
+        let Some(archive) = &self.archive else {
+            return false;
+        };
+        let kept = archive.note_audit(entry).await;
+        if let Err(error) = &kept {
+            tracing::warn!(%error, action, "the archive has not noted what an operator did");
+        }
+        kept.is_ok()
+    }
+
+    /// What operators did, newest first: before an entry's id, or from the newest.
+    ///
+    /// # Errors
+    /// [`CommandError::NoArchive`], or what the archive cannot do now.
+    pub async fn audited(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, CommandError> {
+        let archive = self.needed_archive()?;
+        let entries = archive.audit(before, limit).await;
+        entries.map_err(CommandError::of_archive)
+    }
+
+    /// Without Redis, rules outlive the process in the archive only.
+    pub(super) async fn keep_rule(&self, issued: &Issued) {
+        let (Broker::Memory(_), Some(archive), Some(name)) =
+            (&self.broker, &self.archive, issued.order.key())
+        else {
+            return;
+        };
+        let kept = match issued.order.effect() {
+            Effect::Lasting => {
+                let rule = KeptRule {
+                    name,
+                    sequence: issued.sequence,
+                    until: issued.until,
+                    body: serde_json::to_string(&issued.order).expect("plain enums serialize"),
+                };
+                archive.keep_rule(&rule, now_ms()).await
+            }
+            Effect::Lifting => archive.drop_rule(&name).await,
+            Effect::Passing => Ok(()),
+        };
+        if let Err(error) = kept {
+            tracing::error!(%error, "a rule is not kept: it ends with this process");
+        }
+    }
+
+    /// Gives the broker the rules that were kept.
+    pub(super) async fn restore_rules(&self) {
+        let (Broker::Memory(broker), Some(archive)) = (&self.broker, &self.archive) else {
+            return;
+        };
+        let kept = match archive.kept_rules(now_ms()).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::error!(%error, "the rules that were kept cannot be read");
+                return;
+            }
+        };
+        let read = |rule: KeptRule| {
+            Some(Issued {
+                sequence: rule.sequence,
+                until: rule.until,
+                order: serde_json::from_str::<Order>(&rule.body).ok()?,
+            })
+        };
+        let rules = broker.restore(kept.into_iter().filter_map(read).collect());
+        self.rules.replace(rules);
+        self.close_excluded();
+    }
+}
