@@ -12,6 +12,7 @@ use crate::Limits;
 use crate::lock::lock;
 use crate::outbox::{Line, Outbox, OutboxBudget};
 use crate::room::Room;
+use crate::room::gate::Mark;
 use crate::room::log::LogBudget;
 
 /// A socket that takes everything and counts the frames.
@@ -57,7 +58,7 @@ impl Trial {
                 "x".repeat(300)
             )),
         };
-        trial.open_gate(Vec::new());
+        trial.open_gate(Vec::new(), trial.room.mark());
         let mut state = lock(&trial.room.state);
         for _ in 0..members {
             let (outbox, connection) = (Outbox::new(&limits, &budget), ConnectionId::generate());
@@ -113,15 +114,16 @@ impl Trial {
     }
 
     /// Lets live events wait, then merges them with a page that has half of them.
-    pub fn merge(&mut self, events: Vec<Envelope>) {
+    pub fn merge(&self, events: Vec<Envelope>) {
         self.room.close_gate();
         let read = events[..events.len() / 2].to_vec();
-        let (_, due) = self.room.take_live(events);
-        due.flush();
-        self.open_gate(read);
+        // What came before a read must be in it: this read began before anything came.
+        let mark = self.room.mark();
+        self.room.take_live(events).1.flush();
+        self.open_gate(read, mark);
     }
 
-    fn open_gate(&mut self, events: Vec<Envelope>) {
+    fn open_gate(&self, events: Vec<Envelope>, mark: Option<(Option<Position>, Mark)>) {
         let offset = events
             .last()
             .map_or(self.offset, |last| last.position.offset);
@@ -135,7 +137,7 @@ impl Trial {
             archived: None,
             is_private: false,
         };
-        if let Some((_, mark)) = self.room.mark() {
+        if let Some((_, mark)) = mark {
             self.room.take_page(page, mark);
         }
     }
