@@ -212,6 +212,7 @@ fn command(
         .env("HUBBUB__LIMITS__ACCEPTS_PER_SECOND", "0")
         .env("HUBBUB__LIMITS__SENDS_PER_SECOND", "0")
         .env("HUBBUB__LIMITS__USER_SENDS_PER_SECOND", "0")
+        .env("HUBBUB__LIMITS__USER_NEW_ROOMS_PER_MINUTE", "0")
         .env("HUBBUB__REDIS__PREFIX", format!("bench-{}", &secret[..8]))
         .env(
             "HUBBUB__REDIS__URL",
