@@ -1,5 +1,6 @@
 // What the tests of the SDK share: nodes, a network that blocks WebSockets, other programs.
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +13,9 @@ export { sleep };
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const TOP = path.resolve(here, "../..");
 export const bin = (name) => path.join(here, "node_modules/.bin", name);
+/** The package `deno` itself asks for binaries of all systems, which not every registry has. */
+const packed = path.join(here, "node_modules/@deno/linux-x64-glibc/deno");
+export const DENO = existsSync(packed) ? packed : "deno";
 export const SECRET = "a secret of at least thirty-two bytes";
 
 /** Waits until `check()` gives something, for at most `ms`. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { startFastDemo } from "../browser/cluster.js";
-import { TOP, bin, run } from "./kit.js";
+import { DENO, TOP, run } from "./kit.js";
 
 const SMOKE = `${TOP}/tests/sdk/smoke.mjs`;
 
@@ -14,7 +14,7 @@ test("the same script under Node 22 and Deno, by WebSocket and by SSE", async (t
   const places = urls.slice(0, 2);
   const deno = ["run", "--no-prompt", "--allow-net=127.0.0.1", SMOKE];
   const env = { DENO_NO_UPDATE_CHECK: "1" };
-  for (const [program, args] of [[process.execPath, [SMOKE]], [bin("deno"), deno]]) {
+  for (const [program, args] of [[process.execPath, [SMOKE]], [DENO, deno]]) {
     const output = await run(t, program, [...args, ...places], env);
     const result = JSON.parse(output.trim().split("\n").at(-1));
     const both = ["Ann 1", "Bob 1", "Ann 2", "Bob 2", "Ann 3", "Bob 3"];
