@@ -226,7 +226,9 @@ async fn an_operator_drains_a_node() {
 
 #[tokio::test]
 async fn no_secret_is_told_anywhere() {
-    let settings = [("ops.token", CANARY), ("auth.secret", CANARY)];
+    // No two secrets may be the same; both begin with what is looked for.
+    let secret = format!("{CANARY}-of-tokens");
+    let settings = [("ops.token", CANARY), ("auth.secret", secret.as_str())];
     let mut node = NodeProcess::spawn("gw", &settings);
     node.ready().await;
     let (ops, address) = (node.ops(), node.address());

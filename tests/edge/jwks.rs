@@ -30,6 +30,8 @@ async fn start(server: &JwksServer) -> Cluster {
         ("auth.mode", "jwt"),
         ("auth.jwks_url", url.as_str()),
         ("auth.jwks_refresh", "10s"),
+        // One of the tests tries as many tokens as it can.
+        ("limits.accepts_per_second", "0"),
     ];
     Cluster::memory(1, &settings).await
 }
