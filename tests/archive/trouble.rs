@@ -153,7 +153,7 @@ async fn a_server_that_is_not_there_yet_is_asked_again() {
     let mut postgres = Postgres::start().await;
     let url = postgres.database().await;
     postgres.stop().await;
-    let url = url.replace("hubbub@", "hubbub:hunter2@");
+    let url = url.replace("tester@", "tester:hunter2@");
     let archive = Archive::open(&impatient(&url)).await.unwrap().unwrap();
     assert!(!archive.is_ready());
     assert_eq!(archive.health().as_deref(), Some("not connected yet"));

@@ -1,11 +1,8 @@
-//! The edge of a node: handshakes, tokens, bad bytes, bad commands, time-outs, drain, operators.
+//! The edge of a node: tokens, time-outs, drain, operators. Bad input has a suite of its own: `security`.
 
 mod admin;
-mod commands;
 mod drain;
-mod frames;
 mod guests;
-mod handshake;
 mod jwks;
 mod kept;
 mod keys;

@@ -104,6 +104,8 @@ def node(number=1, **settings):
         "AUTH__SECRET": SECRET,
         # The judges are faster than people.
         "LIMITS__SENDS_PER_SECOND": "0",
+        "LIMITS__USER_SENDS_PER_SECOND": "0",
+        "LIMITS__USER_NEW_ROOMS_PER_MINUTE": "0",
         "LIMITS__CONNECTIONS_PER_ADDRESS": "0",
         **settings,
     }

@@ -1,10 +1,12 @@
 //! The kit of the suites: real Redis, nodes in process and as the real binary, a TCP proxy that
 //! does harm, clients that write down what they hear, and the oracle that judges their logs.
 
+pub mod certificates;
 pub mod child;
 pub mod cluster;
 pub mod deadline;
 pub mod disk;
+pub mod haproxy;
 pub mod http;
 pub mod issuer;
 pub mod jwks;

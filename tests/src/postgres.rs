@@ -1,7 +1,9 @@
 //! A real PostgreSQL on a free port with its own data, to be stopped, killed, frozen and restarted.
 
+use std::fs::Permissions;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +26,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// Where Debian puts the programs of its versions; elsewhere they are in the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The superuser of the cluster, who needs no password.
-const USER: &str = "hubbub";
+const USER: &str = "tester";
 
 /// The server that tests share as long as any of them runs; each takes a database of its own.
 static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
@@ -46,11 +48,26 @@ impl Postgres {
     /// # Panics
     /// When PostgreSQL is missing or does not start.
     pub async fn start() -> Self {
+        Self::launch(None).await
+    }
+
+    /// The same, for clients over TLS only, with this certificate and key; but for the superuser.
+    ///
+    /// # Panics
+    /// When PostgreSQL is missing or does not start.
+    pub async fn start_with_tls(cert: &Path, key: &Path) -> Self {
+        Self::launch(Some((cert, key))).await
+    }
+
+    async fn launch(tls: Option<(&Path, &Path)>) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         if let Some((user, group)) = owner() {
             chown(dir.path(), Some(user), Some(group)).expect("root may give a directory away");
         }
         initdb(dir.path());
+        if let Some((cert, key)) = tls {
+            demand_tls(dir.path(), cert, key);
+        }
         let port = free_port();
         let child = spawn(port, dir.path());
         let mut postgres = Self { child, port, dir };
@@ -249,6 +266,25 @@ fn initdb(dir: &Path) {
     let done = done.unwrap_or_else(|error| panic!("cannot start initdb, is it installed? {error}"));
     let errors = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "initdb: {errors}");
+}
+
+/// Puts the files where the server may read them, and says so in its own settings.
+fn demand_tls(dir: &Path, cert: &Path, key: &Path) {
+    let data = dir.join("data");
+    for (from, name) in [(cert, "server.crt"), (key, "server.key")] {
+        let to = data.join(name);
+        std::fs::copy(from, &to).expect("there is room for a file");
+        std::fs::set_permissions(&to, Permissions::from_mode(0o600)).expect("it is ours");
+        if let Some((user, group)) = owner() {
+            chown(&to, Some(user), Some(group)).expect("root may give a file away");
+        }
+    }
+    let rules = format!("host all {USER} 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 trust\n");
+    std::fs::write(data.join("pg_hba.conf"), rules).expect("initdb has written it");
+    let mut settings = std::fs::OpenOptions::new();
+    let settings = settings.append(true).open(data.join("postgresql.conf"));
+    let mut settings = settings.expect("initdb has written it");
+    writeln!(settings, "ssl = on").expect("there is room for a line");
 }
 
 fn spawn(port: u16, dir: &Path) -> Child {

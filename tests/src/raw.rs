@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -28,10 +29,15 @@ pub enum Heard {
     End(Option<(u16, String)>),
 }
 
+/// What a WebSocket runs over.
+pub trait Pipe: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+
+impl<P: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Pipe for P {}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Raw {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Pipe>>,
     last_id: u64,
     /// Frames that came while a reply was awaited.
     pushed: VecDeque<String>,
@@ -100,7 +106,19 @@ impl Raw {
     pub async fn try_open(request: Request) -> Result<Self, Error> {
         let authority = request.uri().authority().expect("a URL with a host");
         let tcp = TcpStream::connect(authority.as_str()).await?;
+        tcp.set_nodelay(true)?;
         Self::upgrade(request, tcp).await
+    }
+
+    /// Connects over what the test has connected already.
+    ///
+    /// # Errors
+    /// What the library makes of a refusal.
+    ///
+    /// # Panics
+    /// When nothing comes in time.
+    pub async fn open_over(request: Request, pipe: impl Pipe + 'static) -> Result<Self, Error> {
+        Self::upgrade(request, pipe).await
     }
 
     /// Connects as a new guest whose kernel takes little ahead of its reading.
@@ -119,9 +137,9 @@ impl Raw {
         }
     }
 
-    async fn upgrade(request: Request, tcp: TcpStream) -> Result<Self, Error> {
-        tcp.set_nodelay(true)?;
-        let (stream, _) = within("the upgrade", FRAME, client_async(request, tcp)).await?;
+    async fn upgrade(request: Request, pipe: impl Pipe + 'static) -> Result<Self, Error> {
+        let pipe: Box<dyn Pipe> = Box::new(pipe);
+        let (stream, _) = within("the upgrade", FRAME, client_async(request, pipe)).await?;
         Ok(Self {
             stream,
             last_id: 0,

@@ -175,9 +175,8 @@ impl Receiver {
     pub async fn wait_taken(&self, count: usize, deadline: Duration) -> Vec<Told> {
         let what = format!("{count} events were taken");
         let taken = async || Some(self.taken()).filter(|taken| taken.len() >= count);
-        let (taken, took) = eventually(&what, deadline, taken).await;
+        let (taken, _) = eventually(&what, deadline, taken).await;
         self.assert_in_order();
-        println!("{count} events were taken after {took:.2?}");
         taken
     }
 

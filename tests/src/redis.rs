@@ -33,6 +33,8 @@ pub struct Redis {
     child: Child,
     port: u16,
     fsync: Fsync,
+    /// More of its settings, as arguments.
+    more: Vec<String>,
     /// Where its files are.
     place: PathBuf,
     /// Removed with it.
@@ -47,7 +49,34 @@ impl Redis {
     pub async fn start(fsync: Fsync) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let place = dir.path().to_owned();
-        Self::start_in(fsync, place, dir).await
+        Self::launch(fsync, place, dir, Vec::new()).await
+    }
+
+    /// Starts a Redis that takes TLS, with this certificate and key, on a second port; that port. Who
+    /// has a certificate of his own that `ca` has signed may show it.
+    ///
+    /// # Panics
+    /// When redis-server is missing or does not start.
+    pub async fn start_with_tls(
+        cert: &Path,
+        key: &Path,
+        ca: &Path,
+        clients_must_show_one: bool,
+    ) -> (Self, u16) {
+        let dir = TempDir::new().expect("a temporary directory can be made");
+        let place = dir.path().to_owned();
+        let port = free_port();
+        let clients = if clients_must_show_one { "yes" } else { "no" };
+        let files = [("cert", cert), ("key", key), ("ca-cert", ca)];
+        let mut more = vec!["--tls-port".to_owned(), port.to_string()];
+        more.extend(["--tls-auth-clients".to_owned(), clients.to_owned()]);
+        for (name, path) in files {
+            more.extend([format!("--tls-{name}-file"), path.display().to_string()]);
+        }
+        (
+            Self::launch(Fsync::EverySecond, place, dir, more).await,
+            port,
+        )
     }
 
     /// Starts a Redis whose files are in `place`, somewhere in `dir`.
@@ -55,12 +84,17 @@ impl Redis {
     /// # Panics
     /// When redis-server is missing or does not start.
     pub async fn start_in(fsync: Fsync, place: PathBuf, dir: TempDir) -> Self {
+        Self::launch(fsync, place, dir, Vec::new()).await
+    }
+
+    async fn launch(fsync: Fsync, place: PathBuf, dir: TempDir, more: Vec<String>) -> Self {
         let port = free_port();
-        let child = spawn(port, fsync, &place);
+        let child = spawn(port, fsync, &place, &more);
         let mut redis = Self {
             child,
             port,
             fsync,
+            more,
             place,
             _dir: dir,
         };
@@ -99,7 +133,7 @@ impl Redis {
 
     /// Starts it again on the same port and file; how long until it answered.
     pub async fn restart(&mut self) -> Duration {
-        self.child = spawn(self.port, self.fsync, &self.place);
+        self.child = spawn(self.port, self.fsync, &self.place, &self.more);
         self.ready().await
     }
 
@@ -201,7 +235,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn spawn(port: u16, fsync: Fsync, place: &Path) -> Child {
+fn spawn(port: u16, fsync: Fsync, place: &Path, more: &[String]) -> Child {
     let fsync = match fsync {
         Fsync::Always => "always",
         Fsync::EverySecond => "everysec",
@@ -225,6 +259,7 @@ fn spawn(port: u16, fsync: Fsync, place: &Path) -> Child {
         "--enable-debug-command",
         "local",
     ]);
+    command.args(more);
     Child::start("redis-server", command, &place.join("redis.log"))
 }
 

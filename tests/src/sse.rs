@@ -117,14 +117,10 @@ impl Events {
 
     /// Whether more came.
     async fn fill(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.tcp.read(&mut buffer).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.raw.extend_from_slice(&buffer[..length]);
-                true
-            }
-        }
+        self.tcp
+            .read_buf(&mut self.raw)
+            .await
+            .is_ok_and(|read| read > 0)
     }
 
     /// Takes complete chunks.
@@ -146,6 +142,7 @@ impl Events {
     pub async fn next_block(&mut self) -> Option<Block> {
         let read = async {
             loop {
+                self.take_chunks();
                 if let Some(end) = find(&self.body, b"\n\n") {
                     let block: Vec<u8> = self.body.drain(..end + 2).collect();
                     return Some(String::from_utf8(block).expect("UTF-8"));
@@ -153,7 +150,6 @@ impl Events {
                 if self.ended || !self.fill().await {
                     return None;
                 }
-                self.take_chunks();
             }
         };
         let block = within("an event or the end", EVENT, read).await?;

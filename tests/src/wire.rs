@@ -103,7 +103,9 @@ impl Frame {
 pub enum Read {
     /// A text frame.
     Text(String),
-    /// A close frame: code and reason.
+    /// A binary frame.
+    Binary(Vec<u8>),
+    /// A close frame: code and reason; 0: none.
     Close(u16, String),
     /// A ping.
     Ping(Vec<u8>),
@@ -145,8 +147,16 @@ impl Wire {
     /// # Panics
     /// When there is no upgrade.
     pub async fn open_silent(address: SocketAddr) -> Self {
+        Self::open_at(address, "/v1/ws").await
+    }
+
+    /// The same with another path.
+    ///
+    /// # Panics
+    /// When there is no upgrade.
+    pub async fn open_at(address: SocketAddr, path: &str) -> Self {
         let mut socket = TcpStream::connect(address).await.expect("the node listens");
-        let request = upgrade(address, "");
+        let request = upgrade(address, "").replacen("/v1/ws", path, 1);
         socket
             .write_all(request.as_bytes())
             .await
@@ -194,6 +204,7 @@ impl Wire {
         self.socket.read_exact(&mut payload).await?;
         Ok(match first {
             0x81 => Read::Text(String::from_utf8(payload).expect("text is UTF-8")),
+            0x82 => Read::Binary(payload),
             0x88 => {
                 let code = payload
                     .get(..2)
@@ -216,7 +227,7 @@ impl Wire {
             match self.read().await {
                 Read::Close(code, _) => return code,
                 Read::End => panic!("the connection ended without a close frame"),
-                Read::Text(_) | Read::Ping(_) | Read::Pong(_) => {}
+                Read::Text(_) | Read::Binary(_) | Read::Ping(_) | Read::Pong(_) => {}
             }
         }
     }

@@ -64,6 +64,11 @@ async fn ten_thousand_messages_and_a_killed_node() {
     let table = receiver.table("events = [\"message\"]");
     let redis = Redis::start(Fsync::EverySecond).await;
     let mut cluster = Cluster::processes(redis, 3, &[SIGNED, (FILE, &table)]).await;
+    // From then on deliveries keep up with the sends.
+    let mut early = cluster.user(1, "early").await;
+    early.join("early").await;
+    early.say("early", "hello").await;
+    receiver.wait_taken(1, SOON).await;
     let mut senders = send_all(&cluster, MESSAGES);
     let begun = async || (receiver.told().len() > MESSAGES / 10).then_some(());
     eventually("deliveries are under way", ALL, begun).await;

@@ -1,12 +1,13 @@
 //! PostgreSQL: a pool that is opened when it is needed, and a schema that is checked once.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgSslMode};
 
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
@@ -28,6 +29,7 @@ struct Inner {
 impl Postgres {
     pub(crate) fn new(options: PgConnectOptions, section: &ArchiveSection) -> Self {
         let place = format!("{}:{}", options.get_host(), options.get_port());
+        warn_of_the_way(&options);
         let pool = PoolOptions::new()
             .max_connections(section.pool)
             .acquire_timeout(section.statement_timeout)
@@ -65,6 +67,26 @@ impl Postgres {
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Postgres").field(&self.0.place).finish()
+    }
+}
+
+/// Says at the start what can be read or changed on its way.
+fn warn_of_the_way(options: &PgConnectOptions) {
+    let host = options.get_host();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_here = host.starts_with('/')
+        || host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback());
+    match options.get_ssl_mode() {
+        _ if is_here => {}
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull => {}
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => {
+            tracing::warn!(
+                host,
+                "postgresql is on another host and its certificate is not checked: add \
+                 sslmode=verify-full to archive.url"
+            );
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::redis::parse_url;
+use crate::redis::client;
 use crate::{BrokerError, WebhookQueue};
 
 /// What a broker needs to know at its start.
@@ -29,13 +29,22 @@ pub struct BrokerConfig {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSection {
-    /// `redis://[[user]:password@]host[:port][/db]`; empty: the embedded broker.
+    /// `redis[s]://[[user]:password@]host[:port][/db]`, with `rediss` over TLS; empty: the embedded
+    /// broker.
     pub url: String,
     /// Isolates several clusters in one Redis.
     pub prefix: String,
     /// Take a Redis whose `maxmemory-policy` may evict rooms in use. Their members are told by
     /// `reset`, but what was acked is gone.
     pub allow_eviction: bool,
+    /// File with the certificates of who may vouch for Redis, PEM; empty: those of the system.
+    pub tls_ca: String,
+    /// File with this node's own certificate, PEM, for a Redis that asks for one; empty: none.
+    pub tls_cert: String,
+    /// File with that certificate's private key, PEM.
+    pub tls_key: String,
+    /// Take any certificate: nobody can listen, but anyone can pretend to be this Redis.
+    pub tls_insecure: bool,
 }
 
 impl Default for RedisSection {
@@ -44,6 +53,10 @@ impl Default for RedisSection {
             url: String::new(),
             prefix: "hubbub".to_owned(),
             allow_eviction: false,
+            tls_ca: String::new(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            tls_insecure: false,
         }
     }
 }
@@ -59,7 +72,12 @@ impl std::fmt::Debug for RedisSection {
 }
 
 impl RedisSection {
-    /// Checks the URL without connecting.
+    pub(crate) fn has_tls_settings(&self) -> bool {
+        let files = [&self.tls_ca, &self.tls_cert, &self.tls_key];
+        self.tls_insecure || files.iter().any(|file| !file.is_empty())
+    }
+
+    /// Checks the URL and reads the files that are named, without connecting.
     ///
     /// # Errors
     /// [`BrokerError::BadUrl`] says what is wrong with it.
@@ -67,7 +85,7 @@ impl RedisSection {
         if self.url.is_empty() {
             return Ok(());
         }
-        parse_url(&self.url).map(|_client| ())
+        client(self).map(|_client| ())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example chat -- lobby Ann http://127.0.0.1:3000 http://127.0.0.1:3001`
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::{env, io, thread};
 
 use hubbub_client::{Client, ClientConfig, ClientEvent, Event, EventKind, RequestError, Start};

@@ -21,6 +21,13 @@ pub struct HttpSection {
     pub allowed_origins: Vec<String>,
     /// Networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection to `bind` begins with a PROXY header of version 2 that names the
+    /// client. Only `trusted_proxies` may connect then.
+    pub proxy_protocol: bool,
+    /// File with the certificate and those above it, PEM; empty: no TLS. Read again when it changes.
+    pub tls_cert: String,
+    /// File with the certificate's private key, PEM.
+    pub tls_key: String,
     /// Base URLs of nodes that a browser may fail over to. They stand in the web client's page,
     /// the page may connect to them, and the pages that they serve may connect here.
     pub public_urls: Vec<String>,
@@ -32,12 +39,21 @@ impl Default for HttpSection {
             bind: "127.0.0.1:3000".to_owned(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            tls_cert: String::new(),
+            tls_key: String::new(),
             public_urls: Vec::new(),
         }
     }
 }
 
 impl HttpSection {
+    /// Whether clients come over TLS of ours.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert.is_empty()
+    }
+
     /// Checks what its types do not.
     ///
     /// # Errors

@@ -20,6 +20,10 @@ use crate::auth::origin::{Origin, OriginPolicy};
 use crate::error::ApiError;
 use crate::handover::Claim;
 use crate::metrics::Metrics;
+use crate::tls::Certificates;
+
+/// Characters of what a client wrote that a log line shows.
+const MAX_SHOWN: usize = 100;
 
 /// The node behind the doors, and who may pass.
 pub(crate) struct Gate {
@@ -35,6 +39,8 @@ pub(crate) struct Gate {
     /// Ends what is not yet, or no longer, a session of the node's.
     pub(crate) closing: CancellationToken,
     pub(crate) phase: Phase,
+    /// Of the clients' port, where it has TLS.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// Places for batches of messages, whose bodies are large.
     pub(crate) batches: Semaphore,
 }
@@ -43,6 +49,8 @@ pub(crate) struct Gate {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// Whether the connection itself is encrypted; see [`Gate::is_secure`].
+    pub(crate) tls: bool,
     /// Operators need none.
     pub(crate) permit: Option<Arc<Permit>>,
     /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
@@ -97,7 +105,13 @@ impl Gate {
     /// The origin of the pages that this node serves to this client.
     fn own_origin(&self, peer: &Peer, headers: &HeaderMap) -> Option<Origin> {
         let host = headers.get(HOST)?.to_str().ok()?;
-        Origin::of_host(self.proxies.is_secure(peer.address.ip(), headers), host)
+        Origin::of_host(self.is_secure(peer, headers), host)
+    }
+
+    /// Whether nobody on the way can read what the client sends: TLS of ours, or of a proxy that is
+    /// believed.
+    pub(crate) fn is_secure(&self, peer: &Peer, headers: &HeaderMap) -> bool {
+        peer.tls || self.proxies.is_secure(peer.address.ip(), headers)
     }
 
     /// Refuses foreign pages. Says whether there was an allowed `Origin`; programs send none.
@@ -115,7 +129,9 @@ impl Gate {
             return Ok(true);
         }
         self.metrics.rejected("origin");
-        tracing::debug!(peer = %peer.address, ?origin, ?own, "origin refused");
+        let shown = String::from_utf8_lossy(origin.as_bytes());
+        let shown: String = shown.chars().take(MAX_SHOWN).collect();
+        tracing::debug!(peer = %peer.address, origin = ?shown, ?own, "origin refused");
         Err(ApiError::Origin)
     }
 }

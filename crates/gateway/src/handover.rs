@@ -1,4 +1,4 @@
-//! A TCP stream under hyper that a handler can take over together with the head of its answer, without
+//! A client's line under hyper that a handler can take over together with the head of its answer, without
 //! hyper's buffers around it. An upgrade does the same, but only for clients that ask for one.
 
 use std::io::{self, IoSlice};
@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+
+use crate::pipe::Pipe;
 
 /// The stream as hyper has it.
 #[derive(Debug)]
 pub(crate) struct Lent {
     /// Gone once it was handed over.
-    stream: Option<TcpStream>,
+    stream: Option<Pipe>,
     claim: Arc<Claim>,
 }
 
@@ -32,7 +33,7 @@ struct Claimed {
 /// The stream, and what has to be written to it first: the answer's head.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Pipe,
     pub(crate) written: Vec<u8>,
 }
 
@@ -62,7 +63,7 @@ impl Claim {
 }
 
 impl Lent {
-    pub(crate) fn new(stream: TcpStream, claim: Arc<Claim>) -> Self {
+    pub(crate) fn new(stream: Pipe, claim: Arc<Claim>) -> Self {
         Self {
             stream: Some(stream),
             claim,
@@ -70,11 +71,11 @@ impl Lent {
     }
 
     /// The stream itself.
-    pub(crate) fn into_inner(self) -> Option<TcpStream> {
+    pub(crate) fn into_inner(self) -> Option<Pipe> {
         self.stream
     }
 
-    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut Pipe>> {
         let stream = self.get_mut().stream.as_mut();
         stream
             .map(Pin::new)
@@ -116,7 +117,9 @@ impl AsyncWrite for Lent {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream
+            .as_ref()
+            .is_none_or(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@ mod assets;
 pub mod auth;
 mod conditional;
 mod config;
+mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -18,11 +19,14 @@ mod metrics;
 mod openapi;
 mod ops;
 mod patience;
+mod pipe;
+mod proxy_header;
 mod rest;
 mod router;
 mod server;
 pub mod socketio;
 mod sse;
+mod tls;
 mod ws;
 
 use std::io;
@@ -33,6 +37,7 @@ use std::time::Duration;
 pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
+pub use tls::TlsError;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +49,7 @@ use crate::assets::Assets;
 use crate::auth::Auth;
 use crate::auth::guest::GuestPace;
 use crate::auth::origin::{OriginError, OriginPolicy};
+use crate::entry::Entry;
 use crate::gate::{Gate, Phase};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -51,6 +57,7 @@ use crate::ops::OpsState;
 use crate::router::SocketIo;
 use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
+use crate::tls::Certificates;
 
 /// Batches of messages that are read or stored at once; each may have a MiB.
 const BATCHES_AT_ONCE: usize = 64;
@@ -84,6 +91,9 @@ pub enum GatewayError {
     /// An origin that cannot be one.
     #[error("http.allowed_origins or http.public_urls: {0}")]
     Origin(#[from] OriginError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Section `ops`.
     #[error(transparent)]
     Ops(#[from] OpsError),
@@ -121,6 +131,11 @@ impl Gateway {
                 Some((listener, address))
             }
         };
+        let tls = match config.http.has_tls() {
+            true => Some(Certificates::load(&config.http.tls_cert, &config.http.tls_key).await?),
+            false => None,
+        };
+        let (certificates, files) = tls.unzip();
         let assets = Assets::new(&config.http.public_urls)?;
         let origins = OriginPolicy::new(&config.http)?;
 
@@ -144,14 +159,21 @@ impl Gateway {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             phase: Phase::default(),
+            certificates: certificates.clone(),
             batches: Semaphore::new(BATCHES_AT_ONCE),
         });
 
         let (listener, http_addr) = http;
         let socketio = start_socketio(&gate, &config.socketio)?;
         let clients = router::client_router(Arc::clone(&gate), assets, socketio);
+        let entry = Entry::new(&config.http, gate.limits(), certificates.clone());
         gate.tasks
-            .spawn(Server::new(Arc::clone(&gate), clients, true).run(listener));
+            .spawn(Server::for_clients(Arc::clone(&gate), clients, entry).run(listener));
+        if let (Some(certificates), Some(files)) = (certificates, files) {
+            let watch = certificates.watch(files, Arc::clone(&gate.metrics));
+            let closing = gate.closing.clone();
+            gate.tasks.spawn(closing.run_until_cancelled_owned(watch));
+        }
         let ops_addr = ops.map(|(listener, address)| {
             let state = OpsState {
                 gate: Arc::clone(&gate),
@@ -163,7 +185,7 @@ impl Gateway {
             };
             let operators = router::ops_router(state, admin);
             gate.tasks
-                .spawn(Server::new(Arc::clone(&gate), operators, false).run(listener));
+                .spawn(Server::for_operators(Arc::clone(&gate), operators).run(listener));
             address
         });
         Ok(Self {

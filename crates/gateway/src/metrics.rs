@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     rejected: Family<ReasonLabels, Counter>,
     handshake: Histogram,
     panics: Counter,
+    certificate_problem: Gauge,
 }
 
 impl Metrics {
@@ -44,6 +45,7 @@ impl Metrics {
             rejected: Family::default(),
             handshake: Histogram::new(exponential_buckets(0.000_1, 2.5, 12)),
             panics: Counter::default(),
+            certificate_problem: Gauge::default(),
         };
         let Self {
             connections,
@@ -52,6 +54,7 @@ impl Metrics {
             rejected,
             handshake,
             panics,
+            certificate_problem,
         } = &metrics;
         registry.register(
             "connections",
@@ -82,6 +85,11 @@ impl Metrics {
             "panics",
             "Connections ended by a fault of ours",
             panics.clone(),
+        );
+        registry.register(
+            "tls_certificate_problem",
+            "1: the newest TLS files cannot be used, those before still are",
+            certificate_problem.clone(),
         );
         Arc::new(metrics)
     }
@@ -125,6 +133,10 @@ impl Metrics {
 
     pub(crate) fn handshake(&self, took: Duration) {
         self.handshake.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn certificate_problem(&self, is_there: bool) {
+        self.certificate_problem.set(i64::from(is_there));
     }
 
     pub(crate) fn panicked(&self) {

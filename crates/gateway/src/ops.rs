@@ -75,6 +75,12 @@ fn parts(gate: &Gate) -> Vec<Part> {
         // Who is in stays in when the keys are away later.
         is_needed: !gate.auth.was_ready(),
     });
+    // The certificate before is still in use.
+    parts.extend(gate.certificates.as_ref().map(|certificates| Part {
+        name: "tls",
+        problem: certificates.problem(),
+        is_needed: false,
+    }));
     // Once it was there, the chat goes on without it; before, nobody knows where rooms stand.
     parts.extend(gate.node.archive_health().map(|health| Part {
         name: "archive",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::Version;
-use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
@@ -149,20 +149,29 @@ async fn refuse_banned(
     next.run(request).await
 }
 
-/// Refuses what proxies in front of us could read in another way than we do.
+/// Refuses what proxies in front of us could read in another way than we do. The connection ends with
+/// that: nobody knows where the next request begins.
 async fn check_head(request: Request, next: Next) -> Response {
+    match misread(&request) {
+        None => next.run(request).await,
+        Some(error) => ([(CONNECTION, "close")], error).into_response(),
+    }
+}
+
+fn misread(request: &Request) -> Option<ApiError> {
     let (uri, headers) = (request.uri(), request.headers());
     let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if length > MAX_URI_BYTES {
-        return ApiError::UriTooLong(MAX_URI_BYTES).into_response();
+        return Some(ApiError::UriTooLong(MAX_URI_BYTES));
     }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts != 1 && request.version() != Version::HTTP_10 {
-        return ApiError::BadRequest("send one Host header".to_owned()).into_response();
+        let one = "send one Host header";
+        return Some(ApiError::BadRequest(one.to_owned()));
     }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    both.then(|| {
         let both = "send Content-Length or Transfer-Encoding, not both";
-        return ApiError::BadRequest(both.to_owned()).into_response();
-    }
-    next.run(request).await
+        ApiError::BadRequest(both.to_owned())
+    })
 }

@@ -1,6 +1,7 @@
 //! HTTP over TCP: one task takes connections in, and each has a task of its own.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,14 +18,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
-use crate::admission::Refusal;
+use crate::admission::{AddressSlot, Permit, Refusal};
+use crate::entry::{Caller, Entry};
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
 use crate::listener::Listener;
 use crate::patience;
+use crate::pipe::Pipe;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;
@@ -36,6 +40,7 @@ const MIN_BUFFER_BYTES: usize = 8 * 1024;
 /// One port's protocol settings and what answers on it.
 pub(crate) struct Server {
     gate: Arc<Gate>,
+    entry: Entry,
     http: http1::Builder,
     router: Router,
     /// Whether `limits.connections` and its siblings count here.
@@ -43,12 +48,30 @@ pub(crate) struct Server {
     refusals: Semaphore,
 }
 
+/// What somebody holds who is let in; operators hold neither.
+#[derive(Default)]
+struct Places {
+    permit: Option<Permit>,
+    slot: Option<AddressSlot>,
+}
+
 impl Server {
-    pub(crate) fn new(gate: Arc<Gate>, router: Router, is_public: bool) -> Arc<Self> {
+    /// The clients' port.
+    pub(crate) fn for_clients(gate: Arc<Gate>, router: Router, entry: Entry) -> Arc<Self> {
+        Self::new(gate, router, entry, true)
+    }
+
+    /// The operators' port: plain HTTP, and no limits.
+    pub(crate) fn for_operators(gate: Arc<Gate>, router: Router) -> Arc<Self> {
+        Self::new(gate, router, Entry::default(), false)
+    }
+
+    fn new(gate: Arc<Gate>, router: Router, entry: Entry, is_public: bool) -> Arc<Self> {
         let http = builder(gate.limits());
         let refusals = Semaphore::new(REFUSALS_AT_ONCE);
         Arc::new(Self {
             gate,
+            entry,
             http,
             router,
             is_public,
@@ -59,50 +82,109 @@ impl Server {
     /// Takes connections in until the gate closes. The listener is dropped then.
     pub(crate) async fn run(self: Arc<Self>, mut listener: Listener) {
         loop {
-            let (stream, address) = tokio::select! {
+            let (tcp, peer) = tokio::select! {
                 biased;
                 () = self.gate.closing.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            match self.enter(address) {
-                Ok(peer) => {
+            match self.admit(peer) {
+                Ok(places) => {
                     let server = Arc::clone(&self);
                     self.gate
                         .tasks
-                        .spawn(async move { server.serve(stream, peer).await });
+                        .spawn(async move { server.welcome(tcp, peer, places).await });
                 }
-                Err(refusal) => self.turn_away(stream, refusal),
+                Err(refusal) => self.turn_away(tcp, peer, refusal),
             }
         }
     }
 
-    fn enter(&self, address: SocketAddr) -> Result<Peer, Refusal> {
+    /// What can be decided before a byte has come.
+    fn admit(&self, peer: SocketAddr) -> Result<Places, Refusal> {
         if !self.is_public {
-            return Ok(Peer {
-                address,
-                permit: None,
-                slot: None,
-                claim: Arc::default(),
-            });
+            return Ok(Places::default());
         }
-        let admission = &self.gate.admission;
-        let permit = admission.enter()?;
-        let is_direct = !self.gate.proxies.trusts(address.ip());
-        let slot = is_direct
-            .then(|| admission.take_slot(address.ip()))
-            .transpose()?;
-        Ok(Peer {
-            address,
-            permit: Some(Arc::new(permit)),
-            slot: slot.map(Arc::new),
-            claim: Arc::default(),
+        let permit = self.gate.admission.enter()?;
+        // Whom a balancer is about to name takes a place then.
+        let slot = match self.entry.has_header() {
+            true => None,
+            false => self.take_slot(peer)?,
+        };
+        Ok(Places {
+            permit: Some(permit),
+            slot,
         })
     }
 
-    async fn serve(&self, stream: TcpStream, peer: Peer) {
+    /// A direct client's place; behind a trusted proxy each client takes its own later.
+    fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
+        let is_direct = !self.gate.proxies.trusts(client.ip());
+        let slot = is_direct.then(|| self.gate.admission.take_slot(client.ip()));
+        slot.transpose()
+    }
+
+    /// Owns a connection from its acceptance until it ends or a door takes it over.
+    async fn welcome(&self, tcp: TcpStream, peer: SocketAddr, places: Places) {
+        // On the heap, so that a connection does not carry its size afterwards.
+        let entering = Box::pin(self.enter(tcp, peer, places));
+        let entered = tokio::select! {
+            biased;
+            () = self.gate.closing.cancelled() => return,
+            entered = entering => entered,
+        };
+        if let Some((pipe, peer)) = entered {
+            self.serve(pipe, peer).await;
+        }
+    }
+
+    /// Everything that comes before HTTP.
+    async fn enter(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+        mut places: Places,
+    ) -> Option<(Pipe, Peer)> {
+        let caller = self.introduce(&mut tcp, peer).await?;
+        if self.entry.has_header() {
+            match self.take_slot(caller.address) {
+                Ok(slot) => places.slot = slot,
+                Err(refusal) => {
+                    self.gate.metrics.rejected(refusal.as_str());
+                    self.tell(refusal, self.secure(tcp, caller)).await;
+                    return None;
+                }
+            }
+        }
+        let pipe = self.secure(tcp, caller).await?;
+        let peer = Peer {
+            address: caller.address,
+            tls: caller.tls,
+            permit: places.permit.map(Arc::new),
+            slot: places.slot.map(Arc::new),
+            claim: Arc::default(),
+        };
+        Some((pipe, peer))
+    }
+
+    async fn introduce(&self, tcp: &mut TcpStream, peer: SocketAddr) -> Option<Caller> {
+        let is_trusted = self.gate.proxies.trusts(peer.ip());
+        let introduced = self.entry.introduce(tcp, peer, is_trusted).await;
+        introduced
+            .inspect_err(|failure| self.gate.metrics.rejected(failure))
+            .ok()
+    }
+
+    async fn secure(&self, tcp: TcpStream, caller: Caller) -> Option<Pipe> {
+        let secured = self.entry.secure(tcp, caller).await;
+        secured
+            .inspect_err(|failure| self.gate.metrics.rejected(failure))
+            .ok()
+    }
+
+    async fn serve(&self, pipe: Pipe, peer: Peer) {
         let router = &self.router;
-        patience::set(&stream, Some(self.gate.limits().write_timeout));
-        let stream = Lent::new(stream, Arc::clone(&peer.claim));
+        patience::set(pipe.tcp(), Some(self.gate.limits().write_timeout));
+        let stream = Lent::new(pipe, Arc::clone(&peer.claim));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
@@ -125,26 +207,40 @@ impl Server {
         }
     }
 
-    /// Says why, in HTTP, to as many as can be told without harm to those who are in.
-    fn turn_away(self: &Arc<Self>, stream: TcpStream, refusal: Refusal) {
+    /// Who has not even been let in.
+    fn turn_away(self: &Arc<Self>, mut tcp: TcpStream, peer: SocketAddr, refusal: Refusal) {
         self.gate.metrics.rejected(refusal.as_str());
         let server = Arc::clone(self);
         if self.refusals.available_permits() == 0 {
             return;
         }
         self.gate.tasks.spawn(async move {
-            let Ok(_permit) = server.refusals.try_acquire() else {
-                return;
+            let entering = async {
+                let caller = server.introduce(&mut tcp, peer).await?;
+                server.secure(tcp, caller).await
             };
-            let service = service_fn(move |_request: Request<Incoming>| async move {
-                Ok::<Response<Body>, Infallible>(ApiError::from(refusal).into_response())
-            });
-            let mut http = builder(server.gate.limits());
-            http.keep_alive(false);
-            let told = http.serve_connection(TokioIo::new(stream), service);
-            // However it ended: there is nobody to tell.
-            drop(tokio::time::timeout(REFUSAL_PATIENCE, told).await);
+            server.tell(refusal, entering).await;
         });
+    }
+
+    /// Says why, in HTTP, to as many as can be told without harm to those who are in.
+    async fn tell(&self, refusal: Refusal, entering: impl Future<Output = Option<Pipe>>) {
+        let Ok(_permit) = self.refusals.try_acquire_many(self.entry.refusal_cost()) else {
+            return;
+        };
+        let service = service_fn(move |_request: Request<Incoming>| async move {
+            Ok::<Response<Body>, Infallible>(ApiError::from(refusal).into_response())
+        });
+        let told = async {
+            let pipe = entering.await?;
+            let mut http = builder(self.gate.limits());
+            http.keep_alive(false);
+            http.serve_connection(TokioIo::new(pipe), service)
+                .await
+                .ok()
+        };
+        // However it ended: there is nobody to tell.
+        drop(timeout(REFUSAL_PATIENCE, Box::pin(told)).await);
     }
 }
 

@@ -8,7 +8,8 @@ use aws_lc_rs::hmac;
 use hubbub_broker::{WebhookEvent, WebhookQueue};
 use hubbub_protocol::RoomId;
 use hyper::Uri;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::secret::Secret;
 
@@ -49,7 +50,7 @@ pub struct Webhook {
     /// Where it is told.
     pub url: String,
     /// What it is told of.
-    #[serde(default = "all_events")]
+    #[serde(default = "all_events", deserialize_with = "read_events")]
     pub events: Vec<WebhookEvent>,
     /// Of which rooms: ids, or beginnings of them and `*`; empty: of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,6 +67,19 @@ pub struct Webhook {
 
 fn all_events() -> Vec<WebhookEvent> {
     WebhookEvent::ALL.to_vec()
+}
+
+/// The settings' reader does not say which words there are.
+fn read_events<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<WebhookEvent>, D::Error> {
+    let words = Vec::<String>::deserialize(input)?;
+    let read = |word: &String| {
+        let mut all = WebhookEvent::ALL.into_iter();
+        all.find(|event| event.as_str() == word).ok_or_else(|| {
+            let known = WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ");
+            D::Error::custom(format!("events: {word:?} is none of {known}"))
+        })
+    };
+    words.iter().map(read).collect()
 }
 
 fn default_timeout() -> Duration {

@@ -1,7 +1,8 @@
 //! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo xtask
-//! fuzz`, `cargo xtask setup`.
+//! fuzz`, `cargo xtask deny`, `cargo xtask setup`.
 
 mod compose;
+mod deny;
 mod faults;
 mod fuzz;
 mod setup;
@@ -21,6 +22,7 @@ Usage: cargo xtask COMMAND
   fuzz [TARGET…] [--minutes M] [--keep]
                   run the fuzz targets of tests/fuzz, each for a minute or as long as said;
                   --keep adds what covers more to the corpus that the tests replay
+  deny            licences, sources and unwanted crates; installs cargo-deny where it is missing
   setup           only install what the tests need
   help            this text
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some((command, names)) if command == "test" => test(names),
         Some((command, args)) if command == "faults" => faults(args),
         Some((command, args)) if command == "fuzz" => fuzz::run(args),
+        Some((command, [])) if command == "deny" => deny::run(),
         Some((command, [])) if command == "setup" => setup::install(),
         Some((command, [])) if command == "help" || command == "--help" => {
             eprintln!("{HELP}{}", suites::names());

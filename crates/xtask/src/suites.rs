@@ -56,6 +56,10 @@ static SUITES: &[Suite] = &[
         runner: Runner::Cargo,
     },
     Suite {
+        name: "security",
+        runner: Runner::Cargo,
+    },
+    Suite {
         name: "rest",
         runner: Runner::Cargo,
     },

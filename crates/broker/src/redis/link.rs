@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -29,45 +27,6 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
-
-/// Reads `redis.url` and adds what every connection of ours has: no delay, keepalive and a limit
-/// on unacknowledged bytes, so that a half-open connection is found by the kernel too.
-pub(crate) fn parse_url(url: &str) -> Result<Client, BrokerError> {
-    let bad = |why: &str| Err(BrokerError::BadUrl(why.to_owned()));
-    let scheme = url.split("://").next().unwrap_or_default();
-    match scheme {
-        "redis" => {}
-        "rediss" => return bad("rediss:// (TLS) is not there yet, use redis://"),
-        "redis+sentinel" | "redis+cluster" => {
-            return bad("Sentinel and Cluster are not there yet, use redis://host:port");
-        }
-        _ => return bad("expected redis://[[user]:password@]host[:port][/db]"),
-    }
-    if url.contains(',') {
-        return bad("a list of URLs (shards) is not there yet, give one");
-    }
-    let info: ConnectionInfo = url
-        .into_connection_info()
-        .map_err(|error| BrokerError::BadUrl(error.to_string()))?;
-    if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
-        return bad("expected a host and port");
-    }
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_user_timeout(Duration::from_secs(5))
-        .set_keepalive(
-            TcpKeepalive::new()
-                .with_time(Duration::from_secs(5))
-                .with_interval(Duration::from_secs(5))
-                .with_retries(3),
-        );
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
-    let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-    Client::open(info).map_err(|error| BrokerError::BadUrl(error.to_string()))
-}
 
 /// Times are ours to keep, so the crate's own response timeout (500 ms) is turned off.
 pub(crate) fn connection_config() -> AsyncConnectionConfig {
@@ -353,16 +312,6 @@ pub(crate) async fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_that_cannot_work_say_why() {
-        let refusal = |url: &str| parse_url(url).unwrap_err().to_string();
-        assert!(parse_url("redis://user:secret@localhost:6379/1").is_ok());
-        assert!(refusal("localhost:6379").contains("expected redis://"));
-        assert!(refusal("rediss://localhost").contains("TLS"));
-        assert!(refusal("redis+sentinel://a").contains("Sentinel"));
-        assert!(refusal("redis://a,redis://b").contains("shards"));
-    }
 
     #[test]
     fn pauses_grow_to_a_limit() {

@@ -1,6 +1,7 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
 //! keep what all nodes share consistent.
 
+mod address;
 mod archive;
 mod eviction;
 mod excerpt;
@@ -31,12 +32,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::address::client;
+use self::address::warn_of_the_way;
 use self::eviction::Eviction;
 use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
-pub(crate) use self::link::parse_url;
 use self::orders::OrderWatch;
 use self::replicated::Replication;
 use self::scripts::Scripts;
@@ -105,7 +107,7 @@ impl RedisBroker {
         node: &NodeId,
         role: Role,
     ) -> Result<(Self, Inbox), BrokerError> {
-        let client = parse_url(&config.redis.url)?;
+        let client = client(&config.redis)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
         let greeting = Greeting::new(config.redis.allow_eviction, &keys.secret());
@@ -126,6 +128,9 @@ impl RedisBroker {
                 }
             }
         });
+        if role == Role::Node {
+            warn_of_the_way(&client);
+        }
         let replication = Replication::new(client.clone());
         let (subscriber, keep_subscriber) = Subscriber::new(
             client,

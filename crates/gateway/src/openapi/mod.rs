@@ -118,7 +118,7 @@ fn may_have_no_body(operation: &mut Operation) {
     for content in body.content.values_mut() {
         if let RefOr::T(content) = content
             && let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
-            && let [_, object] = choice.items.as_slice()
+            && let Some(object) = choice.items.iter().find(|it| matches!(it, RefOr::Ref(_)))
         {
             content.schema = Some(object.clone());
             body.required = Some(Required::False);

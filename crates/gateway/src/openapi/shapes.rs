@@ -55,7 +55,7 @@ text!(
 text!(
     Name,
     1..=64,
-    "^\\s*[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*\\S\\s*$",
+    "^\\s*[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]\\s*$",
     "A name for people: no control characters, and none that turn the text's direction."
 );
 

@@ -33,7 +33,7 @@ pub(crate) async fn create_session(
         ApiError::Unauthorized(how.to_owned())
     })?;
     let lasts = caller.identity.expires.map(seconds_until);
-    Ok(answer(token, lasts, is_secure(&gate, &peer, &headers)))
+    Ok(answer(token, lasts, gate.is_secure(&peer, &headers)))
 }
 
 /// Forgets the cookie. Whoever has the token elsewhere has it still.
@@ -43,11 +43,7 @@ pub(crate) async fn delete_session(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    answer("", Some(0), is_secure(&gate, &peer, &headers))
-}
-
-fn is_secure(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> bool {
-    gate.proxies.is_secure(peer.address.ip(), headers)
+    answer("", Some(0), gate.is_secure(&peer, &headers))
 }
 
 /// Without an end it lasts as long as the browser's session.

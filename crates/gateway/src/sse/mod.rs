@@ -55,7 +55,7 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     let Ok(taken) = taken.await else { return };
     // Nothing else tells of a client that has vanished while nothing is written but signs of life.
     patience::set(
-        &taken.stream,
+        taken.stream.tcp(),
         Some(2 * listener.gate.limits().write_timeout),
     );
     let (stream, head) = EventStream::new(taken);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use hubbub_protocol::CloseCode;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::handover::Taken;
+use crate::pipe::Pipe;
 
 /// Room for a chunk's length before it is known.
 const CHUNK: &[u8] = b"00000000\r\n";
@@ -34,7 +34,7 @@ pub(super) enum Gone {
 /// The stream of one client.
 #[derive(Debug)]
 pub(super) struct EventStream {
-    tcp: TcpStream,
+    pipe: Pipe,
     /// HTTP/1.0 knows no chunks.
     chunked: bool,
 }
@@ -51,7 +51,7 @@ impl EventStream {
             written.truncate(written.len() - LAST_CHUNK.len());
         }
         let stream = Self {
-            tcp: stream,
+            pipe: stream,
             chunked,
         };
         (stream, written)
@@ -79,7 +79,7 @@ impl EventStream {
 
     /// Writes as much as the socket takes now; how much that was.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.tcp.try_write(bytes) {
+        match self.pipe.try_write(bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             written => written,
         }
@@ -87,14 +87,14 @@ impl EventStream {
 
     /// Waits until the socket may take more. Cancel safe.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        self.tcp.writable().await
+        self.pipe.writable().await
     }
 
     /// Waits until the client has gone. Cancel safe but for the count of what it says.
     pub(super) async fn gone(&self) -> Gone {
         let mut heard = 0;
         loop {
-            if self.tcp.readable().await.is_err() {
+            if self.pipe.readable().await.is_err() {
                 return Gone::Broken;
             }
             match self.discard() {
@@ -110,7 +110,7 @@ impl EventStream {
     }
 
     fn discard(&self) -> io::Result<usize> {
-        self.tcp.try_read(&mut [0; 1024])
+        self.pipe.try_read(&mut [0; 1024])
     }
 
     /// Writes `last`, ends the stream and waits, for at most 5 s, until the client has gone too.
@@ -124,9 +124,9 @@ impl EventStream {
             return;
         }
         let farewell = async {
-            self.tcp.write_all(&last).await?;
+            self.pipe.write_all(&last).await?;
             // Closing with bytes unread would reset the connection, and our last words be lost.
-            self.tcp.shutdown().await?;
+            self.pipe.shutdown().await?;
             self.gone().await;
             Ok::<(), io::Error>(())
         };

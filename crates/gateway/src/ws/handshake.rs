@@ -26,6 +26,7 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::handover::Lent;
 use crate::patience;
+use crate::pipe::Pipe;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
@@ -78,24 +79,26 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
     serve(arrival, socket).await;
 }
 
-/// The TCP stream itself, without hyper's buffers around it, and what they held.
-pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(TcpStream, Bytes), hyper::Error> {
-    let (stream, early) = match pending.await?.downcast::<TokioIo<Lent>>() {
+/// The pipe itself, without hyper's buffers around it, and what they held.
+pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hyper::Error> {
+    let upgraded = pending.await?;
+    let (pipe, early) = match upgraded.downcast::<TokioIo<Lent>>() {
         Ok(parts) => {
-            let stream = parts.io.into_inner().into_inner();
-            let stream = stream.expect("who upgrades does not claim the stream");
-            (stream, parts.read_buf)
+            let pipe = parts.io.into_inner().into_inner();
+            let pipe = pipe.expect("who upgrades does not claim the stream");
+            (pipe, parts.read_buf)
         }
-        // A server without handovers, such as the conformance example.
-        Err(bare) => {
-            let parts = bare.downcast::<TokioIo<TcpStream>>();
-            let parts = parts.expect("servers give plain TCP streams in TokioIo only");
-            (parts.io.into_inner(), parts.read_buf)
+        // Whoever has a listener of its own before our doors, as the conformance example.
+        Err(upgraded) => {
+            let parts = upgraded
+                .downcast::<TokioIo<TcpStream>>()
+                .expect("streams are served as Lent or as bare TCP");
+            (Pipe::Plain(parts.io.into_inner()), parts.read_buf)
         }
     };
     // Its pings tell of a peer that has vanished, and its write loop of one that takes nothing.
-    patience::set(&stream, None);
-    Ok((stream, early))
+    patience::set(pipe.tcp(), None);
+    Ok((pipe, early))
 }
 
 pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {

@@ -43,6 +43,7 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
         .into_iter()
         .map(|settings| folder.give(args, settings))
         .collect();
+    let scheme = scheme(&settings[0]);
     let embedded = match &args.redis_url {
         Some(_) => None,
         None => Some(
@@ -61,7 +62,7 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
             other => other.into(),
         })?);
     }
-    print(&greeting(args, &servers))?;
+    print(&greeting(args, scheme, &servers))?;
     let (stop, stopping) = watch::channel(false);
     let mut nodes = JoinSet::new();
     for server in servers {
@@ -161,7 +162,8 @@ fn settings(args: &DemoArgs) -> Result<Vec<Settings>, CommandError> {
         if args.redis_url.is_none() {
             settings.archive.url = String::new();
         }
-        settings.http.public_urls = urls("127.0.0.1", &ports);
+        let scheme = scheme(&settings);
+        settings.http.public_urls = urls(scheme, "127.0.0.1", &ports);
         if !settings
             .http
             .allowed_origins
@@ -172,7 +174,7 @@ fn settings(args: &DemoArgs) -> Result<Vec<Settings>, CommandError> {
             settings
                 .http
                 .allowed_origins
-                .extend(urls("localhost", &ports));
+                .extend(urls(scheme, "localhost", &ports));
         }
         settings
     };
@@ -185,21 +187,29 @@ fn ports_from(first: u16, count: u16) -> Result<Vec<u16>, CommandError> {
     Ok((first..=last).collect())
 }
 
-fn urls(host: &str, ports: &[u16]) -> Vec<String> {
+fn scheme(settings: &Settings) -> &'static str {
+    if settings.http.has_tls() {
+        "https"
+    } else {
+        "http"
+    }
+}
+
+fn urls(scheme: &str, host: &str, ports: &[u16]) -> Vec<String> {
     ports
         .iter()
-        .map(|port| format!("http://{host}:{port}"))
+        .map(|port| format!("{scheme}://{host}:{port}"))
         .collect()
 }
 
-fn greeting(args: &DemoArgs, servers: &[Server]) -> String {
+fn greeting(args: &DemoArgs, scheme: &str, servers: &[Server]) -> String {
     let mut text = format!(
         "\nHubbub is running, {} of its nodes on this machine:\n\n",
         servers.len()
     );
     for (index, server) in servers.iter().enumerate() {
         text.push_str(&format!(
-            "  demo-{}   http://{}",
+            "  demo-{}   {scheme}://{}",
             index + 1,
             server.http_addr()
         ));

@@ -466,7 +466,8 @@ mod tests {
         assert!(refused("secret = 12345678901234567890123456789012345").contains("test.toml"));
         let message = refused(&format!("{secret}\nevents = [\"messages\"]"));
         assert!(
-            message.contains("`message`") && message.contains("test.toml"),
+            message.contains("\"messages\" is none of message, edited")
+                && message.contains("test.toml"),
             "{message}"
         );
         assert!(refused(&format!("{secret}\nevent = []")).contains("`events`"));

@@ -220,7 +220,16 @@ impl Settings {
 
     fn check_pairs(&self) -> Result<(), CheckError> {
         let drain = &self.drain;
+        let http = &self.http;
         let contradictions = [
+            (
+                http.tls_cert.is_empty() != http.tls_key.is_empty(),
+                "http.tls_cert and http.tls_key belong together: set both or neither",
+            ),
+            (
+                http.proxy_protocol && http.trusted_proxies.is_empty(),
+                "http.proxy_protocol needs http.trusted_proxies: nobody else may connect then",
+            ),
             (
                 self.failpoints != Failpoints::default() && !is_loopback(&self.ops.bind),
                 "HUBBUB_FAILPOINTS is for tests: it needs ops.bind on 127.0.0.1",
@@ -317,6 +326,8 @@ mod tests {
             })
             .contains("sqlite cannot be used")
         );
+        assert!(refusal(|s| s.http.tls_key = "key.pem".to_owned()).contains("http.tls_cert"));
+        assert!(refusal(|s| s.http.proxy_protocol = true).contains("http.trusted_proxies"));
         assert!(refusal(|s| s.drain.deadline = Duration::from_secs(1)).contains("drain.deadline"));
     }
 

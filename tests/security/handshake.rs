@@ -15,7 +15,7 @@ async fn refusal(address: SocketAddr, request: String) -> Answer {
 }
 
 #[tokio::test]
-async fn too_large_a_head_is_431_or_414() {
+async fn c02_too_large_a_head_is_431_or_414() {
     let cluster = Cluster::memory(1, &[]).await;
     let address = cluster.address(0);
     let long = format!("x-filler: {}\r\n", "a".repeat(17 * 1024));
@@ -34,7 +34,7 @@ async fn too_large_a_head_is_431_or_414() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_handshake_is_refused_with_its_status() {
+async fn c03_what_is_no_websocket_handshake_is_refused_with_its_status() {
     let cluster = Cluster::memory(1, &[]).await;
     let address = cluster.address(0);
     let good = upgrade(address, "");
@@ -81,7 +81,7 @@ async fn status_from(address: SocketAddr, origin: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn foreign_pages_are_refused_and_exact_origins_allowed() {
+async fn c05_foreign_pages_are_refused_and_exact_origins_allowed() {
     let settings = [(
         "http.allowed_origins",
         "https://app.example.com,http://other.example:8080",
@@ -112,7 +112,7 @@ async fn foreign_pages_are_refused_and_exact_origins_allowed() {
 }
 
 #[tokio::test]
-async fn without_settings_only_the_nodes_own_pages_may_connect() {
+async fn c05_without_settings_only_the_nodes_own_pages_may_connect() {
     let cluster = Cluster::memory(1, &[]).await;
     let address = cluster.address(0);
     assert_eq!(

@@ -24,7 +24,7 @@ async fn error(raw: &mut Raw, text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn hostile_json_is_a_bad_frame() {
+async fn c24_hostile_json_is_a_bad_frame() {
     let (cluster, _raw) = lone().await;
     let deep = format!(
         r#"{{"type":"send","room":"lobby","body":{}{}}}"#,
@@ -67,7 +67,7 @@ async fn hostile_json_is_a_bad_frame() {
 }
 
 #[tokio::test]
-async fn bad_frames_repeated_are_4500() {
+async fn c24_bad_frames_repeated_are_4500() {
     let (_cluster, mut raw) = lone().await;
     for _ in 0..200 {
         raw.write("nonsense").await;
@@ -76,7 +76,7 @@ async fn bad_frames_repeated_are_4500() {
 }
 
 #[tokio::test]
-async fn odd_json_is_stored_in_its_plain_form() {
+async fn c24_odd_json_is_stored_in_its_plain_form() {
     let (_cluster, mut raw) = lone().await;
     let cases = [
         (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
@@ -103,7 +103,7 @@ async fn odd_json_is_stored_in_its_plain_form() {
 }
 
 #[tokio::test]
-async fn many_elements_are_fine_and_too_many_bytes_are_not() {
+async fn c24_many_elements_are_fine_and_too_many_bytes_are_not() {
     let (_cluster, mut raw) = lone().await;
     let send = |body: Value| json!({"type": "send", "room": "lobby", "body": body});
     let many = Value::from(vec![1; 8_000]);
@@ -115,7 +115,7 @@ async fn many_elements_are_fine_and_too_many_bytes_are_not() {
 }
 
 #[tokio::test]
-async fn bad_rooms_are_bad_rooms_everywhere() {
+async fn c26_bad_rooms_are_bad_rooms_everywhere() {
     let (cluster, _raw) = lone().await;
     let long = "r".repeat(129);
     let rooms = [
@@ -136,7 +136,7 @@ async fn bad_rooms_are_bad_rooms_everywhere() {
 }
 
 #[tokio::test]
-async fn nonces_have_their_rule() {
+async fn c27_nonces_have_their_rule() {
     let (_cluster, mut raw) = lone().await;
     let send = |nonce: Value| json!({"type": "send", "room": "lobby", "nonce": nonce, "body": 1});
     for bad in [json!(""), json!("n".repeat(65)), json!("a\nb"), json!(7)] {

@@ -24,7 +24,7 @@ fn text(payload: &[u8]) -> Frame {
 }
 
 #[tokio::test]
-async fn violations_are_1002() {
+async fn c16_violations_are_1002() {
     let with_first = |first: u8| Frame {
         first,
         ..text(b"{}")
@@ -53,7 +53,7 @@ async fn violations_are_1002() {
         ),
         ("half a close code", vec![Frame::new(op::CLOSE, vec![3])]),
     ];
-    for opcode in [0x3, 0x7, 0xB, 0xF] {
+    for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF] {
         cases.push(("an unknown opcode", vec![with_first(0x80 | opcode)]));
     }
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999] {
@@ -66,7 +66,7 @@ async fn violations_are_1002() {
 }
 
 #[tokio::test]
-async fn bad_utf8_is_1007() {
+async fn c17_bad_utf8_is_1007() {
     let cut = "€".as_bytes();
     let cases = vec![
         ("overlong", vec![text(b"\xC0\xAF")]),
@@ -86,7 +86,7 @@ async fn bad_utf8_is_1007() {
 }
 
 #[tokio::test]
-async fn binary_is_1003() {
+async fn c18_binary_is_1003() {
     let cases = vec![
         ("binary", vec![Frame::new(op::BINARY, "{}")]),
         ("a binary fragment", vec![Frame::fragment(op::BINARY, "{")]),
@@ -95,7 +95,7 @@ async fn binary_is_1003() {
 }
 
 #[tokio::test]
-async fn too_large_is_1009_before_it_has_come() {
+async fn c19_too_large_is_1009_before_it_has_come() {
     const LIMIT: usize = 64 * 1024;
     let claims = |length: u64| Frame {
         claim: Some(length),
@@ -121,7 +121,7 @@ async fn too_large_is_1009_before_it_has_come() {
 }
 
 #[tokio::test]
-async fn endless_empty_fragments_are_1008() {
+async fn c20_endless_empty_fragments_are_1008() {
     let mut frames = vec![Frame::fragment(op::TEXT, "")];
     frames.extend((0..1100).map(|_| Frame::fragment(op::CONTINUATION, "")));
     expect_close(1008, vec![("1,101 fragments", frames)]).await;
@@ -146,4 +146,28 @@ async fn fragments_pings_and_a_goodbye_are_answered() {
     wire.send(&Frame::close(1000, b"bye")).await;
     assert_eq!(wire.close_code().await, 1000);
     wire.wait_end().await;
+}
+
+#[tokio::test]
+async fn c21_deflate_is_not_negotiated() {
+    let cluster = Cluster::memory(1, &[]).await;
+    let address = cluster.address(0);
+    let offer = "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\
+                 x-test: 1\r\n";
+    let request = hubbub_tests::wire::upgrade(address, offer);
+    let mut socket = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("the node listens");
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("an answer"));
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    assert!(!head.contains("extensions"), "{head}");
 }

@@ -1,0 +1,139 @@
+//! C31: who a client is, behind proxies and behind lies. The limit of connections an address shows
+//! which address counts.
+
+use std::net::SocketAddr;
+
+use hubbub_tests::cluster::Cluster;
+use hubbub_tests::raw::{Raw, upgrade_request};
+use tokio::net::TcpSocket;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+
+const SETTINGS: [(&str, &str); 2] = [
+    ("http.trusted_proxies", "127.0.0.1/32,10.0.0.0/8"),
+    ("limits.connections_per_address", "1"),
+];
+
+/// Connects from an address of loopback with these headers; `None`: too many of that client.
+async fn connect(from: [u8; 4], node: SocketAddr, headers: &[(&str, &str)]) -> Option<Raw> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind((from, 0).into())
+        .expect("all of 127.0.0.0/8 is ours");
+    let tcp = socket.connect(node).await.expect("the node listens");
+    let mut request = upgrade_request(node);
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header's value");
+        request.headers_mut().append(name, value);
+    }
+    match Raw::open_over(request, tcp).await {
+        Ok(raw) => Some(raw),
+        Err(error) => {
+            let refused = error.to_string();
+            assert!(refused.contains("429"), "{refused}");
+            None
+        }
+    }
+}
+
+const PROXY: [u8; 4] = [127, 0, 0, 1];
+const STRANGER: [u8; 4] = [127, 0, 0, 2];
+
+#[tokio::test]
+async fn c31_an_untrusted_peer_is_who_it_is() {
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    let node = cluster.address(0);
+    let _first = connect(STRANGER, node, &[("x-forwarded-for", "203.0.113.1")]).await;
+    for lie in [
+        ("x-forwarded-for", "203.0.113.2"),
+        ("forwarded", "for=203.0.113.3"),
+        ("x-real-ip", "203.0.113.4"),
+    ] {
+        // Refused at once, before a header is read: so the handshake may also just end.
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind((STRANGER, 0).into())
+            .expect("all of 127.0.0.0/8 is ours");
+        let tcp = socket.connect(node).await.expect("the node listens");
+        let mut request = upgrade_request(node);
+        let value = HeaderValue::from_static(lie.1);
+        request.headers_mut().insert(lie.0, value);
+        let refused = Raw::open_over(request, tcp).await;
+        assert!(refused.is_err(), "{lie:?} makes nobody of it");
+    }
+}
+
+#[tokio::test]
+async fn c31_a_chain_is_walked_from_the_right_over_trusted_proxies() {
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    let node = cluster.address(0);
+    let chain = |client: &str| format!("6.6.6.6, {client}, 10.1.1.1, 10.2.2.2");
+    let (one, two) = (chain("203.0.113.1"), chain("203.0.113.2"));
+    let first = connect(PROXY, node, &[("x-forwarded-for", &one)]).await;
+    assert!(first.is_some());
+    let again = connect(PROXY, node, &[("x-forwarded-for", &one)]).await;
+    assert!(again.is_none(), "the same client by the same way");
+    // What stands left of the first untrusted address is the client's own invention.
+    let spoofed = one.replace("6.6.6.6", "7.7.7.7");
+    assert!(
+        connect(PROXY, node, &[("x-forwarded-for", &spoofed)])
+            .await
+            .is_none()
+    );
+    // The same client in the standard header, and over several lines.
+    let standard = "for=7.7.7.7, for=\"203.0.113.1:4711\";proto=https, for=10.1.1.1";
+    assert!(
+        connect(PROXY, node, &[("forwarded", standard)])
+            .await
+            .is_none()
+    );
+    let lines = [
+        ("x-forwarded-for", "203.0.113.1"),
+        ("x-forwarded-for", "10.1.1.1"),
+    ];
+    assert!(connect(PROXY, node, &lines).await.is_none());
+    assert!(
+        connect(PROXY, node, &[("x-forwarded-for", &two)])
+            .await
+            .is_some()
+    );
+    // Subscribers of IPv6 own a /64.
+    let v6 = connect(PROXY, node, &[("x-forwarded-for", "2001:db8:1:1::1")]).await;
+    assert!(v6.is_some());
+    let neighbour = "2001:db8:1:1:ffff::2";
+    assert!(
+        connect(PROXY, node, &[("x-forwarded-for", neighbour)])
+            .await
+            .is_none()
+    );
+    let other = "2001:db8:1:2::1";
+    assert!(
+        connect(PROXY, node, &[("x-forwarded-for", other)])
+            .await
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn c31_garbage_means_the_peer() {
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    let node = cluster.address(0);
+    let held = connect(PROXY, node, &[("x-forwarded-for", "unknown")]).await;
+    assert!(held.is_some());
+    let long = "203.0.113.1,".repeat(40) + "203.0.113.2";
+    for garbage in [
+        "203.0.113",
+        "203.0.113.1, _hidden",
+        "",
+        "' OR 1=1",
+        "\u{1}",
+        &long,
+    ] {
+        let Ok(value) = HeaderValue::from_str(garbage) else {
+            continue;
+        };
+        let value = value.to_str().expect("it is ASCII");
+        let refused = connect(PROXY, node, &[("x-forwarded-for", value)]).await;
+        assert!(refused.is_none(), "{garbage:?} counts as the proxy itself");
+    }
+}

@@ -1,0 +1,20 @@
+//! Bad input and attacks row by row, each test named after its row (README.md has the table); TLS,
+//! the PROXY protocol, and the least rights that SECURITY.md tells.
+
+#![expect(clippy::print_stdout, reason = "tests print their figures")]
+
+mod autobahn;
+mod commands;
+mod flood;
+mod forwarded;
+mod frames;
+mod handshake;
+mod heads;
+mod logs;
+mod positions;
+mod proxy;
+mod rights;
+mod secure;
+mod slow;
+mod stores;
+mod tls;
