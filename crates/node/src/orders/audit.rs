@@ -24,7 +24,7 @@ impl Node {
         } = entry;
         tracing::info!(
             target: "hubbub::audit",
-            who, address, action, target = target, detail, result, node = %self.id(), "audit"
+            who, address, action, about = target, detail, result, node = %self.id(), "audit"
         );
         let Some(archive) = &self.archive else {
             return false;

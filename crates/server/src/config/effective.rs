@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn secrets_are_hidden() {
         let text = print_effective(&loaded(
-            "[auth]\nsecret = \"canary-canary-canary-canary-canary\"\n[ops]\ntoken = \"canary-2\"\n\
+            "[auth]\nsecret = \"canary-canary-canary-canary-canary\"\n[ops]\ntoken = \"canary-2-canary-2-canary-2-canary-2\"\n\
              [redis]\nurl = \"redis://user:canary-3@localhost:6379/0\"\n[[api_key]]\nname = \"billing\"\n\
              key = \"canary-4-canary-4-canary-4-canary-4\"\nrooms = { \"lobby\" = \"rwp\" }",
         ));
