@@ -104,6 +104,7 @@ def node(number=1, **settings):
         "AUTH__SECRET": SECRET,
         # The judges are faster than people.
         "LIMITS__SENDS_PER_SECOND": "0",
+        "LIMITS__USER_SENDS_PER_SECOND": "0",
         "LIMITS__CONNECTIONS_PER_ADDRESS": "0",
         **settings,
     }
