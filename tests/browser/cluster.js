@@ -119,6 +119,8 @@ export async function startCluster(t, count, settings = {}) {
       HUBBUB__REDIS__URL: redis,
       // The tests write faster than people do.
       HUBBUB__LIMITS__SENDS_PER_SECOND: "0",
+      HUBBUB__LIMITS__USER_SENDS_PER_SECOND: "0",
+      HUBBUB__LIMITS__USER_NEW_ROOMS_PER_MINUTE: "0",
       ...settings,
     };
     const node = await Process.start(t, BINARY, ["serve"], env);
@@ -139,4 +141,4 @@ export async function startDemo(t, wanted, env = {}) {
 
 /** A demo, which keeps an archive, whose people may write as fast as they can. */
 export const startFastDemo = (t) =>
-  startDemo(t, undefined, { HUBBUB__LIMITS__SENDS_PER_SECOND: "0" });
+  startDemo(t, undefined, { HUBBUB__LIMITS__SENDS_PER_SECOND: "0", HUBBUB__LIMITS__USER_SENDS_PER_SECOND: "0" });

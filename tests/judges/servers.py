@@ -105,6 +105,7 @@ def node(number=1, **settings):
         # The judges are faster than people.
         "LIMITS__SENDS_PER_SECOND": "0",
         "LIMITS__USER_SENDS_PER_SECOND": "0",
+        "LIMITS__USER_NEW_ROOMS_PER_MINUTE": "0",
         "LIMITS__CONNECTIONS_PER_ADDRESS": "0",
         **settings,
     }

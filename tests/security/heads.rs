@@ -30,10 +30,9 @@ async fn drip(address: SocketAddr, bytes_at_once: usize) -> Duration {
         }
         let mut answer = [0; 512];
         let read = tokio::time::timeout(Duration::from_millis(100), socket.read(&mut answer));
-        match read.await {
-            // Closed, or 408 and then closed.
-            Ok(Ok(0) | Err(_)) => return start.elapsed(),
-            Ok(Ok(_)) | Err(_) => {}
+        // Closed, or 408 and then closed; otherwise it is still waiting.
+        if let Ok(Ok(0) | Err(_)) = read.await {
+            return start.elapsed();
         }
     }
     panic!("a head of one byte each 100 ms was read to its end");

@@ -26,6 +26,7 @@ async fn c20_a_hundred_with_endless_crumbs_leave_the_memory_flat() {
         ("archive.url", ""),
         ("limits.assemble_timeout", "4s"),
         ("limits.ping_interval", "10m"),
+        ("limits.pong_timeout", "5m"),
     ];
     let node = NodeProcess::start("gw-crumbs", &settings).await;
     let mut all = Vec::new();

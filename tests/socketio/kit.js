@@ -41,6 +41,8 @@ export async function startNodes(t, count, env = {}) {
       HUBBUB__AUTH__SECRET: SECRET,
       // The tests write faster than people do.
       HUBBUB__LIMITS__SENDS_PER_SECOND: "0",
+      HUBBUB__LIMITS__USER_SENDS_PER_SECOND: "0",
+      HUBBUB__LIMITS__USER_NEW_ROOMS_PER_MINUTE: "0",
       HUBBUB__LIMITS__CONNECTIONS_PER_ADDRESS: "0",
       HUBBUB__LIMITS__GUESTS_PER_MINUTE: "0",
       ...env,

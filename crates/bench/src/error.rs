@@ -2,8 +2,6 @@
 
 use std::io;
 
-use tokio_tungstenite::tungstenite;
-
 /// What ends a bench.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -45,27 +43,16 @@ pub enum BenchError {
         /// What was looked for.
         what: &'static str,
     },
-    /// A connection could not be made, or broke.
-    #[error("connection {number}: {source}")]
-    Connection {
-        /// Which one.
-        number: usize,
-        /// Why.
-        source: Box<tungstenite::Error>,
-    },
-    /// A node answered something else than asked for.
-    #[error("connection {number}: expected {expected:?}, got {got}")]
-    Answer {
-        /// Which one.
-        number: usize,
-        /// A frame type.
-        expected: &'static str,
-        /// The frame, or what came instead.
-        got: String,
-    },
+    /// A load process gave up.
+    #[error("the load: {0}")]
+    Worker(String),
+    /// Redis.
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
     /// Messages were lost, doubled or reordered.
     #[error(
-        "the nodes broke a promise: {lost} lost, {duplicates} doubled, {disordered} out of order"
+        "the nodes broke a promise: {lost} lost, {duplicates} doubled, {disordered} out of order, \
+         {unanswered} sends without an answer"
     )]
     Broken {
         /// Deliveries that never came.
@@ -74,6 +61,8 @@ pub enum BenchError {
         duplicates: u64,
         /// Deliveries in another order.
         disordered: u64,
+        /// Sends that no answer came to.
+        unanswered: u64,
     },
     /// The archive.
     #[error(transparent)]

@@ -1,17 +1,19 @@
-//! `hubbub bench idle`: bytes of a node's memory for an idle connection in one room.
+//! `hubbub bench idle`: a node's memory for an idle connection in one room, and its CPU for a
+//! handshake, at several sizes: memory should be a straight line.
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use serde_json::json;
+use tokio::time::sleep;
 
-use crate::Attach;
 use crate::error::BenchError;
-use crate::member::{Member, Place, join_all};
-use crate::node;
-use crate::procfs;
+use crate::fanout::at_least_one;
+use crate::fleet::{Crew, Fleet, FloorProcess};
+use crate::node::{Cluster, Target};
+use crate::plan::Access;
+use crate::report::{Output, Report};
+use crate::usage;
 
 /// Connections that warm the node up and are not counted.
 const WARM_UP: usize = 100;
@@ -21,77 +23,124 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Arguments of `hubbub bench idle`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct IdleArgs {
-    /// How many connections
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
+    /// How many connections; several numbers for several steps, each beside the ones before
+    #[arg(long, value_delimiter = ',', default_value = "10000")]
+    connections: Vec<usize>,
     /// Rooms that the connections are spread over, each in one
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     rooms: usize,
+    /// Processes that hold the other ends: each may have as many as it may have open files
+    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
+    processes: usize,
+    /// Measure the floor too
+    #[arg(long)]
+    floor: bool,
     #[command(flatten)]
-    attach: Attach,
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Processes, and how they are reached.
+struct System {
+    name: &'static str,
+    nodes: Vec<std::net::SocketAddr>,
+    access: Access,
+    pids: Vec<u32>,
 }
 
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
-    let IdleArgs {
-        connections,
-        rooms,
-        attach,
-    } = args;
-    procfs::check_open_files(connections + WARM_UP)?;
-    let nodes = node::open(attach, 1, None).await?;
-    let [node] = nodes.as_slice() else {
-        return Err(BenchError::Arguments("bench idle looks at one node"));
+    let cluster = Cluster::open(&args.target, 1).await?;
+    let pids = cluster.pids().ok_or(BenchError::Arguments(
+        "bench idle looks at the nodes' memory: give each --url its --pid",
+    ))?;
+    let mut systems = vec![System {
+        name: "hubbub",
+        nodes: cluster.addresses(),
+        access: cluster.access.clone(),
+        pids,
+    }];
+    let floor = if args.floor {
+        Some(FloorProcess::start().await?)
+    } else {
+        None
     };
-    let place = |number: usize| Place {
-        number,
-        authority: node.authority.clone(),
-        room: format!("bench-{}", number % rooms.max(&1)),
-    };
-    let mut held = JoinSet::new();
-    hold(
-        &mut held,
-        join_all((0..WARM_UP).map(place).collect()).await?,
-    );
-    sleep(SETTLE).await;
-    let before = procfs::pss(node.pid)?;
-    let start = Instant::now();
-    let places = (WARM_UP..WARM_UP + connections).map(place).collect();
-    hold(&mut held, join_all(places).await?);
-    let took = start.elapsed();
-    sleep(SETTLE).await;
-    let after = procfs::pss(node.pid)?;
-    if let Some(Ok(number)) = held.try_join_next() {
-        return Err(BenchError::Answer {
-            number,
-            expected: "to stay connected",
-            got: "the end".to_owned(),
-        });
+    systems.extend(floor.iter().map(|floor| System {
+        name: "floor",
+        nodes: vec![floor.address],
+        access: Access::Guest,
+        pids: vec![floor.pid],
+    }));
+    let steps = systems.len() * args.connections.len();
+    let mut report = Report::new("idle", &args.output, steps);
+    report.bars("bytes each");
+    for system in &systems {
+        measure(args, system, &mut report).await?;
     }
-    let each = after.saturating_sub(before) / (*connections).max(1) as u64;
-    let rate = *connections as f64 / took.as_secs_f64();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "idle connections      {connections} in {rooms} rooms")?;
-    writeln!(
-        out,
-        "connected and joined  {:.1} s ({rate:.0}/s)",
-        took.as_secs_f64()
-    )?;
-    writeln!(
-        out,
-        "node memory (PSS)     {} KiB -> {} KiB",
-        before / 1024,
-        after / 1024
-    )?;
-    writeln!(out, "bytes per connection  {each}")?;
+    report.note(
+        "bytes each: memory (PSS) of all nodes for a connection in one room. s/1000 shakes: their CPU \
+         for 1,000 handshakes up to the welcome, with a token for each; s/1000 joins: for 1,000 joins.",
+    );
+    report.finish()?;
     Ok(())
 }
 
-/// Keeps members connected: reads, so that pings are answered. A task ends with its connection.
-fn hold(held: &mut JoinSet<usize>, members: Vec<Member>) {
-    for mut member in members {
-        held.spawn(async move {
-            while member.next().await.is_some() {}
-            member.number
-        });
+async fn measure(args: &IdleArgs, system: &System, report: &mut Report) -> Result<(), BenchError> {
+    let IdleArgs { rooms, .. } = args;
+    let (_warm, ..) = grow(args, system, WARM_UP).await?;
+    sleep(SETTLE).await;
+    let before = memory(system)?;
+    let mut held = Vec::new();
+    let mut total = 0;
+    for &connections in &args.connections {
+        report.step(format!("{} {connections}", system.name));
+        let more = connections.saturating_sub(total);
+        let (fleet, shaken, joined) = grow(args, system, more).await?;
+        held.push(fleet);
+        total += more;
+        sleep(SETTLE).await;
+        let after = memory(system)?;
+        let per_thousand = |nanos: u64| nanos as f64 / 1e6 / more.max(1) as f64;
+        report.row(json!({
+            "system": system.name,
+            "connections": total,
+            "rooms": rooms,
+            "KiB before": before / 1024,
+            "KiB after": after / 1024,
+            "bytes each": after.saturating_sub(before) / total.max(1) as u64,
+            "s/1000 shakes": per_thousand(shaken),
+            "s/1000 joins": per_thousand(joined),
+        }))?;
     }
+    Ok(())
+}
+
+/// Adds connections; says what CPU their handshakes and their joins took, in nanoseconds.
+async fn grow(
+    args: &IdleArgs,
+    system: &System,
+    connections: usize,
+) -> Result<(Fleet, u64, u64), BenchError> {
+    let begin = usage::cpu_of(&system.pids)?;
+    let crew = Crew {
+        nodes: system.nodes.clone(),
+        access: system.access.clone(),
+        processes: args.processes,
+        members: connections,
+        rooms: args.rooms,
+        name: format!("bench-{:08x}", fastrand::u32(..)),
+    };
+    let mut fleet = Fleet::connect(crew).await?;
+    let shaken = usage::cpu_of(&system.pids)?;
+    fleet.join().await?;
+    let joined = usage::cpu_of(&system.pids)?;
+    Ok((
+        fleet,
+        shaken.saturating_sub(begin),
+        joined.saturating_sub(shaken),
+    ))
+}
+
+fn memory(system: &System) -> Result<u64, BenchError> {
+    system.pids.iter().map(|&pid| usage::pss(pid)).sum()
 }

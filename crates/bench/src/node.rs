@@ -1,19 +1,21 @@
 //! The nodes under load: processes of our own, or such that run already.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::Args;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::Attach;
 use crate::error::BenchError;
-use crate::procfs;
+use crate::plan::Access;
+use crate::redis::Redis;
+use crate::usage;
 
 /// How long a node may take to become ready.
 const START: Duration = Duration::from_secs(20);
@@ -23,65 +25,160 @@ const LAST_WORDS: usize = 2000;
 /// One node, ready. Of our own, it is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// `host:port` for clients.
-    pub(crate) authority: String,
-    /// Its process.
-    pub(crate) pid: u32,
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// Its process, if it is known.
+    pub(crate) pid: Option<u32>,
     /// Held to be killed, its directory to be removed.
-    _own: Option<(Child, TempDir)>,
+    own: Option<(Child, TempDir)>,
 }
 
-/// CPU time used so far by all of them.
-pub(crate) fn cpu(nodes: &[Node]) -> Result<Duration, BenchError> {
-    nodes.iter().map(|node| procfs::cpu(node.pid)).sum()
+/// The cluster under load: nodes of our own, or such that run already.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Target {
+    /// Nodes to start
+    #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16))]
+    nodes: usize,
+    /// Redis for the nodes to start; without it one node on the embedded broker. For running nodes:
+    /// their Redis, to measure what it does
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
+    /// A running node to use, as http://127.0.0.1:3000; several for several nodes. Its limits must
+    /// allow the load
+    #[arg(long, value_name = "URL")]
+    url: Vec<String>,
+    /// The process id of each --url, in the same order: without it nothing is said of CPU and memory
+    #[arg(long, value_name = "PID", requires = "url")]
+    pid: Vec<u32>,
+    /// The running cluster's auth.secret, to sign a token for each connection; else all are guests
+    #[arg(long, value_name = "SECRET", requires = "url")]
+    secret: Option<String>,
+    /// A setting of the nodes to start; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "url")]
+    set: Vec<String>,
+    /// Another program for the nodes to start, to compare with
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    program: Option<PathBuf>,
 }
 
-/// The nodes to attach to, or `count` new ones.
-pub(crate) async fn open(
-    attach: &Attach,
-    count: usize,
-    redis_url: Option<&str>,
-) -> Result<Vec<Node>, BenchError> {
-    if attach.url.len() != attach.pid.len() {
-        return Err(BenchError::Arguments("each --url needs its --pid"));
+/// The nodes, and how clients get in.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) access: Access,
+    pub(crate) redis: Option<Redis>,
+}
+
+impl Cluster {
+    /// The same cluster of another program, beside the first one on the same Redis.
+    pub(crate) async fn open_other(target: &Target, program: PathBuf) -> Result<Self, BenchError> {
+        let target = Target {
+            program: Some(program),
+            ..target.clone()
+        };
+        Self::open(&target, 1).await
     }
-    if !attach.url.is_empty() {
-        let pairs = attach.url.iter().zip(&attach.pid);
-        return Ok(pairs.map(|(url, pid)| Node::attach(url, *pid)).collect());
+
+    /// Attaches to the nodes named, or starts new ones; at least `least`.
+    pub(crate) async fn open(target: &Target, least: usize) -> Result<Self, BenchError> {
+        let redis = target.redis_url.as_deref().map(Redis::new).transpose()?;
+        if !target.url.is_empty() {
+            return Self::attach(target, redis);
+        }
+        let count = target.nodes.max(least);
+        if count > 1 && redis.is_none() {
+            return Err(BenchError::Arguments(
+                "several nodes need --redis-url to be one cluster",
+            ));
+        }
+        let secret: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(48)
+            .collect();
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            nodes.push(Node::start(target, &secret).await?);
+        }
+        Ok(Self {
+            nodes,
+            access: Access::Secret(secret),
+            redis,
+        })
     }
-    if count > 1 && redis_url.is_none() {
-        return Err(BenchError::Arguments(
-            "several nodes need --redis-url to be one cluster",
-        ));
+
+    fn attach(target: &Target, redis: Option<Redis>) -> Result<Self, BenchError> {
+        if !target.pid.is_empty() && target.pid.len() != target.url.len() {
+            return Err(BenchError::Arguments("each --url needs its --pid, or none"));
+        }
+        let pids = target
+            .pid
+            .iter()
+            .copied()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let nodes = target
+            .url
+            .iter()
+            .zip(pids)
+            .map(|(url, pid)| Node::attach(url, pid));
+        Ok(Self {
+            nodes: nodes.collect::<Result<_, _>>()?,
+            access: target.secret.clone().map_or(Access::Guest, Access::Secret),
+            redis,
+        })
     }
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(Node::start(redis_url).await?);
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
     }
-    Ok(nodes)
+
+    /// The processes, where all are known.
+    pub(crate) fn pids(&self) -> Option<Vec<u32>> {
+        self.nodes.iter().map(|node| node.pid).collect()
+    }
+
+    /// CPU time used so far by all nodes, in nanoseconds, where their processes are known.
+    pub(crate) fn cpu(&self) -> Result<Option<u64>, BenchError> {
+        self.pids().map(|pids| usage::cpu_of(&pids)).transpose()
+    }
 }
 
 impl Node {
-    fn attach(url: &str, pid: u32) -> Self {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        Self {
-            authority: rest.split('/').next().unwrap_or(rest).to_owned(),
-            pid,
-            _own: None,
+    fn attach(url: &str, pid: Option<u32>) -> Result<Self, BenchError> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        if matches!(scheme, "https" | "wss") {
+            return Err(BenchError::Arguments("--url: only http, beside any TLS"));
         }
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let address = authority.to_socket_addrs()?.find(SocketAddr::is_ipv4);
+        Ok(Self {
+            address: address.ok_or(BenchError::Arguments("--url: no such address"))?,
+            pid,
+            own: None,
+        })
     }
 
-    async fn start(redis_url: Option<&str>) -> Result<Self, BenchError> {
+    async fn start(target: &Target, secret: &str) -> Result<Self, BenchError> {
         let dir = TempDir::with_prefix("hubbub-bench")?;
         let (http, ops) = (free_address()?, free_address()?);
         let log = dir.path().join("node.log");
-        let mut child = command(http, ops, redis_url, dir.path(), &log)?.spawn()?;
+        let mut child = command(target, secret, http, ops, dir.path())?.spawn()?;
         wait_ready(&mut child, ops, &log).await?;
         Ok(Self {
-            authority: http.to_string(),
-            pid: child.id().unwrap_or_default(),
-            _own: Some((child, dir)),
+            address: http,
+            pid: child.id(),
+            own: Some((child, dir)),
         })
+    }
+
+    /// Ends it without a word, as a crash would.
+    pub(crate) async fn kill(&mut self) -> Result<(), BenchError> {
+        let Some((child, _)) = &mut self.own else {
+            return Err(BenchError::Arguments(
+                "only a node of our own can be killed",
+            ));
+        };
+        child.kill().await?;
+        Ok(())
     }
 }
 
@@ -91,24 +188,38 @@ fn free_address() -> Result<SocketAddr, BenchError> {
 }
 
 fn command(
+    target: &Target,
+    secret: &str,
     http: SocketAddr,
     ops: SocketAddr,
-    redis_url: Option<&str>,
     dir: &Path,
-    log: &PathBuf,
 ) -> Result<Command, BenchError> {
-    let log = std::fs::File::create(log)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let log = std::fs::File::create(dir.join("node.log"))?;
+    let program = target
+        .program
+        .clone()
+        .map_or_else(std::env::current_exe, Ok)?;
+    let mut command = Command::new(program);
     command
         .arg("serve")
         .current_dir(dir)
         .env("HUBBUB__HTTP__BIND", http.to_string())
         .env("HUBBUB__OPS__BIND", ops.to_string())
+        .env("HUBBUB__AUTH__MODE", "jwt")
+        .env("HUBBUB__AUTH__SECRET", secret)
         .env("HUBBUB__LIMITS__CONNECTIONS_PER_ADDRESS", "0")
         .env("HUBBUB__LIMITS__GUESTS_PER_MINUTE", "0")
         .env("HUBBUB__LIMITS__ACCEPTS_PER_SECOND", "0")
         .env("HUBBUB__LIMITS__SENDS_PER_SECOND", "0")
-        .env("HUBBUB__REDIS__URL", redis_url.unwrap_or_default())
+        .env("HUBBUB__LIMITS__USER_SENDS_PER_SECOND", "0")
+        .env("HUBBUB__LIMITS__USER_NEW_ROOMS_PER_MINUTE", "0")
+        .env("HUBBUB__REDIS__PREFIX", format!("bench-{}", &secret[..8]))
+        .env(
+            "HUBBUB__REDIS__URL",
+            target.redis_url.as_deref().unwrap_or_default(),
+        )
+        .env("RUST_LOG", "warn")
+        .args(target.set.iter().flat_map(|setting| ["--set", setting]))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -155,7 +266,8 @@ mod tests {
             "ws://127.0.0.1:3000/v1/ws",
             "127.0.0.1:3000",
         ] {
-            assert_eq!(Node::attach(url, 1).authority, "127.0.0.1:3000");
+            let node = Node::attach(url, None).unwrap();
+            assert_eq!(node.address.to_string(), "127.0.0.1:3000");
         }
     }
 }

@@ -1,156 +1,178 @@
-//! What one member has heard: order, duplicates, latency.
-
-use std::time::Duration;
+//! What the members of a process have heard: order, duplicates, latency.
 
 use hdrhistogram::Histogram;
-use tokio::time::Instant;
 
-/// When message `n` was to be sent: latency counts from here, so that a sender that was held up
-/// does not hide it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Schedule {
-    pub(crate) start: Instant,
-    pub(crate) rate: u32,
-}
+use crate::plan::{Counts, Load, Seen};
 
-impl Schedule {
-    pub(crate) fn at(&self, number: u64) -> Instant {
-        let nanos = u128::from(number) * 1_000_000_000 / u128::from(self.rate.max(1));
-        self.start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-}
-
-/// Counts of one member, or the sum over many.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    pub(crate) deliveries: u64,
-    pub(crate) duplicates: u64,
-    /// Deliveries whose offset is not the one after the one before.
-    pub(crate) disordered: u64,
-    /// Microseconds from the scheduled send to the delivery.
-    pub(crate) latency: Histogram<u64>,
-    last: u64,
-}
-
-/// Above a minute a latency is counted as a minute.
+/// Above a minute a latency is counted as a minute, in microseconds.
 const LONGEST: u64 = 60_000_000;
 
-impl Tally {
-    pub(crate) fn new() -> Self {
+/// An empty histogram of microseconds, exact to two digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LONGEST, 2).expect("the bounds are good")
+}
+
+/// What it holds, to be sent to another process.
+pub(crate) fn counts(histogram: &Histogram<u64>) -> Counts {
+    let recorded = histogram.iter_recorded();
+    recorded
+        .map(|step| (step.value_iterated_to(), step.count_at_value()))
+        .collect()
+}
+
+/// Puts what another process has counted into `histogram`.
+pub(crate) fn merge(histogram: &mut Histogram<u64>, counts: &Counts) {
+    for (&value, &count) in counts {
+        histogram.saturating_record_n(value, count);
+    }
+}
+
+/// A member's place in its room, and what it heard last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard {
+    node: usize,
+    pub(crate) offset: u64,
+    /// The last number from each sender, plus one.
+    by_sender: Vec<u64>,
+}
+
+impl Heard {
+    pub(crate) fn new(node: usize) -> Self {
         Self {
-            deliveries: 0,
-            duplicates: 0,
-            disordered: 0,
-            latency: Histogram::new_with_max(LONGEST, 2).expect("the bounds are good"),
-            last: 0,
+            node,
+            ..Self::default()
+        }
+    }
+}
+
+/// Counts over all members of a process, for one load.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) load: Load,
+    pub(crate) rooms: usize,
+    pub(crate) nodes: usize,
+    pub(crate) seen: Seen,
+    same: Histogram<u64>,
+    cross: Histogram<u64>,
+    acks: Histogram<u64>,
+}
+
+impl Tally {
+    pub(crate) fn new(load: Load, rooms: usize, nodes: usize) -> Self {
+        Self {
+            load,
+            rooms,
+            nodes,
+            seen: Seen::default(),
+            same: histogram(),
+            cross: histogram(),
+            acks: histogram(),
         }
     }
 
-    /// Counts a frame; any that is no message is passed over.
-    pub(crate) fn hear(&mut self, frame: &str, schedule: &Schedule, now: Instant) {
-        let Some((number, offset)) = read(frame) else {
+    /// Counts a message that has come at `now`.
+    pub(crate) fn hear(&mut self, heard: &mut Heard, number: u64, offset: u64, now: u64) {
+        let load = self.load;
+        if !(load.base..load.end()).contains(&number) {
+            heard.offset = offset;
             return;
+        }
+        if heard.offset != 0 && offset <= heard.offset {
+            self.seen.duplicates += 1;
+            return;
+        }
+        let sender = load.sender(number, self.rooms);
+        if heard.by_sender.len() <= sender {
+            heard.by_sender.resize(sender + 1, 0);
+        }
+        let follows = heard.offset == 0 || offset == heard.offset + 1;
+        if !follows || heard.by_sender[sender] > number {
+            self.seen.disordered += 1;
+        }
+        heard.by_sender[sender] = number + 1;
+        heard.offset = offset;
+        self.seen.deliveries += 1;
+        let is_same = load.senders == 0 || sender % self.nodes == heard.node;
+        let latency = if is_same {
+            &mut self.same
+        } else {
+            &mut self.cross
         };
-        if self.last != 0 && offset <= self.last {
-            self.duplicates += 1;
-            return;
+        latency.saturating_record(now.saturating_sub(load.due(number)) / 1000);
+    }
+
+    /// Counts the answer to a send.
+    pub(crate) fn ack(&mut self, number: u64, now: u64) {
+        if (self.load.base..self.load.end()).contains(&number) {
+            self.seen.acked += 1;
+            let latency = now.saturating_sub(self.load.due(number)) / 1000;
+            self.acks.saturating_record(latency);
         }
-        if self.last != 0 && offset != self.last + 1 {
-            self.disordered += 1;
-        }
-        self.last = offset;
-        self.deliveries += 1;
-        let latency = now.saturating_duration_since(schedule.at(number));
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST);
-        self.latency.saturating_record(micros);
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.deliveries += other.deliveries;
-        self.duplicates += other.duplicates;
-        self.disordered += other.disordered;
-        self.latency
-            .add(&other.latency)
-            .expect("all have the same bounds");
+    pub(crate) fn is_complete(&self) -> bool {
+        self.seen.deliveries >= self.seen.expected
+            && self.seen.acked + self.seen.refused >= self.seen.sent
     }
-}
 
-/// A body of `length` bytes that carries its number.
-pub(crate) fn body(number: u64, length: usize) -> String {
-    let bare = format!(r#"{{"n":{number},"p":""}}"#);
-    let padding = "x".repeat(length.saturating_sub(bare.len()));
-    format!(r#"{{"n":{number},"p":"{padding}"}}"#)
-}
-
-/// Number and offset of a message of ours, without parsing all of it.
-fn read(frame: &str) -> Option<(u64, u64)> {
-    if !frame.starts_with(r#"{"type":"message""#) {
-        return None;
+    pub(crate) fn finish(mut self) -> Seen {
+        self.seen.same = counts(&self.same);
+        self.seen.cross = counts(&self.cross);
+        self.seen.acks = counts(&self.acks);
+        self.seen
     }
-    let (_, number) = frame.split_once(r#""body":{"n":"#)?;
-    let (_, offset) = frame.rsplit_once(r#""offset":"#)?;
-    Some((leading_number(number)?, leading_number(offset)?))
-}
-
-fn leading_number(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
-    text[..end].parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn frame(number: u64, offset: u64) -> String {
-        let body = body(number, 64);
-        format!(
-            r#"{{"type":"message","room":"r","message":"M","from":{{"id":"a","name":"A"}},"body":{body},"ts":1,"epoch":"e","offset":{offset}}}"#
-        )
-    }
-
-    #[test]
-    fn a_body_has_its_length_and_number() {
-        for number in [0, 7, 123_456] {
-            assert_eq!(body(number, 128).len(), 128);
-            assert_eq!(read(&frame(number, 42)), Some((number, 42)));
-        }
-        assert_eq!(read(r#"{"type":"presence","room":"r","count":1}"#), None);
+    fn tally() -> Tally {
+        let load = Load {
+            start: 0,
+            rate: 1000.0,
+            base: 10,
+            count: 100,
+            payload: 1,
+            senders: 2,
+        };
+        Tally::new(load, 1, 2)
     }
 
     #[test]
     fn duplicates_and_holes_are_counted() {
-        let now = Instant::now();
-        let schedule = Schedule {
-            start: now,
-            rate: 1000,
-        };
-        let mut tally = Tally::new();
-        for (number, offset) in [(0, 5), (1, 6), (1, 6), (3, 8), (2, 7), (4, 9)] {
-            tally.hear(
-                &frame(number, offset),
-                &schedule,
-                now + Duration::from_millis(10),
-            );
+        let (mut tally, mut heard) = (tally(), Heard::default());
+        for (number, offset) in [(9, 4), (10, 5), (11, 6), (11, 6), (13, 8), (12, 7), (14, 9)] {
+            tally.hear(&mut heard, number, offset, 10_000_000);
         }
-        assert_eq!(
-            (tally.deliveries, tally.duplicates, tally.disordered),
-            (4, 2, 1)
-        );
-        let longest = tally.latency.max();
-        assert!((10_000..10_200).contains(&longest), "{longest}");
+        let Seen {
+            deliveries,
+            duplicates,
+            disordered,
+            ..
+        } = tally.seen;
+        assert_eq!((deliveries, duplicates, disordered), (4, 2, 1));
     }
 
     #[test]
-    fn the_sum_keeps_everything() {
-        let now = Instant::now();
-        let schedule = Schedule {
-            start: now,
-            rate: 50,
-        };
-        let (mut a, mut b) = (Tally::new(), Tally::new());
-        a.hear(&frame(0, 1), &schedule, now);
-        b.hear(&frame(0, 1), &schedule, now);
-        a.add(&b);
-        assert_eq!((a.deliveries, a.latency.len()), (2, 2));
+    fn one_senders_order_is_looked_at_whatever_the_offsets_say() {
+        let (mut tally, mut heard) = (tally(), Heard::default());
+        for (number, offset) in [(12, 1), (11, 2), (10, 3)] {
+            tally.hear(&mut heard, number, offset, 0);
+        }
+        assert_eq!((tally.seen.deliveries, tally.seen.disordered), (3, 1));
+    }
+
+    #[test]
+    fn latencies_are_split_by_node_and_survive_the_pipe() {
+        let (mut tally, mut heard) = (tally(), Heard::default());
+        tally.hear(&mut heard, 10, 1, 5_000_000);
+        tally.hear(&mut heard, 11, 2, 9_000_000);
+        let seen = tally.finish();
+        let mut merged = histogram();
+        merge(&mut merged, &seen.same);
+        assert!((5_000..5_100).contains(&merged.max()), "{}", merged.max());
+        merge(&mut merged, &seen.cross);
+        assert_eq!((merged.len(), seen.same.len()), (2, 1));
     }
 }

@@ -22,6 +22,9 @@ use crate::handover::Claim;
 use crate::metrics::Metrics;
 use crate::tls::Certificates;
 
+/// Characters of what a client wrote that a log line shows.
+const MAX_SHOWN: usize = 100;
+
 /// The node behind the doors, and who may pass.
 pub(crate) struct Gate {
     pub(crate) node: Arc<Node>,
@@ -126,7 +129,9 @@ impl Gate {
             return Ok(true);
         }
         self.metrics.rejected("origin");
-        tracing::debug!(peer = %peer.address, ?origin, ?own, "origin refused");
+        let shown = String::from_utf8_lossy(origin.as_bytes());
+        let shown: String = shown.chars().take(MAX_SHOWN).collect();
+        tracing::debug!(peer = %peer.address, origin = ?shown, ?own, "origin refused");
         Err(ApiError::Origin)
     }
 }

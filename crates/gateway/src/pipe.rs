@@ -1,10 +1,13 @@
 //! A client's connection, plain or over TLS, with the same few calls.
 
-use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
@@ -30,7 +33,7 @@ impl Pipe {
     /// Reads what is there; 0 is the end.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_read(buffer),
+            Self::Plain(tcp) => read_once(tcp, buffer),
             Self::Tls(tls) => tls.try_read(buffer),
         }
     }
@@ -63,6 +66,29 @@ impl Pipe {
     pub(crate) async fn writable(&self) -> io::Result<()> {
         self.tcp().writable().await
     }
+
+    /// Ends the direction to the client, with TLS's goodbye where there is TLS.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        if let Self::Tls(tls) = self {
+            poll_fn(|context| tls.poll_goodbye(context)).await?;
+        }
+        SockRef::from(self.tcp()).shutdown(Shutdown::Write)
+    }
+}
+
+/// Less than there is room for means that nothing more is here, so that nobody has to ask for it: the
+/// runtime then waits for the next event, as its own reads do.
+fn read_once(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut taken = None;
+    let asked = tcp.try_io(Interest::READABLE, || {
+        let length = (&*SockRef::from(tcp)).read(buffer)?;
+        taken = Some(length);
+        match length {
+            part if part > 0 && part < buffer.len() => Err(ErrorKind::WouldBlock.into()),
+            whole => Ok(whole),
+        }
+    });
+    taken.map_or(asked, Ok)
 }
 
 impl AsyncRead for Pipe {
@@ -75,7 +101,7 @@ impl AsyncRead for Pipe {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Self::Tls(tls) => loop {
                 match tls.try_read(buffer.initialize_unfilled()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         ready!(tls.tcp().poll_read_ready(context))?;
                     }
                     read => {

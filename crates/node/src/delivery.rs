@@ -8,6 +8,7 @@ use hubbub_broker::{Delivery, Doubt, DoubtReceiver, Missed, News, RoomHead, Work
 use hubbub_protocol::{Envelope, Packet};
 
 use crate::node::Node;
+use crate::outbox::Due;
 use crate::room::{Missing, Room};
 
 /// Hands on what one queue brings, until the broker ends.
@@ -68,11 +69,22 @@ impl Node {
     }
 
     fn deliver_events(self: &Arc<Self>, room: &Arc<Room>, ts: u64, events: Vec<Envelope>) {
-        if room.take_live(events) {
+        let (is_missing, due) = room.take_live(events);
+        if is_missing {
             self.repair(Arc::clone(room));
         } else {
             self.metrics.delivery_seconds.observe(seconds_since(ts));
         }
+        self.flush(due);
+    }
+
+    /// Writes to a few sockets here; many are shared out, so that all cores have a part. Each
+    /// outbox keeps its own order, whoever flushes it.
+    fn flush(&self, mut due: Due) {
+        while let Some(part) = due.split() {
+            self.spawn(async move { part.flush() });
+        }
+        due.flush();
     }
 }
 

@@ -39,7 +39,10 @@ mod room;
 mod rooms;
 mod search;
 mod session;
+mod tempo;
 mod tickets;
+#[doc(hidden)]
+pub mod trial;
 
 pub use archiving::keep_journal;
 pub use config::{AckSection, DrainSection, Limits, NodeConfig, NodeSection, RoomRule};
@@ -53,7 +56,7 @@ pub use hubbub_archive::{
 pub use identity::{Identity, Rights};
 pub use node::{ArchiveHealth, Node};
 pub use orders::{ConnectionInfo, ConnectionQuery, Connections, Exclusion, NodeInfo, Nodes};
-pub use outbox::OutboxReader;
+pub use outbox::{Line, OutboxReader};
 pub use pace::{Pace, Turn};
 pub use posts::{Action, Post, Receipt};
 pub use search::SearchRequest;

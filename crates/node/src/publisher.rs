@@ -1,8 +1,8 @@
 //! From sessions to the broker: one publish in flight for a room, what queues meanwhile goes in
 //! the next one.
 //!
-//! That keeps each sender's order even over retries, and joins messages in busy rooms without
-//! waiting for more to come. A send is answered by its deadline: with its place, or with
+//! That keeps each sender's order even over retries. In a busy room sends also wait some
+//! milliseconds for each other ([`crate::tempo`]), in any other one never. A send is answered by its deadline: with its place, or with
 //! `unavailable` (certainly not stored) or `unknown` (perhaps stored).
 
 use std::collections::{HashMap, VecDeque};
@@ -153,12 +153,18 @@ impl WorkedOn {
     async fn work_off(mut self) {
         let (node, room) = (&*self.node, &self.room);
         loop {
+            let here = node.hub.room(room);
+            if let Some(here) = &here {
+                here.join_sends().await;
+            }
             let batch = node.publisher.take(room);
             let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
                 break;
             };
+            if let Some(here) = &here {
+                here.count_sends(batch.len());
+            }
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let here = node.hub.room(room);
             let seen = here.as_ref().and_then(|room| room.highest());
             let published = node.store(room, &drafts, seen.as_ref(), deadline);
             match published.await {

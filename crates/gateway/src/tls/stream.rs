@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 /// Encrypted at once: one record.
 const CHUNK: usize = 16 * 1024;
 
-/// The stream and its TLS state. Both directions live in one task, so the lock is always free.
+/// The stream and its TLS state, locked for as long as one call takes: delivery may write while the
+/// connection's task reads.
 #[derive(Debug)]
 pub(crate) struct TlsStream {
     tcp: TcpStream,
@@ -189,8 +190,8 @@ impl TlsStream {
         }
     }
 
-    /// Says goodbye in TLS, then in TCP.
-    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Says goodbye in TLS; TCP goes on.
+    pub(crate) fn poll_goodbye(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         {
             let mut state = self.state();
             if !state.said_goodbye {
@@ -198,7 +199,12 @@ impl TlsStream {
                 state.connection.send_close_notify();
             }
         }
-        ready!(self.poll_flush(context))?;
+        self.poll_flush(context)
+    }
+
+    /// Says goodbye in TLS, then in TCP.
+    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_goodbye(context))?;
         Pin::new(&mut self.tcp).poll_shutdown(context)
     }
 }

@@ -126,6 +126,7 @@ enum Pause {
 /// Runs both loops until one of them ends. The reading one is polled first: the writing one sees
 /// in the same poll what it has left.
 async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
+    seat.outbox.use_line(socket.line());
     let (mut reader, writer) = socket.split();
     let busy = AtomicBool::new(false);
     let limits = gate.limits();

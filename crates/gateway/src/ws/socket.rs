@@ -2,17 +2,17 @@
 //! and written through the thread's own buffers, and only what is incomplete stays with it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubbub_node::Limits;
-use hubbub_protocol::CloseCode;
-use tokio::io::AsyncWriteExt;
+use hubbub_node::{Limits, Line};
+use hubbub_protocol::{CloseCode, Frame};
 use tokio::time::{Instant, timeout_at};
 
 use super::decoder::{Decoder, Incoming, MessageLimits};
@@ -49,11 +49,10 @@ pub(crate) enum End {
 /// The client's line and what is incomplete on it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: Pipe,
     decoder: Decoder,
     assembly: Assembly,
     controls: Controls,
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 /// A message as it came.
@@ -71,18 +70,30 @@ struct Assembly {
     began: Option<Instant>,
 }
 
-/// What the reading side leaves for the writing side. Both live in one task and the reading side
-/// is polled first, so whatever it leaves is seen in the same poll and needs no waker.
-#[derive(Debug, Default)]
+/// The stream, and what the reading side leaves for the writing side. Both live in one task and the
+/// reading side is polled first, so whatever it leaves is seen in the same poll and needs no waker.
+/// Delivery may write too, from any thread, while nothing is unsent.
+#[derive(Debug)]
 struct Shared {
-    /// Whole frames, or the rest of one, that go out before anything else.
+    stream: Pipe,
+    /// Whole frames, or the rest of one, that go out before anything else. Locked by whoever
+    /// writes, for as long as it does.
     unsent: Mutex<Vec<u8>>,
     pong: AtomicBool,
 }
 
-impl Shared {
-    fn unsent(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+impl Line for Shared {
+    fn send(&self, frames: &mut VecDeque<Frame>) -> bool {
+        let mut unsent = self.unsent();
+        if !unsent.is_empty() {
+            return true;
+        }
+        let mut next = std::iter::from_fn(|| {
+            let frame = frames.pop_front()?;
+            Some((Opcode::Text, frame.into_bytes()))
+        });
+        // A broken connection is found by its task, which hears of it from the socket too.
+        !matches!(self.write(&mut unsent, &mut next), Ok(Progress::Done))
     }
 }
 
@@ -138,18 +149,20 @@ impl Socket {
             filled: Instant::now(),
         };
         Self {
-            stream,
             decoder,
             assembly,
             controls,
-            shared: Shared::default(),
+            shared: Arc::new(Shared {
+                stream,
+                unsent: Mutex::default(),
+                pong: AtomicBool::new(false),
+            }),
         }
     }
 
     /// The two directions.
     pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
         let Self {
-            stream,
             decoder,
             assembly,
             controls,
@@ -157,14 +170,18 @@ impl Socket {
         } = self;
         (
             Reader {
-                stream,
                 decoder,
                 assembly,
                 controls,
                 shared,
             },
-            Writer { stream, shared },
+            Writer { shared },
         )
+    }
+
+    /// For delivery, to write without this connection's task.
+    pub(crate) fn line(&self) -> Arc<dyn Line> {
+        Arc::clone(&self.shared) as _
     }
 
     /// Says goodbye and waits, for at most 5 s, until the other side has gone too.
@@ -191,7 +208,7 @@ impl Socket {
             }
             // Bytes that nobody read would make the kernel reset the connection, and our last
             // words could be lost: so let the client hear the end, and read until it has.
-            self.stream.shutdown().await?;
+            self.shared.stream.shutdown().await?;
             self.discard().await
         };
         // An error means that the other side has gone: which is what was waited for.
@@ -200,8 +217,8 @@ impl Socket {
 
     async fn discard(&self) -> io::Result<()> {
         loop {
-            self.stream.readable().await?;
-            match READ.with_borrow_mut(|buffer| self.stream.try_read(buffer)) {
+            self.shared.stream.readable().await?;
+            match READ.with_borrow_mut(|buffer| self.shared.stream.try_read(buffer)) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -213,7 +230,6 @@ impl Socket {
 
 /// The direction from the client.
 pub(crate) struct Reader<'a> {
-    stream: &'a Pipe,
     decoder: &'a mut Decoder,
     assembly: &'a mut Assembly,
     controls: &'a mut Controls,
@@ -281,14 +297,14 @@ impl Reader<'_> {
         poll_fn(|cx| {
             READ.with_borrow_mut(|buffer| {
                 loop {
-                    match self.stream.try_read(buffer) {
+                    match self.shared.stream.try_read(buffer) {
                         Ok(0) => return Poll::Ready(Err(End::Gone)),
                         Ok(length) => {
                             self.decoder.push(&buffer[..length]);
                             return Poll::Ready(Ok(()));
                         }
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                            if ready!(self.stream.poll_read_ready(cx)).is_err() {
+                            if ready!(self.shared.stream.poll_read_ready(cx)).is_err() {
                                 return Poll::Ready(Err(End::Gone));
                             }
                         }
@@ -312,7 +328,6 @@ pub(crate) enum Progress {
 
 /// The direction to the client.
 pub(crate) struct Writer<'a> {
-    stream: &'a Pipe,
     shared: &'a Shared,
 }
 
@@ -342,7 +357,7 @@ impl Writer<'_> {
 
     /// Waits until the socket takes bytes again.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.stream.poll_write_ready(cx)).await
+        poll_fn(|cx| self.shared.stream.poll_write_ready(cx)).await
     }
 
     /// Sends what is unsent, then `frames`, joined into as few writes as possible. Frames that do
@@ -354,10 +369,26 @@ impl Writer<'_> {
         &self,
         frames: &mut impl Iterator<Item = (Opcode, Bytes)>,
     ) -> io::Result<Progress> {
-        let mut unsent = self.shared.unsent();
+        self.shared.write(&mut self.shared.unsent(), frames)
+    }
+}
+
+impl Shared {
+    fn unsent(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Writer::try_write`].
+    fn write(
+        &self,
+        unsent: &mut Vec<u8>,
+        frames: &mut impl Iterator<Item = (Opcode, Bytes)>,
+    ) -> io::Result<Progress> {
         WRITE.with_borrow_mut(|buffer| {
+            // After an error it still holds what was another connection's.
+            buffer.clear();
             loop {
-                let sent = self.write_some(&unsent)?;
+                let sent = self.write_some(unsent)?;
                 if sent < unsent.len() {
                     unsent.drain(..sent);
                     return Ok(Progress::Blocked);

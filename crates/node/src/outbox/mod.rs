@@ -4,8 +4,12 @@
 //! [`Outbox::offer`]: the room then marks the client as behind, and the reader fills it up from
 //! the room's log or stream as the socket drains. Everything else is taken up to twice the
 //! bytes; beyond, the connection is closed with 4408.
+//!
+//! Live events for a client whose task sleeps go to its socket without waking the task, where the
+//! door gave the outbox a [`Line`].
 
 mod budget;
+mod line;
 mod reader;
 
 use std::collections::VecDeque;
@@ -17,6 +21,8 @@ use std::time::{Duration, Instant};
 use hubbub_protocol::{CloseCode, Frame};
 
 pub(crate) use self::budget::OutboxBudget;
+pub(crate) use self::line::Due;
+pub use self::line::Line;
 pub use self::reader::OutboxReader;
 use crate::Limits;
 use crate::lock::lock;
@@ -46,10 +52,14 @@ pub(crate) struct Offered {
     pub(crate) taken: usize,
     /// The client's own bound stopped the rest: it reads too slowly.
     pub(crate) is_full: bool,
+    /// Nobody was woken: [`Outbox::flush`] has to be called.
+    pub(crate) is_due: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where live events can go at once.
+    line: Option<Arc<dyn Line>>,
     frames: VecDeque<Frame>,
     /// Of `frames`, and of those that the reader has taken but not written yet.
     bytes: usize,
@@ -88,6 +98,7 @@ impl Outbox {
         let mut offered = Offered {
             taken: 0,
             is_full: false,
+            is_due: false,
         };
         for frame in frames {
             offered.is_full = state.len() >= self.max_frames || state.bytes >= self.max_bytes;
@@ -98,8 +109,49 @@ impl Outbox {
             offered.taken += 1;
         }
         self.budget.add(state.bytes - before);
-        state.wake_reader();
+        offered.is_due = offered.taken > 0 && state.can_flush();
+        if !offered.is_due {
+            state.wake_reader();
+        }
         offered
+    }
+
+    /// As if the connection's task slept; for trials.
+    pub(crate) fn fall_asleep(&self, line: &Arc<dyn Line>) {
+        let mut state = lock(&self.state);
+        state.line = Some(Arc::clone(line));
+        state.reader = Some(Waker::noop().clone());
+    }
+
+    /// Writes what is queued to the socket, if the connection's task sleeps; what that does not take
+    /// at once is left to the task.
+    pub(crate) fn flush(&self) {
+        let mut state = lock(&self.state);
+        if !state.can_flush() {
+            return state.wake_reader();
+        }
+        let State {
+            line: Some(line),
+            frames,
+            ..
+        } = &mut *state
+        else {
+            return;
+        };
+        let before = frames.len();
+        let has_more = line.send(frames);
+        state.taken_frames = before - state.frames.len();
+        let left = state
+            .frames
+            .iter()
+            .map(|frame| frame.len() + FRAME_OVERHEAD);
+        state.taken_bytes = state.bytes - left.sum::<usize>();
+        if has_more {
+            // What the line still holds counts until the task has written it.
+            state.wake_reader();
+        } else {
+            self.budget.give_back(state.settle());
+        }
     }
 
     /// Takes a reply, or a push that has no offset.
@@ -254,6 +306,12 @@ impl State {
         }
     }
 
+    /// Whether the task sleeps with nothing in its hands, so that nothing can be overtaken.
+    fn can_flush(&self) -> bool {
+        let is_idle = self.reader.is_some() && self.taken_frames == 0;
+        is_idle && self.close.is_none() && self.line.is_some()
+    }
+
     fn len(&self) -> usize {
         self.frames.len() + self.taken_frames
     }
@@ -358,7 +416,8 @@ mod tests {
             narrow.offer(frames.iter()),
             Offered {
                 taken: 3,
-                is_full: true
+                is_full: true,
+                is_due: false,
             }
         );
         assert_eq!(narrow.offer(frames.iter()).taken, 0);
@@ -375,7 +434,8 @@ mod tests {
             outbox.offer(frames.iter()),
             Offered {
                 taken: 0,
-                is_full: false
+                is_full: false,
+                is_due: false,
             }
         );
         assert_eq!(outbox.shed(), Some(3 * (1_000 + FRAME_OVERHEAD)));
@@ -413,6 +473,51 @@ mod tests {
         assert_eq!(lock(&outbox.state).close, None);
         outbox.strike(start + Duration::from_secs(63));
         assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
+    }
+
+    /// Takes so many frames, then no more.
+    #[derive(Debug)]
+    struct Narrow(Mutex<usize>);
+
+    impl Line for Narrow {
+        fn send(&self, frames: &mut VecDeque<Frame>) -> bool {
+            let mut room = lock(&self.0);
+            let count = frames.len().min(*room);
+            frames.drain(..count);
+            *room -= count;
+            !frames.is_empty()
+        }
+    }
+
+    #[test]
+    fn live_frames_go_to_the_line_only_while_the_task_sleeps() {
+        let outbox = outbox(10_000, 100);
+        lock(&outbox.state).line = Some(Arc::new(Narrow(Mutex::new(3))));
+        let frames = vec![frame(100); 2];
+        assert!(!outbox.offer(frames.iter()).is_due, "nobody sleeps");
+        assert_eq!(take(&outbox), 2);
+        let sleep = || lock(&outbox.state).reader = Some(Waker::noop().clone());
+        sleep();
+        assert!(outbox.offer(frames.iter()).is_due);
+        outbox.flush();
+        assert_eq!(outbox.bytes(), 0);
+        assert!(outbox.offer(frames.iter()).is_due, "it still sleeps");
+        outbox.flush();
+        // One went out, and counts until the task has been there; one is left.
+        let state = lock(&outbox.state);
+        assert!(state.reader.is_none(), "the task was woken");
+        assert_eq!((state.frames.len(), state.taken_frames), (1, 1));
+        drop(state);
+        sleep();
+        assert!(
+            !outbox.offer(frames.iter()).is_due,
+            "something is on its way"
+        );
+        assert_eq!(take(&outbox), 3);
+        sleep();
+        outbox.close(CloseCode::Restart);
+        sleep();
+        assert!(!outbox.offer(frames.iter()).is_due);
     }
 
     #[test]

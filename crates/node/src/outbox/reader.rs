@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use hubbub_protocol::{CloseCode, ConnectionId, Frame};
 
-use super::Outbox;
+use super::{Line, Outbox};
 use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
@@ -19,6 +19,13 @@ pub struct OutboxReader {
     pub(crate) node: Arc<Node>,
 }
 
+impl Drop for OutboxReader {
+    /// The socket is its door's alone again.
+    fn drop(&mut self) {
+        lock(&self.outbox.state).line = None;
+    }
+}
+
 /// What the reader found.
 enum Found {
     Frames,
@@ -27,6 +34,12 @@ enum Found {
 }
 
 impl OutboxReader {
+    /// From now on live events may go straight to the socket while [`Self::next`] waits. Whatever the
+    /// door writes itself must go through the same line.
+    pub fn use_line(&self, line: Arc<dyn Line>) {
+        lock(&self.outbox.state).line = Some(line);
+    }
+
     /// Waits for frames and appends all that are queued to `batch`. Asking again says that the
     /// last batch has been written: until then it counts against the bounds. Cancel safe.
     ///

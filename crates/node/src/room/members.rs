@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use super::Room;
 use super::log::RoomLog;
-use crate::outbox::{Offered, Outbox};
+use crate::outbox::{Due, Offered, Outbox};
 
 /// How far a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,26 +93,33 @@ impl Members {
 
     /// Gives live members the next events. Who has no room for them falls behind. If they came live
     /// it reads too slowly, and is told so once; a repair may bring more at once than anybody has
-    /// room for.
+    /// room for. `due` is to be flushed when the room's lock has been given back.
     pub(crate) fn deliver(
         &mut self,
         room: &Arc<Room>,
         events: &[Envelope],
         head: u64,
         source: Source,
+        due: &mut Due,
     ) {
         if events.is_empty() {
             return;
         }
-        let mut delivered = 0;
+        let (mut delivered, most) = (0, self.0.len());
         for member in self
             .0
             .values_mut()
             .filter(|member| member.place == Place::Live)
         {
-            let Offered { taken, is_full } =
-                member.outbox.offer(events.iter().map(|event| &event.frame));
+            let Offered {
+                taken,
+                is_full,
+                is_due,
+            } = member.outbox.offer(events.iter().map(|event| &event.frame));
             delivered += taken;
+            if is_due {
+                due.push(&member.outbox, most);
+            }
             if let Some(first_missed) = events.get(taken) {
                 let from = first_missed.position.offset;
                 if source == Source::Live {
@@ -148,6 +155,7 @@ impl Members {
         if member.place != Place::Behind(given) {
             return;
         }
+        // Its reader is on it, and takes what is due with the rest.
         let taken = member
             .outbox
             .offer(events.iter().map(|event| &event.frame))

@@ -26,7 +26,9 @@ pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
+use crate::outbox::Due;
 use crate::presence::RoomPresence;
+use crate::tempo::Tempo;
 
 /// Where a room is in its life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(crate) struct Room {
     pub(crate) state: Mutex<RoomState>,
     /// Only its members may be here, as the broker last said.
     is_private: AtomicBool,
+    /// Of what is sent from here.
+    tempo: Mutex<Tempo>,
     budget: LogBudget,
     metrics: Arc<NodeMetrics>,
 }
@@ -101,14 +105,16 @@ impl Room {
                 vigil: Vigil::default(),
             }),
             is_private: AtomicBool::new(false),
+            tempo: Mutex::default(),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
         }
     }
 
     /// Takes live events from the broker. Returns whether something is missing before them, so that
-    /// somebody has to read the room's stream.
-    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> bool {
+    /// somebody has to read the room's stream, and whose sockets are to be written to.
+    pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> (bool, Due) {
+        let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -116,7 +122,7 @@ impl Room {
         let (Some(log), None) = (log.as_mut(), gate.as_ref()) else {
             let gate = gate.get_or_insert_default();
             events.into_iter().for_each(|event| gate.push(event));
-            return false;
+            return (false, due);
         };
         let mut ready = Vec::with_capacity(events.len());
         let mut events = events.into_iter();
@@ -131,13 +137,13 @@ impl Room {
                     let gate = gate.insert(Gate::default());
                     gate.push(event);
                     events.for_each(|event| gate.push(event));
-                    members.deliver(self, &ready, log.head(), Source::Live);
-                    return true;
+                    members.deliver(self, &ready, log.head(), Source::Live, &mut due);
+                    return (true, due);
                 }
             }
         }
-        members.deliver(self, &ready, log.head(), Source::Live);
-        false
+        members.deliver(self, &ready, log.head(), Source::Live, &mut due);
+        (false, due)
     }
 
     /// Makes live events wait until the stream has been read once more. Returns whether they did
@@ -197,6 +203,8 @@ impl Room {
     /// Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
         self.is_private.store(page.is_private, Ordering::Relaxed);
+        // Dropped, and so flushed, after the lock.
+        let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
             log, gate, members, ..
@@ -228,7 +236,7 @@ impl Room {
                 }
             }
         }
-        members.deliver(self, &ready, log.head(), Source::Repair);
+        members.deliver(self, &ready, log.head(), Source::Repair, &mut due);
         taken
     }
 
@@ -260,6 +268,19 @@ impl Room {
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// Before a publish: in a busy room, gives other sends time to join it.
+    pub(crate) async fn join_sends(&self) {
+        let wait = lock(&self.tempo).wait(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// A publish of so many sends begins.
+    pub(crate) fn count_sends(&self, sends: usize) {
+        lock(&self.tempo).count(sends, Instant::now());
     }
 
     /// How many messages were deleted while the room was open here.

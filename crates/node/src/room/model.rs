@@ -150,7 +150,7 @@ impl Follower {
 
     /// What cannot be followed waits at the gate for the next repair.
     fn hear(&mut self, event: Envelope) {
-        self.room.take_live(vec![event]);
+        self.room.take_live(vec![event]).1.flush();
         self.read();
     }
 

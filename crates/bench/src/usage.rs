@@ -1,12 +1,8 @@
 //! What a process costs, by Linux' own account.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::error::BenchError;
-
-/// Clock ticks of `/proc/PID/stat` a second: a constant of the kernel's interface.
-const TICKS: u32 = 100;
 
 fn read(path: &str) -> Result<String, BenchError> {
     fs::read_to_string(path).map_err(|source| BenchError::Proc {
@@ -27,23 +23,27 @@ fn parse_pss(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// CPU time used so far, in user and kernel mode.
-pub(crate) fn cpu(pid: u32) -> Result<Duration, BenchError> {
-    let path = format!("/proc/{pid}/stat");
-    let ticks = parse_ticks(&read(&path)?).ok_or(BenchError::ProcFormat {
-        path,
-        what: "CPU times",
-    })?;
-    Ok(Duration::from_secs(ticks) / TICKS)
+/// CPU time used so far by all of its threads, in nanoseconds.
+pub(crate) fn cpu(pid: u32) -> Result<u64, BenchError> {
+    let path = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&path).map_err(|source| BenchError::Proc { path, source })?;
+    let mut sum = 0;
+    for task in tasks {
+        // A thread that ends meanwhile takes its share with it; ours stay.
+        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
+            sum += parse_run_time(&text).unwrap_or(0);
+        }
+    }
+    Ok(sum)
 }
 
-fn parse_ticks(text: &str) -> Option<u64> {
-    // The name before it may hold anything, also spaces and parentheses.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let kernel: u64 = fields.next()?.parse().ok()?;
-    Some(user + kernel)
+fn parse_run_time(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// CPU time used so far by all of them, in nanoseconds.
+pub(crate) fn cpu_of(pids: &[u32]) -> Result<u64, BenchError> {
+    pids.iter().map(|&pid| cpu(pid)).sum()
 }
 
 /// How many files this process may have open.
@@ -93,8 +93,7 @@ mod tests {
     fn the_figures_are_found() {
         let rollup = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   2220 kB\nPss:    871 kB\n";
         assert_eq!(parse_pss(rollup), Some(871));
-        let stat = "42 (hub) bub) S 1 42 42 0 -1 4194304 1 0 0 0 150 50 0 0 20 0 3 0";
-        assert_eq!(parse_ticks(stat), Some(200));
+        assert_eq!(parse_run_time("47101203 3203170 1\n"), Some(47_101_203));
         let limits = "Max open files            20000                20000                files\n";
         assert_eq!(parse_open_files(limits), Some(20_000));
     }

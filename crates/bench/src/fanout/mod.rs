@@ -1,0 +1,181 @@
+//! `hubbub bench fanout`: steady loads, each measured beside the floor and beside a bare PUBLISH.
+
+mod system;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::time::sleep;
+
+use self::system::System;
+use crate::error::BenchError;
+use crate::node::{Cluster, Target};
+use crate::report::{Output, Report};
+
+/// For presence frames to settle before the first message.
+const SETTLE: Duration = Duration::from_secs(3);
+const NOTE: &str = "cpu us: CPU of all nodes a delivery. Latency in ms from when a message was due; same, \
+cross: sender and receiver on one node or not. joined: deliveries a read of the client. redis us: CPU of \
+Redis a message, what it does anyway taken off; x publish: against a bare PUBLISH at this rate.";
+
+/// Arguments of `hubbub bench fanout`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FanoutArgs {
+    /// Loads that are often compared; without one --rooms, --members and --rate count
+    #[arg(long, value_delimiter = ',')]
+    shape: Vec<Shape>,
+    /// Rooms
+    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
+    rooms: usize,
+    /// Members of each room, spread over the nodes
+    #[arg(long, default_value_t = 1000, value_parser = at_least_one())]
+    members: usize,
+    /// Messages a second, in all
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// For how long, in each round
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// How often everything is measured; the median of each figure counts
+    #[arg(long, default_value_t = 3, value_parser = at_least_one())]
+    rounds: usize,
+    /// Bytes of each message's body
+    #[arg(long, default_value_t = 128)]
+    payload: usize,
+    /// Members of each room that send, by turns
+    #[arg(long, default_value_t = 2, value_parser = at_least_one())]
+    senders: usize,
+    /// The floor also with frames that wait so many milliseconds for each other; may be repeated
+    #[arg(long, value_name = "MS")]
+    floor_join: Vec<u64>,
+    /// Do not measure the floor
+    #[arg(long)]
+    no_floor: bool,
+    /// The same cluster of another program, in the same run, as NAME=FILE; may be repeated
+    #[arg(long, value_name = "NAME=FILE", conflicts_with = "url")]
+    against: Vec<String>,
+    /// Processes that make the load
+    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
+    processes: usize,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn at_least_one() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+/// A load with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// 1 room × 1,000 members × 50 messages/s
+    A,
+    /// 100 rooms × 20 members × 500 messages/s in all
+    B,
+    /// 1 room × 10 members × 2,000 messages/s
+    C,
+}
+
+/// What a load is.
+#[derive(Debug, Clone)]
+struct Form {
+    name: &'static str,
+    rooms: usize,
+    members: usize,
+    rate: u32,
+}
+
+impl Shape {
+    fn form(self) -> Form {
+        let (name, rooms, members, rate) = match self {
+            Self::A => ("A", 1, 1000, 50),
+            Self::B => ("B", 100, 20, 500),
+            Self::C => ("C", 1, 10, 2000),
+        };
+        Form {
+            name,
+            rooms,
+            members,
+            rate,
+        }
+    }
+}
+
+pub(crate) async fn run(args: &FanoutArgs) -> Result<(), BenchError> {
+    let mut clusters = vec![("hubbub", Cluster::open(&args.target, 1).await?)];
+    for other in &args.against {
+        let (name, program) = other
+            .split_once('=')
+            .ok_or(BenchError::Arguments("--against wants NAME=FILE"))?;
+        let cluster = Cluster::open_other(&args.target, PathBuf::from(program)).await?;
+        clusters.push((name, cluster));
+    }
+    let forms = forms(args);
+    let systems = clusters.len() + floors(args).len();
+    let steps = forms.len() * args.rounds * systems;
+    let mut report = Report::new("fanout", &args.output, steps);
+    report.bars("cpu us");
+    let mut broken = None;
+    for form in &forms {
+        let systems = compare(args, form, &clusters, &report).await?;
+        let floor = systems.iter().find(|system| system.is_floor());
+        let floor_cpu = floor.and_then(System::cpu_micros);
+        for system in &systems {
+            report.row(system.row(form, floor_cpu))?;
+            system.add_curves(form, &mut report);
+            broken = broken.or(system.check().err());
+        }
+    }
+    report.note(NOTE);
+    report.finish()?;
+    broken.map_or(Ok(()), Err)
+}
+
+fn forms(args: &FanoutArgs) -> Vec<Form> {
+    if args.shape.is_empty() {
+        return vec![Form {
+            name: "own",
+            rooms: args.rooms,
+            members: args.members,
+            rate: args.rate,
+        }];
+    }
+    args.shape.iter().map(|shape| shape.form()).collect()
+}
+
+/// How long frames are joined at each floor, in milliseconds.
+fn floors(args: &FanoutArgs) -> Vec<u64> {
+    if args.no_floor {
+        return Vec::new();
+    }
+    let joined = args.floor_join.iter().copied();
+    std::iter::once(0).chain(joined).collect()
+}
+
+/// Connects everyone, then measures one after the other in each round, so that what disturbs the
+/// machine meets all alike.
+async fn compare<'a>(
+    args: &FanoutArgs,
+    form: &Form,
+    clusters: &'a [(&str, Cluster)],
+    report: &Report,
+) -> Result<Vec<System<'a>>, BenchError> {
+    let mut systems = Vec::new();
+    for (name, cluster) in clusters {
+        systems.push(System::of_cluster(args, form, name, cluster).await?);
+    }
+    for join in floors(args) {
+        systems.push(System::of_floor(args, form, join).await?);
+    }
+    sleep(SETTLE).await;
+    for _ in 0..args.rounds {
+        for system in &mut systems {
+            report.step(format!("{} {}", form.name, system.name()));
+            system.measure(args, form).await?;
+        }
+    }
+    Ok(systems)
+}

@@ -1,0 +1,264 @@
+//! One of those that a fan-out compares: a cluster, or the floor, with its members connected.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{FanoutArgs, Form};
+use crate::error::BenchError;
+use crate::fleet::{Crew, Fleet, FloorProcess};
+use crate::node::Cluster;
+use crate::plan::{Access, Load, Seen};
+use crate::redis::Redis;
+use crate::report::Report;
+use crate::usage;
+
+/// Bytes of an event around its body, which a bare PUBLISH carries too.
+const ENVELOPE: usize = 260;
+
+pub(super) struct System<'a> {
+    name: String,
+    fleet: Fleet,
+    server: Server<'a>,
+    rounds: Vec<Round>,
+}
+
+enum Server<'a> {
+    Cluster(&'a Cluster),
+    Floor {
+        process: Box<FloorProcess>,
+        join_us: u64,
+    },
+}
+
+/// One measurement.
+struct Round {
+    seen: Seen,
+    /// CPU time of all nodes, in nanoseconds.
+    cpu: Option<u64>,
+    redis: Option<RedisCost>,
+}
+
+/// CPU time of Redis for a round's messages, in nanoseconds, without what it does anyway.
+struct RedisCost {
+    cluster: u64,
+    bare: u64,
+}
+
+impl<'a> System<'a> {
+    pub(super) async fn of_cluster(
+        args: &FanoutArgs,
+        form: &Form,
+        name: &str,
+        cluster: &'a Cluster,
+    ) -> Result<Self, BenchError> {
+        let crew = crew(args, form, cluster.addresses(), cluster.access.clone());
+        Self::connect(name.to_owned(), crew, Server::Cluster(cluster)).await
+    }
+
+    pub(super) async fn of_floor(
+        args: &FanoutArgs,
+        form: &Form,
+        join: u64,
+    ) -> Result<Self, BenchError> {
+        let process = Box::new(FloorProcess::start().await?);
+        let crew = crew(args, form, vec![process.address], Access::Guest);
+        let name = match join {
+            0 => "floor".to_owned(),
+            join => format!("floor, joined {join} ms"),
+        };
+        let join_us = join * 1000;
+        Self::connect(name, crew, Server::Floor { process, join_us }).await
+    }
+
+    async fn connect(name: String, crew: Crew, server: Server<'a>) -> Result<Self, BenchError> {
+        let mut fleet = Fleet::connect(crew).await?;
+        fleet.join().await?;
+        Ok(Self {
+            name,
+            fleet,
+            server,
+            rounds: Vec::new(),
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this is what all others are compared with.
+    pub(super) fn is_floor(&self) -> bool {
+        matches!(self.server, Server::Floor { join_us: 0, .. })
+    }
+
+    /// Bears the load once.
+    pub(super) async fn measure(
+        &mut self,
+        args: &FanoutArgs,
+        form: &Form,
+    ) -> Result<(), BenchError> {
+        let load = Load {
+            start: 0,
+            rate: f64::from(form.rate),
+            base: 0,
+            count: u64::from(form.rate) * u64::from(args.seconds),
+            payload: args.payload,
+            senders: args.senders.min(form.members),
+        };
+        let round = match &mut self.server {
+            Server::Cluster(cluster) => measure_cluster(&mut self.fleet, cluster, load).await?,
+            Server::Floor { process, join_us } => {
+                let load = Load { senders: 0, ..load };
+                let before = usage::cpu(process.pid)?;
+                let seen = self
+                    .fleet
+                    .run(load, Some((&mut **process, *join_us)))
+                    .await?;
+                let cpu = usage::cpu(process.pid)?.saturating_sub(before);
+                Round {
+                    seen,
+                    cpu: Some(cpu),
+                    redis: None,
+                }
+            }
+        };
+        self.rounds.push(round);
+        Ok(())
+    }
+
+    /// Microseconds of CPU a delivery.
+    pub(super) fn cpu_micros(&self) -> Option<f64> {
+        let each = |round: &Round| micros(round.cpu?, round.seen.deliveries);
+        median(self.rounds.iter().filter_map(each).collect())
+    }
+
+    /// An error if a promise was broken.
+    pub(super) fn check(&self) -> Result<(), BenchError> {
+        self.sum().check()
+    }
+
+    fn sum(&self) -> Seen {
+        let mut sum = Seen::default();
+        for round in &self.rounds {
+            sum.add(round.seen.clone());
+        }
+        sum
+    }
+
+    pub(super) fn row(&self, form: &Form, floor_cpu: Option<f64>) -> Value {
+        let sum = self.sum();
+        let cpu = self.cpu_micros();
+        let redis = self.rounds.iter().filter_map(|round| {
+            let RedisCost { cluster, bare } = round.redis.as_ref()?;
+            let each = micros(*cluster, round.seen.sent)?;
+            Some((each, *cluster as f64 / (*bare).max(1) as f64))
+        });
+        let (redis, ratio): (Vec<_>, Vec<_>) = redis.unzip();
+        let is_measured = |cross: f64| (!sum.cross.is_empty()).then_some(cross);
+        json!({
+            "load": form.name,
+            "system": self.name,
+            "cpu us": cpu,
+            "x floor": floor_cpu.zip(cpu).map(|(floor, cpu)| cpu / floor),
+            "p50": Seen::quantile(&[&sum.same, &sum.cross], 0.5),
+            "p99 same": Seen::quantile(&[&sum.same], 0.99),
+            "p99 cross": is_measured(Seen::quantile(&[&sum.cross], 0.99)),
+            "ack p99": (sum.acked > 0).then(|| Seen::quantile(&[&sum.acks], 0.99)),
+            "joined": sum.deliveries as f64 / sum.reads.max(1) as f64,
+            "redis us": median(redis),
+            "x publish": median(ratio),
+            "delivered": sum.deliveries,
+            "lost": sum.lost(),
+            "twice": sum.duplicates,
+            "disorder": sum.disordered,
+            "lagged": sum.lagged,
+        })
+    }
+
+    pub(super) fn add_curves(&self, form: &Form, report: &mut Report) {
+        let sum = self.sum();
+        if sum.cross.is_empty() {
+            report.curve(form.name, &self.name, &sum.same);
+        } else {
+            report.curve(form.name, &format!("{}, same node", self.name), &sum.same);
+            report.curve(
+                form.name,
+                &format!("{}, across nodes", self.name),
+                &sum.cross,
+            );
+        }
+    }
+}
+
+fn crew(args: &FanoutArgs, form: &Form, nodes: Vec<std::net::SocketAddr>, access: Access) -> Crew {
+    Crew {
+        nodes,
+        access,
+        processes: args.processes,
+        members: form.rooms * form.members,
+        rooms: form.rooms,
+        name: format!("bench-{:08x}", fastrand::u32(..)),
+    }
+}
+
+async fn measure_cluster(
+    fleet: &mut Fleet,
+    cluster: &Cluster,
+    load: Load,
+) -> Result<Round, BenchError> {
+    // What Redis does for the nodes anyway, for as long as the load will take.
+    let length = Duration::from_secs_f64(load.count as f64 / load.rate);
+    let idle = match &cluster.redis {
+        Some(redis) => {
+            let before = redis.cpu()?;
+            sleep(length).await;
+            redis.cpu()?.saturating_sub(before)
+        }
+        None => 0,
+    };
+    let redis_before = cluster.redis.as_ref().map(Redis::cpu).transpose()?;
+    let before = cluster.cpu()?;
+    let seen = fleet.run(load, None).await?;
+    let cpu = before.zip(cluster.cpu()?);
+    let redis = match (&cluster.redis, redis_before) {
+        (Some(redis), Some(before)) => {
+            let used = redis.cpu()?.saturating_sub(before);
+            let bytes = load.payload + ENVELOPE;
+            let bare =
+                tokio::task::block_in_place(|| redis.bare_publish(load.rate, load.count, bytes))?;
+            Some(RedisCost {
+                cluster: used.saturating_sub(idle),
+                bare: bare.saturating_sub(idle),
+            })
+        }
+        _ => None,
+    };
+    Ok(Round {
+        seen,
+        cpu: cpu.map(|(before, after)| after.saturating_sub(before)),
+        redis,
+    })
+}
+
+/// Microseconds of each of `count`, out of nanoseconds for all.
+fn micros(nanos: u64, count: u64) -> Option<f64> {
+    (count > 0).then(|| nanos as f64 / 1000.0 / count as f64)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(Vec::new()), None);
+        assert_eq!(micros(3_000, 2), Some(1.5));
+    }
+}

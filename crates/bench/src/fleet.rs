@@ -1,0 +1,285 @@
+//! The load processes, seen from their parent. Each holds as many connections as a process may.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::clock;
+use crate::error::BenchError;
+use crate::floor::FloorOrder;
+use crate::plan::{Access, Churn, Load, Order, Plan, Reply, Seen};
+use crate::tally::merge;
+use crate::usage;
+
+/// From an order to its first message, so that all processes have heard it.
+const LEAD: Duration = Duration::from_millis(100);
+
+/// A process of our own that takes orders; it is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Servant {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Servant {
+    fn start(what: &str) -> Result<Self, BenchError> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["bench", what])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let orders = child.stdin.take().expect("it is piped");
+        let answers = child.stdout.take().expect("it is piped");
+        Ok(Self {
+            child,
+            orders,
+            answers: BufReader::new(answers).lines(),
+        })
+    }
+
+    async fn tell(&mut self, order: &impl Serialize) -> Result<(), BenchError> {
+        let mut line = serde_json::to_vec(order).map_err(std::io::Error::from)?;
+        line.push(b'\n');
+        self.orders.write_all(&line).await?;
+        Ok(())
+    }
+
+    async fn line(&mut self) -> Result<String, BenchError> {
+        let line = self.answers.next_line().await?;
+        line.ok_or_else(|| BenchError::Worker("it has ended".to_owned()))
+    }
+
+    async fn answer<T: DeserializeOwned>(&mut self) -> Result<T, BenchError> {
+        let line = self.line().await?;
+        Ok(serde_json::from_str(&line).map_err(std::io::Error::from)?)
+    }
+}
+
+/// The floor, as a process of its own so that its costs can be told.
+#[derive(Debug)]
+pub(crate) struct FloorProcess {
+    servant: Servant,
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
+impl FloorProcess {
+    pub(crate) async fn start() -> Result<Self, BenchError> {
+        let mut servant = Servant::start("floor")?;
+        let address = servant.line().await?;
+        Ok(Self {
+            address: address
+                .parse()
+                .map_err(|_| BenchError::Worker(format!("no address: {address}")))?,
+            pid: servant.child.id().unwrap_or_default(),
+            servant,
+        })
+    }
+}
+
+/// Which members there are, and how they are spread over processes.
+#[derive(Debug, Clone)]
+pub(crate) struct Crew {
+    pub(crate) nodes: Vec<SocketAddr>,
+    pub(crate) access: Access,
+    pub(crate) processes: usize,
+    pub(crate) members: usize,
+    pub(crate) rooms: usize,
+    /// What names begin with.
+    pub(crate) name: String,
+}
+
+/// All load processes of one cluster.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    workers: Vec<Servant>,
+    pub(crate) crew: Crew,
+    /// The next load's first message.
+    base: u64,
+}
+
+impl Fleet {
+    /// Starts the processes and opens all connections.
+    pub(crate) async fn connect(crew: Crew) -> Result<Self, BenchError> {
+        let processes = crew.processes.clamp(1, crew.members.max(1));
+        usage::check_open_files(crew.members.div_ceil(processes))?;
+        let workers = (0..processes).map(|_| Servant::start("worker"));
+        let mut fleet = Self {
+            workers: workers.collect::<Result<_, _>>()?,
+            crew,
+            base: 0,
+        };
+        let plans: Vec<_> = (0..processes)
+            .map(|number| Order::Connect(fleet.plan(number, processes)))
+            .collect();
+        fleet.order(&plans).await?;
+        Ok(fleet)
+    }
+
+    fn plan(&self, number: usize, processes: usize) -> Plan {
+        let Crew {
+            nodes,
+            access,
+            members,
+            rooms,
+            name,
+            ..
+        } = self.crew.clone();
+        let is_local = nodes
+            .iter()
+            .all(|node| node.ip().is_loopback() && node.is_ipv4());
+        // Each process has a source address, and so ports, of its own.
+        let source = IpAddr::from(Ipv4Addr::from(0x7F00_0002 + number as u32));
+        Plan {
+            nodes,
+            first: number,
+            step: processes,
+            end: members,
+            rooms,
+            name,
+            access,
+            source: is_local.then_some(source),
+        }
+    }
+
+    pub(crate) async fn join(&mut self) -> Result<(), BenchError> {
+        self.order_all(Order::Join).await?;
+        Ok(())
+    }
+
+    /// Bears a load of so many messages; `floor` makes them if it is given.
+    pub(crate) async fn run(
+        &mut self,
+        mut load: Load,
+        floor: Option<(&mut FloorProcess, u64)>,
+    ) -> Result<Seen, BenchError> {
+        load.base = self.base;
+        load.start = clock::now() + LEAD.as_nanos() as u64;
+        self.base += load.count;
+        let Some((floor, join_us)) = floor else {
+            return self.order_all(Order::Run(load)).await;
+        };
+        let order = FloorOrder {
+            load,
+            rooms: self.crew.rooms,
+            name: self.crew.name.clone(),
+            join_us,
+        };
+        floor.servant.tell(&order).await?;
+        let (_, seen) = tokio::try_join!(floor.servant.line(), self.order_all(Order::Run(load)))?;
+        Ok(seen)
+    }
+
+    pub(crate) async fn churn(&mut self, rate: f64, count: u64) -> Result<Seen, BenchError> {
+        let share = self.workers.len() as f64;
+        let churn = Churn {
+            start: clock::now() + LEAD.as_nanos() as u64,
+            rate: rate / share,
+            count: (count as f64 / share) as u64,
+        };
+        self.order_all(Order::Churn(churn)).await
+    }
+
+    /// Tells everyone whose node is this one that it will end; they answer when they are back.
+    pub(crate) async fn resume(
+        &mut self,
+        dying: usize,
+        nodes: &[SocketAddr],
+    ) -> Result<Seen, BenchError> {
+        let orders: Vec<_> = (0..self.workers.len())
+            .map(|number| {
+                let plan = self.plan(number, self.workers.len());
+                let ended = plan.members().filter(|&member| plan.node(member) == dying);
+                Order::Resume {
+                    ended: ended.count(),
+                    nodes: nodes.to_vec(),
+                }
+            })
+            .collect();
+        self.order(&orders).await
+    }
+
+    async fn order_all(&mut self, order: Order) -> Result<Seen, BenchError> {
+        let orders = vec![order; self.workers.len()];
+        self.order(&orders).await
+    }
+
+    async fn order(&mut self, orders: &[Order]) -> Result<Seen, BenchError> {
+        let told = self.workers.iter_mut().zip(orders);
+        let replies = try_join_all(told.map(async |(worker, order)| {
+            worker.tell(order).await?;
+            worker.answer::<Reply>().await
+        }));
+        let mut sum = Seen::default();
+        for reply in replies.await? {
+            match reply {
+                Reply::Done { .. } => {}
+                Reply::Seen(seen) => sum.add(*seen),
+                Reply::Failed(reason) => return Err(BenchError::Worker(reason)),
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl Seen {
+    /// Adds what another process, or another round, has seen.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.refused += other.refused;
+        self.expected += other.expected;
+        self.deliveries += other.deliveries;
+        self.duplicates += other.duplicates;
+        self.disordered += other.disordered;
+        self.lagged += other.lagged;
+        self.ended += other.ended;
+        self.reads += other.reads;
+        for (sum, counts) in [
+            (&mut self.same, other.same),
+            (&mut self.cross, other.cross),
+            (&mut self.acks, other.acks),
+        ] {
+            for (value, count) in counts {
+                *sum.entry(value).or_default() += count;
+            }
+        }
+    }
+
+    /// Deliveries and answers that never came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.deliveries)
+    }
+
+    /// A quantile in milliseconds, 0 where nothing was counted.
+    pub(crate) fn quantile(counts: &[&crate::plan::Counts], quantile: f64) -> f64 {
+        let mut histogram = crate::tally::histogram();
+        for counts in counts {
+            merge(&mut histogram, counts);
+        }
+        histogram.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// An error if a promise was broken.
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
+        let (lost, duplicates, disordered) = (self.lost(), self.duplicates, self.disordered);
+        let unanswered = self.sent.saturating_sub(self.acked);
+        if lost + duplicates + disordered + unanswered > 0 {
+            return Err(BenchError::Broken {
+                lost,
+                duplicates,
+                disordered,
+                unanswered,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The floor: what a delivery costs at the very least. One epoll thread, one prebuilt frame a
+//! message, one `send` a subscriber; no Redis, no history, no answers. It makes its messages itself,
+//! and speaks just enough for our own members.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::error::BenchError;
+use crate::message;
+use crate::plan::Load;
+use crate::worker::Poller;
+
+/// What the floor is told, as a JSON line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FloorOrder {
+    pub(crate) load: Load,
+    pub(crate) rooms: usize,
+    /// What rooms' names begin with.
+    pub(crate) name: String,
+    /// Frames of a room wait so many microseconds for others to share their write.
+    pub(crate) join_us: u64,
+}
+
+const IDLE: Duration = Duration::from_millis(20);
+const LISTENER: usize = usize::MAX >> 1;
+const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+    upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const WELCOME: &str = r#"{"type":"welcome","node":"floor"}"#;
+const JOINED: &str = r#"{"type":"joined","id":1,"epoch":"floor","offset":0,"recovered":true}"#;
+
+/// Serves until the parent closes the pipe. Its first line says where.
+pub(crate) fn run() -> Result<(), BenchError> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    answer(&listener.local_addr()?.to_string())?;
+    let mut floor = Floor::new(listener)?;
+    let orders = orders();
+    loop {
+        match orders.try_recv() {
+            Ok(order) => {
+                floor.bear(&order)?;
+                answer("done")?;
+            }
+            Err(TryRecvError::Disconnected) => return Ok(()),
+            Err(TryRecvError::Empty) => floor.turn(IDLE)?,
+        }
+    }
+}
+
+fn answer(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// What the parent says; the thread ends with the pipe.
+fn orders() -> Receiver<FloorOrder> {
+    let (sender, orders) = sync_channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            let Ok(order) = serde_json::from_str(&line) else {
+                return;
+            };
+            if sender.send(order).is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+struct Floor {
+    listener: TcpListener,
+    poller: Poller,
+    ready: Vec<usize>,
+    streams: Vec<Option<TcpStream>>,
+    rooms: Vec<Vec<u32>>,
+}
+
+impl Floor {
+    fn new(listener: TcpListener) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(&listener, LISTENER, false)?;
+        Ok(Self {
+            listener,
+            poller,
+            ready: Vec::new(),
+            streams: Vec::new(),
+            rooms: Vec::new(),
+        })
+    }
+
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.wait(wait, &mut ready)?;
+        for &key in &ready {
+            if key == LISTENER {
+                self.accept()?;
+            } else if self.hear(key).is_err() {
+                self.streams[key] = None;
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    self.poller.add(&stream, self.streams.len(), false)?;
+                    self.streams.push(Some(stream));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A request for an upgrade, or a `join`: our members write each at once.
+    fn hear(&mut self, key: usize) -> io::Result<()> {
+        let Some(mut stream) = self.streams[key].as_ref() else {
+            return Ok(());
+        };
+        let mut buffer = [0; 4096];
+        let length = match stream.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let heard = &buffer[..length];
+        if heard.starts_with(b"GET ") {
+            let mut bytes = ANSWER.to_vec();
+            write_frame(&mut bytes, WELCOME.as_bytes());
+            return stream.write_all(&bytes);
+        }
+        let Some(room) = room(heard) else {
+            return Ok(());
+        };
+        if self.rooms.len() <= room {
+            self.rooms.resize(room + 1, Vec::new());
+        }
+        self.rooms[room].push(key as u32);
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, JOINED.as_bytes());
+        stream.write_all(&bytes)
+    }
+
+    /// Sends every message when it is due, to each member of its room.
+    fn bear(&mut self, order: &FloorOrder) -> io::Result<()> {
+        let FloorOrder { load, rooms, .. } = order;
+        let mut joined: Vec<Vec<u8>> = vec![Vec::new(); *rooms];
+        let mut due: VecDeque<(u64, usize)> = VecDeque::new();
+        let mut next = load.base;
+        while next < load.end() || !due.is_empty() {
+            let now = clock::now();
+            while next < load.end() && load.due(next) <= now {
+                let room = next as usize % rooms;
+                if joined[room].is_empty() {
+                    due.push_back((now + order.join_us * 1000, room));
+                }
+                write_message(&mut joined[room], order, next);
+                next += 1;
+                if order.join_us == 0 {
+                    break;
+                }
+            }
+            while let Some(&(_, room)) = due.front().filter(|(due, _)| *due <= now) {
+                due.pop_front();
+                self.deliver(room, &joined[room]);
+                joined[room].clear();
+            }
+            let first = due.front().map_or(u64::MAX, |(due, _)| *due);
+            let follows = if next < load.end() {
+                load.due(next)
+            } else {
+                u64::MAX
+            };
+            if first.min(follows) != u64::MAX {
+                self.turn(clock::until(first.min(follows)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a socket does not take is dropped: there is no queue here, and its member will tell.
+    fn deliver(&self, room: usize, bytes: &[u8]) {
+        for &key in self.rooms.get(room).into_iter().flatten() {
+            if let Some(mut stream) = self.streams[key as usize].as_ref() {
+                drop(stream.write(bytes));
+            }
+        }
+    }
+}
+
+/// The room's number, at the end of its name.
+fn room(frame: &[u8]) -> Option<usize> {
+    // Our members' mask is zero.
+    let (_, number) = message::text(frame, "room")?.rsplit_once('-')?;
+    number.parse().ok()
+}
+
+/// A frame as long as the event of a chat message.
+fn write_message(out: &mut Vec<u8>, order: &FloorOrder, number: u64) {
+    let FloorOrder {
+        load, rooms, name, ..
+    } = order;
+    let room = number as usize % rooms;
+    let offset = 1 + (number / *rooms as u64);
+    let mut text = format!(
+        r#"{{"type":"message","room":"{name}-{room}","message":"01JDAAAAAAAAAAAAAAAAAAAAAA","from":{{"id":"{name}-{room}","name":"{name}-{room}"}},"nonce":"b-{number}","body":"#
+    );
+    message::write_body(&mut text, number, load.payload);
+    text.push_str(&format!(
+        r#","ts":1763800000000,"epoch":"k3f9k3f9k3f9","offset":{offset}}}"#
+    ));
+    write_frame(out, text.as_bytes());
+}
+
+fn write_frame(out: &mut Vec<u8>, payload: &[u8]) {
+    out.push(0x81);
+    match payload.len() {
+        short @ 0..=125 => out.push(short as u8),
+        long => {
+            out.push(126);
+            out.extend_from_slice(&(long as u16).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+}

@@ -1,0 +1,184 @@
+//! What a worker process is told, and what it answers: JSON lines over its pipes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Who the members say they are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) enum Access {
+    /// Guests, where the cluster takes some.
+    #[default]
+    Guest,
+    /// All of them bring this token.
+    Token(String),
+    /// Each makes a token of its own with this HS256 secret.
+    Secret(String),
+}
+
+/// Which members a worker holds, and where they go. Member `m` sits in room `m % rooms`, as its
+/// number `m / rooms`; a room's members take turns in going to the nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// One for each node.
+    pub(crate) nodes: Vec<SocketAddr>,
+    /// This worker has the members `first`, `first + step`, …, below `end`.
+    pub(crate) first: usize,
+    pub(crate) step: usize,
+    pub(crate) end: usize,
+    pub(crate) rooms: usize,
+    /// What the names of rooms and users begin with.
+    pub(crate) name: String,
+    pub(crate) access: Access,
+    /// Where connections come from; a source address has about 28,000 ports.
+    pub(crate) source: Option<IpAddr>,
+}
+
+impl Plan {
+    pub(crate) fn members(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.first..self.end).step_by(self.step.max(1))
+    }
+
+    pub(crate) fn room(&self, member: usize) -> usize {
+        member % self.rooms
+    }
+
+    pub(crate) fn node(&self, member: usize) -> usize {
+        member / self.rooms % self.nodes.len()
+    }
+
+    pub(crate) fn room_name(&self, member: usize) -> String {
+        format!("{}-{}", self.name, self.room(member))
+    }
+}
+
+/// A steady load. Message `n` goes to room `n % rooms`; a room's first members take turns in sending.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// When the first message is due, by [`crate::clock`].
+    pub(crate) start: u64,
+    /// Messages a second, in all.
+    pub(crate) rate: f64,
+    /// The first message's number; the load before it had lower ones.
+    pub(crate) base: u64,
+    pub(crate) count: u64,
+    /// Bytes of a body.
+    pub(crate) payload: usize,
+    /// Members of each room that send; 0: the server sends by itself.
+    pub(crate) senders: usize,
+}
+
+impl Load {
+    /// When message `number` is due: latency counts from here, so that a sender that was held up
+    /// does not hide it.
+    pub(crate) fn due(&self, number: u64) -> u64 {
+        let passed = (number - self.base) as f64 / self.rate.max(1e-9);
+        self.start + (passed * 1e9) as u64
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.count
+    }
+
+    /// How many of the messages go to this room.
+    pub(crate) fn of_room(&self, room: usize, rooms: usize) -> u64 {
+        let (room, rooms) = (room as u64, rooms as u64);
+        let below = |end: u64| end / rooms + u64::from(end % rooms > room);
+        below(self.end()) - below(self.base)
+    }
+
+    /// Which of the room's members sends it.
+    pub(crate) fn sender(&self, number: u64, rooms: usize) -> usize {
+        (number / rooms as u64 % self.senders.max(1) as u64) as usize
+    }
+}
+
+/// Connections that come and go.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Churn {
+    pub(crate) start: u64,
+    /// Connections a second.
+    pub(crate) rate: f64,
+    pub(crate) count: u64,
+}
+
+/// What a worker does next.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Open all connections, up to the welcome.
+    Connect(Plan),
+    /// Join the rooms.
+    Join,
+    Run(Load),
+    /// Connect, join, and cut off, over and over; the members that stand stay.
+    Churn(Churn),
+    /// Say when this many connections of a node have ended, and bring them back to these nodes.
+    Resume {
+        ended: usize,
+        nodes: Vec<SocketAddr>,
+    },
+}
+
+/// A histogram's recorded values and how often each came.
+pub(crate) type Counts = BTreeMap<u64, u64>;
+
+/// What a worker saw.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) sent: u64,
+    pub(crate) acked: u64,
+    /// Sends answered by an error.
+    pub(crate) refused: u64,
+    pub(crate) expected: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) duplicates: u64,
+    /// Not the offset after the one before, or one sender's messages in another order.
+    pub(crate) disordered: u64,
+    pub(crate) lagged: u64,
+    /// Connections that ended by themselves.
+    pub(crate) ended: u64,
+    /// Reads that brought something: deliveries a read show what was joined.
+    pub(crate) reads: u64,
+    /// Microseconds from when it was due, where sender and receiver are on one node, or not.
+    pub(crate) same: Counts,
+    pub(crate) cross: Counts,
+    /// Microseconds from when it was due to its ack.
+    pub(crate) acks: Counts,
+}
+
+/// The answer to an order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// It took so many nanoseconds.
+    Done {
+        took: u64,
+    },
+    Seen(Box<Seen>),
+    Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_goes_to_one_room_and_is_due_in_time() {
+        let load = Load {
+            start: 1000,
+            rate: 500.0,
+            base: 7,
+            count: 1003,
+            payload: 1,
+            senders: 2,
+        };
+        let rooms = 10;
+        let counted: Vec<u64> = (0..rooms).map(|room| load.of_room(room, rooms)).collect();
+        assert_eq!(counted.iter().sum::<u64>(), 1003);
+        let third = (7..1010).filter(|number| number % 10 == 3).count() as u64;
+        assert_eq!(counted[3], third);
+        assert_eq!(load.due(7), 1000);
+        assert_eq!(load.due(507), 1000 + 1_000_000_000);
+        assert_eq!((load.sender(19, rooms), load.sender(20, rooms)), (1, 0));
+    }
+}

@@ -1,0 +1,137 @@
+//! What a bench has found: JSON lines or a table on standard output, and a page with plots.
+
+mod html;
+mod table;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+
+use crate::plan::Counts;
+
+/// How the result is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Output {
+    /// JSON lines instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Also write a page with tables and plots, in one file that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// One line of a table: names and values in order.
+pub(crate) type Row = Map<String, Value>;
+
+/// A latency distribution, in microseconds.
+#[derive(Debug, Clone)]
+struct Curve {
+    plot: String,
+    name: String,
+    counts: Counts,
+}
+
+/// Gathers what is found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    output: Output,
+    title: &'static str,
+    rows: Vec<Row>,
+    curves: Vec<Curve>,
+    /// The column that is drawn as bars.
+    bars: Option<&'static str>,
+    notes: Vec<String>,
+    progress: ProgressBar,
+}
+
+impl Report {
+    /// For a bench of about so many steps.
+    pub(crate) fn new(title: &'static str, output: &Output, steps: usize) -> Self {
+        // Drawn on standard error, and only where that is a terminal.
+        let progress = ProgressBar::new(steps as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}");
+        progress.set_style(style.expect("the template is good"));
+        progress.enable_steady_tick(Duration::from_millis(200));
+        Self {
+            output: output.clone(),
+            title,
+            rows: Vec::new(),
+            curves: Vec::new(),
+            bars: None,
+            notes: Vec::new(),
+            progress,
+        }
+    }
+
+    /// Says what is being done now.
+    pub(crate) fn step(&self, what: impl Into<String>) {
+        self.progress.set_message(what.into());
+        self.progress.inc(1);
+    }
+
+    /// Adds a line, which is shown at once as JSON.
+    pub(crate) fn row(&mut self, row: Value) -> io::Result<()> {
+        let Value::Object(mut row) = row else {
+            return Ok(());
+        };
+        row.shift_insert(0, "bench".to_owned(), self.title.into());
+        if self.output.json {
+            let line = Value::Object(row.clone()).to_string();
+            self.progress.suspend(|| print(&format!("{line}\n")))?;
+        }
+        row.shift_remove("bench");
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Adds a latency distribution to the plot of this name.
+    pub(crate) fn curve(&mut self, plot: &str, name: &str, counts: &Counts) {
+        if !counts.is_empty() {
+            self.curves.push(Curve {
+                plot: plot.to_owned(),
+                name: name.to_owned(),
+                counts: counts.clone(),
+            });
+        }
+    }
+
+    /// Draws this column as bars.
+    pub(crate) fn bars(&mut self, column: &'static str) {
+        self.bars = Some(column);
+    }
+
+    /// A sentence below the table.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Shows everything.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.progress.finish_and_clear();
+        if !self.output.json {
+            let mut text = table::render(&self.rows);
+            for note in &self.notes {
+                text.push_str(note);
+                text.push('\n');
+            }
+            print(&text)?;
+        }
+        if let Some(path) = &self.output.html {
+            std::fs::write(path, html::render(&self))?;
+        }
+        Ok(())
+    }
+}
+
+/// A reader who has gone is no error.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,62 @@
+//! Clients of a node that dies come back to the others and ask for what they missed.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+
+use super::crowd::{Crowd, Event};
+use super::{IDLE, turn};
+use crate::clock;
+use crate::plan::Seen;
+use crate::tally::{counts, histogram};
+
+/// All must be back within this, or they have failed, in nanoseconds.
+const PATIENCE: u64 = 60_000_000_000;
+/// The first try comes at random within this, as our own clients do, and doubles.
+const FIRST_PAUSE: u64 = 1_000_000_000;
+const LONGEST_PAUSE: u64 = 8_000_000_000;
+
+/// Waits until `ended` connections have ended and all of them are back. `acks` counts from the end
+/// to the `joined`, `duplicates` those that could not resume, `refused` the tries that failed.
+pub(super) fn run(crowd: &mut Crowd, ended: usize, nodes: &[SocketAddr]) -> Result<Seen, String> {
+    let mut seen = Seen::default();
+    let mut latency = histogram();
+    let mut lost_at = vec![0; crowd.members.len()];
+    let mut pause = vec![FIRST_PAUSE; crowd.members.len()];
+    let mut again: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+    let deadline = clock::now() + PATIENCE;
+    while seen.acked < ended as u64 && clock::now() < deadline {
+        turn(crowd, IDLE)?;
+        let now = clock::now();
+        for event in std::mem::take(&mut crowd.events) {
+            match event {
+                Event::Gone(key) => {
+                    if lost_at[key] == 0 {
+                        lost_at[key] = now;
+                        seen.ended += 1;
+                    } else {
+                        seen.refused += 1;
+                    }
+                    again.push(Reverse((now + fastrand::u64(..pause[key]), key)));
+                    pause[key] = (pause[key] * 2).min(LONGEST_PAUSE);
+                }
+                Event::Welcome(key) => crowd.join(key),
+                Event::Joined { key, recovered } => {
+                    seen.acked += 1;
+                    seen.duplicates += u64::from(!recovered);
+                    latency.saturating_record((now - lost_at[key]) / 1000);
+                }
+            }
+        }
+        while let Some(&Reverse((due, key))) = again.peek()
+            && due <= now
+        {
+            again.pop();
+            seen.sent += 1;
+            crowd.connect(key, Some(nodes[key % nodes.len()]));
+        }
+    }
+    seen.expected = ended as u64;
+    seen.acks = counts(&latency);
+    Ok(seen)
+}
