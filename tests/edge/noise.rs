@@ -112,7 +112,7 @@ fn odd_frame(random: &mut fastrand::Rng) -> Frame {
 fn broken_command(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut bytes = random.choice(CAPTURES).expect("some").as_bytes().to_vec();
     for _ in 0..random.usize(..4) {
-        if bytes.is_empty() {
+        if bytes.len() < 2 {
             break;
         }
         let place = random.usize(..bytes.len());

@@ -77,6 +77,7 @@ def test_python_socketio_comes_back_by_itself(urls):
 async def come_back(url):
     async with python_socketio(url, ["websocket"]) as log:
         await log.send("before")
+        await log.until(1)
         again = asyncio.Event()
         log.client.on("joined", lambda *_: again.set())
         await log.client.eio.ws.close()
