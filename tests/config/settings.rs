@@ -70,7 +70,7 @@ fn a_wrong_value_is_refused_with_its_key() {
 fn a_redis_url_that_can_never_work_is_refused_at_the_start() {
     for url in [
         "http://127.0.0.1:6379",
-        "rediss://127.0.0.1:6379",
+        "rediss://127.0.0.1:6379/#insecure",
         "redis+sentinel://127.0.0.1:26379/mymaster",
     ] {
         let output = run(&[("redis.url", url)], &["serve"]);
