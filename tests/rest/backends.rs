@@ -1,14 +1,18 @@
-//! Many backends at once, with retries, while a node dies: each message once, in one order.
+//! Many backends at once, with retries, while a node dies: each message once, in one order, to
+//! webhooks too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::Line;
 use hubbub_tests::people::{SIGNED, token_with};
+use hubbub_tests::process::FILE;
+use hubbub_tests::receiver::Receiver;
 use hubbub_tests::redis::{Fsync, Redis};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -65,7 +69,9 @@ async fn work(nodes: Vec<SocketAddr>, name: String, done: Arc<AtomicUsize>) -> V
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_messages_survive_a_node() {
     let redis = Redis::start(Fsync::EverySecond).await;
-    let mut cluster = Cluster::processes(redis, 3, &[SIGNED]).await;
+    let receiver = Receiver::start().await;
+    let table = receiver.table("events = [\"message\"]");
+    let mut cluster = Cluster::processes(redis, 3, &[SIGNED, (FILE, &table)]).await;
     let listener = cluster.record(1, "orders").await;
     let start = Instant::now();
     let done = Arc::new(AtomicUsize::new(0));
@@ -112,9 +118,15 @@ async fn ten_thousand_messages_survive_a_node() {
         );
     }
     assert!(acked.is_empty(), "acked and not heard: {acked:?}");
+    let told = async || {
+        let ids: HashSet<_> = receiver.taken().into_iter().map(|told| told.id).collect();
+        (ids.len() == BACKENDS * EACH).then_some(())
+    };
+    let ((), behind) = eventually("webhooks are told of each", DEADLINE, told).await;
+    receiver.assert_in_order();
     let rate = (BACKENDS * EACH) as f64 / took.as_secs_f64();
     println!(
-        "{} messages in {took:.1?}: {rate:.0} a second",
+        "{} messages in {took:.1?}: {rate:.0} a second; webhooks {behind:.1?} behind",
         BACKENDS * EACH
     );
 }
