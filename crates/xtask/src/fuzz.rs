@@ -121,7 +121,8 @@ fn libfuzzer(target: &str) -> Command {
     command
 }
 
-/// Whether it has found something.
+/// Whether it has found something. The time-out is long: on a busy machine a fuzzer of low priority stands
+/// still for seconds.
 fn fuzz(target: &str, seconds: u64) -> Result<bool, String> {
     let corpus = format!("corpus/{target}");
     for folder in [&corpus, "finds"] {
@@ -135,7 +136,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<bool, String> {
         .arg(format!("-max_len={MAX_BYTES}"))
         .arg(format!("-artifact_prefix=finds/{target}-"))
         .args([
-            "-timeout=5",
+            "-timeout=60",
             "-rss_limit_mb=1024",
             "-print_final_stats=1",
             "-verbosity=1",
@@ -145,10 +146,10 @@ fn fuzz(target: &str, seconds: u64) -> Result<bool, String> {
     Ok(!status.success())
 }
 
-/// Adds to the kept corpus what covers more than it does.
+/// Adds to the kept corpus as few short inputs as cover what it does not.
 fn keep(target: &str) -> Result<(), String> {
     let status = libfuzzer(target)
-        .arg("-merge=1")
+        .args(["-set_cover_merge=1", "-max_len=256"])
         .arg(kept(target))
         .arg(format!("corpus/{target}"))
         .status()
