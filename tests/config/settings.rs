@@ -104,7 +104,7 @@ fn secrets_are_hidden() {
     const SECRET: &str = "canary-secret-canary-secret-canary";
     let settings = [
         ("auth.secret", SECRET),
-        ("ops.token", "canary-ops-token"),
+        ("ops.token", "canary-ops-token-canary-ops-token"),
         ("redis.url", "redis://user:canary-password@127.0.0.1:6379/0"),
     ];
     let output = run(&settings, &["config"]);
