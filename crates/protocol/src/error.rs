@@ -37,6 +37,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 13] = [
+        Self::BadFrame,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotJoined,
+        Self::BadRoom,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::TooManyRooms,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Unavailable,
+        Self::Unknown,
+        Self::Internal,
+    ];
+
     /// The code as it stands on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -70,11 +87,7 @@ mod tests {
 
     #[test]
     fn display_and_serde_agree() {
-        for code in [
-            ErrorCode::BadFrame,
-            ErrorCode::TooManyRooms,
-            ErrorCode::Internal,
-        ] {
+        for code in ErrorCode::ALL {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
     }

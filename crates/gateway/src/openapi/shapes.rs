@@ -124,24 +124,21 @@ pub(crate) struct Problem {
     retry_after_ms: Option<u64>,
 }
 
-/// Stable: programs may go by it.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(crate) enum ErrorCode {
-    BadFrame,
-    Unauthorized,
-    Forbidden,
-    NotJoined,
-    BadRoom,
-    TooLarge,
-    RateLimited,
-    TooManyRooms,
-    NotFound,
-    Conflict,
-    Unavailable,
-    Unknown,
-    Internal,
+/// What programs may go by.
+pub(crate) struct ErrorCode;
+
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        let codes = hubbub_protocol::ErrorCode::ALL.map(hubbub_protocol::ErrorCode::as_str);
+        let text = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .enum_values(Some(codes))
+            .description(Some("Stable: programs may go by it."));
+        text.into()
+    }
 }
+
+impl ToSchema for ErrorCode {}
 
 /// Stored, and where.
 #[derive(ToSchema)]
