@@ -11,12 +11,18 @@ use crate::ArchiveError;
 pub(crate) struct FileLock(File);
 
 impl FileLock {
-    /// Takes the lock of a file that is there; by whichever name, it is the same lock.
+    /// Takes the lock of a file, by whichever name it is the same lock. Where there is no such file an
+    /// empty one is made, so that there is one to be locked before anybody opens it as a database.
     pub(crate) fn take(path: &Path) -> Result<Self, ArchiveError> {
         let refused = |path: &Path, error| ArchiveError::Open {
             path: path.display().to_string(),
             source: sqlx::Error::Io(error),
         };
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| refused(path, error))?;
         let path = path.canonicalize().map_err(|error| refused(path, error))?;
         let beside = beside(&path);
         let file = OpenOptions::new()

@@ -52,8 +52,10 @@ impl Sqlite {
             path: path.display().to_string(),
             source,
         };
-        let mut connection = options.connect().await.map_err(refused)?;
+        // Before it is opened: two that turn on the write-ahead log at once do not wait for each other,
+        // and one of them would fail with "database is locked".
         let lock = FileLock::take(path)?;
+        let mut connection = options.connect().await.map_err(refused)?;
         migrate::sqlite(&mut connection)
             .await
             .map_err(|error| match error {
