@@ -91,6 +91,9 @@ impl Desk {
             tokio::select! {
                 biased;
                 poll = polls.recv() => match poll {
+                    Some(Poll::Get(_)) if around.clock.is_over(signs) => {
+                        return sent_away(CloseCode::NoPong);
+                    }
                     Some(Poll::Get(get)) if self.waiting.is_some() => return overlap(get),
                     Some(Poll::Get(get)) => self.waiting = Some(get),
                     Some(Poll::Overlap(post)) => return overlap(post),
