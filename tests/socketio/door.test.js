@@ -101,6 +101,16 @@ test("commands work with acks, and errors say what is wrong", async (t) => {
   assert.ok(socket.connected);
 });
 
+test("a text that was cut inside an emoji arrives, and nobody is sent away", async (t) => {
+  const [node] = await startNodes(t, 1);
+  const socket = client(t, node.url);
+  await next(socket, "connect");
+  const heard = next(socket, EVENT);
+  const { type } = await socket.timeout(5_000).emitWithAck(EVENT, "hello 👋".slice(0, -1));
+  assert.equal(type, "sent");
+  assert.equal((await heard)[0], "hello \ufffd");
+});
+
 test("an over-size message ends the transport, and the client comes back", async (t) => {
   const [node] = await startNodes(t, 1);
   for (const transports of [["websocket"], ["polling"]]) {
