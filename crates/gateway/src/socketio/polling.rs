@@ -32,7 +32,7 @@ pub(super) enum Stop<H> {
 /// The answers that are due when the session can no longer be found.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
-    /// What the waiting GET gets after what stands in the batch.
+    /// What the waiting GET gets, a goodbye after what stands in the batch; `None`: that alone.
     last: Option<&'static str>,
     refused: Option<oneshot::Sender<PollAnswer>>,
     /// The POST that ended it, and whether it was well-formed.
@@ -102,7 +102,7 @@ impl Desk {
                 },
                 () = aborted(&mut self.waiting) => return ended(Ended::Gone),
                 said = listen(mouth, &mut self.batch, has_reader) => if let Err(code) = said {
-                    return sent_away(code);
+                    return self.last_words(code);
                 },
                 () = around.clock.due() => match around.clock.tick(signs, mouth.has_joined()) {
                     Tick::Nothing => {}
@@ -120,6 +120,15 @@ impl Desk {
                 },
                 () = around.closing.cancelled() => return sent_away(CloseCode::Restart),
             }
+        }
+    }
+
+    /// Who is told why, and shall not come back, gets no packet after that: the library would hear of
+    /// the end first and begin to come back. Its next GET finds no session.
+    fn last_words<H>(&self, code: CloseCode) -> Stop<H> {
+        match CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
+            true => sent_away(code),
+            false => ended(Ended::ByUs(code)),
         }
     }
 
@@ -150,7 +159,8 @@ impl Desk {
                 self.flush(usize::MAX);
             }
             Some(packet) => self.answer(packet),
-            None => {}
+            None if self.batch.is_empty() => {}
+            None => self.flush(usize::MAX),
         }
         if let Some(refused) = farewell.refused {
             drop(refused.send(PollAnswer::Refused));
