@@ -52,6 +52,9 @@ test("all doors share the lobby", async (t) => {
   assert.equal(relayed.length, 4);
   const other = events().find(([event]) => event === "message");
   assert.deepEqual(other[1].body, { anything: 1 });
+  assert.ok(heard.every(([event]) => event !== "sent"), "an ack goes to who asks for it");
+  socket.emit(EVENT, "x".repeat(20_000));
+  assert.equal((await next(socket, "error"))[0].code, "too_large");
   assert.ok(events().every((event) => typeof event.at(-1) === "string"), "each ends with its place");
 });
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::place::Return;
-use super::translator::{CONNECT, string};
+use super::translator::{CONNECT, RELAY, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
@@ -313,7 +313,10 @@ impl ChatEars {
             terms: Terms::default(),
             body: Body::from(&body),
         };
-        let id = id.map(|id| RequestId::Number(id.into()));
+        let id = Some(match id {
+            Some(id) => RequestId::Number(id.into()),
+            None => RequestId::Text(RELAY.to_owned()),
+        });
         let session = &mut self.seats[seat].session;
         session.handle(Request { id, command }).await;
     }
