@@ -40,6 +40,8 @@ export class Detour {
   #token;
   /** Each room's stream: what ends it. */
   #streams = new Map();
+  /** When the last announcement to everybody was made: each stream brings it. */
+  #announcedAt = 0;
 
   constructor(url, token) {
     this.#node = httpUrl(url);
@@ -104,6 +106,13 @@ export class Detour {
     }
   }
 
+  #knows({ room, ts }) {
+    if (room !== undefined) return false;
+    const isKnown = ts <= this.#announcedAt;
+    this.#announcedAt = Math.max(ts, this.#announcedAt);
+    return isKnown;
+  }
+
   #leave({ id, room }) {
     this.#streams.get(room)?.abort();
     this.#streams.delete(room);
@@ -134,6 +143,7 @@ export class Detour {
       const replay = new Replay(command.id, (text) => isCurrent() && this.#hear(text));
       for await (const event of eventsOf(body, heard)) {
         if (!isCurrent()) return;
+        if (event.type === "announcement" && this.#knows(JSON.parse(event.data))) continue;
         if (event.type === "close") {
           this.#endAs(JSON.parse(event.data), token);
           return;

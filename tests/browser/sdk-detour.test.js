@@ -228,3 +228,17 @@ test("a renewed token is used from then on; a stream that ends with the older on
   assert.deepEqual(asked, [false, false, false]);
   assert.equal(http.stream.headers.authorization, `Bearer ${tokens[1]}`);
 });
+
+test("what is said to everybody comes once, however many streams bring it", async (t) => {
+  const { http, chat, lobby } = await startInside(t);
+  const heard = [];
+  chat.on("announcement", ({ text }) => heard.push(text));
+  lobby.on("announcement", ({ text }) => heard.push(`in the lobby: ${text}`));
+  const say = (fields) => http.stream.say({ type: "announcement", ...fields });
+  say({ text: "one", ts: 5 });
+  say({ text: "one", ts: 5 });
+  say({ text: "two", room: "lobby", ts: 5 });
+  say({ text: "three", ts: 6 });
+  await wait(() => heard.length >= 4);
+  assert.deepEqual(heard, ["one", "two", "in the lobby: two", "three"]);
+});
