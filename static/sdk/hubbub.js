@@ -1,6 +1,7 @@
 // The JavaScript client of a Hubbub cluster. See hubbub.d.ts for what each part promises.
+// @ts-self-types="./hubbub.d.ts"
 
-import { Connection } from "./connection.js";
+import { CLOSED_HERE, Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
 import { fold } from "./fold.js";
@@ -225,7 +226,7 @@ export class Hubbub extends Emitter {
 
   #end({ code, reason }) {
     this.#closed = new HubbubError("closed", `${reason || "closed"} (${code}); make a new client`);
-    for (const room of this.#rooms.values()) room.end(this.#closed);
+    for (const room of this.#rooms.values()) room.end(this.#closed, code === CLOSED_HERE);
     this.#outbox.refuse(this.#closed);
     for (const ask of [...this.#asks]) this.#settleAsk(ask, () => ask.reject(this.#closed));
     this.#shelf.close();

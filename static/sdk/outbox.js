@@ -184,7 +184,11 @@ export class Outbox {
 
 /** What the caller changes later must not change what a retry says. */
 function copyOf(fields) {
-  const copies = Object.entries(fields).map(([name, value]) => [name, JSON.parse(JSON.stringify(value))]);
+  const copies = Object.entries(fields).map(([name, value]) => {
+    const text = JSON.stringify(value);
+    if (text === undefined) throw new TypeError(`${name} must be JSON, which ${typeof value} is not`);
+    return [name, JSON.parse(text)];
+  });
   return Object.fromEntries(copies);
 }
 
