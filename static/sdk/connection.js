@@ -67,8 +67,8 @@ export class Connection {
   };
 
   /**
-   * `kinds` are the ways in, as `Doors` has them. `on` has `online(welcome, token)`,
-   * `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
+   * `kinds` are the ways in, as `Doors` has them. `on` has `token(token)` before it is taken
+   * anywhere, `online(welcome, token)`, `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
    * `state(state)` and `error(error)`.
    */
   constructor(urls, tokens, { WebSocket, kinds }, on) {
@@ -127,7 +127,9 @@ export class Connection {
       if (dialing === this.#dialing) this.#withoutToken(error);
       return;
     }
-    if (dialing === this.#dialing) this.#open(url, token);
+    if (dialing !== this.#dialing) return;
+    this.#on.token(token);
+    this.#open(url, token);
   }
 
   #withoutToken(error) {

@@ -307,10 +307,11 @@ export interface HubbubOptions {
   /**
    * Where what had no ack outlives a reload, and a guest stays who they are: "session" (this tab;
    * the default), "local" (also after the tab was closed), a storage of your own, or false for
-   * nowhere. Ten minutes old at most, up to a million characters. Only a client of the same user
-   * takes over, once it has entered the room, under the same nonces. Two tabs never send the
-   * same entry: a tab that lives holds a Web Lock on its own. Without Web Locks (pages without
-   * TLS) both may, and the server stores it once, by its nonce.
+   * nowhere. Ten minutes old at most, up to a million characters, from when the token or the first
+   * connection says whose it is. Only a client of the same user takes over, once it has entered
+   * the room, under the same nonces. Two tabs never send the same entry: a tab that lives holds a
+   * Web Lock on its own. Without Web Locks (pages without TLS) both may, and the server stores it
+   * once, by its nonce.
    */
   storage?: "session" | "local" | KeyStorage | false;
   /** What the keys in the storage begin with: one for each cluster. Default: "hubbub". */

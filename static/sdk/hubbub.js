@@ -12,7 +12,7 @@ import { Renewal } from "./renewal.js";
 import { request } from "./rest.js";
 import { Room } from "./room.js";
 import { Shelf, memoryOf, storageOf } from "./storage.js";
-import { Tokens } from "./token.js";
+import { Tokens, subjectOf } from "./token.js";
 import { httpUrl, socketUrls } from "./url.js";
 
 export { HubbubError, Room, fold, newGuest, newNonce };
@@ -60,6 +60,7 @@ export class Hubbub extends Emitter {
     // The next token of a guest is another guest's.
     this.#renewal = new Renewal(isGuest ? null : this.#tokens, { ...this.#link, error });
     this.#connection = new Connection(socketUrls(urls), this.#tokens, { WebSocket, kinds }, {
+      token: (used) => this.#outbox.own(subjectOf(used)),
       online: (welcome, used) => this.#goOnline(welcome, used),
       welcome: (welcome) => (this.#welcome = welcome),
       frame: (frame) => this.#hear(frame),

@@ -26,6 +26,7 @@ export class Outbox {
   #shelf;
   /** Whose sends they are; nothing is kept before that is known. */
   #user;
+  #isRestored = false;
   /** What an ended client of this user left goes first. */
   #isRestoring = false;
 
@@ -53,13 +54,18 @@ export class Outbox {
     });
   }
 
+  /** Whose sends they will be, if the token says it: they are kept before any node is reached. */
+  own(user) {
+    this.#user ??= user;
+    this.#entries.forEach((entry) => this.#keep(entry));
+  }
+
   /** There is a new connection, of this user: nothing has been sent on it. */
   restart(user) {
     this.#pace.restart();
-    const isFirst = this.#user === undefined;
     this.#user = user;
     this.#entries.forEach((entry) => this.#keep(entry));
-    if (isFirst) this.#restore();
+    if (!this.#isRestored) this.#restore();
     else this.flush();
   }
 
@@ -105,6 +111,7 @@ export class Outbox {
   }
 
   async #restore() {
+    this.#isRestored = true;
     if (!this.#shelf.hasOthers) return this.flush();
     this.#isRestoring = true;
     await this.#shelf.takeOver(this.#user, GIVE_UP_MS, (found) => this.#takeBack(found));
