@@ -7,7 +7,6 @@ mod jwks;
 mod kept;
 mod keys;
 mod limits;
-mod noise;
 mod ops;
 mod policy;
 mod refresh;

@@ -1,7 +1,8 @@
-//! C45: random and mutated frames in numbers. Nothing breaks, nothing leaks, neighbours hardly notice.
+//! C45: random bytes, random frames and mutated commands in numbers. Nothing breaks, nothing leaks, neighbours hardly notice.
 
 use std::time::{Duration, Instant};
 
+use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::get;
 use hubbub_tests::metrics::Metrics;
 use hubbub_tests::process::NodeProcess;
@@ -12,16 +13,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// `HUBBUB_ATTACK=full` has the number of the row.
-fn frames() -> usize {
-    match std::env::var("HUBBUB_ATTACK").as_deref() {
-        Ok("full") => 1_000_000,
-        _ => 100_000,
-    }
-}
+/// As the row says.
+const FRAMES: usize = 1_000_000;
+const ATTACKERS: usize = 4;
+
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Real commands, from which the mutated ones are made.
-const CAPTURES: [&str; 8] = [
+const CAPTURES: [&str; 11] = [
     r#"{"type":"join","id":1,"room":"lobby","since":{"epoch":"k3f9","offset":41}}"#,
     r#"{"type":"send","id":3,"room":"lobby","nonce":"c-81","body":{"text":"hi"}}"#,
     r#"{"type":"edit","id":4,"room":"lobby","target":58,"body":{"text":"hello"}}"#,
@@ -30,35 +29,49 @@ const CAPTURES: [&str; 8] = [
     r#"{"type":"typing","room":"lobby","on":true}"#,
     r#"{"type":"members","id":8,"room":"lobby"}"#,
     r#"{"type":"refresh","id":10,"token":"a.b.c"}"#,
+    r#"{"type":"read","room":"lobby","offset":58}"#,
+    r#"{"type":"hello","token":"a.b.c"}"#,
+    r#"{"type":"leave","id":2,"room":"lobby"}"#,
 ];
 
-/// One frame of the three kinds; the generator makes them the same for the same seed.
-fn frame(random: &mut fastrand::Rng) -> Frame {
+/// One of the four kinds; the generator makes them the same for the same seed.
+fn noise(random: &mut fastrand::Rng) -> Vec<u8> {
     match random.u8(0..60) {
-        0 => {
-            let mut payload = vec![0; random.usize(0..200)];
-            random.fill(&mut payload);
-            Frame {
+        0 => garbage(random),
+        1 => {
+            let frame = Frame {
                 first: random.u8(..),
                 masked: random.bool(),
                 claim: (random.u8(0..8) == 0).then(|| random.u64(..)),
-                payload,
-            }
+                payload: garbage(random),
+            };
+            frame.bytes()
         }
-        1..=15 => Frame::new(op::TEXT, value(random, 0).to_string()),
-        _ => {
-            let mut bytes = CAPTURES[random.usize(..CAPTURES.len())].as_bytes().to_vec();
-            for _ in 0..random.usize(0..4) {
-                let at = random.usize(..bytes.len());
-                match random.u8(0..3) {
-                    0 => bytes[at] = random.u8(32..127),
-                    1 => drop(bytes.remove(at)),
-                    _ => bytes.insert(at, random.u8(32..127)),
-                }
-            }
-            Frame::new(op::TEXT, bytes)
+        2..=15 => Frame::new(op::TEXT, value(random, 0).to_string()).bytes(),
+        _ => Frame::new(op::TEXT, broken_command(random)).bytes(),
+    }
+}
+
+fn garbage(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = vec![0; random.usize(0..200)];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// A capture with some of its bytes changed, doubled or gone; seldom no UTF-8 any more.
+fn broken_command(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = CAPTURES[random.usize(..CAPTURES.len())].as_bytes().to_vec();
+    for _ in 0..random.usize(0..4) {
+        let at = random.usize(..bytes.len());
+        match random.u8(0..80) {
+            0 => bytes[at] = random.u8(128..),
+            1 => bytes.truncate(at.max(1)),
+            2..=26 => bytes[at] = random.u8(32..127),
+            27..=52 if bytes.len() > 1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, random.u8(32..127)),
         }
     }
+    bytes
 }
 
 fn value(random: &mut fastrand::Rng, depth: u8) -> serde_json::Value {
@@ -96,9 +109,7 @@ async fn attack(address: std::net::SocketAddr, seed: u64, count: usize) -> usize
         let mut wire = Wire::open_silent(address).await;
         // As many as one connection may be heard before it is closed, written at once.
         let batch = random.usize(20..60);
-        let bytes: Vec<u8> = (0..batch)
-            .flat_map(|_| frame(&mut random).bytes())
-            .collect();
+        let bytes: Vec<u8> = (0..batch).flat_map(|_| noise(&mut random)).collect();
         wire.write(&bytes).await;
         // Mostly it has been closed by then.
         drop(timeout(Duration::from_millis(20), wire.wait_end()).await);
@@ -132,14 +143,19 @@ async fn c45_random_and_mutated_frames_break_nothing() {
     let before = procfs::rss(node.pid()).expect("it runs");
     let (start, cpu) = (Instant::now(), procfs::cpu(node.pid()).expect("it runs"));
     let mut attackers = JoinSet::new();
-    for seed in 0..4 {
-        attackers.spawn(attack(address, 2 + seed, frames() / 4));
+    for seed in 0..ATTACKERS {
+        attackers.spawn(attack(address, 2 + seed as u64, FRAMES / ATTACKERS));
     }
     let busy = round_trips(&mut neighbour, 300).await;
     let connections: usize = attackers.join_all().await.into_iter().sum();
     let cores = (procfs::cpu(node.pid()).expect("it runs") - cpu).as_secs_f64()
         / start.elapsed().as_secs_f64();
     assert_eq!(node.exited(), None, "{}", node.log());
+    eventually("the attackers are gone", DEADLINE, async || {
+        let metrics = Metrics::read(node.ops()).await;
+        (metrics.get("connections") == 1.0).then_some(())
+    })
+    .await;
     let metrics = Metrics::read(node.ops()).await;
     assert_eq!(metrics.get("panics_total"), 0.0, "{}", node.log());
     assert_eq!(get(node.ops(), "/readyz").await.status, 200);
@@ -147,9 +163,8 @@ async fn c45_random_and_mutated_frames_break_nothing() {
         .expect("it runs")
         .saturating_sub(before);
     println!(
-        "{} frames over {connections} connections in {:.1?}: {cores:.2} cores, {} KiB more, \
+        "{FRAMES} frames over {connections} connections in {:.1?}: {cores:.2} cores, {} KiB more, \
          a neighbour's p99 {calm:.2?} before and {busy:.2?} meanwhile",
-        frames(),
         start.elapsed(),
         grown / 1024
     );
