@@ -177,6 +177,7 @@ export class Room extends Emitter {
   hear(frame) {
     if (!this.#wanted) return;
     if (frame.type === "reset") this.#reset(frame, "reset");
+    else if (frame.type === "left") this.#refused(new HubbubError("left", `${this.name} was left: the server says so`));
     else if (frame.offset !== undefined && frame.epoch !== undefined) this.#live(frame);
     else {
       if (frame.type === "presence") this.memberCount = frame.count;
