@@ -2,6 +2,7 @@
 
 import { Hubbub } from "/sdk/hubbub.js";
 
+import { announce } from "./app/announcements.js";
 import { Composer } from "./app/composer.js";
 import { isDirect } from "./app/direct.js";
 import { byId } from "./app/dom.js";
@@ -85,6 +86,7 @@ function connect() {
   const client = new Hubbub({ urls: nodes, token: () => identity.token() });
   chat = client;
   chat.on("state", (state) => client === chat && hearState(state));
+  chat.on("announcement", (said) => client === chat && announce(said));
   if (isReady) for (const each of views.values()) each.attach(chat);
 }
 

@@ -42,9 +42,11 @@ export class Detour {
   #me;
   /** Room → how far this connection has said that it was read. */
   #read = new Map();
+  /** When the last announcement to everybody was made: two streams may bring it. */
+  #announcedAt = 0;
   #feed = new Feed({
     open: (at, signal) => this.#stream(at, signal),
-    hear: (text, frame) => this.#isEcho(frame) || this.#hear(text),
+    hear: (text, frame) => this.#isKnown(frame) || this.#hear(text),
     refuse: (command, error) => this.#refuse(command, error),
     end: (code, reason) => this.#endStream(code, reason),
   });
@@ -148,9 +150,17 @@ export class Detour {
     else this.#say({ type: "error", id, room, code, message, retry_after_ms: retryAfterMs });
   }
 
+  #isKnown(frame) {
+    const isRemark = frame.type === "typing" || frame.type === "read";
+    if (isRemark) return frame.user.id === this.#me && this.#isEcho(frame);
+    if (frame.type !== "announcement" || frame.room !== undefined) return false;
+    const isKnown = frame.ts <= this.#announcedAt;
+    this.#announcedAt = Math.max(frame.ts, this.#announcedAt);
+    return isKnown;
+  }
+
   /** The server does not know that who remarks something here listens by this stream. */
-  #isEcho({ type, room, user, offset }) {
-    if ((type !== "typing" && type !== "read") || user.id !== this.#me) return false;
+  #isEcho({ type, room, offset }) {
     return type === "typing" || offset <= (this.#read.get(room) ?? 0);
   }
 

@@ -120,6 +120,16 @@ export interface Typing {
   on: boolean;
 }
 
+/** An operator says something to everybody, or to those in a room. */
+export interface Announcement {
+  type: "announcement";
+  /** Absent: to everybody. */
+  room?: string;
+  text: string;
+  /** Milliseconds since 1970. */
+  ts: number;
+}
+
 /** This client read too slowly: these offsets follow from the stream, in order. */
 export interface Lagged {
   type: "lagged";
@@ -325,6 +335,8 @@ export interface HubbubEvents {
   state: ConnectionState;
   /** Errors that belong to no call: nothing needs to be done for the client to go on. */
   error: HubbubError;
+  /** Those to a room too, which that room tells as well. */
+  announcement: Announcement;
   /** For each send that an earlier page left behind. */
   restored: Restored;
 }
@@ -337,10 +349,11 @@ export interface RoomEvents {
   presence: Presence;
   typing: Typing;
   read: Read;
+  announcement: Announcement;
   lagged: Lagged;
   reset: Reset;
   joined: Joined;
-  /** A rejoin was refused, or the server has taken this user out (`left`): the room is left. */
+  /** A rejoin was refused, or an operator or a new token has put this user out: the room is left. */
   error: HubbubError;
 }
 

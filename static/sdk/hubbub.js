@@ -216,7 +216,10 @@ export class Hubbub extends Emitter {
     if (onReply) {
       this.#replies.delete(frame.id);
       onReply(frame);
-    } else if (frame.type === "error") this.dispatch("error", HubbubError.fromFrame(frame));
+      return;
+    }
+    if (frame.type === "announcement") this.dispatch("announcement", frame);
+    if (frame.type === "error") this.dispatch("error", HubbubError.fromFrame(frame));
     else if (frame.room !== undefined) this.#rooms.get(frame.room)?.hear(frame);
   }
 

@@ -177,7 +177,7 @@ export class Room extends Emitter {
   hear(frame) {
     if (!this.#wanted) return;
     if (frame.type === "reset") this.#reset(frame, "reset");
-    else if (frame.type === "left") this.#refused(new HubbubError("left", `${this.name} was left: the server says so`));
+    else if (frame.type === "left") this.#putOut();
     else if (frame.offset !== undefined && frame.epoch !== undefined) this.#live(frame);
     else {
       if (frame.type === "presence") this.memberCount = frame.count;
@@ -245,6 +245,12 @@ export class Room extends Emitter {
     this.#answer((waiter) => waiter.reject(error));
     if (!asked) this.dispatch("error", error);
     this.dispatch("end", error);
+  }
+
+  /** The server has taken this user out: asking to come back says why. */
+  #putOut() {
+    this.#joined = false;
+    this.#sendJoin();
   }
 
   #reset({ room, epoch, offset }, reason) {

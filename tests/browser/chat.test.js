@@ -273,3 +273,29 @@ test("the documentation is served and its links lead somewhere", async (t) => {
   const font = await page.evaluate(() => getComputedStyle(document.body).fontFamily);
   assert.match(font, /system-ui/, "the style sheet is served");
 });
+
+test("what an operator says stands on every page until it is closed, as text", async (t) => {
+  const token = "operators-key-operators-key-0123";
+  const [one, two] = await startCluster(t, 2, { HUBBUB__OPS__TOKEN: token });
+  const browser = await startBrowser(t);
+  const ann = await ChatPage.open(browser, one.url, "Ann");
+  const bob = await ChatPage.open(browser, two.url, "Bob");
+  const announce = async (said) => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    const response = await fetch(`${one.ops}/admin/announce`, { method: "POST", headers, body: JSON.stringify(said) });
+    assert.equal(response.status, 200);
+  };
+  await announce({ text: "We restart at noon <img src=x onerror=alert(1)>" });
+  await announce({ text: "be kind", room: "lobby" });
+  for (const page of [ann, bob]) {
+    const shown = page.id("announcement");
+    await shown.nth(1).waitFor();
+    assert.match(await shown.nth(0).textContent(), /We restart at noon <img src=x onerror=alert\(1\)>/);
+    assert.match(await shown.nth(1).textContent(), /#lobby be kind/);
+  }
+  await ann.screenshot("announcements");
+  await ann.id("announcement-close").first().click();
+  assert.equal(await ann.id("announcement").count(), 1);
+  assert.equal(await bob.id("announcement").count(), 2);
+  assert.deepEqual([...ann.errors, ...bob.errors], []);
+});

@@ -101,7 +101,7 @@ export async function startRedis(t) {
 }
 
 /**
- * `count` nodes over one Redis of their own, each with `url`, `id` and `kill()`. Their pages
+ * `count` nodes over one Redis of their own, each with `url`, `ops`, `id` and `kill()`. Their pages
  * know one another. `settings` are added to those of each. Everything ends with the test.
  */
 export async function startCluster(t, count, settings = {}) {
@@ -125,7 +125,7 @@ export async function startCluster(t, count, settings = {}) {
     };
     const node = await Process.start(t, BINARY, ["serve"], env);
     await node.until("ready", () => answers(`http://${ops}/readyz`));
-    return { url, id: env.HUBBUB__NODE__ID, kill: () => node.kill() };
+    return { url, ops: `http://${ops}`, id: env.HUBBUB__NODE__ID, kill: () => node.kill() };
   });
   return Promise.all(nodes);
 }

@@ -307,3 +307,17 @@ test("a renewed token is used from then on, by the stream too; the older one's e
   await settle();
   assert.deepEqual([asked, chat.state.state, http.streams[0].signal.aborted], [[false, false], "online", true]);
 });
+
+test("what is said to everybody comes once, however many streams bring it", async (t) => {
+  const { http, chat, lobby } = await startInside(t);
+  const heard = [];
+  chat.on("announcement", ({ text }) => heard.push(text));
+  lobby.on("announcement", ({ text }) => heard.push(`in the lobby: ${text}`));
+  const say = (fields) => http.stream.say({ type: "announcement", ...fields });
+  say({ text: "one", ts: 5 });
+  say({ text: "one", ts: 5 });
+  say({ text: "two", room: "lobby", ts: 5 });
+  say({ text: "three", ts: 6 });
+  await wait(() => heard.length >= 4);
+  assert.deepEqual(heard, ["one", "two", "in the lobby: two", "three"]);
+});

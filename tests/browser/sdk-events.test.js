@@ -91,3 +91,27 @@ test("a send can ask how safe its ack shall be", async (t) => {
   lobby.send("x", { ack: "archived" }).catch(() => {});
   assert.equal(FakeSocket.last.all("send")[0].ack, "archived");
 });
+
+test("what an operator says is told by the client, and by the room that it is for", async (t) => {
+  const { chat, lobby } = await startInLobby(t);
+  const [all, here] = [[], []];
+  chat.on("announcement", ({ text }) => all.push(text));
+  lobby.on("announcement", ({ text }) => here.push(text));
+  const say = (text, room) => FakeSocket.last.say({ type: "announcement", room, text, ts: 1 });
+  say("to all");
+  say("to the lobby", "lobby");
+  say("to another room", "other");
+  assert.deepEqual(all, ["to all", "to the lobby", "to another room"]);
+  assert.deepEqual(here, ["to the lobby"]);
+});
+
+test("who is put out of a room asks to come back, and hears why not", async (t) => {
+  const { lobby } = await startInLobby(t);
+  const errors = [];
+  lobby.on("error", ({ code }) => errors.push(code));
+  FakeSocket.last.say({ type: "left", room: "lobby" });
+  assert.equal(lobby.joined, false);
+  assert.equal(FakeSocket.last.all("join").length, 2);
+  FakeSocket.last.answer("join", { type: "error", code: "forbidden", message: "no" });
+  assert.deepEqual([errors, lobby.joined], [["forbidden"], false]);
+});

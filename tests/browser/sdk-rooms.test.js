@@ -104,21 +104,6 @@ test("presence, typing and lagged reach the room, and nothing does after leaving
   assert.equal(FakeSocket.last.all("join").length, 0);
 });
 
-test("a room that the server has taken away is over, and is not entered again", async (t) => {
-  const { chat, lobby } = await startInLobby(t);
-  const loop = lobby.events();
-  const told = [];
-  lobby.on("error", ({ code }) => told.push(code));
-  FakeSocket.last.say({ type: "left", room: "lobby" });
-  await assert.rejects(loop.next(), { code: "left" });
-  assert.deepEqual([told, lobby.joined], [["left"], false]);
-  FakeSocket.last.end(4410);
-  await tick(t, 500);
-  FakeSocket.last.welcome();
-  assert.deepEqual(FakeSocket.last.all("join"), []);
-  assert.equal(chat.state.state, "online");
-});
-
 test("unacked sends go again in order and with their nonces, after the room is back", async (t) => {
   const { lobby } = await startInLobby(t);
   const sends = ["a", "b", "c"].map((body) => lobby.send(body));

@@ -135,6 +135,45 @@ async fn a_kick_from_a_room_leaves_the_others(cluster: Cluster) {
         "it comes back without the room"
     );
     bob.say("lobby", "quiet").await;
+    let mut again = cluster.user(1, "eve").await;
+    let room = json!({"type": "join", "room": "lobby"});
+    for command in [
+        room.clone(),
+        json!({"type": "join", "room": "lobby", "recent": 5}),
+        json!({"type": "history", "room": "lobby"}),
+        json!({"type": "members", "room": "lobby"}),
+    ] {
+        assert_eq!(again.refused(command).await, "forbidden");
+    }
+    again.join("other").await;
+    let eve = format!(
+        "authorization: Bearer {}\r\n",
+        token_with("eve", &json!({}))
+    );
+    for (method, path, body) in [
+        (
+            "POST",
+            "/v1/rooms/lobby/messages",
+            r#"{"body":"still here"}"#,
+        ),
+        ("GET", "/v1/rooms/lobby/messages", ""),
+        ("GET", "/v1/rooms/lobby/events", ""),
+    ] {
+        let answer = request(cluster.address(0), method, path, &eve, body).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+    }
+    bob.say("lobby", "in peace").await;
+    let list = look(cluster.ops(1), "/admin/bans").await;
+    assert_eq!(
+        (&list["rules"][0]["kind"], &list["rules"][0]["room"]),
+        (&json!("kick"), &json!("lobby"))
+    );
+    let shorter = json!({"user": "eve", "room": "lobby", "ttl": "1s"});
+    order(cluster.ops(2), "/admin/kick", shorter).await;
+    eventually("eve may come back", DEADLINE, async || {
+        (again.ask(room.clone()).await["type"] == "joined").then_some(())
+    })
+    .await;
 }
 
 async fn who_is_muted_may_read_only(cluster: Cluster) {

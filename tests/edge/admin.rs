@@ -127,6 +127,7 @@ async fn odd_orders_are_refused_and_say_why() {
         ("/admin/kick", json!({})),
         ("/admin/kick", json!({"user": "a\nb"})),
         ("/admin/kick", json!({"user": "eve", "room": "a b"})),
+        ("/admin/kick", json!({"user": "eve", "ttl": "1h"})),
         ("/admin/ban", json!({"address": "0.0.0.0/0"})),
         ("/admin/ban", json!({"user": "eve", "ttl": "soon"})),
         ("/admin/ban", json!({"user": "eve", "ttl": -1})),
@@ -323,7 +324,7 @@ async fn the_command_line_does_what_the_api_does() {
         &["revoke", "--token", "x"],
         &["unrevoke", "--token", "x"],
         &["announce", "hello all"],
-        &["kick", "eve", "--room", "lobby"],
+        &["kick", "eve", "--room", "lobby", "--ttl", "1h"],
         &["connections", "--user", "eve"],
         &["rooms"],
     ] {

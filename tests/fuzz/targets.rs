@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use hubbub_gateway::AuthSection;
 use hubbub_gateway::auth::Auth;
 use hubbub_gateway::auth::name::check_name;
-use hubbub_gateway::fuzzing::{key_of, read_forwarded, read_frames, read_query};
+use hubbub_gateway::fuzzing::{key_of, read_forwarded, read_frames, read_proxy_header, read_query};
 use hubbub_node::Identity;
 use hubbub_protocol::socketio::{
     Heard, Listener, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, Message, Packet, RESERVED_EVENTS,
@@ -30,7 +30,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) static ALL: [Target; 7] = [
+pub(crate) static ALL: [Target; 8] = [
     Target {
         name: "frames",
         run: frames,
@@ -50,6 +50,10 @@ pub(crate) static ALL: [Target; 7] = [
     Target {
         name: "forwarded",
         run: forwarded,
+    },
+    Target {
+        name: "proxy",
+        run: proxy,
     },
     Target {
         name: "query",
@@ -244,6 +248,24 @@ fn forwarded(data: &[u8]) {
         (stranger.0.to_string().as_str(), stranger.1),
         ("8.8.8.8", false)
     );
+}
+
+/// The start of a connection on a port that wants a PROXY header: a header is as long as it says, and
+/// who it names does not hang on what follows.
+fn proxy(data: &[u8]) {
+    let Some((client, tls, rest)) = read_proxy_header(data) else {
+        return;
+    };
+    let header = &data[..data.len() - rest];
+    assert!(header.starts_with(b"\r\n\r\n\0\r\nQUIT\n"));
+    let claimed = usize::from(u16::from_be_bytes([header[14], header[15]]));
+    assert_eq!(header.len(), 16 + claimed);
+    assert_eq!(read_proxy_header(header), Some((client, tls, 0)));
+    let cut = &header[..header.len() - 1];
+    assert_eq!(read_proxy_header(cut), None, "it is not whole");
+    if let Some(client) = client {
+        assert_eq!(client.ip(), client.ip().to_canonical());
+    }
 }
 
 /// Read or refused, and twice the same.

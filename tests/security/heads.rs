@@ -7,6 +7,7 @@ use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::within;
 use hubbub_tests::haproxy::HaProxy;
 use hubbub_tests::http::{exchange, get};
+use hubbub_tests::nginx::Nginx;
 use hubbub_tests::raw::Raw;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -135,6 +136,18 @@ fn ambiguous(host: SocketAddr) -> Vec<(&'static str, String)> {
             format!("{post}host: {host}\r\ntransfer-encoding: xchunked\r\n\r\n{chunk}"),
         ),
         (
+            "a length with a sign",
+            format!("{post}host: {host}\r\ncontent-length: +{length}\r\n\r\n{smuggled}"),
+        ),
+        (
+            "two lengths in one line",
+            format!("{post}host: {host}\r\ncontent-length: 0, {length}\r\n\r\n{smuggled}"),
+        ),
+        (
+            "an encoding beside chunked",
+            format!("{post}host: {host}\r\ntransfer-encoding: chunked, identity\r\n\r\n{chunk}"),
+        ),
+        (
             "a space before the colon",
             format!("{post}host: {host}\r\ntransfer-encoding : chunked\r\n\r\n{chunk}"),
         ),
@@ -197,12 +210,30 @@ async fn c04_nothing_is_smuggled_through_haproxy() {
         cluster.address(0)
     ))
     .await;
-    let address = haproxy.address();
-    for (case, request) in ambiguous(address) {
-        let answer = all(address, request.as_bytes()).await;
+    nothing_is_smuggled(haproxy.address()).await;
+}
+
+#[tokio::test]
+async fn c04_nothing_is_smuggled_through_nginx() {
+    let cluster = Cluster::memory(1, &[]).await;
+    let nginx = Nginx::start(cluster.address(0)).await;
+    for address in nginx.addresses() {
+        nothing_is_smuggled(address).await;
+    }
+}
+
+async fn nothing_is_smuggled(proxy: SocketAddr) {
+    for (case, request) in ambiguous(proxy) {
+        let answer = all(proxy, request.as_bytes()).await;
         // The smuggled request would be answered 404, to this client or to the next one.
         assert!(!answer.contains(" 404 "), "{case}: {answer}");
-        let next = get(address, "/").await;
-        assert_eq!(next.status, 200, "{case}: the next one gets its own answer");
+        assert!(
+            answer.matches("HTTP/1.1 ").count() <= 1,
+            "{case}: one answer and the end: {answer}"
+        );
+        for _ in 0..3 {
+            let next = get(proxy, "/").await;
+            assert_eq!(next.status, 200, "{case}: the next one gets its own answer");
+        }
     }
 }

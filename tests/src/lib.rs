@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod load;
 pub mod local;
 pub mod metrics;
+pub mod nginx;
 pub mod operator;
 pub mod oracle;
 pub mod people;

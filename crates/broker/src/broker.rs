@@ -373,7 +373,7 @@ impl Broker {
         }
     }
 
-    /// The most bans, mutes and revocations that are kept at once.
+    /// The most bans, mutes, revocations and kicks that are kept at once.
     pub const MAX_RULES: usize = 100_000;
 
     /// Gives an order to all nodes, this one too: it comes out of every [`crate::ControlReceiver`]. A

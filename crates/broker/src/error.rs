@@ -19,8 +19,8 @@ pub enum BrokerError {
     /// same nonces.
     #[error("broker gave no answer: {0}")]
     Unknown(String),
-    /// There are as many bans, mutes and revocations as are kept. Nothing was done.
-    #[error("there are too many bans, mutes and revocations: lift some first")]
+    /// There are as many rules as are kept. Nothing was done.
+    #[error("there are too many bans, mutes, revocations and kicks: lift some first")]
     TooManyRules,
     /// Redis holds something, or answered something, that this version does not understand.
     #[error("unexpected answer from the broker: {0}")]

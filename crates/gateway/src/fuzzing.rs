@@ -1,12 +1,14 @@
 //! What fuzz targets need of the gateway's inside (`tests/fuzz`); nothing in the product calls it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use futures_util::FutureExt as _;
 use hubbub_protocol::CloseCode;
 use ipnet::IpNet;
 
 use crate::address::{Proxies, address_key};
+use crate::proxy_header::read_header;
 use crate::rest::{messages, search};
 use crate::ws::decoder::{Decoder, Incoming, MessageLimits};
 
@@ -84,6 +86,16 @@ pub fn read_forwarded(lines: &[(bool, &[u8])]) -> [(IpAddr, bool); 2] {
         let client = proxies.client(peer.into(), &headers);
         (client, proxies.is_secure(peer.into(), &headers))
     })
+}
+
+/// Reads a balancer's PROXY header: the client that it names, whether that came over TLS, and how many
+/// bytes follow the header. `None`: it is none, or not whole.
+#[must_use]
+pub fn read_proxy_header(bytes: &[u8]) -> Option<(Option<SocketAddr>, bool, usize)> {
+    let mut rest = bytes;
+    let read = read_header(&mut rest).now_or_never();
+    let introduced = read.expect("bytes need no waiting").ok()?;
+    Some((introduced.client, introduced.tls, rest.len()))
 }
 
 /// What counts as one client's address.

@@ -56,7 +56,11 @@ impl Node {
         room: &RoomId,
     ) -> Result<Rights, CommandError> {
         let granted = self.config.granted(identity, room);
-        if granted == Rights::NONE || !self.is_admitted(&identity.user.id, room).await? {
+        let user = &identity.user.id;
+        if granted == Rights::NONE
+            || self.rules.keeps_out(user, room)
+            || !self.is_admitted(user, room).await?
+        {
             return Err(CommandError::Forbidden);
         }
         Ok(granted)

@@ -21,8 +21,8 @@ pub enum CommandError {
     /// An operator has muted the user in this room.
     #[error("you are muted in this room: you may read, not write")]
     Muted,
-    /// There are as many bans, mutes and revocations as are kept.
-    #[error("there are too many bans, mutes and revocations: lift some first")]
+    /// There are as many rules as are kept.
+    #[error("there are too many bans, mutes, revocations and kicks: lift some first")]
     TooManyRules,
     /// Beyond `limits.body_bytes`.
     #[error("body has {bytes} bytes, at most {limit} are allowed")]

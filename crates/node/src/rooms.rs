@@ -48,7 +48,10 @@ impl Node {
             summary,
             mine: Some(mine),
         });
-        let may_read = |entry: &RoomEntry| self.config.granted(identity, &entry.summary.room).read;
+        let may_read = |entry: &RoomEntry| {
+            let room = &entry.summary.room;
+            self.config.granted(identity, room).read && !self.rules.keeps_out(user, room)
+        };
         Ok(mine.chain(public).filter(may_read).collect())
     }
 

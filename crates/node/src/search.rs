@@ -37,7 +37,7 @@ impl Node {
         if let Some(room) = &request.room {
             self.may_read(identity, room).await?;
         }
-        let granted = self.config.granted_everywhere(identity);
+        let granted = self.granted_now(identity);
         let query = SearchQuery {
             text: request.text,
             room: request.room,
@@ -51,6 +51,23 @@ impl Node {
             .search(&query)
             .await
             .map_err(CommandError::of_archive)
+    }
+}
+
+impl Node {
+    /// What the identity may read everywhere, without the rooms that it was kicked out of.
+    fn granted_now(&self, identity: &Identity) -> Option<Vec<(String, Rights)>> {
+        let granted = self.config.granted_everywhere(identity);
+        let kicked = self.rules.kicked().into_iter();
+        let kicked = kicked.filter(|(_, user)| *user == identity.user.id);
+        let kicked: Vec<_> = kicked.map(|(room, _)| room.to_string()).collect();
+        if kicked.is_empty() {
+            return granted;
+        }
+        let mut granted = granted.unwrap_or_else(|| vec![("*".to_owned(), Rights::MEMBER)]);
+        granted.retain(|(pattern, _)| !kicked.contains(pattern));
+        granted.extend(kicked.into_iter().map(|room| (room, Rights::NONE)));
+        Some(granted)
     }
 }
 

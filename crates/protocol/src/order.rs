@@ -9,7 +9,8 @@ use crate::{NodeId, RoomId, UserId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
-    /// Ends a user's connections, or only takes the user out of a room. Coming back is allowed.
+    /// Ends a user's connections, after which coming back is allowed; or only takes the user out of a
+    /// room, and keeps the user out of it while the rule lasts.
     Kick {
         /// Who.
         user: UserId,
@@ -119,9 +120,14 @@ impl Order {
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {
-            Self::Ban { .. } | Self::Mute { .. } | Self::Revoke { .. } => Effect::Lasting,
+            Self::Kick { room: Some(_), .. }
+            | Self::Ban { .. }
+            | Self::Mute { .. }
+            | Self::Revoke { .. } => Effect::Lasting,
             Self::Unban { .. } | Self::Unmute { .. } | Self::Unrevoke { .. } => Effect::Lifting,
-            Self::Kick { .. } | Self::Announce { .. } | Self::Drain { .. } => Effect::Passing,
+            Self::Kick { room: None, .. } | Self::Announce { .. } | Self::Drain { .. } => {
+                Effect::Passing
+            }
         }
     }
 
@@ -134,6 +140,10 @@ impl Order {
                 Subject::Address(net) => format!("ban address {net}"),
             }),
             // A room id has no space in it.
+            Self::Kick {
+                user,
+                room: Some(room),
+            } => Some(format!("kick {room} {user}")),
             Self::Mute { user, room, .. } | Self::Unmute { user, room } => {
                 Some(format!("mute {room} {user}"))
             }
@@ -141,7 +151,7 @@ impl Order {
                 Tokens::Of(user) => format!("revoke user {user}"),
                 Tokens::Id(id) => format!("revoke token {id}"),
             }),
-            Self::Kick { .. } | Self::Announce { .. } | Self::Drain { .. } => None,
+            Self::Kick { room: None, .. } | Self::Announce { .. } | Self::Drain { .. } => None,
         }
     }
 }

@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use crate::shell::{exists, run, top};
 
 /// A program that the tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("redis-server", "redis-server"),
     ("chromium", "chromium"),
     ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
     ("faketime", "faketime"),
     ("prlimit", "util-linux"),
     ("taskset", "util-linux"),

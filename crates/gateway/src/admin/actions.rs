@@ -32,13 +32,16 @@ pub(super) async fn kick(
     operator: Operator,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Kick { user, room } = body(&state, request, r#"{"user":"eve","room":"lobby"}"#).await?;
+    let example = r#"{"user":"eve","room":"lobby","ttl":"10m"}"#;
+    let kick: Kick = body(&state, request, example).await?;
+    let life = kick.life()?;
+    let Kick { user, room, .. } = kick;
     let deed = Deed {
         action: "kick",
         target: user.to_string(),
-        detail: json!({ "room": room }),
+        detail: json!({ "room": room, "ttl_s": seconds(life) }),
     };
-    give(state, operator, deed, Order::Kick { user, room }, None).await
+    give(state, operator, deed, Order::Kick { user, room }, life).await
 }
 
 pub(super) async fn ban(

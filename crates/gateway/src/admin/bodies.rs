@@ -17,6 +17,8 @@ const SUBSCRIBER: u8 = 64;
 const MAX_REASON_CHARS: usize = 500;
 const MAX_TEXT_CHARS: usize = 2_000;
 const MAX_TOKEN_ID_BYTES: usize = 256;
+/// Who was kicked out of a room does not come back for so long, unless the operator says how long.
+const KICK: Duration = Duration::from_secs(60);
 /// The longest life of a rule: beyond, it is to be without an end.
 const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
@@ -26,6 +28,7 @@ const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 pub(super) struct Kick {
     pub(super) user: UserId,
     pub(super) room: Option<RoomId>,
+    ttl: Option<Ttl>,
 }
 
 /// `POST` and `DELETE /admin/ban`.
@@ -91,6 +94,19 @@ impl<'de> Deserialize<'de> for Ttl {
         match ttl >= Duration::from_secs(1) && ttl <= MAX_TTL {
             true => Ok(Self(ttl)),
             false => Err(serde::de::Error::custom("ttl must be 1 s to 10 years")),
+        }
+    }
+}
+
+impl Kick {
+    /// How long the user is kept out of the room.
+    pub(super) fn life(&self) -> Result<Option<Duration>, ApiError> {
+        match (&self.room, self.ttl) {
+            (Some(_), ttl) => Ok(Some(ttl.map_or(KICK, |ttl| ttl.0))),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(bad(
+                "'ttl' goes with 'room'; who is to stay out of everything is banned",
+            )),
         }
     }
 }

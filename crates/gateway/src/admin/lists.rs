@@ -17,7 +17,7 @@ use crate::rest::query::Query;
 const PAGE: u64 = 100;
 const MAX_PAGE: u64 = 500;
 
-/// A ban, mute or revocation.
+/// A ban, mute, revocation or kick out of a room.
 #[derive(Debug, Default, Serialize)]
 struct Rule<'a> {
     rule: &'a str,
@@ -69,7 +69,7 @@ pub(super) async fn list_rooms(
     Ok(Json(json!({ "rooms": rooms, "more": more })).into_response())
 }
 
-/// `GET /admin/bans?after=&limit=`: bans, mutes and revocations.
+/// `GET /admin/bans?after=&limit=`: all rules that hold.
 pub(super) async fn list_rules(
     State(state): State<AdminState>,
     uri: Uri,
@@ -134,6 +134,12 @@ fn rule<'a>(name: &'a str, issued: &'a Issued) -> Rule<'a> {
             reason: reason.as_deref(),
             ..rule
         },
+        Order::Kick { user, room } => Rule {
+            kind: "kick",
+            user: Some(user),
+            room: room.as_ref(),
+            ..rule
+        },
         Order::Revoke { tokens } => Rule {
             kind: "revoke",
             user: match tokens {
@@ -146,8 +152,7 @@ fn rule<'a>(name: &'a str, issued: &'a Issued) -> Rule<'a> {
             },
             ..rule
         },
-        Order::Kick { .. }
-        | Order::Unban { .. }
+        Order::Unban { .. }
         | Order::Unmute { .. }
         | Order::Unrevoke { .. }
         | Order::Announce { .. }

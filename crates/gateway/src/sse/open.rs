@@ -44,7 +44,7 @@ struct Beginning {
 /// What can be refused is refused with a status. `id` is `EPOCH:OFFSET`, by which any node resumes.
 /// With `also` frames are as on a WebSocket: events stand in `joined`, none has an id, and a further
 /// room that is refused is an `error` whose `id` is the room's name.
-#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more."), ("ticket" = Option<String>, Query, description = "From `POST /v1/tickets`, for who can send no header.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,

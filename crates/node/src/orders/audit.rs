@@ -96,6 +96,6 @@ impl Node {
         };
         let rules = broker.restore(kept.into_iter().filter_map(read).collect());
         self.rules.replace(rules);
-        self.close_excluded();
+        self.obey_rules();
     }
 }

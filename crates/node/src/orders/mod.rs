@@ -104,7 +104,7 @@ impl Node {
         match said {
             Control::Rules(rules) => {
                 self.rules.replace(rules);
-                self.close_excluded();
+                self.obey_rules();
             }
             Control::Order(issued) => self.obey(&issued),
             Control::Question(question) => {
@@ -140,6 +140,14 @@ impl Node {
             | Order::Unmute { .. }
             | Order::Revoke { .. }
             | Order::Unrevoke { .. } => {}
+        }
+    }
+
+    /// All rules at once, when nobody can say which of them are new.
+    fn obey_rules(&self) {
+        self.close_excluded();
+        for (room, user) in self.rules.kicked() {
+            self.kick_from(&user, &room);
         }
     }
 

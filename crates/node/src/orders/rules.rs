@@ -55,6 +55,7 @@ pub(crate) struct Rules {
     /// Most of the time there are none of these, and nobody waits for a lock to find that out.
     has_address_bans: AtomicBool,
     has_mutes: AtomicBool,
+    has_kicks: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +65,7 @@ struct State {
     /// Of each length of prefix, those that there are.
     networks: HashMap<u8, HashMap<IpNet, Term>>,
     mutes: HashMap<(RoomId, UserId), Term>,
+    kicks: HashMap<(RoomId, UserId), Term>,
     /// The moment before which a user's tokens were made that count no more.
     users_tokens: HashMap<UserId, (u64, Term)>,
     tokens: HashMap<Box<str>, Term>,
@@ -164,6 +166,26 @@ impl Rules {
         term.is_some_and(|term| term.holds(now_ms()))
     }
 
+    /// Whether the user was kicked out of the room and may not come back yet.
+    pub(crate) fn keeps_out(&self, user: &UserId, room: &RoomId) -> bool {
+        if !self.has_kicks.load(Ordering::Relaxed) {
+            return false;
+        }
+        let state = self.read();
+        let term = state.kicks.get(&(room.clone(), user.clone()));
+        term.is_some_and(|term| term.holds(now_ms()))
+    }
+
+    /// Who may not be in which room now.
+    pub(crate) fn kicked(&self) -> Vec<(RoomId, UserId)> {
+        if !self.has_kicks.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let (state, now) = (self.read(), now_ms());
+        let kicks = state.kicks.iter().filter(|(_, term)| term.holds(now));
+        kicks.map(|(who, _)| who.clone()).collect()
+    }
+
     /// At most `limit` rules after the name `after`, in the order of their names.
     pub(crate) fn list(&self, after: &str, limit: usize) -> Vec<(String, Issued)> {
         let (state, now) = (self.read(), now_ms());
@@ -181,9 +203,11 @@ impl Rules {
     fn note(&self) {
         let state = self.read();
         let (networks, mutes) = (!state.networks.is_empty(), !state.mutes.is_empty());
+        let kicks = !state.kicks.is_empty();
         drop(state);
         self.has_address_bans.store(networks, Ordering::Relaxed);
         self.has_mutes.store(mutes, Ordering::Relaxed);
+        self.has_kicks.store(kicks, Ordering::Relaxed);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -209,13 +233,17 @@ impl State {
             Order::Mute { user, room, .. } => {
                 self.mutes.insert((room.clone(), user.clone()), term);
             }
+            Order::Kick {
+                user,
+                room: Some(room),
+            } => drop(self.kicks.insert((room.clone(), user.clone()), term)),
             Order::Revoke { tokens } => match tokens {
                 Tokens::Of(user) => {
                     self.users_tokens.insert(user.clone(), (rule.at(), term));
                 }
                 Tokens::Id(id) => drop(self.tokens.insert(id.as_str().into(), term)),
             },
-            Order::Kick { .. }
+            Order::Kick { room: None, .. }
             | Order::Unban { .. }
             | Order::Unmute { .. }
             | Order::Unrevoke { .. }
@@ -245,11 +273,15 @@ impl State {
                 }
             },
             Order::Mute { user, room, .. } => drop(self.mutes.remove(&(room, user))),
+            Order::Kick {
+                user,
+                room: Some(room),
+            } => drop(self.kicks.remove(&(room, user))),
             Order::Revoke { tokens } => match tokens {
                 Tokens::Of(user) => drop(self.users_tokens.remove(&user)),
                 Tokens::Id(id) => drop(self.tokens.remove(id.as_str())),
             },
-            Order::Kick { .. }
+            Order::Kick { room: None, .. }
             | Order::Unban { .. }
             | Order::Unmute { .. }
             | Order::Unrevoke { .. }

@@ -13,6 +13,7 @@ Exit code: 0 when it is done, 1 when it was refused, 2 when the node cannot be a
 Examples:
   hubbub admin nodes
   hubbub admin connections --user eve
+  hubbub admin kick eve --room lobby --ttl 10m
   hubbub admin ban --user eve --ttl 1h --reason spam
   hubbub admin ban --address 203.0.113.0/24
   hubbub admin unban --user eve
@@ -64,6 +65,9 @@ pub(super) enum AdminCommand {
         /// Out of this room only
         #[arg(long)]
         room: Option<String>,
+        /// For how long the user stays out of the room, such as 1h; without it a minute
+        #[arg(long, requires = "room")]
+        ttl: Option<String>,
     },
     /// Keep a user or an address out
     Ban {
@@ -78,7 +82,7 @@ pub(super) enum AdminCommand {
     },
     /// Lift a ban
     Unban(SubjectArgs),
-    /// List bans, mutes and revocations
+    /// List bans, mutes, revocations and kicks out of rooms that hold
     Bans(PageArgs),
     /// Let a user of a room read only
     Mute {

@@ -127,8 +127,9 @@ fn ask(command: &AdminCommand) -> Ask {
             let query = query.map(|(name, value)| (name, value.map(|value| value.to_string())));
             get("/admin/audit", &query)
         }
-        AdminCommand::Kick { user, room } => {
-            post("/admin/kick", json!({ "user": user, "room": room }))
+        AdminCommand::Kick { user, room, ttl } => {
+            let body = json!({ "user": user, "room": room, "ttl": ttl });
+            post("/admin/kick", body)
         }
         AdminCommand::Ban {
             subject,
