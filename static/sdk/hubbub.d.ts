@@ -310,8 +310,8 @@ export interface HubbubOptions {
   /**
    * The ways in, in the order of preference. Default: both; a WebSocket that ends three times in
    * a row (or once for each of more nodes) without a word makes the client go by SSE, from where
-   * it tries WebSocket again after about 20 s, later every few minutes. Over SSE a client can be
-   * in 4 rooms, and typing and read marks are not told.
+   * it tries WebSocket again after about 20 s, later every few minutes. Over SSE all rooms share
+   * one stream, in whose address (7,500 characters) they are named.
    */
   transports?: Transport | Transport[];
   /**

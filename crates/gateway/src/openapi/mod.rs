@@ -47,6 +47,8 @@ it is stored once. Unknown fields are passed over.";
         rest::members::list_members,
         rest::members::invite_member,
         rest::members::remove_member,
+        rest::asides::mark_read,
+        rest::asides::mark_typing,
         rest::messages::get_messages,
         rest::sends::send_message,
         rest::sends::send_messages,
