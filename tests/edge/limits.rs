@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::http::{get, try_get};
-use hubbub_tests::people::SIGNED;
+use hubbub_tests::people::{SIGNED, token};
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -34,6 +34,26 @@ async fn a_full_node_says_when_to_come_back() {
         "operators have their own places"
     );
     held[0].join("other").await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_takes_one_place_in_ten() {
+    let settings = [SIGNED, ("auth.mode", "jwt"), ("limits.connections", "20")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let address = cluster.address(0);
+    let mut silent = [Raw::connect(address).await, Raw::connect(address).await];
+    let mut third = Raw::connect(address).await;
+    assert_eq!(third.close_code().await, 1013);
+    let mut known = Raw::connect_as(address, &token("alice")).await;
+    known.join("lobby").await;
+    silent[0]
+        .write(json!({"type": "hello", "token": token("bob")}).to_string())
+        .await;
+    silent[0].next_of("welcome").await;
+    let mut next = Raw::connect(address).await;
+    next.write(json!({"type": "hello", "token": token("carol")}).to_string())
+        .await;
+    next.next_of("welcome").await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use super::door::Door;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
+use crate::headers::make_safe;
 use crate::ws::decoder::MessageLimits;
 use crate::ws::handshake::{check_request, raw_stream, switching_protocols};
 use crate::ws::socket::{End, Socket};
@@ -116,6 +117,7 @@ impl<D: Door> Engine<D> {
             },
         };
         response.headers_mut().extend(cors);
+        make_safe(response.headers_mut());
         response
     }
 
@@ -392,7 +394,7 @@ impl Asked {
 }
 
 fn accept(request: &Request) -> Result<String, Refusal> {
-    check_request(request.method(), request.headers())
+    check_request(request.method(), request.version(), request.headers())
         .map_err(|_| Refusal::Bad("this is no WebSocket handshake"))
 }
 

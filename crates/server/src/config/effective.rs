@@ -8,6 +8,14 @@ use serde_json::Value as Json;
 use super::layers::{Loaded, Setting, is_secret};
 
 const HIDDEN: &str = "(hidden)";
+/// What addresses of Redis, PostgreSQL and keys may say behind their `?` that is no secret.
+const SHOWN_IN_URLS: [&str; 5] = [
+    "application_name",
+    "mode",
+    "protocol",
+    "sslmode",
+    "sslrootcert",
+];
 /// Comments begin here where the values leave room for it.
 const COMMENT_COLUMN: usize = 44;
 
@@ -47,7 +55,7 @@ pub fn print_effective(loaded: &Loaded) -> String {
     }
     for webhook in &loaded.settings.webhooks {
         let shown = Webhook {
-            url: hide_query(&webhook.url),
+            url: hide_query(&webhook.url, &[]),
             ..webhook.clone()
         };
         let table = toml::to_string(&shown).expect("plain structs serialize");
@@ -58,18 +66,22 @@ pub fn print_effective(loaded: &Loaded) -> String {
     text
 }
 
-/// Behind the `?` there may be a token.
-fn hide_query(url: &str) -> String {
-    match url.split_once('?') {
-        Some((path, _)) => format!("{path}?{HIDDEN}"),
-        None => url.to_owned(),
-    }
+/// Behind the `?` there may be a token: only what is `harmless` is shown.
+fn hide_query(url: &str, harmless: &[&str]) -> String {
+    let Some((path, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if harmless.contains(&name) => pair,
+        _ => HIDDEN,
+    });
+    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 fn shown(setting: &Setting) -> Json {
     match &setting.value {
         Json::String(text) if !text.is_empty() && is_secret(&setting.key) => HIDDEN.into(),
-        Json::String(text) => hide_password(text).into(),
+        Json::String(text) => hide_query(&hide_password(text), &SHOWN_IN_URLS).into(),
         other => other.clone(),
     }
 }
@@ -206,6 +218,19 @@ mod tests {
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
         ] {
             assert_eq!(hide_password(url), shown);
+        }
+        for (url, shown) in [
+            (
+                "postgres://u@h/db?sslmode=require",
+                "postgres://u@h/db?sslmode=require",
+            ),
+            (
+                "postgres://u@h/db?password=p&sslmode=require",
+                "postgres://u@h/db?(hidden)&sslmode=require",
+            ),
+            ("https://h/keys?p", "https://h/keys?(hidden)"),
+        ] {
+            assert_eq!(hide_query(url, &SHOWN_IN_URLS), shown);
         }
     }
 }

@@ -33,12 +33,12 @@ pub enum ConfigError {
     #[error("there is no file {}", .0.display())]
     NoFile(PathBuf),
     /// No TOML.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {why}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Where it breaks.
-        source: Box<config::ConfigError>,
+        /// Where it breaks, without the line itself: that may be a secret's.
+        why: String,
     },
     /// Nobody knows this key.
     #[error("unknown setting {key} ({origin}): did you mean {nearest}?")]
@@ -251,12 +251,24 @@ fn given(
         .and_then(|config| config.collect())
         .map_err(|source| ConfigError::Unreadable {
             path: path.unwrap_or_default(),
-            source: Box::new(source),
+            why: without_its_line(&source),
         })?;
     let tables = Tables::take(&mut merged)?;
     let mut given = BTreeMap::new();
     flatten("", merged, known, &mut given)?;
     Ok((given, tables))
+}
+
+/// What is wrong and in which line, which TOML's own error shows too.
+fn without_its_line(error: &config::ConfigError) -> String {
+    if let config::ConfigError::FileParse { cause, .. } = error
+        && let Some(broken) = cause.downcast_ref::<toml::de::Error>()
+    {
+        let shown = broken.to_string();
+        let place = shown.lines().next().unwrap_or_default();
+        return format!("{place}: {}", broken.message());
+    }
+    error.to_string()
 }
 
 fn from_flags(flags: &[(String, String, String)]) -> Vec<(String, Value)> {
@@ -451,6 +463,17 @@ mod tests {
         assert!(refusal("[http]\nallowed_origins = [1]", &[]).contains("list"));
         assert!(!refusal("[auth]\nsecret = 12345678901234567", &[]).contains("12345678901234567"));
         assert!(refusal("[http\n", &[]).contains("test.toml"));
+    }
+
+    #[test]
+    fn a_broken_file_is_shown_without_its_lines() {
+        for line in ["secret = \"canary", "secret = canary", "secret canary = 1"] {
+            let message = refusal(&format!("[auth]\n{line}\n"), &[]);
+            assert!(
+                message.contains("line 2") && !message.contains("canary"),
+                "{message}"
+            );
+        }
     }
 
     #[test]
