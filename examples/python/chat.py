@@ -6,8 +6,9 @@ async def listen(socket):
     async for frame in socket:
         frame = json.loads(frame)  # what was said before stands in `joined`, as its `events`
         for event in frame.get("events", [frame]):
-            if event["type"] == "message":
-                print(f"{event['from']['name']}: {event['body']['text']}", flush=True)
+            match event:  # what is no chat has no text, and what was deleted no body
+                case {"type": "message", "from": {"name": name}, "body": {"text": text}}:
+                    print(f"{name}: {text}", flush=True)
 
 async def main(url="ws://127.0.0.1:3000/v1/ws"):
     async with connect(url) as socket:

@@ -12,6 +12,7 @@ const STABLE_MS = 30_000;
 const DIAL_TIMEOUT_MS = 10_000;
 const PONG_TIMEOUT_MS = 10_000;
 const DEFAULT_PING_MS = 25_000;
+export const CLOSED_HERE = 1000;
 const ABRUPT = 1006;
 const TOKEN_EXPIRED = 4411;
 const BAD_TOKEN = 4501;
@@ -66,8 +67,8 @@ export class Connection {
   };
 
   /**
-   * `kinds` are the ways in, as `Doors` has them. `on` has `online(welcome, token)`,
-   * `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
+   * `kinds` are the ways in, as `Doors` has them. `on` has `token(token)` before it is taken
+   * anywhere, `online(welcome, token)`, `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
    * `state(state)` and `error(error)`.
    */
   constructor(urls, tokens, { WebSocket, kinds }, on) {
@@ -104,7 +105,7 @@ export class Connection {
   }
 
   close() {
-    this.#end({ code: 1000, reason: "closed by this client" });
+    this.#end({ code: CLOSED_HERE, reason: "closed by this client" });
   }
 
   #wake = () => this.retryNow();
@@ -126,7 +127,9 @@ export class Connection {
       if (dialing === this.#dialing) this.#withoutToken(error);
       return;
     }
-    if (dialing === this.#dialing) this.#open(url, token);
+    if (dialing !== this.#dialing) return;
+    this.#on.token(token);
+    this.#open(url, token);
   }
 
   #withoutToken(error) {
@@ -134,8 +137,9 @@ export class Connection {
       this.#end({ code: error.code === "unauthorized" ? BAD_TOKEN : 0, reason: error.message });
       return;
     }
-    this.#on.error(new HubbubError("token", `no token: ${error?.message ?? error}`));
-    this.#lost(0, "no token");
+    const why = `no token: ${error?.message ?? error}`;
+    this.#on.error(new HubbubError("token", why));
+    this.#lost(0, why);
   }
 
   #open(url, token) {

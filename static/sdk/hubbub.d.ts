@@ -3,6 +3,15 @@
 /** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
+/** `T` where it is JSON: an interface's value is, which as a type `Json` would not take. */
+export type AsJson<T> = T extends Json
+  ? T
+  : T extends (...args: never[]) => unknown
+    ? never
+    : T extends object
+      ? { [K in keyof T]: AsJson<T[K]> }
+      : never;
+
 /** Who someone is. `id` is unique; `name` is for people and is not. */
 export interface User {
   id: string;
@@ -301,17 +310,18 @@ export interface HubbubOptions {
   /**
    * The ways in, in the order of preference. Default: both; a WebSocket that ends three times in
    * a row (or once for each of more nodes) without a word makes the client go by SSE, from where
-   * it tries WebSocket again after about 20 s, later every few minutes. Over SSE a client can be
-   * in 4 rooms, and typing and read marks are not told.
+   * it tries WebSocket again after about 20 s, later every few minutes. Over SSE all rooms share
+   * one stream, in whose address (7,500 characters) they are named.
    */
   transports?: Transport | Transport[];
   /**
    * Where what had no ack outlives a reload, and a guest stays who they are: "session" (this tab;
    * the default), "local" (also after the tab was closed), a storage of your own, or false for
-   * nowhere. Ten minutes old at most, up to a million characters. Only a client of the same user
-   * takes over, once it has entered the room, under the same nonces. Two tabs never send the
-   * same entry: a tab that lives holds a Web Lock on its own. Without Web Locks (pages without
-   * TLS) both may, and the server stores it once, by its nonce.
+   * nowhere. Ten minutes old at most, up to a million characters, from when the token or the first
+   * connection says whose it is. Only a client of the same user takes over, once it has entered
+   * the room, under the same nonces. Two tabs never send the same entry: a tab that lives holds a
+   * Web Lock on its own. Without Web Locks (pages without TLS) both may, and the server stores it
+   * once, by its nonce.
    */
   storage?: "session" | "local" | KeyStorage | false;
   /** What the keys in the storage begin with: one for each cluster. Default: "hubbub". */
@@ -348,7 +358,7 @@ export interface RoomEvents {
 }
 
 export interface JoinOptions {
-  /** Replay the newest events first. */
+  /** Replay the newest events first, one page (300) at most; `history()` has those before. */
   recent?: number;
   /** Replay what came after a position kept from before. */
   since?: Position;
@@ -427,14 +437,14 @@ export class Room {
    * answer is final, after 10 minutes (`timeout`), or at once when 100 sends wait already
    * (`outbox_full`). Repeat a failed send with the same `nonce` to stay safe.
    */
-  send(body: Json, options?: SendOptions): Promise<Sent>;
+  send<T>(body: T & AsJson<T>, options?: SendOptions): Promise<Sent>;
   /**
    * For what is no chat: sends `{ event: name, data }`. Others hear it as `event:NAME`, in the
    * order of the room, and as a `message`.
    */
-  emit(name: string, data?: Json, options?: SendOptions): Promise<Sent>;
+  emit<T = null>(name: string, data?: T & AsJson<T>, options?: SendOptions): Promise<Sent>;
   /** Says something else in its place; only the author may. Kept and repeated like a send. */
-  edit(offset: number, body: Json, options?: { nonce?: string }): Promise<Sent>;
+  edit<T>(offset: number, body: T & AsJson<T>, options?: { nonce?: string }): Promise<Sent>;
   /** Takes a message away; the author may, and moderators. Kept and repeated like a send. */
   delete(offset: number, options?: { nonce?: string }): Promise<Sent>;
   /** Puts a reaction on a message, or takes it back. Kept and repeated like a send. */
@@ -470,7 +480,8 @@ export class Room {
   remove(user: string): Promise<null>;
   /**
    * Listens from this call on, for `for await`; enters the room if nobody has. Ends when the room
-   * is left, throws what ended it otherwise, and `too_slow` when 10,000 events wait.
+   * is left or the client closed by `close()`, throws what ended it otherwise, and `too_slow` when
+   * 10,000 events wait.
    */
   events(types?: "message", start?: JoinOptions): AsyncIterableIterator<Message>;
   events<K extends keyof RoomEvents>(

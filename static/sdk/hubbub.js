@@ -1,6 +1,7 @@
 // The JavaScript client of a Hubbub cluster. See hubbub.d.ts for what each part promises.
+// @ts-self-types="./hubbub.d.ts"
 
-import { Connection } from "./connection.js";
+import { CLOSED_HERE, Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
 import { fold } from "./fold.js";
@@ -11,7 +12,7 @@ import { Renewal } from "./renewal.js";
 import { request } from "./rest.js";
 import { Room } from "./room.js";
 import { Shelf, memoryOf, storageOf } from "./storage.js";
-import { Tokens } from "./token.js";
+import { Tokens, subjectOf } from "./token.js";
 import { httpUrl, socketUrls } from "./url.js";
 
 export { HubbubError, Room, fold, newGuest, newNonce };
@@ -59,6 +60,7 @@ export class Hubbub extends Emitter {
     // The next token of a guest is another guest's.
     this.#renewal = new Renewal(isGuest ? null : this.#tokens, { ...this.#link, error });
     this.#connection = new Connection(socketUrls(urls), this.#tokens, { WebSocket, kinds }, {
+      token: (used) => this.#outbox.own(subjectOf(used)),
       online: (welcome, used) => this.#goOnline(welcome, used),
       welcome: (welcome) => (this.#welcome = welcome),
       frame: (frame) => this.#hear(frame),
@@ -228,7 +230,7 @@ export class Hubbub extends Emitter {
 
   #end({ code, reason }) {
     this.#closed = new HubbubError("closed", `${reason || "closed"} (${code}); make a new client`);
-    for (const room of this.#rooms.values()) room.end(this.#closed);
+    for (const room of this.#rooms.values()) room.end(this.#closed, code === CLOSED_HERE);
     this.#outbox.refuse(this.#closed);
     for (const ask of [...this.#asks]) this.#settleAsk(ask, () => ask.reject(this.#closed));
     this.#shelf.close();

@@ -26,6 +26,7 @@ export class Outbox {
   #shelf;
   /** Whose sends they are; nothing is kept before that is known. */
   #user;
+  #isRestored = false;
   /** What an ended client of this user left goes first. */
   #isRestoring = false;
 
@@ -53,13 +54,18 @@ export class Outbox {
     });
   }
 
+  /** Whose sends they will be, if the token says it: they are kept before any node is reached. */
+  own(user) {
+    this.#user ??= user;
+    this.#entries.forEach((entry) => this.#keep(entry));
+  }
+
   /** There is a new connection, of this user: nothing has been sent on it. */
   restart(user) {
     this.#pace.restart();
-    const isFirst = this.#user === undefined;
     this.#user = user;
     this.#entries.forEach((entry) => this.#keep(entry));
-    if (isFirst) this.#restore();
+    if (!this.#isRestored) this.#restore();
     else this.flush();
   }
 
@@ -105,6 +111,7 @@ export class Outbox {
   }
 
   async #restore() {
+    this.#isRestored = true;
     if (!this.#shelf.hasOthers) return this.flush();
     this.#isRestoring = true;
     await this.#shelf.takeOver(this.#user, GIVE_UP_MS, (found) => this.#takeBack(found));
@@ -184,7 +191,11 @@ export class Outbox {
 
 /** What the caller changes later must not change what a retry says. */
 function copyOf(fields) {
-  const copies = Object.entries(fields).map(([name, value]) => [name, JSON.parse(JSON.stringify(value))]);
+  const copies = Object.entries(fields).map(([name, value]) => {
+    const text = JSON.stringify(value);
+    if (text === undefined) throw new TypeError(`${name} must be JSON, which ${typeof value} is not`);
+    return [name, JSON.parse(text)];
+  });
   return Object.fromEntries(copies);
 }
 

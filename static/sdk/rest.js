@@ -19,7 +19,9 @@ export async function request(node, method, path, { token, body, nonce } = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   }).catch((error) => {
-    throw new HubbubError("unavailable", `no answer from ${node}: ${error.message}`);
+    // Node says only there what has happened.
+    const why = error.cause?.message || error.message;
+    throw new HubbubError("unavailable", `no answer from ${node}: ${why}`);
   });
   if (!response.ok) throw await problemOf(response);
   if (response.status === 204) return null;

@@ -166,11 +166,11 @@ export class Room extends Emitter {
     clearTimeout(this.#rejoin);
   }
 
-  /** @internal */
-  end(error) {
+  /** @internal Loops over the room hear of an end that their own program has not asked for. */
+  end(error, isAsked) {
     this.#forget();
     this.#answer((waiter) => waiter.reject(error));
-    this.dispatch("end", error);
+    this.dispatch("end", isAsked ? null : error);
   }
 
   /** @internal A frame of this room that is no reply. */

@@ -53,11 +53,22 @@ export class Tokens {
 
 /** When a JWT ends, in milliseconds since 1970; Infinity when it does not say, or is none. */
 export function expiryOf(token) {
+  const { exp } = claimsOf(token);
+  return Number.isFinite(exp) ? exp * 1_000 : Infinity;
+}
+
+/** Whose a JWT is; undefined when it does not say, or is none. */
+export function subjectOf(token) {
+  const { sub } = claimsOf(token);
+  return typeof sub === "string" ? sub : undefined;
+}
+
+function claimsOf(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const { exp } = JSON.parse(atob(payload));
-    return Number.isFinite(exp) ? exp * 1_000 : Infinity;
+    const bytes = Uint8Array.from(atob(payload), (char) => char.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)) ?? {};
   } catch {
-    return Infinity;
+    return {};
   }
 }

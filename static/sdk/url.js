@@ -3,8 +3,9 @@
 const SCHEMES = { "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:" };
 
 export function socketUrl(text) {
-  const url = new URL(text, globalThis.location?.href);
-  const scheme = SCHEMES[url.protocol];
+  const base = globalThis.location?.href;
+  const url = URL.canParse(text, base) ? new URL(text, base) : null;
+  const scheme = SCHEMES[url?.protocol];
   if (!scheme) throw new TypeError(`not a http(s) or ws(s) URL: ${text}`);
   const path = url.pathname.replace(/\/+$/, "");
   return `${scheme}//${url.host}${path.endsWith("/v1/ws") ? path : `${path}/v1/ws`}${url.search}`;

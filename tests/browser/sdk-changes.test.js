@@ -36,7 +36,7 @@ test("edits, deletions and reactions wait in line with sends, and go again after
   const reacts = FakeSocket.last.all("react").map(({ target, key, on }) => [target, key, on]);
   assert.deepEqual(reacts, [[41, "👍", true], [41, "👍", false]]);
   assert.equal(FakeSocket.last.all("delete")[0].nonce, "mine");
-  await assert.rejects(lobby.edit(undefined, { text: "c" }), SyntaxError);
+  await assert.rejects(lobby.edit(undefined, { text: "c" }), { name: "TypeError", message: /target must be JSON/ });
 });
 
 test("changes are handed out in their places, each once, and a resume begins after them", async (t) => {

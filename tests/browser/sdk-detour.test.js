@@ -166,7 +166,7 @@ test("sends and changes go by REST, in order, under their nonces, until there is
   assert.deepEqual(http.asked.slice(0, 3).map(({ headers }) => headers["idempotency-key"]), ["n-1", "n-1", "n-2"]);
 });
 
-test("reads go by REST; a room too many and a closed one are refused alone", async (t) => {
+test("reads go by REST; a closed room is refused alone", async (t) => {
   const { http, chat, lobby } = await startInside(t);
   http.answers = [Response.json({ events: [event(41)], more: true })];
   assert.equal((await lobby.history({ before: 42, limit: 1 })).events.length, 1);
@@ -174,18 +174,98 @@ test("reads go by REST; a room too many and a closed one are refused alone", asy
   http.answers = [Response.json({ count: 1, members: [] }), Response.json({ rooms: [{ room: "lobby" }] })];
   assert.equal((await lobby.members()).count, 1);
   assert.equal((await chat.rooms())[0].room, "lobby");
+  await lobby.leave();
+  await wait(() => http.stream.signal.aborted);
   http.answers = [problem(403, { code: "forbidden", detail: "no" })];
-  await assert.rejects(chat.join("secret"), { code: "forbidden" });
-  for (const name of ["b", "c", "d"]) {
-    const joining = chat.join(name);
-    await wait(() => http.stream.path.includes(`/${name}/`));
-    http.stream.say(joined({ room: name, offset: 1 }), "e1:1");
-    await joining;
-  }
-  await assert.rejects(chat.join("e"), { code: "too_many_rooms" });
-  await chat.room("d").leave();
-  assert.equal(http.stream.signal.aborted, true);
+  const [secret, open] = [chat.join("secret"), chat.join("open")];
+  await assert.rejects(secret, { code: "forbidden" });
+  await wait(() => http.stream.path === "/v1/rooms/open/events");
+  http.stream.say(joined({ room: "open", offset: 1 }), "e1:1");
+  await open;
   assert.equal(chat.state.state, "online");
+});
+
+test("all rooms share one stream: one more, or one less, is another one from where they stand", async (t) => {
+  const { http, chat, heard } = await startInside(t);
+  const [first] = http.streams;
+  const joining = [chat.join("b", { recent: 5 }), chat.join("c"), chat.join("secret")];
+  await wait(() => http.streams.length === 2);
+  const second = http.stream;
+  assert.equal(second.path, "/v1/rooms/lobby/events?since=e1%3A41&also=b~5&also=c&also=secret");
+  assert.deepEqual([first.signal.aborted, second.signal.aborted], [true, false]);
+  second.say(joined({ offset: 42, events: [event(42)] }));
+  second.say(joined({ id: "b", room: "b", offset: 2, events: [event(1, { room: "b" }), event(2, { room: "b" })] }));
+  second.say(joined({ id: "c", room: "c", offset: 0 }));
+  second.say({ type: "error", id: "secret", code: "forbidden", message: "no" });
+  await assert.rejects(joining.pop(), { code: "forbidden" });
+  const [b, c] = await Promise.all(joining);
+  assert.deepEqual([heard, b.position.offset, c.position.offset], [[40, 41, 42], 2, 0]);
+  second.say(event(1, { room: "c" }));
+  await wait(() => c.position.offset === 1);
+
+  await b.leave();
+  await wait(() => http.streams.length === 3);
+  assert.equal(http.stream.path, "/v1/rooms/lobby/events?since=e1%3A42&also=c%40e1%3A1");
+  http.stream.say(joined({ offset: 43, events: [event(43)] }));
+  http.stream.say({ type: "left", room: "c" });
+  await wait(() => !c.joined);
+  assert.deepEqual([heard, chat.state.state], [[40, 41, 42, 43], "online"]);
+});
+
+test("a stream that cannot be had now leaves the older one on, and a room that was lost is resumed anew", async (t) => {
+  const { http, chat, heard } = await startInside(t);
+  http.answers = [problem(503, { code: "unavailable", detail: "busy" })];
+  const joining = chat.join("b");
+  await wait(() => http.answers.length === 0);
+  await settle();
+  say(http, event(42));
+  await wait(() => heard.length === 3);
+  await tick(t, 500);
+  await wait(() => http.streams.length === 2);
+  http.stream.say(joined({ offset: 42 }));
+  http.stream.say(joined({ id: "b", room: "b", offset: 0 }));
+  await joining;
+
+  await chat.room("b").leave();
+  await wait(() => http.streams.length === 3);
+  http.stream.say(joined({ epoch: "e2", offset: 9, recovered: false }), "e2:9");
+  await wait(() => chat.state.state === "reconnecting");
+  await tick(t, 500);
+  await wait(() => http.streams.length === 4);
+  assert.match(http.stream.path, /since=e1%3A42$/);
+});
+
+test("an address has an end, and so the rooms of a client", async (t) => {
+  const { chat } = await startInside(t);
+  const names = Array.from({ length: 80 }, (_, i) => `${"room".repeat(25)}-${i}`);
+  const joins = await Promise.allSettled(names.map((name) => Promise.race([chat.join(name), settle()])));
+  const refused = joins.filter(({ reason }) => reason?.code === "too_many_rooms");
+  assert.ok(refused.length > 0 && refused.length < 40, String(refused.length));
+});
+
+test("typing and read marks are said at most once a second, and do not come back", async (t) => {
+  const { http, lobby, heard } = await startInside(t);
+  const marks = [];
+  lobby.on("read", ({ user, offset }) => marks.push([user.id, offset]));
+  http.asked = [];
+  lobby.read(40);
+  lobby.read(41);
+  lobby.typing();
+  lobby.typing(false);
+  const said = () => http.asked.map(({ method, path, body }) => `${method} ${path} ${JSON.stringify(body)}`);
+  const first = ['PUT /v1/rooms/lobby/read {"offset":40}', 'PUT /v1/rooms/lobby/typing {"on":true}'];
+  assert.deepEqual(said(), first);
+  await tick(t, 1_000);
+  assert.deepEqual(said(), [...first, 'PUT /v1/rooms/lobby/read {"offset":41}', 'PUT /v1/rooms/lobby/typing {"on":false}']);
+  await tick(t, 10_000);
+  assert.equal(said().length, 4);
+  for (const user of [{ id: "u-1" }, { id: "u-2" }]) {
+    http.stream.say({ type: "typing", room: "lobby", user, on: true });
+    http.stream.say({ type: "read", room: "lobby", user, offset: 41 });
+  }
+  http.stream.say({ type: "read", room: "lobby", user: { id: "u-1" }, offset: 42 });
+  await wait(() => marks.length === 2);
+  assert.deepEqual([heard.slice(2), marks], [["typing"], [["u-2", 41], ["u-1", 42]]]);
 });
 
 test("401 asks for another token; a silent stream is given up", async (t) => {
@@ -210,7 +290,7 @@ test("401 asks for another token; a silent stream is given up", async (t) => {
   await wait(() => chat.state.state === "reconnecting");
 });
 
-test("a renewed token is used from then on; a stream that ends with the older one is no refusal", async (t) => {
+test("a renewed token is used from then on, by the stream too; the older one's end is no refusal", async (t) => {
   const jwt = (name, exp) => `x.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.${name}`;
   const asked = [];
   const tokens = [jwt("a", 1_030), jwt("b", 9_999)];
@@ -221,12 +301,11 @@ test("a renewed token is used from then on; a stream that ends with the older on
   lobby.send("x").catch(() => {});
   await wait(() => http.asked.at(-1).method === "POST");
   assert.equal(http.asked.at(-1).headers.authorization, `Bearer ${tokens[1]}`);
-  http.stream.say({ type: "close", code: 4411, reason: "token expired", reconnect: true });
-  await wait(() => chat.state.state === "reconnecting");
-  await tick(t, 500);
   await wait(() => http.streams.length === 2);
-  assert.deepEqual(asked, [false, false, false]);
   assert.equal(http.stream.headers.authorization, `Bearer ${tokens[1]}`);
+  http.stream.say(joined({ offset: 41 }), "e1:41");
+  await settle();
+  assert.deepEqual([asked, chat.state.state, http.streams[0].signal.aborted], [[false, false], "online", true]);
 });
 
 test("what is said to everybody comes once, however many streams bring it", async (t) => {

@@ -48,6 +48,14 @@ test("a loop ends with the error that ended the room, once, and with what was qu
   await assert.rejects(chat.room("other").events().next(), { code: "closed" });
 });
 
+test("close() ends each loop as leaving does, also one that was still entering its room", async (t) => {
+  const { chat, lobby } = await startInLobby(t);
+  const loops = [lobby.events(), chat.room("other").events()];
+  const ends = loops.map((loop) => loop.next());
+  chat.close();
+  for (const end of await Promise.all(ends)) assert.equal(end.done, true);
+});
+
 test("a loop that reads too slowly is told, and holds no more than 10,000 events", async (t) => {
   const { lobby } = await startInLobby(t);
   const loop = lobby.events();

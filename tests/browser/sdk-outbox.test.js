@@ -108,6 +108,26 @@ test("what had no ack goes again after a reload, first, in order, under its nonc
   assert.equal(left.length, 0);
 });
 
+test("what was said before any node was reached is kept, where the token says whose it is", async (t) => {
+  const claims = Buffer.from('{"sub":"Zoë"}').toString("base64url");
+  const token = `x.${claims}.x`;
+  for (const [given, kept] of [[token, 1], ["T", 0]]) {
+    const storage = new FakeStorage();
+    t.mock.timers.reset();
+    const { chat } = await start(t, { storage, token: given });
+    chat.room("lobby").join().catch(() => {});
+    chat.room("lobby").send("early", { nonce: "n-1" }).catch(() => {});
+    FakeSocket.last.end();
+    await settle();
+    assert.equal(storage.length, kept);
+    const left = copyOf(storage);
+    chat.close();
+    const { chat: next } = await open(t, left, "Zoë");
+    assert.deepEqual(sent(), kept ? [["n-1", "early"]] : []);
+    next.close();
+  }
+});
+
 test("what another user left, or is older than ten minutes, is not sent", async (t) => {
   const storage = new FakeStorage();
   const { lobby } = await open(t, storage);

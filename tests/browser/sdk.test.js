@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Hubbub } from "../../static/sdk/hubbub.js";
 import { FakeSocket } from "./fake-socket.js";
 import { reconnect, settle, start, tick } from "./sdk-kit.js";
 
@@ -18,6 +19,13 @@ test("addresses in any form become sockets, and the token goes in the sub-protoc
     ["ws://a.test/v1/ws", "wss://b.test/chat/v1/ws", "ws://c.test/v1/ws"],
   );
   assert.deepEqual(FakeSocket.last.protocols, ["hubbub.v1", "hubbub.bearer.T3"]);
+});
+
+test("an address that is none is named", () => {
+  for (const urls of ["127.0.0.1:3000", "localhost:3000", "ftp://a.test", ["http://a.test", ""]]) {
+    const bad = [urls].flat().at(-1);
+    assert.throws(() => new Hubbub({ urls, token: "T" }), { name: "TypeError", message: `not a http(s) or ws(s) URL: ${bad}` });
+  }
 });
 
 test("delays double from 0.5 s to 20 s, and start over after 30 s of stable connection", async (t) => {

@@ -11,6 +11,7 @@ mod faults;
 mod growth;
 mod member;
 mod monitoring;
+mod operators;
 mod order;
 mod prometheus;
 mod restart;
@@ -35,6 +36,7 @@ async fn the_cluster_that_people_start_keeps_its_promises() {
     sticky::clients_cannot_say_where_they_come_from(&stack).await;
     browser::pages_talk_through_the_balancer_and_past_it(&stack).await;
     monitoring::the_dashboard_shows_what_there_is(&stack).await;
+    operators::orders_hold_on_all_gateways(&stack).await;
 
     let crowd = Crowd::start(&stack).await;
     faults::a_killed_gateway_costs_a_reconnect(&stack, &crowd).await;

@@ -8,7 +8,7 @@ use hubbub_tests::metrics::Metrics;
 use hubbub_tests::people::{SECRET, SIGNED, token};
 use hubbub_tests::process::NodeProcess;
 use hubbub_tests::redis::{Fsync, Redis};
-use hubbub_tests::sse::{Block, Events};
+use hubbub_tests::sse::{Block, Event, Events};
 use serde_json::{Value, json};
 
 use crate::asking::{Asker, assert_problem};
@@ -16,6 +16,7 @@ use crate::asking::{Asker, assert_problem};
 on_both_archives!(
     a_listener_hears_what_is_said,
     a_listener_resumes_on_any_node,
+    one_stream_brings_several_rooms,
 );
 
 /// Five times what the tests aim at, and some.
@@ -118,6 +119,65 @@ async fn a_listener_resumes_on_any_node(cluster: Cluster) {
         let joined = lost.next().await.expect("a join");
         assert_eq!(joined.data["recovered"], false, "{bad}");
         assert_eq!(lost.offsets(8).await.len(), 8, "the newest page");
+    }
+}
+
+async fn one_stream_brings_several_rooms(cluster: Cluster) {
+    const SPORT: &str = "/v1/rooms/sport/messages";
+    let alice = Asker::user(&cluster, 0, "alice");
+    let offsets = |event: &Event| -> Vec<u64> {
+        let events = event.data["events"].as_array().expect("events");
+        events
+            .iter()
+            .filter_map(|event| event["offset"].as_u64())
+            .collect()
+    };
+    say(&alice, 2).await;
+    for number in 0..3 {
+        let sent = alice.post(SPORT, &json!({"body": number})).await;
+        assert_eq!(sent.status, 201, "{sent:?}");
+    }
+    let path = format!("{EVENTS}?recent=5&also=sport~2&also=dm:alice:carol&also=quiet");
+    let mut events = Events::open(cluster.address(1), &path, &bearer("bob")).await;
+    let news = events.next_of("joined").await;
+    assert_eq!(news.data["room"], "news");
+    assert_eq!((&news.id, offsets(&news)), (&None, vec![1, 2]));
+    let sport = events.next_of("joined").await;
+    assert_eq!(
+        (&sport.data["id"], &sport.data["room"]),
+        (&json!("sport"), &json!("sport"))
+    );
+    assert_eq!(offsets(&sport), [2, 3]);
+    let refused = events.next_of("error").await;
+    assert_eq!(
+        (&refused.data["id"], &refused.data["code"]),
+        (&json!("dm:alice:carol"), &json!("forbidden"))
+    );
+    assert_eq!(events.next_of("joined").await.data["id"], "quiet");
+    say(&alice, 1).await;
+    alice.post(SPORT, &json!({"body": "live"})).await;
+    for (room, offset) in [("news", 3), ("sport", 4)] {
+        let heard = events.next_of("message").await;
+        assert_eq!(
+            (&heard.data["room"], &heard.data["offset"]),
+            (&json!(room), &json!(offset))
+        );
+        assert_eq!(heard.id, None, "no place to come back to");
+    }
+    // Each room is resumed from its own place, on any node.
+    let epoch = |event: &Event| event.data["epoch"].as_str().expect("an epoch").to_owned();
+    let (news, sport) = (epoch(&news), epoch(&sport));
+    let path = format!("{EVENTS}?since={news}:1&also=sport@{sport}:3&also=quiet@other:7");
+    let mut back = Events::open(cluster.address(0), &path, &bearer("bob")).await;
+    for (recovered, expected) in [(true, vec![2, 3]), (true, vec![4]), (false, vec![])] {
+        let joined = back.next_of("joined").await;
+        assert_eq!(joined.data["recovered"], recovered, "{joined:?}");
+        assert_eq!(offsets(&joined), expected);
+    }
+    let wrong = Asker::user(&cluster, 0, "bob");
+    for also in ["sport~x", "sport@7", "no%20room"] {
+        let answer = wrong.get(&format!("{EVENTS}?also={also}")).await;
+        assert_eq!(answer.status, 400, "{also}: {answer:?}");
     }
 }
 

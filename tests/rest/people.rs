@@ -6,9 +6,13 @@ use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
 use serde_json::{Value, json};
 
-use crate::asking::Asker;
+use crate::asking::{Asker, assert_problem};
 
-on_both_archives!(rooms_say_what_is_new, members_are_those_of_all_nodes,);
+on_both_archives!(
+    rooms_say_what_is_new,
+    members_are_those_of_all_nodes,
+    who_has_no_connection_marks_what_is_read_and_types,
+);
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -64,4 +68,59 @@ async fn members_are_those_of_all_nodes(cluster: Cluster) {
     assert_eq!(members.get("invited"), None, "a public room invites nobody");
     let nobody = asker.read("/v1/rooms/empty/members").await;
     assert_eq!(nobody, json!({"room": "empty", "count": 0, "members": []}));
+}
+
+async fn who_has_no_connection_marks_what_is_read_and_types(cluster: Cluster) {
+    const READ: &str = "/v1/rooms/news/read";
+    const TYPING: &str = "/v1/rooms/news/typing";
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("news").await;
+    for text in ["one", "two", "three"] {
+        alice.say("news", text).await;
+    }
+    let bob = Asker::user(&cluster, 1, "bob");
+    let unread = async |count: u64| {
+        eventually("bob's room counts what is unread", DEADLINE, async || {
+            let entry = room_of(&bob, "news").await?;
+            (entry["unread"] == count).then_some(())
+        })
+        .await;
+    };
+    for (said, told, left) in [(2, 2, 1), (1, 1, 1), (99, 3, 0)] {
+        let marked = bob.send("PUT", READ, Some(&json!({"offset": said}))).await;
+        assert_eq!(marked.status, 204, "{marked:?}");
+        let heard = alice.next_of("read").await;
+        assert_eq!(
+            (&heard["user"]["id"], &heard["offset"]),
+            (&json!("bob"), &json!(told))
+        );
+        unread(left).await;
+    }
+    alice.say("news", "four").await;
+    unread(1).await;
+    for on in [true, false] {
+        let marked = bob.send("PUT", TYPING, Some(&json!({"on": on}))).await;
+        assert_eq!(marked.status, 204, "{marked:?}");
+        let heard = alice.next_of("typing").await;
+        assert_eq!(
+            (&heard["user"]["id"], &heard["on"]),
+            (&json!("bob"), &json!(on))
+        );
+    }
+    for (path, body) in [(READ, json!({"offset": -1})), (TYPING, json!({}))] {
+        assert_problem(&bob.send("PUT", path, Some(&body)).await, 400, "bad_frame");
+    }
+    assert_problem(&bob.send("PUT", READ, None).await, 400, "bad_frame");
+    for path in [
+        "/v1/rooms/dm:alice:carol/read",
+        "/v1/rooms/dm:alice:carol/typing",
+    ] {
+        let body = json!({"offset": 1, "on": true});
+        assert_problem(&bob.send("PUT", path, Some(&body)).await, 403, "forbidden");
+    }
+    let marked = bob
+        .send("PUT", "/v1/rooms/empty/read", Some(&json!({"offset": 5})))
+        .await;
+    assert_eq!(marked.status, 204, "nothing to read there");
+    assert_eq!(room_of(&bob, "empty").await, None);
 }

@@ -53,7 +53,15 @@ async function enter(t, url, name, room = "lobby") {
   t.after(() => chat.close());
   const heard = [];
   const handle = await chat.join(room, { on: { message: ({ body }) => heard.push(body.text ?? body) } });
-  return { heard, say: (text) => handle.send({ text }) };
+  return { heard, room: handle, say: (text) => handle.send({ text }) };
+}
+
+/** What is in a room beside texts: a message that is gone, an event, and a bare value. */
+async function leaveNoText(room) {
+  const { offset } = await room.send({ text: "to be deleted" });
+  await room.delete(offset);
+  await room.emit("move", { x: 1 });
+  await room.send("bare");
 }
 
 /** An example that talks over its standard streams. */
@@ -66,6 +74,8 @@ async function talk(t, command, args) {
 test("browser, Node, Python, Rust, curl and Socket.IO talk in one room", async (t) => {
   const { urls, origin } = await startSite(t);
   const witness = await enter(t, urls[2], "Witness");
+  await leaveNoText(witness.room);
+  witness.heard.length = 0;
   const open = await startBrowser(t);
   const [page, tutorial] = [await open(`${origin}/browser/`), await open(`${origin}/socketio/`)];
   const node = await talk(t, process.execPath, [path.join(EXAMPLES, "node/chat.mjs"), "Nora", urls[0], urls[1]]);
@@ -84,11 +94,12 @@ test("browser, Node, Python, Rust, curl and Socket.IO talk in one room", async (
   await page.click("button");
   await tutorial.fill("input", "from socket.io");
   await tutorial.click("button");
-  const sent = await run(t, "sh", [path.join(EXAMPLES, "sse/send.sh"), "from curl", urls[0]]);
+  const sent = await run(t, "sh", [path.join(EXAMPLES, "sse/send.sh"), "from \"curl\" \\", urls[0]]);
   assert.equal(JSON.parse(sent).room, "lobby");
-  const words = ["node", "python", "rust", "the page", "socket.io", "curl"].map((who) => `from ${who}`);
+  const words = ["node", "python", "rust", "the page", "socket.io", '"curl" \\'].map((who) => `from ${who}`);
   for (const text of words) {
-    await Promise.all([node, python, rust, curl].map(({ says }) => says(text)));
+    await Promise.all([node, python, rust].map(({ says }) => says(text)));
+    await curl.says(JSON.stringify(text).slice(1, -1));
     await page.getByText(text).waitFor(TIMEOUT);
     await tutorial.getByText(text).waitFor(TIMEOUT);
   }
@@ -97,7 +108,9 @@ test("browser, Node, Python, Rust, curl and Socket.IO talk in one room", async (
     child.child.stdin.end();
     await child.ended;
     assert.equal(child.child.exitCode, 0, child.output);
+    assert.doesNotMatch(child.output, /undefined|Error/);
   }
+  assert.doesNotMatch(await page.locator("ol").textContent(), /undefined/);
   assert.deepEqual([page.failures, tutorial.failures], [[], []]);
 });
 
@@ -128,6 +141,8 @@ test("the game: two pages on one board, and who moves out of turn changes nothin
 
 test("the feed: a backend publishes by REST, readers on other nodes hear it once and in order", async (t) => {
   const { urls } = await startSite(t);
+  const { room } = await enter(t, urls[0], "Moderator", "prices");
+  await leaveNoText(room);
   const reader = await talk(t, process.execPath, [path.join(EXAMPLES, "feed/read.mjs"), urls[1], urls[2]]);
   const output = await run(t, process.execPath, [path.join(EXAMPLES, "feed/publish.mjs"), urls[0], "4"]);
   const published = output.trim().split("\n").map((line) => line.split(" "));

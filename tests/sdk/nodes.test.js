@@ -103,6 +103,38 @@ test("where WebSocket is blocked: events by SSE, sends by REST, over cuts, and b
   assert.deepEqual(after(mine.numbers), after(theirs.numbers));
 });
 
+test("behind a wall a client is in many rooms over one stream, and types, and marks what is read", async (t) => {
+  const { urls } = await startFastDemo(t);
+  const wall = await startWall(t, urls[0]);
+  const blocked = open(t, { urls: wall.url, name: "Blocked" });
+  const free = open(t, { urls: urls[1], name: "Free" });
+  const names = count(12).map((n) => `room-${n}`);
+  const theirs = await Promise.all(names.map((name) => listen(free, name)));
+  const mine = [];
+  for (const name of names.slice(0, 4)) mine.push(await listen(blocked, name));
+  mine.push(...(await Promise.all(names.slice(4).map((name) => listen(blocked, name)))));
+  for (const n of count(5)) await Promise.all(theirs.map(({ room }) => room.send({ n })));
+  await until("all is heard", () => mine.every(({ numbers }) => numbers.length === 5));
+  assert.deepEqual(mine.map(({ numbers }) => numbers), names.map(() => count(5)));
+  assert.equal(blocked.state.transport, "sse");
+
+  const told = [];
+  for (const type of ["typing", "read"]) theirs[3].room.on(type, ({ user, on, offset }) => told.push([user.name, on ?? offset]));
+  const echoed = [];
+  for (const type of ["typing", "read"]) mine[3].room.on(type, (frame) => echoed.push(frame));
+  mine[3].room.typing();
+  await until("typing", () => told.length === 1);
+  mine[3].room.read(4);
+  await until("the mark", () => told.length === 2);
+  assert.deepEqual([told, echoed], [[["Blocked", true], ["Blocked", 4]], []]);
+  await until("it is kept", async () => (await blocked.rooms()).find(({ room }) => room === "room-3")?.unread === 1);
+  wall.cut();
+  await mine[0].room.leave();
+  await Promise.all(theirs.map(({ room }) => room.send({ n: 5 })));
+  await until("it goes on", () => mine.slice(1).every(({ numbers }) => numbers.length === 6));
+  assert.deepEqual([mine[0].numbers.length, mine[11].numbers], [5, count(6)]);
+});
+
 test("a node behind a wall killed -9: SSE resumes on the next one", async (t) => {
   const nodes = await startCluster(t, 2);
   const walls = await Promise.all(nodes.map(({ url }) => startWall(t, url)));

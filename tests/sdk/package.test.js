@@ -7,7 +7,7 @@ import path from "node:path";
 import { test } from "node:test";
 
 import { Hubbub, Room } from "../../static/sdk/hubbub.js";
-import { TOP, bin, readTop, run } from "./kit.js";
+import { DENO, TOP, bin, readTop, run } from "./kit.js";
 
 const SDK = path.join(TOP, "static/sdk");
 const QUIET = ["--offline", "--no-audit", "--no-fund", "--ignore-scripts"];
@@ -44,12 +44,24 @@ test("its types hold for a strict application, and a wrong one is refused", asyn
   await assert.rejects(run(t, bin("tsc"), ["--project", folder]), /TS2322/);
 });
 
+test("Deno finds the types of the module itself", async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), "hubbub-deno-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const script = path.join(folder, "use.ts");
+  const check = async (urls) => {
+    await writeFile(script, `import { Hubbub } from "${SDK}/hubbub.js"; new Hubbub({ urls: ${urls} });`);
+    await run(t, DENO, ["check", script], { DENO_DIR: folder, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" });
+  };
+  await check('["http://127.0.0.1:3000"]');
+  await assert.rejects(check(1), /TS2322/);
+});
+
 test("the types name all that there is", async () => {
   const types = await readTop("static/sdk/hubbub.d.ts");
   const inner = new Set(["constructor", "dispatch", "ready", "goOnline", "goDown", "end", "hear"]);
   for (const it of [Hubbub, Room]) {
     const members = Object.getOwnPropertyNames(it.prototype).filter((name) => !inner.has(name));
     assert.ok(members.length > 5);
-    for (const name of members) assert.match(types, new RegExp(`^  (readonly )?${name}[(:?]`, "m"), name);
+    for (const name of members) assert.match(types, new RegExp(`^  (readonly )?${name}[(:?<]`, "m"), name);
   }
 });

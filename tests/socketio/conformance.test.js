@@ -116,6 +116,14 @@ describe("engine.io", () => {
     await sleep(1_000);
     assert.equal(await refusal(await poller.get()), 1);
 
+    for (let i = 0; i < 5; i++) {
+      const silent = await Poller.open(url, "/engine.io/");
+      const { pingInterval, pingTimeout } = silent.greeting;
+      const opened = performance.now();
+      while (performance.now() - opened < pingInterval + pingTimeout) await sleep(1);
+      assert.equal(await refusal(await silent.get()), 1, "gone when its time is over, not later");
+    }
+
     const talker = await Talker.open(url, "/engine.io/");
     await talker.next();
     for (let i = 0; i < 3; i++) {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
-import { Poller, SECRET, Talker, client, next, sleep, startNodes, token, until } from "./kit.js";
+import { MODES, Poller, SECRET, Talker, client, next, sleep, startNodes, token, until } from "./kit.js";
 
 const EVENT = "chat message";
 const SOCKET = { transports: ["websocket"] };
@@ -52,6 +52,9 @@ test("all doors share the lobby", async (t) => {
   assert.equal(relayed.length, 4);
   const other = events().find(([event]) => event === "message");
   assert.deepEqual(other[1].body, { anything: 1 });
+  assert.ok(heard.every(([event]) => event !== "sent"), "an ack goes to who asks for it");
+  socket.emit(EVENT, "x".repeat(20_000));
+  assert.equal((await next(socket, "error"))[0].code, "too_large");
   assert.ok(events().every((event) => typeof event.at(-1) === "string"), "each ends with its place");
 });
 
@@ -99,6 +102,16 @@ test("commands work with acks, and errors say what is wrong", async (t) => {
   assert.match((await next(socket, "error"))[0].message, /binary/);
   assert.equal((await ask(EVENT, "x".repeat(20_000))).code, "too_large");
   assert.ok(socket.connected);
+});
+
+test("a text that was cut inside an emoji arrives, and nobody is sent away", async (t) => {
+  const [node] = await startNodes(t, 1);
+  const socket = client(t, node.url);
+  await next(socket, "connect");
+  const heard = next(socket, EVENT);
+  const { type } = await socket.timeout(5_000).emitWithAck(EVENT, "hello 👋".slice(0, -1));
+  assert.equal(type, "sent");
+  assert.equal((await heard)[0], "hello \ufffd");
 });
 
 test("an over-size message ends the transport, and the client comes back", async (t) => {
@@ -152,6 +165,24 @@ test("who may come in, and as whom", async (t) => {
   const foreign = { headers: { origin: "https://evil.example" } };
   const forbidden = await fetch(`${node.url}/socket.io/?EIO=4&transport=polling`, foreign);
   assert.deepEqual([forbidden.status, (await forbidden.json()).code], [403, 4]);
+});
+
+test("who is kicked is told once, and does not come back", async (t) => {
+  const key = "a token for operators, long enough";
+  const [node] = await startNodes(t, 1, { HUBBUB__OPS__TOKEN: key });
+  const alice = await token(t, "alice");
+  const sockets = Object.values(MODES).map((mode) => client(t, node.url, { ...mode, auth: { token: alice } }));
+  const reasons = sockets.map(() => []);
+  sockets.forEach((socket, i) => socket.on("disconnect", (reason) => reasons[i].push(reason)));
+  await until("all are in", () => sockets.every((socket) => socket.connected));
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  const body = JSON.stringify({ user: "alice" });
+  const kicked = await fetch(`http://${node.ops}/admin/kick`, { method: "POST", headers, body });
+  assert.equal(kicked.status, 200);
+  await until("all are out", () => sockets.every((socket) => !socket.active));
+  await sleep(1_000);
+  assert.deepEqual(reasons, sockets.map(() => ["io server disconnect"]));
+  assert.ok(sockets.every((socket) => !socket.connected));
 });
 
 test("a full or draining node says 503 or 429, and the client tries again", async (t) => {

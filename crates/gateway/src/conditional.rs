@@ -16,6 +16,11 @@ pub(crate) async fn mark(response: Response, known: Option<&HeaderValue>) -> Res
     if response.status() != StatusCode::OK || !is_json {
         return response;
     }
+    tagged(response, known).await
+}
+
+/// The same, whatever the answer holds.
+pub(crate) async fn tagged(response: Response, known: Option<&HeaderValue>) -> Response {
     let (mut head, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         head.status = StatusCode::INTERNAL_SERVER_ERROR;

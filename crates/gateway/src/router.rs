@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
+use crate::rest::asides::{mark_read, mark_typing};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
 use crate::rest::guests::create_guest;
@@ -103,6 +104,14 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
         .route(
             "/v1/rooms/{room}/members/{user}",
             resource("DELETE, OPTIONS", delete(remove_member)),
+        )
+        .route(
+            "/v1/rooms/{room}/read",
+            resource("PUT, OPTIONS", put(mark_read)),
+        )
+        .route(
+            "/v1/rooms/{room}/typing",
+            resource("PUT, OPTIONS", put(mark_typing)),
         )
         .route("/v1", any(refuse_unknown))
         .route("/v1/", any(refuse_unknown))

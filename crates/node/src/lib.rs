@@ -8,6 +8,7 @@ mod ack;
 mod allowance;
 mod alteration;
 mod archiving;
+mod asides;
 mod config;
 mod delivery;
 mod error;

@@ -24,7 +24,10 @@ chat.on("error", (error: HubbubError) => error.retryAfterMs?.toFixed());
 interface Move {
   x: number;
   y: number;
+  note?: string;
+  path?: readonly { x: number }[];
 }
+const move: Move = { x: 1, y: 2 };
 
 const lobby: Room = await chat.join("lobby", {
   recent: 50,
@@ -37,7 +40,13 @@ lobby.on("event:anything", (data) => {
 });
 lobby.on("reset", ({ reason }) => console.log(reason === "unrecovered"));
 const sent: Sent = await lobby.send({ text: "hi" }, { nonce: newNonce(), ack: "archived" });
-await lobby.emit("move", { x: 1, y: 2 });
+await lobby.emit("move", move);
+await lobby.emit("start");
+await lobby.send(move);
+await lobby.send(null);
+await lobby.send(["a", { b: [1, true] }]);
+await lobby.send(move as unknown as Json);
+await lobby.edit(sent.offset, move);
 await lobby.edit(sent.offset, { text: "hello" });
 await lobby.react(sent.offset, "👍", false);
 await lobby.delete(sent.offset, { nonce: "n" });
@@ -70,6 +79,12 @@ chat.close();
 lobby.on("massage", () => {});
 // @ts-expect-error a body is JSON
 lobby.send(() => {});
+// @ts-expect-error nothing is no JSON
+lobby.send(undefined);
+// @ts-expect-error nor is a part that is a function
+lobby.emit("move", { x: 1, then: () => {} });
+// @ts-expect-error nor is what may be anything
+lobby.edit(1, {} as unknown);
 // @ts-expect-error rooms come from a client
 new Room();
 // @ts-expect-error no such transport

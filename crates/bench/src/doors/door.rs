@@ -16,6 +16,10 @@ use crate::worker::wire;
 
 /// The room that Socket.IO clients are in from the start.
 pub(super) const ROOM: &str = "lobby";
+/// Between two pongs that nobody asked for: any of them answers a ping, so that what comes need not be
+/// taken apart. A ping waits for ten seconds.
+const PONGS: Duration = Duration::from_secs(4);
+const PONG: u8 = 10;
 /// Messages of one page.
 const PAGE: usize = 200;
 
@@ -53,7 +57,7 @@ pub(super) struct Listener {
     /// Where the next request goes, at doors that poll.
     path: String,
     poll: Duration,
-    /// When the next look is.
+    /// When the next look is, or the next pong.
     due: Instant,
 }
 
@@ -118,7 +122,8 @@ impl Listener {
 
     async fn next(&mut self) -> io::Result<Vec<u8>> {
         match self.door {
-            Door::Websocket | Door::SocketioWebsocket | Door::Sse => self.http.read().await,
+            Door::Websocket => read_alive(&mut self.http, &mut self.due).await,
+            Door::SocketioWebsocket | Door::Sse => self.http.read().await,
             Door::SocketioPolling => {
                 self.http.ask("GET", &self.path, "", "").await?;
                 self.http.answer().await
@@ -163,6 +168,21 @@ pub(super) async fn say(http: &mut Http, text: &str) -> io::Result<()> {
     let mut frame = Vec::new();
     wire::write(&mut frame, 1, text.as_bytes());
     http.write(&frame).await
+}
+
+/// Reads on, and keeps the connection alive. Cancel safe but for a pong that is being written.
+async fn read_alive(http: &mut Http, due: &mut Instant) -> io::Result<Vec<u8>> {
+    loop {
+        tokio::select! {
+            heard = http.read() => return heard,
+            () = sleep_until(*due) => {
+                *due = Instant::now() + PONGS;
+                let mut pong = Vec::new();
+                wire::write(&mut pong, PONG, b"");
+                http.write(&pong).await?;
+            }
+        }
+    }
 }
 
 async fn enter_socketio(http: &mut Http, token: &str) -> io::Result<()> {
@@ -226,13 +246,17 @@ fn last_offset(page: &[u8]) -> Option<u64> {
 }
 
 /// Sends the load through the native door.
-pub(super) struct Sender(Http);
+pub(super) struct Sender {
+    http: Http,
+    pong: Instant,
+}
 
 impl Sender {
     pub(super) async fn enter(host: SocketAddr, token: String) -> io::Result<Self> {
         let mut http = Http::connect(host, token.clone()).await?;
         enter_native(&mut http, host, &token).await?;
-        Ok(Self(http))
+        let pong = Instant::now();
+        Ok(Self { http, pong })
     }
 
     pub(super) async fn send(&mut self, load: Load) -> io::Result<()> {
@@ -243,7 +267,7 @@ impl Sender {
                 tokio::select! {
                     () = sleep_until(due) => break,
                     // What it hears itself is not counted.
-                    heard = self.0.read() => drop(heard?),
+                    heard = read_alive(&mut self.http, &mut self.pong) => drop(heard?),
                 }
             }
             let mut frame = format!(
@@ -251,7 +275,7 @@ impl Sender {
             );
             message::write_body(&mut frame, number, load.payload);
             frame.push('}');
-            say(&mut self.0, &frame).await?;
+            say(&mut self.http, &frame).await?;
         }
         Ok(())
     }

@@ -47,6 +47,8 @@ it is stored once. Unknown fields are passed over.";
         rest::members::list_members,
         rest::members::invite_member,
         rest::members::remove_member,
+        rest::asides::mark_read,
+        rest::asides::mark_typing,
         rest::messages::get_messages,
         rest::sends::send_message,
         rest::sends::send_messages,
@@ -87,6 +89,9 @@ impl Modify for Common {
             .responses
             .insert("Refused".to_owned(), refused.into());
         for item in document.paths.paths.values_mut() {
+            if let Some(read) = &mut item.get {
+                may_be_known(read);
+            }
             let methods = [
                 &mut item.get,
                 &mut item.put,
@@ -99,6 +104,18 @@ impl Modify for Common {
                 may_have_no_body(operation);
             }
         }
+    }
+}
+
+/// What is JSON has a tag: see `conditional`.
+fn may_be_known(operation: &mut Operation) {
+    let answers = &mut operation.responses.responses;
+    if let Some(RefOr::T(read)) = answers.get("200")
+        && read.content.contains_key("application/json")
+    {
+        let known =
+            ResponseBuilder::new().description("Nothing has changed since `If-None-Match`.");
+        answers.insert("304".to_owned(), known.build().into());
     }
 }
 

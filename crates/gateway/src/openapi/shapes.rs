@@ -29,38 +29,64 @@ macro_rules! text {
     };
 }
 
-const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
-/// Nor a character that turns the text's direction.
-const PLAIN: &str = "^\\s*[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*\\s*$";
+/// What `char::is_control` finds.
+const CONTROLS: &str = "\\u0000-\\u001f\\u007f-\\u009f";
+/// See `auth::name::turns_or_controls`.
+const TURNS: &str = "\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u206f\\ufff9-\\ufffb";
+/// What is trimmed; engines of patterns do not agree about `\s`.
+const BLANK: &str =
+    "\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+/// See `auth::name::is_invisible`; not every engine can name what lies above U+FFFF.
+const INVISIBLE: &str = "\\u00ad\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2060-\\u2065\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0";
+
+fn printable() -> String {
+    format!("^[^{CONTROLS}]+$")
+}
+
+/// Nor a character that turns the text's direction; blanks around it are trimmed.
+fn plain() -> String {
+    format!("^[{BLANK}]*[^{CONTROLS}{TURNS}]*[{BLANK}]*$")
+}
+
+/// The same without exception, and something can be seen.
+fn visible() -> String {
+    let bad = format!("{CONTROLS}{TURNS}");
+    format!("^[^{bad}]*[^{bad}{BLANK}{INVISIBLE}][^{bad}]*$")
+}
 
 text!(RoomId, 1..=128, "^[A-Za-z0-9_.:-]+$", "A room's name.");
 text!(
     UserId,
     1..=128,
-    PRINTABLE,
+    printable(),
     "A user: the `sub` of a token; 128 bytes at most."
 );
 text!(
     Nonce,
     1..=64,
-    PRINTABLE,
+    printable(),
     "The sender's own name for one send; 64 bytes at most. Within 15 minutes the same one is stored once."
 );
 text!(
     ReactionKey,
     1..=64,
-    PRINTABLE,
+    printable(),
     "What one reacts with, such as an emoji; 64 bytes at most."
 );
 text!(
     Name,
     1..=64,
-    "^\\s*[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]\\s*$",
+    visible(),
     "A name for people: no control characters, and none that turn the text's direction."
 );
 
-text!(Title, 0..=200, PLAIN, "A room's title for people.");
-text!(Topic, 0..=1_000, PLAIN, "What a room is about, for people.");
+text!(Title, 0..=200, plain(), "A room's title for people.");
+text!(
+    Topic,
+    0..=1_000,
+    plain(),
+    "What a room is about, for people."
+);
 
 /// The number of an event in its room.
 pub(crate) struct Offset;

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
 use axum::http::request::Parts;
 use hubbub_protocol::Nonce;
+use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
 
@@ -36,13 +37,40 @@ impl IdempotencyKey {
     }
 
     /// For one of several things.
-    pub(super) fn nonce_of(&self, index: usize) -> Result<Option<Nonce>, ApiError> {
-        let key = self.0.as_ref();
-        key.map(|key| nonce(&format!("{key}:{index}"))).transpose()
+    pub(super) fn nonce_of(&self, index: usize) -> Option<Nonce> {
+        let place = format!("{}:{index}", self.0.as_ref()?);
+        let nonce = Nonce::new(&place).unwrap_or_else(|_| digest(&place));
+        Some(nonce)
     }
+}
+
+/// A key that leaves no room for the place still is one.
+fn digest(place: &str) -> Nonce {
+    let digest = Sha256::digest(place);
+    let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+    Nonce::new(&digits.collect::<String>()).expect("64 digits are a valid nonce")
 }
 
 fn nonce(text: &str) -> Result<Nonce, ApiError> {
     let wrong = |error| ApiError::BadRequest(format!("Idempotency-Key: {error}"));
     Nonce::new(text).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_any_length_serves_a_batch() {
+        let of = |key: &str, index| {
+            let key = IdempotencyKey(Some(Nonce::new(key).unwrap()));
+            key.nonce_of(index).unwrap().to_string()
+        };
+        assert_eq!(of("order-17", 99), "order-17:99");
+        let long = "k".repeat(64);
+        assert_eq!(of(&long, 1), of(&long, 1));
+        assert_ne!(of(&long, 1), of(&long, 2));
+        assert_ne!(of(&long, 1), of(&"l".repeat(64), 1));
+        assert!(IdempotencyKey(None).nonce_of(0).is_none());
+    }
 }

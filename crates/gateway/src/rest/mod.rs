@@ -1,6 +1,7 @@
 //! Plain HTTP resources, one a file; what they share: who asks (`caller`), from which page (`cors`),
 //! and what they say (`body`, `query`).
 
+pub(crate) mod asides;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod changes;

@@ -25,6 +25,12 @@ impl Query {
         }
     }
 
+    /// The values of a name that may be given often.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// A whole number, `1e9` too; beyond what an offset can be it is the highest offset.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text(name)? else {

@@ -123,7 +123,7 @@ pub(crate) async fn send_messages(
         let many = format!("'messages' may have {MOST} entries");
         return Err(ApiError::BadRequest(many));
     }
-    let (posts, refused) = read_batch(messages, &key)?;
+    let (posts, refused) = read_batch(messages, &key);
     let node = Arc::clone(&gate.node);
     let identity = caller.identity().clone();
     let post_all = async move { Ok(node.post_all(&identity, posts).await) };
@@ -138,13 +138,10 @@ pub(crate) async fn send_messages(
 }
 
 /// The messages that can be tried, and in the place of the others why they cannot.
-fn read_batch(
-    messages: Vec<Value>,
-    key: &IdempotencyKey,
-) -> Result<(Vec<Post>, Vec<Option<Frame>>), ApiError> {
+fn read_batch(messages: Vec<Value>, key: &IdempotencyKey) -> (Vec<Post>, Vec<Option<Frame>>) {
     let (mut posts, mut refused) = (Vec::new(), Vec::new());
     for (index, message) in messages.into_iter().enumerate() {
-        match read_entry(message, key.nonce_of(index)?) {
+        match read_entry(message, key.nonce_of(index)) {
             Ok(post) => {
                 posts.push(post);
                 refused.push(None);
@@ -157,7 +154,7 @@ fn read_batch(
             }))),
         }
     }
-    Ok((posts, refused))
+    (posts, refused)
 }
 
 fn read_entry(mut message: Value, nonce: Option<Nonce>) -> Result<Post, Refused> {

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::{Path as UrlPath, State};
-use axum::http::StatusCode;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+
+use crate::conditional;
 
 /// The files that were there when this was built: see `build.rs`.
 const BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/socketio_client.rs"));
@@ -67,6 +69,7 @@ fn has_script(folder: &Path) -> bool {
 pub(crate) async fn get_client(
     State(files): State<Arc<ClientFiles>>,
     UrlPath(name): UrlPath<String>,
+    asked: HeaderMap,
 ) -> Response {
     let is_known = NAMES.contains(&name.as_str());
     let Some(data) = (if is_known {
@@ -93,11 +96,14 @@ pub(crate) async fn get_client(
         // Anybody's page may load it; it holds no secret.
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    (headers, data).into_response()
+    let found = (headers, data).into_response();
+    conditional::tagged(found, asked.get(IF_NONE_MATCH)).await
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ETAG;
+
     use super::*;
 
     #[tokio::test]
@@ -107,16 +113,20 @@ mod tests {
         std::fs::write(folder.join("socket.io.js"), "script").unwrap();
         std::fs::write(folder.join("other.js"), "other").unwrap();
         let files = ClientFiles::new(&folder.to_string_lossy());
-        let get = async |name: &str| {
+        let mut asked = HeaderMap::new();
+        let get = async |name: &str, asked: &HeaderMap| {
             let name = UrlPath(name.to_owned());
-            get_client(State(Arc::clone(&files)), name).await
+            get_client(State(Arc::clone(&files)), name, asked.clone()).await
         };
-        let found = get("socket.io.js").await;
+        let found = get("socket.io.js", &asked).await;
         assert_eq!(found.status(), StatusCode::OK);
         assert_eq!(
             found.headers()[CONTENT_TYPE],
             "text/javascript; charset=utf-8"
         );
+        asked.insert(IF_NONE_MATCH, found.headers()[ETAG].clone());
+        let again = get("socket.io.js", &asked).await;
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
         for absent in [
             "socket.io.min.js",
             "other.js",
@@ -124,7 +134,7 @@ mod tests {
             "/etc/passwd",
         ] {
             assert_eq!(
-                get(absent).await.status(),
+                get(absent, &asked).await.status(),
                 StatusCode::NOT_FOUND,
                 "{absent}"
             );

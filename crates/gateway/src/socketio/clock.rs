@@ -77,8 +77,11 @@ impl Clock {
         }
         let Some(asked) = self.asked else {
             signs.pong.store(false, Ordering::Relaxed);
-            self.asked = Some(now);
-            self.next = now + self.timeout;
+            // The time that it was due at counts, unless this node comes very late with it.
+            let is_late = now - self.next > self.timeout / 2;
+            let asked = if is_late { now } else { self.next };
+            self.asked = Some(asked);
+            self.next = asked + self.timeout;
             return Tick::Ping;
         };
         if signs.pong.swap(false, Ordering::Relaxed) {
@@ -91,6 +94,13 @@ impl Clock {
         } else {
             Tick::NoPong
         }
+    }
+
+    /// Whether the client has been silent for too long already: a timer may be some milliseconds
+    /// late.
+    pub(super) fn is_over(&self, signs: &Signs) -> bool {
+        let is_silent = !signs.pong.load(Ordering::Relaxed) && !signs.busy.load(Ordering::Relaxed);
+        self.asked.is_some() && is_silent && self.next <= Instant::now()
     }
 
     /// Waits for `timeout`, in place of [`Self::due`]. Cancel safe.
@@ -132,6 +142,27 @@ mod tests {
         assert_eq!(ticks(&mut clock, &signs, true).await, (3, Tick::Ping));
         signs.pong.store(true, Ordering::Relaxed);
         assert_eq!(ticks(&mut clock, &signs, true).await, (3, Tick::Ping));
+        assert_eq!(ticks(&mut clock, &signs, true).await, (2, Tick::NoPong));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_is_a_little_late_gives_no_more_time() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        tokio::time::sleep(Duration::from_millis(3_400)).await;
+        assert_eq!(clock.tick(&signs, true), Tick::Ping);
+        tokio::time::sleep(Duration::from_millis(1_599)).await;
+        assert!(!clock.is_over(&signs));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(clock.is_over(&signs));
+        signs.pong.store(true, Ordering::Relaxed);
+        assert!(!clock.is_over(&signs));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_pinged_very_late_has_its_whole_time() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(clock.tick(&signs, true), Tick::Ping);
         assert_eq!(ticks(&mut clock, &signs, true).await, (2, Tick::NoPong));
     }
 

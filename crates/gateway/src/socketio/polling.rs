@@ -32,7 +32,7 @@ pub(super) enum Stop<H> {
 /// The answers that are due when the session can no longer be found.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
-    /// What the waiting GET gets after what stands in the batch.
+    /// What the waiting GET gets, a goodbye after what stands in the batch; `None`: that alone.
     last: Option<&'static str>,
     refused: Option<oneshot::Sender<PollAnswer>>,
     /// The POST that ended it, and whether it was well-formed.
@@ -91,6 +91,9 @@ impl Desk {
             tokio::select! {
                 biased;
                 poll = polls.recv() => match poll {
+                    Some(Poll::Get(_)) if around.clock.is_over(signs) => {
+                        return sent_away(CloseCode::NoPong);
+                    }
                     Some(Poll::Get(get)) if self.waiting.is_some() => return overlap(get),
                     Some(Poll::Get(get)) => self.waiting = Some(get),
                     Some(Poll::Overlap(post)) => return overlap(post),
@@ -99,7 +102,7 @@ impl Desk {
                 },
                 () = aborted(&mut self.waiting) => return ended(Ended::Gone),
                 said = listen(mouth, &mut self.batch, has_reader) => if let Err(code) = said {
-                    return sent_away(code);
+                    return self.last_words(code);
                 },
                 () = around.clock.due() => match around.clock.tick(signs, mouth.has_joined()) {
                     Tick::Nothing => {}
@@ -117,6 +120,15 @@ impl Desk {
                 },
                 () = around.closing.cancelled() => return sent_away(CloseCode::Restart),
             }
+        }
+    }
+
+    /// Who is told why, and shall not come back, gets no packet after that: the library would hear of
+    /// the end first and begin to come back. Its next GET finds no session.
+    fn last_words<H>(&self, code: CloseCode) -> Stop<H> {
+        match CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
+            true => sent_away(code),
+            false => ended(Ended::ByUs(code)),
         }
     }
 
@@ -147,7 +159,8 @@ impl Desk {
                 self.flush(usize::MAX);
             }
             Some(packet) => self.answer(packet),
-            None => {}
+            None if self.batch.is_empty() => {}
+            None => self.flush(usize::MAX),
         }
         if let Some(refused) = farewell.refused {
             drop(refused.send(PollAnswer::Refused));

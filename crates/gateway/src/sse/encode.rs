@@ -19,6 +19,16 @@ const EVENTS: &str = ",\"events\":[";
 /// Sent while nothing happens.
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
+/// How a stream tells what happens.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// Each event of the room stands by itself, with its place as id. `resumes`: the client asked for
+    /// what it has missed.
+    OneRoom { resumes: bool },
+    /// A place in one of several rooms would be no place to come back to.
+    AsOnSocket,
+}
+
 #[derive(Deserialize)]
 struct Joined<'a> {
     #[serde(borrow)]
@@ -36,9 +46,11 @@ pub(super) fn retry(after_ms: u32, out: &mut Vec<u8>) {
 }
 
 /// A frame as one event, or as several: those that `joined` has are events of their own.
-/// `resumes`: the client asked for what it has missed.
-pub(super) fn frame(frame: &Frame, resumes: bool, out: &mut Vec<u8>) {
+pub(super) fn frame(frame: &Frame, form: Form, out: &mut Vec<u8>) {
     let text = frame.as_str();
+    let Form::OneRoom { resumes } = form else {
+        return event(kind_of(text), text, None, out);
+    };
     match kind_of(text) {
         "joined" => joined(text, resumes, out),
         kind if DURABLE.contains(&kind) => event(kind, text, place_of(text).as_ref(), out),
@@ -136,8 +148,12 @@ mod tests {
     use super::*;
 
     fn encode(json: &str, resumes: bool) -> String {
+        write(json, Form::OneRoom { resumes })
+    }
+
+    fn write(json: &str, form: Form) -> String {
         let mut out = Vec::new();
-        frame(&Frame::from_text(json.to_owned()), resumes, &mut out);
+        frame(&Frame::from_text(json.to_owned()), form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -169,6 +185,18 @@ mod tests {
         assert_eq!(text, expected);
         let nothing = encode(&format!(r#"{head},"events":[]}}"#), true);
         assert!(nothing.starts_with("id: e:2\nevent: joined\n"), "{nothing}");
+    }
+
+    #[test]
+    fn of_several_rooms_frames_are_as_on_a_socket() {
+        let one = r#"{"type":"message","room":"r","ts":1,"epoch":"e","offset":1}"#;
+        let joined = format!(
+            r#"{{"type":"joined","id":"r","room":"r","epoch":"e","offset":1,"recovered":false,"events":[{one}]}}"#
+        );
+        for (kind, json) in [("message", one), ("joined", &joined)] {
+            let text = write(json, Form::AsOnSocket);
+            assert_eq!(text, format!("event: {kind}\ndata: {json}\n\n"));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod encode;
 mod open;
 mod stream;
 
+use std::future::pending;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hubbub_node::{OutboxReader, Session};
-use hubbub_protocol::{CloseCode, Frame};
+use hubbub_protocol::command::{JoinFrom, RequestId};
+use hubbub_protocol::{CloseCode, Command, Frame, Request, RoomId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::encode::Form;
 pub(crate) use self::open::{__path_open_events, open_events};
 use self::stream::{EventStream, Gone};
 use crate::admission::{AddressSlot, Permit};
@@ -34,8 +37,9 @@ const RETRY_MS: std::ops::RangeInclusive<u32> = 1_000..=3_000;
 struct Listener {
     gate: Arc<Gate>,
     client: IpAddr,
-    /// It asked for what it has missed.
-    resumes: bool,
+    form: Form,
+    /// Rooms that are entered while the stream is on.
+    also: Vec<(RoomId, JoinFrom)>,
     session: Session,
     outbox: OutboxReader,
     /// Both are given back when the connection ends.
@@ -62,8 +66,9 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     let Listener {
         gate,
         client,
-        resumes,
-        session,
+        form,
+        also,
+        mut session,
         mut outbox,
         _permit,
         _slot,
@@ -72,11 +77,26 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
     tracing::info!(%connection, %user, %node, %client, door = "sse", "connection opened");
     let write_timeout = gate.limits().write_timeout;
-    let speak = AssertUnwindSafe(speak(&stream, &mut outbox, head, resumes, write_timeout));
-    let end = speak.catch_unwind().await.unwrap_or_else(|_panic| {
+    let speak = speak(&stream, &mut outbox, head, form, write_timeout);
+    let enter = async {
+        // Nothing of it is left in a stream of one room.
+        if !also.is_empty() {
+            Box::pin(enter(&mut session, also)).await;
+        }
+        pending().await
+    };
+    let serve = async {
+        tokio::select! {
+            end = speak => end,
+            end = enter => end,
+        }
+    };
+    let end = AssertUnwindSafe(serve).catch_unwind().await;
+    let end = end.unwrap_or_else(|_panic| {
         gate.metrics.panicked();
         End::Ours(CloseCode::Internal)
     });
+    let (connection, user) = (session.connection(), &session.user().id);
     match end {
         End::Ours(close) => {
             gate.metrics.closed_by_server(close);
@@ -103,12 +123,21 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     }
 }
 
+/// Enters further rooms; how that went stands in the stream, under the room's name as `id`.
+async fn enter(session: &mut Session, rooms: Vec<(RoomId, JoinFrom)>) {
+    for (room, from) in rooms {
+        let id = Some(RequestId::Text(room.as_str().to_owned()));
+        let command = Command::Join { room, from };
+        session.handle(Request { id, command }).await;
+    }
+}
+
 /// Writes what the session hears until something ends it.
 async fn speak(
     stream: &EventStream,
     outbox: &mut OutboxReader,
     head: Vec<u8>,
-    resumes: bool,
+    form: Form,
     write_timeout: Duration,
 ) -> End {
     let mut out = head;
@@ -139,7 +168,7 @@ async fn speak(
             outbox,
             &mut batch,
             &mut out,
-            resumes,
+            form,
             write_timeout,
         ));
         if let Err(end) = written.await {
@@ -158,7 +187,7 @@ async fn tell(
     outbox: &OutboxReader,
     batch: &mut Vec<Frame>,
     out: &mut Vec<u8>,
-    resumes: bool,
+    form: Form,
     write_timeout: Duration,
 ) -> Result<(), End> {
     let mut frames = std::mem::take(batch).into_iter().peekable();
@@ -167,7 +196,7 @@ async fn tell(
         while out.len() < WRITE_BYTES
             && let Some(frame) = frames.next()
         {
-            encode::frame(&frame, resumes, out);
+            encode::frame(&frame, form, out);
         }
         stream.end(start, out);
         write(stream, outbox, out, write_timeout).await?;

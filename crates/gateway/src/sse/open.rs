@@ -10,10 +10,12 @@ use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hubbub_node::{Identity, Pace, TicketUse};
+use hubbub_protocol::RoomId;
 use hubbub_protocol::command::JoinFrom;
 use tokio::time::Instant;
 
-use super::{Listener, encode, serve};
+use super::encode::{self, Form};
+use super::{Listener, serve};
 use crate::admission::AddressSlot;
 use crate::auth::bearer;
 use crate::config::AuthMode;
@@ -33,12 +35,16 @@ struct Beginning {
     from: JoinFrom,
     /// It asks for what it has missed.
     resumes: bool,
+    /// Further rooms, in the same stream.
+    also: Vec<(RoomId, JoinFrom)>,
 }
 
 /// A room's events as they happen, from one's own place on.
 ///
 /// What can be refused is refused with a status. `id` is `EPOCH:OFFSET`, by which any node resumes.
-#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
+/// With `also` frames are as on a WebSocket: events stand in `joined`, none has an id, and a further
+/// room that is refused is an `error` whose `id` is the room's name.
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more."), ("ticket" = Option<String>, Query, description = "From `POST /v1/tickets`, for who can send no header.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,
@@ -68,7 +74,11 @@ pub(crate) async fn open_events(
     let listener = Box::new(Listener {
         gate,
         client,
-        resumes: beginning.resumes,
+        form: match (beginning.also.is_empty(), beginning.resumes) {
+            (true, resumes) => Form::OneRoom { resumes },
+            (false, _) => Form::AsOnSocket,
+        },
+        also: beginning.also,
         session,
         outbox,
         _permit: peer.permit,
@@ -134,9 +144,12 @@ async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
 
 /// What the browser remembers counts more than the address that the page once made.
 fn beginning(headers: &HeaderMap, query: &Query) -> Result<Beginning, ApiError> {
+    let also = query.texts("also").map(further_room);
+    let also: Vec<_> = also.collect::<Result<_, _>>()?;
     let resume = |since| Beginning {
         from: JoinFrom::Since(since),
         resumes: true,
+        also: also.clone(),
     };
     let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     if let Some(last) = last.filter(|last| !last.is_empty()) {
@@ -156,7 +169,27 @@ fn beginning(headers: &HeaderMap, query: &Query) -> Result<Beginning, ApiError> 
             JoinFrom::Recent(usize::try_from(recent).unwrap_or(usize::MAX))
         }),
         resumes: false,
+        also,
     })
+}
+
+/// `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`; neither sign is ever in a room's name.
+fn further_room(text: &str) -> Result<(RoomId, JoinFrom), ApiError> {
+    let wrong = || {
+        let wrong = "'also' must be ROOM, ROOM~RECENT or ROOM@EPOCH:OFFSET";
+        ApiError::BadRequest(wrong.to_owned())
+    };
+    let (room, from) = if let Some((room, since)) = text.split_once('@') {
+        (
+            room,
+            JoinFrom::Since(encode::since(since).ok_or_else(wrong)?),
+        )
+    } else if let Some((room, recent)) = text.split_once('~') {
+        (room, JoinFrom::Recent(recent.parse().map_err(|_| wrong())?))
+    } else {
+        (text, JoinFrom::Now)
+    };
+    Ok((RoomId::new(room).map_err(ApiError::Room)?, from))
 }
 
 #[cfg(test)]
@@ -190,5 +223,28 @@ mod tests {
         assert!(matches!(recent.from, JoinFrom::Recent(3)) && !recent.resumes);
         assert!(matches!(begin("", None).unwrap().from, JoinFrom::Now));
         assert!(begin("since=nonsense", None).is_err() && begin("recent=x", None).is_err());
+    }
+
+    #[test]
+    fn further_rooms_begin_each_at_its_own_place() {
+        let also = |query: &str| begin(query, None).map(|beginning| beginning.also);
+        let rooms = also("also=a&recent=3&also=b.c~5&also=d:e@e:7").unwrap();
+        let names: Vec<_> = rooms.iter().map(|(room, _)| room.as_str()).collect();
+        assert_eq!(names, ["a", "b.c", "d:e"]);
+        let [
+            (_, JoinFrom::Now),
+            (_, JoinFrom::Recent(5)),
+            (_, JoinFrom::Since(since)),
+        ] = &rooms[..]
+        else {
+            panic!("{rooms:?}")
+        };
+        assert_eq!(since.position.offset, 7);
+        for bad in ["", "a~", "a~x", "a@", "a@7", "a b", "~5", "a~-1"] {
+            assert!(
+                also(&format!("also={}", bad.replace(' ', "%20"))).is_err(),
+                "{bad}"
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod encode;
 pub mod engine;
+mod json;
 mod listener;
 mod packet;
 

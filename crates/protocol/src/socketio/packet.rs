@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{MAIN_NAMESPACE, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, RESERVED_EVENTS};
+use super::{MAIN_NAMESPACE, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, RESERVED_EVENTS, json};
 
 /// What a client says, with all its attachments.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ pub(super) fn decode(text: &str) -> Result<(Heard, usize), PacketError> {
     let (id, rest) = split_id(rest)?;
     let payload = match rest {
         "" => None,
-        json => Some(serde_json::from_str(json).map_err(|_| PacketError::Payload)?),
+        text => Some(json::parse(text).map_err(|_| PacketError::Payload)?),
     };
     let heard = match kind {
         b'0' => connect(namespace, payload)?,

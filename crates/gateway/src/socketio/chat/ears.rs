@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::place::Return;
-use super::translator::{CONNECT, string};
+use super::translator::{CONNECT, RELAY, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
@@ -33,8 +33,8 @@ pub(crate) struct ChatEars {
     token: Option<String>,
     /// The same, where there is no token; used up by the first connect.
     ticket: Option<String>,
-    /// Whoever the ticket stood for.
-    holder: Option<Identity>,
+    /// Whoever the ticket stood for; few have one.
+    holder: Option<Box<Identity>>,
     hold: Hold,
     /// See [`Visitor`].
     stranger: Option<OwnedSemaphorePermit>,
@@ -255,12 +255,12 @@ impl ChatEars {
     /// Whoever the handshake's ticket stands for, if there was one.
     async fn holder(&mut self) -> Result<Option<Identity>, Outside> {
         let (Some(ticket), None) = (&self.ticket, &self.holder) else {
-            return Ok(self.holder.clone());
+            return Ok(self.holder.as_deref().cloned());
         };
         let node = &self.chat.gate.node;
         match node.redeem_ticket(ticket, TicketUse::Once).await {
             Ok(Some(holder)) => {
-                self.holder = Some(holder.clone());
+                self.holder = Some(Box::new(holder.clone()));
                 Ok(Some(holder))
             }
             Ok(None) => Err(Outside::Refused(
@@ -318,7 +318,10 @@ impl ChatEars {
             terms: Terms::default(),
             body: Body::from(&body),
         };
-        let id = id.map(|id| RequestId::Number(id.into()));
+        let id = Some(match id {
+            Some(id) => RequestId::Number(id.into()),
+            None => RequestId::Text(RELAY.to_owned()),
+        });
         let session = &mut self.seats[seat].session;
         session.handle(Request { id, command }).await;
     }

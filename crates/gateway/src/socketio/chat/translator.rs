@@ -14,6 +14,8 @@ use super::{Namespace, recent, relay};
 
 /// The request id of the join that a connect asks for; clients cannot choose it.
 pub(super) const CONNECT: &str = "connect";
+/// The request id of what is relayed for who asks for no ack: only a refusal is told.
+pub(super) const RELAY: &str = "relay";
 /// Frames that have a place in the room's order.
 const DURABLE: [&str; 4] = ["message", "edited", "deleted", "reacted"];
 
@@ -106,6 +108,11 @@ impl Translator {
         match &head.id {
             Some(RequestId::Text(id)) if id == CONNECT => {
                 return self.answer_connect(&say, &head, text, batch);
+            }
+            Some(RequestId::Text(id)) if id == RELAY && head.kind == "sent" => {}
+            Some(RequestId::Text(id)) if id == RELAY => {
+                let own = without_id(text);
+                batch.push(encode::event(&namespace.name, &[&string(&head.kind), &own]));
             }
             Some(RequestId::Number(id)) => {
                 let id = id.as_u64().unwrap_or_default();
@@ -308,6 +315,8 @@ mod tests {
         let mut translator = Translator::new(None, true);
         let sent = json!({"type": "sent", "id": 7, "offset": 9});
         let typing = json!({"type": "typing", "room": "lobby"});
+        let relayed = json!({"type": "sent", "id": RELAY, "offset": 9});
+        let refused = json!({"type": "error", "id": RELAY, "code": "c"});
         let texts = heard(
             &mut translator,
             &[
@@ -317,6 +326,8 @@ mod tests {
                 message("else", json!({"text": "hi"})),
                 sent,
                 typing,
+                relayed,
+                refused,
             ],
         );
         assert_eq!(texts[0], r#"42["chat message","hi","9/e/M9"]"#);
@@ -327,6 +338,8 @@ mod tests {
         assert!(texts[3].starts_with(r#"42["message",{"type""#) && texts[3].ends_with("}]"));
         assert_eq!(texts[4], r#"437[{"type":"sent","offset":9}]"#);
         assert_eq!(texts[5], r#"42["typing",{"type":"typing","room":"lobby"}]"#);
+        assert_eq!(texts[6], r#"42["error",{"type":"error","code":"c"}]"#);
+        assert_eq!(texts.len(), 7, "nobody asked for that ack");
         let mut plain = Translator::new(None, false);
         assert_eq!(
             heard(&mut plain, &[message("lobby", json!({"text": "hi"}))]),

@@ -1,0 +1,96 @@
+//! JSON as JavaScript writes it: a text that was cut inside an emoji has an escape for half of a
+//! surrogate pair, which no UTF-8 can hold.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+const HIGH: RangeInclusive<u16> = 0xD800..=0xDBFF;
+const LOW: RangeInclusive<u16> = 0xDC00..=0xDFFF;
+/// What every encoder of UTF-8 puts in place of a half.
+const REPLACEMENT: &str = "\\ufffd";
+
+/// Reads a value; halves are replaced, as on a WebSocket without JSON.
+pub(super) fn parse(json: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(json).or_else(|error| match without_halves(json) {
+        Some(mended) => serde_json::from_str(&mended),
+        None => Err(error),
+    })
+}
+
+/// The same text with each half replaced; `None`: there is none.
+fn without_halves(json: &str) -> Option<String> {
+    let mut mended = String::with_capacity(json.len());
+    let mut rest = json;
+    let mut any = false;
+    while let Some(at) = rest.find('\\') {
+        mended.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let taken = match (unit(rest), rest.get(6..).and_then(unit)) {
+            (Some(high), Some(low)) if HIGH.contains(&high) && LOW.contains(&low) => 12,
+            (Some(half), _) if HIGH.contains(&half) || LOW.contains(&half) => {
+                any = true;
+                mended.push_str(REPLACEMENT);
+                rest = &rest[6..];
+                continue;
+            }
+            // A backslash and what it stands before.
+            _ => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        mended.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    mended.push_str(rest);
+    any.then_some(mended)
+}
+
+/// The UTF-16 unit of an escape that stands at the beginning.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn halves_are_replaced_and_nothing_else() {
+        for (json, text) in [
+            (r#""a\ud800b""#, "a\u{fffd}b"),
+            (r#""\uDC00""#, "\u{fffd}"),
+            (r#""\ud83d\ud83d\ude00\ude00""#, "\u{fffd}😀\u{fffd}"),
+            (r#""\ud83dä\\ud83d\"\u00e4""#, "\u{fffd}ä\\ud83d\"ä"),
+            (r#""\ud83d\ude00""#, "😀"),
+        ] {
+            assert_eq!(parse(json).unwrap(), Value::from(text), "{json}");
+        }
+        for bad in [
+            r#""\ud8""#,
+            r#""\ud83d"#,
+            r#""\u+123""#,
+            "\"\\",
+            "\\ud83d",
+            "",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(\\\\u?|[dD89abcABC0-9\"]|\\PC){0,30}") {
+            drop(parse(&text));
+        }
+
+        #[test]
+        fn what_javascript_writes_is_read(units: Vec<u16>) {
+            let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let text = String::from_utf16_lossy(&units);
+            prop_assert_eq!(parse(&format!("\"{escapes}\"")).unwrap(), Value::from(text));
+        }
+    }
+}
