@@ -10,6 +10,7 @@ use hubbub_tests::oracle::assert_kept;
 use hubbub_tests::process::NodeProcess;
 use hubbub_tests::raw::Raw;
 use hubbub_tests::redis::{Fsync, Redis};
+use hubbub_tests::wire;
 use tokio::time::sleep;
 
 const SETTINGS: [hubbub_tests::process::Setting<'_>; 3] = [
@@ -53,6 +54,40 @@ async fn a_client_is_told_to_reconnect_and_closed_with_1012() {
         "moved after {moved:.2?}, exit after {:.2?}",
         start.elapsed()
     );
+}
+
+/// Row C34: who comes while the others are moved is told to come back, here or elsewhere.
+#[tokio::test]
+async fn c34_nobody_new_is_let_in_while_clients_are_moved() {
+    let settings = [
+        ("drain.ready_delay", "200ms"),
+        ("drain.spread", "10s"),
+        ("drain.deadline", "10s"),
+    ];
+    let mut node = NodeProcess::start("gw-full", &settings).await;
+    let mut raws = Vec::new();
+    for _ in 0..10 {
+        let mut raw = Raw::connect(node.address()).await;
+        raw.join("lobby").await;
+        raws.push(raw);
+    }
+    node.sigterm();
+    let request = wire::upgrade(node.address(), "");
+    let (answer, _) = eventually("new ones are refused", DEADLINE, async || {
+        let answer = http::exchange(node.address(), request.as_bytes()).await?;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    let wait = answer
+        .header("retry-after")
+        .and_then(|text| text.parse::<u64>().ok());
+    assert!(
+        wait.is_some_and(|wait| (1..=10).contains(&wait)),
+        "{answer:?}"
+    );
+    drop(raws);
+    let (status, _) = node.wait_exit(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{}", node.log());
 }
 
 #[tokio::test]

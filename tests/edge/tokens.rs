@@ -1,12 +1,12 @@
 //! Whose tokens count: forged, expired and odd ones are told so after the upgrade, by 4501 (rows C8 to
-//! C10).
+//! C11).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::process::{Setting, run};
+use hubbub_tests::process::{FILE, Setting, run};
 use hubbub_tests::raw::{Raw, upgrade_request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -213,6 +213,26 @@ async fn c10_odd_claims_are_4501() {
     ] {
         let mut raw = Raw::connect_as(cluster.address(0), &token).await;
         assert_eq!(raw.next().await["type"], "welcome", "{case}");
+    }
+}
+
+#[test]
+fn c11_a_weak_or_shared_secret_ends_the_start() {
+    let short = "canary-of-31-bytes-canary-of-31";
+    let shared = "canary-for-two-things-canary-for-two";
+    let table = format!("[[api_key]]\nname = \"billing\"\nkey = \"{shared}\"\nrooms = {{}}\n");
+    for (settings, why) in [
+        (vec![("auth.secret", short)], "at least 32"),
+        (vec![("auth.mode", "jwt")], "nobody could come in"),
+        (
+            vec![("auth.secret", shared), (FILE, table.as_str())],
+            "one of its own",
+        ),
+    ] {
+        let ended = run(&settings, &["serve"]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && said.contains(why), "{said}");
+        assert!(!said.contains("canary"), "{said}");
     }
 }
 

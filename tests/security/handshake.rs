@@ -53,6 +53,7 @@ async fn c03_what_is_no_websocket_handshake_is_refused_with_its_status() {
         ),
         (400, good.replace("upgrade: websocket", "upgrade: h2c")),
         (400, good.replace("/v1/ws", "/v1/ws?token=abc")),
+        (400, good.replace("HTTP/1.1", "HTTP/1.0")),
         (404, good.replace("/v1/ws", "/v1/nothing")),
     ];
     for (status, request) in cases {
