@@ -105,10 +105,16 @@ impl<D: Door> Engine<D> {
 
     /// Answers one request.
     pub async fn handle(self: Arc<Self>, request: Request) -> Response {
-        let cors = match self.door.cors(&request) {
-            Ok(cors) => cors,
-            Err(refused) => return *refused,
+        let cors = self.door.cors(&request);
+        let mut response = match cors {
+            Ok(cors) => self.answer_page(request, cors).await,
+            Err(refused) => *refused,
         };
+        make_safe(response.headers_mut());
+        response
+    }
+
+    async fn answer_page(self: Arc<Self>, request: Request, cors: HeaderMap) -> Response {
         let mut response = match *request.method() {
             Method::OPTIONS => preflight(),
             _ => match Box::pin(self.answer(request)).await {
@@ -117,7 +123,6 @@ impl<D: Door> Engine<D> {
             },
         };
         response.headers_mut().extend(cors);
-        make_safe(response.headers_mut());
         response
     }
 
