@@ -400,6 +400,42 @@ async fn rules_outlive_redis_and_nodes() {
     );
 }
 
+/// A Redis that begins anew has no rules any more: the nodes give them back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_outlive_a_redis_that_forgets_everything() {
+    let redis = Redis::start(Fsync::Always).await;
+    let mut nodes = vec![node("gw-0", &redis).await, node("gw-1", &redis).await];
+    order(nodes[0].ops(), "/admin/ban", json!({"user": "bob"})).await;
+    order(
+        nodes[0].ops(),
+        "/admin/ban",
+        json!({"user": "eve", "ttl": "1h"}),
+    )
+    .await;
+    order(nodes[1].ops(), "/admin/revoke", json!({"token": "stolen"})).await;
+    order(nodes[0].ops(), "DELETE /admin/ban", json!({"user": "bob"})).await;
+    let _: () = redis.command(&["FLUSHALL"]).await;
+    // An order that comes before the loss is noticed hides nothing.
+    order(nodes[1].ops(), "/admin/kick", json!({"user": "nobody"})).await;
+    nodes.push(node("gw-2", &redis).await);
+    for node in &nodes {
+        eventually("the rules hold everywhere again", DEADLINE, async || {
+            let rules = look(node.ops(), "/admin/bans").await;
+            let names: Vec<_> = rules["rules"]
+                .as_array()?
+                .iter()
+                .map(|rule| &rule["rule"])
+                .collect();
+            (names == ["ban user eve", "revoke token stolen"]).then_some(())
+        })
+        .await;
+        let mut eve = Raw::connect_as(node.address(), &token_with("eve", &json!({}))).await;
+        assert_eq!(eve.close_code().await, 4503);
+        let mut bob = Raw::connect_as(node.address(), &token_with("bob", &json!({}))).await;
+        assert_eq!(bob.next().await["type"], "welcome");
+    }
+}
+
 /// An order is found without the channel, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_not_missed_without_the_subscription() {

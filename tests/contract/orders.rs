@@ -29,7 +29,7 @@ async fn next_order(line: &mut Line) -> Issued {
     loop {
         match line.hear_control().await {
             Control::Order(issued) => return issued,
-            Control::Rules(_) => {}
+            Control::Rules(_) | Control::Remains(_) => {}
             Control::Question(question) => panic!("{question:?}"),
         }
     }

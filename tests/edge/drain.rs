@@ -8,9 +8,10 @@ use hubbub_tests::http;
 use hubbub_tests::load::pace;
 use hubbub_tests::oracle::assert_kept;
 use hubbub_tests::process::NodeProcess;
-use hubbub_tests::raw::Raw;
+use hubbub_tests::raw::{Raw, upgrade_request};
 use hubbub_tests::redis::{Fsync, Redis};
 use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Error;
 
 const SETTINGS: [hubbub_tests::process::Setting<'_>; 3] = [
     ("drain.ready_delay", "1s"),
@@ -53,6 +54,43 @@ async fn a_client_is_told_to_reconnect_and_closed_with_1012() {
         "moved after {moved:.2?}, exit after {:.2?}",
         start.elapsed()
     );
+}
+
+/// Row C34: who comes while the others are moved is told to come back, here or elsewhere.
+#[tokio::test]
+async fn c34_nobody_new_is_let_in_while_clients_are_moved() {
+    let settings = [
+        ("drain.ready_delay", "200ms"),
+        ("drain.spread", "5s"),
+        ("drain.deadline", "10s"),
+    ];
+    let mut node = NodeProcess::start("gw-full", &settings).await;
+    let mut raws = Vec::new();
+    for _ in 0..10 {
+        let mut raw = Raw::connect(node.address()).await;
+        raw.join("lobby").await;
+        raws.push(raw);
+    }
+    node.sigterm();
+    let (wait, _) = eventually(
+        "new ones are refused",
+        DEADLINE,
+        async || match Raw::try_open(upgrade_request(node.address())).await {
+            Err(Error::Http(response)) if response.status() == 503 => {
+                response.headers().get("retry-after").cloned()
+            }
+            _ => None,
+        },
+    )
+    .await;
+    let wait = wait.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    assert!(
+        wait.is_some_and(|wait| (1..=10).contains(&wait)),
+        "{wait:?}"
+    );
+    drop(raws);
+    let (status, _) = node.wait_exit(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{}", node.log());
 }
 
 #[tokio::test]

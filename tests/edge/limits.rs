@@ -1,17 +1,20 @@
-//! How much one may do: places, sends, rooms (rows C33–C36).
+//! How much one may do: places, sends, rooms (rows C7 and C33–C36).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::{get, try_get};
-use hubbub_tests::people::SIGNED;
+use hubbub_tests::people::{SIGNED, token};
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+const DEADLINE: Duration = Duration::from_secs(10);
+
 #[tokio::test]
-async fn a_full_node_says_when_to_come_back() {
+async fn c34_a_full_node_says_when_to_come_back() {
     let cluster = Cluster::memory(1, &[("limits.connections", "2")]).await;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -37,7 +40,27 @@ async fn a_full_node_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_storm_of_connects_is_turned_away_and_the_others_go_on() {
+async fn c07_who_says_nothing_takes_one_place_in_ten() {
+    let settings = [SIGNED, ("auth.mode", "jwt"), ("limits.connections", "20")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let address = cluster.address(0);
+    let mut silent = [Raw::connect(address).await, Raw::connect(address).await];
+    let mut third = Raw::connect(address).await;
+    assert_eq!(third.close_code().await, 1013);
+    let mut known = Raw::connect_as(address, &token("alice")).await;
+    known.join("lobby").await;
+    silent[0]
+        .write(json!({"type": "hello", "token": token("bob")}).to_string())
+        .await;
+    silent[0].next_of("welcome").await;
+    let mut next = Raw::connect(address).await;
+    next.write(json!({"type": "hello", "token": token("carol")}).to_string())
+        .await;
+    next.next_of("welcome").await;
+}
+
+#[tokio::test]
+async fn c33_a_storm_of_connects_is_turned_away_and_the_others_go_on() {
     let cluster = Cluster::memory(1, &[("limits.accepts_per_second", "50")]).await;
     let address = cluster.address(0);
     let mut inside = cluster.raw(0).await;
@@ -61,7 +84,7 @@ async fn a_storm_of_connects_is_turned_away_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn the_other_addresses_are_not_touched_by_one() {
+async fn c33_the_other_addresses_are_not_touched_by_one() {
     let cluster = Cluster::memory(1, &[("limits.connections_per_address", "5")]).await;
     let address = cluster.address(0);
     let mut held = Vec::new();
@@ -98,6 +121,52 @@ async fn a_user_has_so_many_connections_on_a_node() {
     cluster.user(0, "bob").await.join("lobby").await;
 }
 
+#[tokio::test]
+async fn c36_who_is_here_is_a_number_where_there_are_many() {
+    let settings = [SIGNED, ("limits.presence_list", "3")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let mut raws = Vec::new();
+    for number in 0..6 {
+        let mut raw = cluster.user(0, &format!("user-{number}")).await;
+        raw.join("square").await;
+        raws.push(raw);
+    }
+    let ask = json!({"type": "members", "room": "square"});
+    eventually("all are counted, and none is named", DEADLINE, async || {
+        let members = raws[0].ask(ask.clone()).await;
+        let named = members["members"].as_array().map_or(0, Vec::len);
+        (members["count"] == 6 && named <= 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn c36_typing_at_any_pace_is_told_once_a_second() {
+    let cluster = Cluster::memory(1, &[SIGNED]).await;
+    let (mut eve, mut bob) = (cluster.user(0, "eve").await, cluster.user(0, "bob").await);
+    for raw in [&mut eve, &mut bob] {
+        raw.join("lobby").await;
+    }
+    let began = Instant::now();
+    for number in 0..500 {
+        let typing = json!({"type": "typing", "room": "lobby", "on": number % 2 == 0});
+        eve.write(typing.to_string()).await;
+    }
+    eve.say("lobby", "the end").await;
+    let mut told = 0;
+    loop {
+        let frame = bob.next().await;
+        match frame["type"].as_str() {
+            Some("typing") => told += 1,
+            Some("message") => break,
+            _ => {}
+        }
+    }
+    let seconds = began.elapsed().as_secs();
+    println!("500 typing frames were told as {told} within {seconds} s");
+    assert!(told <= 2 + seconds, "{told} in {seconds} s");
+}
+
 /// What becomes of sends as fast as they go, until the deadline or the end: stored, and the code of
 /// the end.
 async fn flood(mut raw: Raw, until: Instant) -> (u64, Option<u16>) {
@@ -130,7 +199,7 @@ async fn flood(mut raw: Raw, until: Instant) -> (u64, Option<u16>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_sends_at_one_rate_on_all_nodes() {
+async fn c35_a_user_sends_at_one_rate_on_all_nodes() {
     let settings = [
         SIGNED,
         ("limits.sends_per_second", "1000"),
@@ -164,7 +233,7 @@ async fn a_user_sends_at_one_rate_on_all_nodes() {
 }
 
 #[tokio::test]
-async fn who_floods_is_closed_with_4429() {
+async fn c35_who_floods_is_closed_with_4429() {
     let settings = [
         ("limits.sends_per_second", "5"),
         ("limits.sends_burst", "10"),
@@ -176,7 +245,7 @@ async fn who_floods_is_closed_with_4429() {
 }
 
 #[tokio::test]
-async fn a_user_begins_so_many_rooms_a_minute() {
+async fn c36_a_user_begins_so_many_rooms_a_minute() {
     let settings = [
         SIGNED,
         ("limits.user_new_rooms_per_minute", "20"),

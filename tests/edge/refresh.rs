@@ -88,7 +88,7 @@ async fn what_the_new_token_allows_holds_at_once() {
     raw.say("lobby", "allowed").await;
     let send = |room: &str| json!({"type": "send", "room": room, "body": 1});
     assert_eq!(raw.refused(send("news")).await, "forbidden");
-    assert_eq!(raw.refused(send("team")).await, "not_joined");
+    assert_eq!(raw.refused(send("team")).await, "forbidden");
     for ask in ["join", "history", "members"] {
         let ask = json!({"type": ask, "room": "team"});
         assert_eq!(raw.refused(ask).await, "forbidden");

@@ -1,9 +1,12 @@
-//! Whose tokens count: forged, expired and odd ones are told so after the upgrade, by 4501.
+//! Whose tokens count: forged, expired and odd ones are told so after the upgrade, by 4501 (rows C8 to
+//! C11).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::process::{Setting, run};
+use hubbub_tests::process::{FILE, Setting, run};
 use hubbub_tests::raw::{Raw, upgrade_request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -58,70 +61,183 @@ async fn a_good_token_is_welcome_by_every_way() {
     }
 }
 
-#[tokio::test]
-async fn forged_and_odd_tokens_are_4501() {
+/// A token with exactly this header and these claims, signed with the secret.
+fn signed(header: &str, claims: &str) -> String {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", part(header), part(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256);
+    format!("{signed}.{}", signature.expect("a secret signs anything"))
+}
+
+/// The same with good claims.
+fn headed(header: &Value) -> String {
+    signed(&header.to_string(), &good().to_string())
+}
+
+async fn all_are_4501(cases: Vec<(&str, String)>) {
     let cluster = Cluster::memory(1, &SETTINGS).await;
-    let address = cluster.address(0);
+    for (case, token) in cases {
+        let mut raw = Raw::connect_as(cluster.address(0), &token).await;
+        assert_eq!(raw.close_code().await, 4501, "{case}");
+    }
+}
+
+/// Of key pairs, and what is signed with the wrong one of them: `keys.rs`.
+#[tokio::test]
+async fn c08_forged_tokens_are_4501() {
     let token = mint(&good());
     let parts: Vec<&str> = token.split('.').collect();
     let (head, body, signature) = (parts[0], parts[1], parts[2]);
-    let without = |claim: &str| {
-        let mut claims = good();
-        claims.as_object_mut().expect("an object").remove(claim);
-        mint(&claims)
-    };
-    let with = |claim: &str, value: Value| {
-        let mut claims = good();
-        claims[claim] = value;
-        mint(&claims)
-    };
-    let mut critical = Header::new(Algorithm::HS256);
-    critical.kid = Some("../../etc/passwd".to_owned());
-    let cases = [
+    let root = URL_SAFE_NO_PAD.encode(json!({"sub": "root", "exp": now() + 600}).to_string());
+    let jwk = json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode(SECRET)});
+    let another = "another secret of 32 bytes or more";
+    all_are_4501(vec![
         ("garbage", "garbage".to_owned()),
         ("alg none", format!("{ALG_NONE}.{body}.")),
         (
             "alg None with the old signature",
             format!("{ALG_NONE_CAPITAL}.{body}.{signature}"),
         ),
+        ("alg none, well signed", headed(&json!({"alg": "none"}))),
+        ("alg RS256, well signed", headed(&json!({"alg": "RS256"}))),
+        ("alg ES256, well signed", headed(&json!({"alg": "ES256"}))),
+        (
+            "two algorithms",
+            signed(r#"{"alg":"none","alg":"HS256"}"#, &good().to_string()),
+        ),
+        ("no algorithm", headed(&json!({"typ": "JWT"}))),
         ("no signature", format!("{head}.{body}.")),
         ("two parts", format!("{head}.{body}")),
         (
-            "another body",
-            format!(
-                "{head}.{}.{signature}",
-                mint(&json!({"sub": "root"}))
-                    .split('.')
-                    .nth(1)
-                    .expect("a body")
-            ),
+            "five parts",
+            format!("{head}.{body}.{signature}.{body}.{signature}"),
         ),
+        ("another body", format!("{head}.{root}.{signature}")),
         (
             "another secret",
-            mint_with(
-                &Header::new(Algorithm::HS256),
-                &good(),
-                "another secret of 32 bytes or more",
-            ),
+            mint_with(&Header::new(Algorithm::HS256), &good(), another),
         ),
-        ("no exp", without("exp")),
-        ("no sub", without("sub")),
-        ("expired", with("exp", json!(now() - 60))),
-        ("exp is text", with("exp", json!("never"))),
-        ("exp is negative", with("exp", json!(-1))),
-        ("not yet", with("nbf", json!(now() + 600))),
-        ("sub is empty", with("sub", json!(""))),
-        ("sub is no text", with("sub", json!(7))),
-        ("9 KiB", with("filler", json!("x".repeat(9 * 1024)))),
+        ("crit", headed(&json!({"alg": "HS256", "crit": ["exp"]}))),
+        (
+            "jku",
+            headed(&json!({"alg": "HS256", "jku": "https://evil.example/keys"})),
+        ),
+        (
+            "x5u",
+            headed(&json!({"alg": "HS256", "x5u": "http://127.0.0.1:9/"})),
+        ),
+        ("jwk", headed(&json!({"alg": "HS256", "jwk": jwk}))),
+    ])
+    .await;
+}
+
+/// For keys that have names: `jwks.rs`.
+#[tokio::test]
+async fn c09_a_kid_is_a_name_and_no_place() {
+    let with = |kid: &str| headed(&json!({"alg": "HS256", "kid": kid}));
+    let endless = "k".repeat(10 * 1024);
+    let kids = [
+        "../../../dev/null",
+        "/etc/passwd",
+        "' OR '1'='1",
+        "x; cat /etc/passwd",
+        "https://evil.example/key",
+        "a\u{0}b",
+        endless.as_str(),
     ];
-    for (case, token) in cases {
-        let mut raw = Raw::connect_as(address, &token).await;
-        assert_eq!(raw.close_code().await, 4501, "{case}");
+    all_are_4501(kids.map(|kid| (kid, with(kid))).to_vec()).await;
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    for kid in [
+        "",
+        "2026-01",
+        "8c4b5a6e-0f1d-4c6e-9d1f-0b8a7c6d5e4f",
+        "k+1=",
+    ] {
+        let mut raw = Raw::connect_as(cluster.address(0), &with(kid)).await;
+        assert_eq!(raw.next().await["type"], "welcome", "{kid:?}");
     }
 }
 
 #[tokio::test]
-async fn an_issuer_and_an_audience_that_are_asked_for_must_be_there() {
+async fn c10_odd_claims_are_4501() {
+    let with = |claim: &str, value: Value| {
+        let mut claims = good();
+        claims[claim] = value;
+        mint(&claims)
+    };
+    let without = |claim: &str| {
+        let mut claims = good();
+        claims.as_object_mut().expect("an object").remove(claim);
+        mint(&claims)
+    };
+    let text = |claims: &str| signed(r#"{"alg":"HS256"}"#, claims);
+    let later = now() + 600;
+    all_are_4501(vec![
+        ("no exp", without("exp")),
+        ("no sub", without("sub")),
+        ("expired", with("exp", json!(now() - 60))),
+        ("expired, beyond the leeway", with("exp", json!(now() - 8))),
+        ("exp is text", with("exp", json!(later.to_string()))),
+        ("exp is negative", with("exp", json!(-1))),
+        ("exp is true", with("exp", json!(true))),
+        ("exp is nothing", with("exp", Value::Null)),
+        ("exp is a list", with("exp", json!([later]))),
+        ("exp is endless", text(r#"{"sub":"alice","exp":1e400}"#)),
+        ("not yet", with("nbf", json!(later))),
+        ("not yet, beyond the leeway", with("nbf", json!(now() + 30))),
+        ("nbf is text", with("nbf", json!((now() - 60).to_string()))),
+        ("sub is empty", with("sub", json!(""))),
+        ("sub is no text", with("sub", json!(7))),
+        ("sub is two lines", with("sub", json!("a\nb"))),
+        (
+            "exp twice",
+            text(&format!(r#"{{"sub":"alice","exp":1,"exp":{later}}}"#)),
+        ),
+        (
+            "sub twice",
+            text(&format!(r#"{{"sub":"bob","sub":"alice","exp":{later}}}"#)),
+        ),
+        (
+            "rights that are none",
+            with("rooms", json!({"lobby": "root"})),
+        ),
+        ("no JSON", text("{")),
+        ("9 KiB", with("filler", json!("x".repeat(9 * 1024)))),
+    ])
+    .await;
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    for (case, token) in [
+        ("expired, within the leeway", with("exp", json!(now() - 1))),
+        ("not yet, within the leeway", with("nbf", json!(now() + 3))),
+    ] {
+        let mut raw = Raw::connect_as(cluster.address(0), &token).await;
+        assert_eq!(raw.next().await["type"], "welcome", "{case}");
+    }
+}
+
+#[test]
+fn c11_a_weak_or_shared_secret_ends_the_start() {
+    let short = "canary-of-31-bytes-canary-of-31";
+    let shared = "canary-for-two-things-canary-for-two";
+    let table = format!("[[api_key]]\nname = \"billing\"\nkey = \"{shared}\"\nrooms = {{}}\n");
+    for (settings, why) in [
+        (vec![("auth.secret", short)], "at least 32"),
+        (vec![("auth.mode", "jwt")], "nobody could come in"),
+        (
+            vec![("auth.secret", shared), (FILE, table.as_str())],
+            "one of its own",
+        ),
+    ] {
+        let ended = run(&settings, &["serve"]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && said.contains(why), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn c10_an_issuer_and_an_audience_that_are_asked_for_must_be_there() {
     let mut settings = SETTINGS.to_vec();
     settings.extend([
         ("auth.issuer", "https://id.example"),

@@ -1,6 +1,7 @@
 //! Commands that make no sense: an error with its code, and the connection goes on.
 
 use hubbub_tests::cluster::Cluster;
+use hubbub_tests::people::SIGNED;
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 
@@ -133,6 +134,50 @@ async fn c26_bad_rooms_are_bad_rooms_everywhere() {
     for good in ["a", &"r".repeat(128), "A-z_0.9:x", "..", "__proto__"] {
         assert_eq!(raw.join(good).await["room"], good);
     }
+}
+
+#[tokio::test]
+async fn c28_nothing_is_to_be_had_of_a_foreign_room() {
+    let cluster = Cluster::memory(1, &[SIGNED]).await;
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("team").await;
+    let offset = alice.say("team", "among us").await;
+    let narrow = json!({"rooms": {"lobby": "rw"}});
+    let mut eve = cluster.user_with(0, "eve", &narrow).await;
+    let since = json!({"epoch": "x", "offset": 0});
+    for room in ["team", "absent"] {
+        for command in [
+            json!({"type": "join", "room": room}),
+            json!({"type": "join", "room": room, "recent": 10}),
+            json!({"type": "join", "room": room, "since": since}),
+            json!({"type": "history", "room": room}),
+            json!({"type": "members", "room": room}),
+            json!({"type": "send", "room": room, "body": 1}),
+            json!({"type": "edit", "room": room, "target": offset, "body": 1}),
+            json!({"type": "delete", "room": room, "target": offset}),
+            json!({"type": "react", "room": room, "target": offset, "key": "x"}),
+        ] {
+            let refused = eve.ask(command.clone()).await;
+            assert_eq!(
+                (&refused["code"], &refused["message"]),
+                (&json!("forbidden"), &json!("not allowed, or no such room")),
+                "{command}"
+            );
+        }
+    }
+    // The sender is who the token says, whatever the frame does.
+    eve.join("lobby").await;
+    alice.join("lobby").await;
+    let forged =
+        json!({"type": "send", "room": "lobby", "body": 1, "from": {"id": "alice", "name": "A"}});
+    assert_eq!(eve.ask(forged).await["type"], "sent");
+    let heard = loop {
+        let heard = alice.next_of("message").await;
+        if heard["room"] == "lobby" {
+            break heard;
+        }
+    };
+    assert_eq!(heard["from"]["id"], "eve");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::http::{Answer, exchange, get};
+use hubbub_tests::people::{SIGNED, token};
 use hubbub_tests::raw::{Raw, upgrade_request};
 use hubbub_tests::wire::upgrade;
 use tokio_tungstenite::tungstenite::Error;
@@ -52,6 +53,7 @@ async fn c03_what_is_no_websocket_handshake_is_refused_with_its_status() {
         ),
         (400, good.replace("upgrade: websocket", "upgrade: h2c")),
         (400, good.replace("/v1/ws", "/v1/ws?token=abc")),
+        (400, good.replace("HTTP/1.1", "HTTP/1.0")),
         (404, good.replace("/v1/ws", "/v1/nothing")),
     ];
     for (status, request) in cases {
@@ -109,6 +111,62 @@ async fn c05_foreign_pages_are_refused_and_exact_origins_allowed() {
     ] {
         assert_eq!(status_from(address, foreign).await, 403, "{foreign:?}");
     }
+}
+
+/// Who a request without an `Origin`, or with one, comes in as: the id's beginning.
+async fn comes_as(address: SocketAddr, headers: &[(&'static str, &str)]) -> String {
+    let mut request = upgrade_request(address);
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).expect("a header's value");
+        request.headers_mut().insert(*name, value);
+    }
+    match Raw::try_open(request).await {
+        Ok(mut raw) => {
+            let welcome = raw.next().await;
+            let id = welcome["user"]["id"].as_str().expect("an id");
+            id.split('-').next().expect("a part").to_owned()
+        }
+        Err(Error::Http(response)) => response.status().as_u16().to_string(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn c06_without_an_origin_a_bearer_token_counts_and_a_cookie_does_not() {
+    let cluster = Cluster::memory(1, &[SIGNED]).await;
+    let address = cluster.address(0);
+    let bearer = format!("Bearer {}", token("alice"));
+    let cookie = format!("hubbub_token={}", token("alice"));
+    let own = format!("http://{address}");
+    let site = |site| ("sec-fetch-site", site);
+    for (headers, who) in [
+        (vec![], "guest"),
+        (vec![("authorization", bearer.as_str())], "alice"),
+        (vec![("cookie", cookie.as_str())], "guest"),
+        (vec![("cookie", &cookie), site("cross-site")], "guest"),
+        (vec![("cookie", &cookie), site("same-site")], "guest"),
+        (vec![("cookie", &cookie), site("same-origin")], "alice"),
+        (vec![("cookie", &cookie), ("origin", &own)], "alice"),
+        (
+            vec![("cookie", &cookie), ("origin", "https://evil.example")],
+            "403",
+        ),
+        (
+            vec![
+                ("authorization", &bearer),
+                ("origin", "https://evil.example"),
+            ],
+            "403",
+        ),
+    ] {
+        assert_eq!(comes_as(address, &headers).await, who, "{headers:?}");
+    }
+    let open = Cluster::memory(1, &[SIGNED, ("http.allowed_origins", "*")]).await;
+    let evil = [
+        ("cookie", cookie.as_str()),
+        ("origin", "https://evil.example"),
+    ];
+    assert_eq!(comes_as(open.address(0), &evil).await, "guest");
 }
 
 #[tokio::test]

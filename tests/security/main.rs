@@ -9,6 +9,7 @@ mod flood;
 mod forwarded;
 mod frames;
 mod handshake;
+mod headers;
 mod heads;
 mod logs;
 mod positions;

@@ -389,6 +389,18 @@ impl Broker {
         either!(self, broker => broker.issue(order, life).await)
     }
 
+    /// Gives rules back that were lost; those that are there stay as they are. The embedded broker loses
+    /// none.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn restore_rules(&self, rules: &[Issued]) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(broker) => broker.restore_rules(rules).await,
+        }
+    }
+
     /// Asks all nodes, this one too, and waits at most `patience` for their answers.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ const QUESTIONS: usize = 64;
 pub enum Control {
     /// All rules that there are now, in place of those that were known.
     Rules(Vec<Issued>),
+    /// The same, after the broker has lost some: what the node knows beside them still holds, and is
+    /// given back by [`crate::Broker::restore_rules`].
+    Remains(Vec<Issued>),
     /// The next order. One may come twice.
     Order(Issued),
     /// Somebody asks all nodes: [`crate::Broker::answer`].

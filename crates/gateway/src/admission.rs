@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::address::address_key;
 use crate::error::ApiError;
+
+/// One part in so many of `limits.connections` is for those who have not said who they are.
+const STRANGERS: usize = 10;
 
 /// Why somebody has to stay outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(crate) enum Refusal {
     Full,
     /// `limits.connections_per_address`.
     Address,
+    /// Too many have not said yet who they are.
+    Strangers,
 }
 
 impl Refusal {
@@ -28,6 +34,7 @@ impl Refusal {
             Self::Rate => "rate",
             Self::Full => "full",
             Self::Address => "address",
+            Self::Strangers => "strangers",
         }
     }
 }
@@ -38,6 +45,7 @@ impl From<Refusal> for ApiError {
             Refusal::Rate => Self::Busy("too many new connections a second"),
             Refusal::Full => Self::Busy("it holds as many connections as it can"),
             Refusal::Address => Self::AddressFull,
+            Refusal::Strangers => Self::Busy("too many have not said who they are"),
         }
     }
 }
@@ -57,6 +65,7 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     bucket: Mutex<Bucket>,
     addresses: Mutex<HashMap<IpAddr, u32>>,
+    strangers: Arc<Semaphore>,
 }
 
 /// A second's worth of tokens, filled evenly.
@@ -80,6 +89,10 @@ pub(crate) struct AddressSlot {
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Arc<Self> {
         let tokens = f64::from(limits.accepts_per_second);
+        let strangers = match limits.connections {
+            0 => Semaphore::MAX_PERMITS,
+            most => most.div_ceil(STRANGERS),
+        };
         Arc::new(Self {
             limits,
             open: AtomicUsize::new(0),
@@ -88,6 +101,7 @@ impl Admission {
                 filled: Instant::now(),
             }),
             addresses: Mutex::new(HashMap::new()),
+            strangers: Arc::new(Semaphore::new(strangers)),
         })
     }
 
@@ -137,6 +151,14 @@ impl Admission {
             admission: Arc::clone(self),
             key,
         })
+    }
+}
+
+impl Admission {
+    /// A place for a connection that has yet to say whose it is, until it has.
+    pub(crate) fn meet(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.strangers).try_acquire_owned();
+        place.map_err(|_| Refusal::Strangers)
     }
 }
 

@@ -55,18 +55,19 @@ impl Node {
         identity: &Identity,
         room: &RoomId,
     ) -> Result<Rights, CommandError> {
-        let granted = self.config.granted(identity, room);
-        let user = &identity.user.id;
-        if granted == Rights::NONE
-            || self.rules.keeps_out(user, room)
-            || !self.is_admitted(user, room).await?
-        {
+        if !self.may_ever(identity, room) || !self.is_admitted(&identity.user.id, room).await? {
             return Err(CommandError::Forbidden);
         }
-        Ok(granted)
+        Ok(self.config.granted(identity, room))
     }
 
-    /// The same for someone who wants to read.
+    /// Whether this identity could have rights in a room, if the room is not private.
+    pub(crate) fn may_ever(&self, identity: &Identity, room: &RoomId) -> bool {
+        let granted = self.config.granted(identity, room);
+        granted != Rights::NONE && !self.rules.keeps_out(&identity.user.id, room)
+    }
+
+    /// Refuses who may not read there.
     pub(crate) async fn may_read(
         &self,
         identity: &Identity,

@@ -20,7 +20,8 @@ use crate::node::Node;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// After the broker has not counted, it is asked again.
 const RETRY: Duration = Duration::from_secs(1);
-/// A burst is what comes free in so many seconds of sends.
+/// A user's burst is that of one connection, but what comes free in one second at least and in so many
+/// at most.
 const SEND_BURST: u32 = 3;
 /// All nodes together give one part in so many of a burst before they ask.
 const SHARE: u32 = 8;
@@ -126,7 +127,7 @@ impl Node {
         let Some(cost) = Duration::from_secs(1).checked_div(rate) else {
             return Ok(());
         };
-        let burst = cost * (rate * SEND_BURST);
+        let burst = cost * burst_of(rate, self.config.limits.sends_burst);
         self.allow(PaceKind::Sends, user, Limit { cost, burst })
             .await
     }
@@ -185,6 +186,15 @@ impl Node {
     }
 }
 
+/// How many a user may send at once; a burst of 0 is none of a connection's.
+fn burst_of(rate: u32, of_connection: u32) -> u32 {
+    let most = rate.saturating_mul(SEND_BURST);
+    match of_connection {
+        0 => most,
+        burst => burst.clamp(rate, most),
+    }
+}
+
 fn too_fast(wait: Duration) -> CommandError {
     let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     CommandError::RateLimited { retry_after_ms }
@@ -206,6 +216,12 @@ mod tests {
     fn given(state: &mut State, nodes: u32, now: Instant) -> usize {
         let take = |_| matches!(state.take(key(), LIMIT, nodes, now), Local::Given);
         (0..1_000).map(take).take_while(|given| *given).count()
+    }
+
+    #[test]
+    fn a_users_burst_is_that_of_a_connection_within_reason() {
+        let bursts = [30, 0, 5, 1_000].map(|of_connection| burst_of(20, of_connection));
+        assert_eq!(bursts, [30, 60, 20, 60]);
     }
 
     #[test]

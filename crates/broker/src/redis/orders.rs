@@ -1,8 +1,9 @@
 //! Orders of operators: given by one script, and looked for once a second by every node, so that none
 //! is missed; a word on the channel has it look at once.
 //!
-//! Each entry names the sequence before its own. A node that finds another than it has seen last has
-//! missed some, or Redis has lost some: it reads all rules anew.
+//! Each entry names the sequence before its own. A node that finds another than it has seen last, or
+//! other rules without an order, has missed something: it reads all rules anew. Where Redis has lost
+//! some, the node is told so.
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,26 @@ pub(super) struct OrderWatch {
     pub(super) control: ControlSender,
 }
 
+/// What this node has.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// All orders up to this one.
+    sequence: u64,
+    /// Redis had so many rules then.
+    rules: u64,
+}
+
+/// What Redis has of orders after one.
+struct Orders {
+    next: Vec<Entry>,
+    /// The sequence of the last that there is.
+    last: u64,
+    /// How many rules there are.
+    rules: u64,
+    /// Whether Redis has forgotten what it had told already: it began anew, or from an older copy.
+    has_lost: bool,
+}
+
 /// An order as it stands in Redis.
 struct Entry {
     previous: u64,
@@ -67,24 +88,27 @@ impl OrderWatch {
         }
     }
 
-    /// Returns the sequence up to which the node has everything.
-    async fn look(&self, seen: Option<u64>) -> Result<u64, BrokerError> {
+    async fn look(&self, seen: Option<Seen>) -> Result<Seen, BrokerError> {
         let Some(mut seen) = seen else {
-            return self.load(NONE).await;
+            let orders = self.read(NONE).await?;
+            return self.load(orders, false).await;
         };
         loop {
-            let (entries, last) = self.read(seen).await?;
-            let is_next = match entries.first() {
-                Some(first) => first.previous == seen,
-                None => last == seen,
+            let orders = self.read(seen.sequence).await?;
+            let is_next = match orders.next.first() {
+                Some(first) => first.previous == seen.sequence,
+                // Another node may have given rules back that were lost.
+                None => orders.last == seen.sequence && orders.rules == seen.rules,
             };
             if !is_next {
-                warn!("orders were missed or lost, reading all rules anew");
-                return self.load(seen).await;
+                let has_lost = orders.has_lost;
+                warn!(has_lost, "orders were missed, reading all rules anew");
+                return self.load(orders, has_lost).await;
             }
-            let is_full = entries.len() >= PAGE;
-            for entry in entries {
-                seen = entry.sequence;
+            let is_full = orders.next.len() >= PAGE;
+            seen.rules = orders.rules;
+            for entry in orders.next {
+                seen.sequence = entry.sequence;
                 if let Some(issued) = entry.issued {
                     self.control.tell(Control::Order(issued)).await;
                 }
@@ -95,9 +119,8 @@ impl OrderWatch {
         }
     }
 
-    /// Reads all rules, and then the orders after `seen` that leave none.
-    async fn load(&self, seen: u64) -> Result<u64, BrokerError> {
-        let (entries, last) = self.read(seen).await?;
+    /// Reads all rules, and then tells those of the orders that leave none.
+    async fn load(&self, orders: Orders, has_lost: bool) -> Result<Seen, BrokerError> {
         let mut rules = Vec::new();
         let mut cursor = 0;
         loop {
@@ -116,29 +139,46 @@ impl OrderWatch {
                 break;
             }
         }
-        self.control.tell(Control::Rules(rules)).await;
-        for issued in entries.into_iter().filter_map(|entry| entry.issued) {
+        let rules = match has_lost {
+            true => Control::Remains(rules),
+            false => Control::Rules(rules),
+        };
+        self.control.tell(rules).await;
+        for issued in orders.next.into_iter().filter_map(|entry| entry.issued) {
             if issued.order.effect() == Effect::Passing {
                 self.control.tell(Control::Order(issued)).await;
             }
         }
-        Ok(last)
+        Ok(Seen {
+            sequence: orders.last,
+            rules: orders.rules,
+        })
     }
 
-    /// The next orders after `seen`, and the sequence of the last that there is.
-    async fn read(&self, seen: u64) -> Result<(Vec<Entry>, u64), BrokerError> {
-        let orders = self.keys.orders();
+    /// The next orders after `seen`.
+    async fn read(&self, seen: u64) -> Result<Orders, BrokerError> {
+        let (orders, rules) = (self.keys.orders(), self.keys.rules());
         let ask = async |mut connection: MultiplexedConnection| {
             let mut pipe = redis::pipe();
             pipe.zrangebyscore_limit(&orders, format!("({seen}"), "+inf", 0, PAGE as isize);
-            pipe.zrevrange(&orders, 0, 0);
-            let read: (Vec<String>, Vec<String>) = pipe.query_async(&mut connection).await?;
+            pipe.zrevrange(&orders, 0, 0).zrange(&orders, 0, 0);
+            pipe.zcount(&orders, seen, seen).hlen(&rules);
+            let read: (Vec<String>, Vec<String>, Vec<String>, u64, u64) =
+                pipe.query_async(&mut connection).await?;
             Ok(read)
         };
-        let (entries, last) = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
-        let last = last.first().and_then(|entry| Entry::read(entry));
-        let entries = entries.iter().filter_map(|entry| Entry::read(entry));
-        Ok((entries.collect(), last.map_or(0, |entry| entry.sequence)))
+        let read = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
+        let (next, last, oldest, known, rules) = read;
+        let entry = |texts: &[String]| texts.first().and_then(|text| Entry::read(text));
+        // Where the oldest are gone because there were many, the one before them was.
+        let reaches_back =
+            entry(&oldest).is_none_or(|oldest| oldest.previous == 0 || oldest.sequence < seen);
+        Ok(Orders {
+            next: next.iter().filter_map(|text| Entry::read(text)).collect(),
+            last: entry(&last).map_or(0, |last| last.sequence),
+            rules,
+            has_lost: seen > 0 && known == 0 && reaches_back,
+        })
     }
 }
 
@@ -221,6 +261,30 @@ impl RedisBroker {
             },
             order: order.clone(),
         })
+    }
+
+    pub(crate) async fn restore_rules(&self, rules: &[Issued]) -> Result<(), BrokerError> {
+        let (key, ends) = (self.0.keys.rules(), self.0.keys.rule_ends());
+        let restore = async |mut connection: MultiplexedConnection| {
+            let mut pipe = redis::pipe();
+            pipe.atomic();
+            for issued in rules {
+                let Some(name) = issued.order.key() else {
+                    continue;
+                };
+                let order = serde_json::to_string(&issued.order).expect("plain enums serialize");
+                let until = issued
+                    .until
+                    .map_or("-".to_owned(), |until| until.to_string());
+                let entry = format!("{} 0 {until} {order}", issued.sequence);
+                pipe.hset_nx(&key, &name, entry).ignore();
+                if let Some(until) = issued.until {
+                    pipe.zadd(&ends, &name, until).ignore();
+                }
+            }
+            pipe.exec_async(&mut connection).await
+        };
+        self.0.link.call(self.deadline(), restore).await
     }
 
     pub(crate) async fn ask(&self, text: &str, patience: Duration) -> Result<Answers, BrokerError> {

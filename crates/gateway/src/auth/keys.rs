@@ -2,7 +2,6 @@
 //! to it, whatever a token's header says.
 
 use std::io;
-use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,13 +21,11 @@ const P256_BYTES: usize = 32;
 /// Why a setting holds no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It names a file.
-    #[error("{setting}: cannot read {}: {source}", path.display())]
+    /// It names a file, or is a key in some other form, which is not to be shown.
+    #[error("{setting}: neither PEM nor the path of a file that can be read: {source}")]
     Unreadable {
         /// The setting.
         setting: &'static str,
-        /// The file.
-        path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -219,11 +216,7 @@ fn text_or_file(setting: &'static str, value: &str) -> Result<String, KeyError> 
     if value.contains("-----BEGIN") {
         return Ok(value.to_owned());
     }
-    std::fs::read_to_string(value).map_err(|source| KeyError::Unreadable {
-        setting,
-        path: value.into(),
-        source,
-    })
+    std::fs::read_to_string(value).map_err(|source| KeyError::Unreadable { setting, source })
 }
 
 /// One block of PEM.

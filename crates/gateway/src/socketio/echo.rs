@@ -20,7 +20,7 @@ const ASSEMBLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Upgrades the request and echoes text and binary messages of up to `max_bytes`. The connection's
 /// task is held by `tasks`.
 pub fn echo_socket(mut request: Request, max_bytes: usize, tasks: &TaskTracker) -> Response {
-    let accept = match check_request(request.method(), request.headers()) {
+    let accept = match check_request(request.method(), request.version(), request.headers()) {
         Ok(accept) => accept,
         Err(error) => return error.into_response(),
     };

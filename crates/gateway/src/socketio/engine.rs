@@ -25,6 +25,7 @@ use super::door::Door;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
+use crate::headers::make_safe;
 use crate::ws::decoder::MessageLimits;
 use crate::ws::handshake::{check_request, raw_stream, switching_protocols};
 use crate::ws::socket::{End, Socket};
@@ -104,10 +105,16 @@ impl<D: Door> Engine<D> {
 
     /// Answers one request.
     pub async fn handle(self: Arc<Self>, request: Request) -> Response {
-        let cors = match self.door.cors(&request) {
-            Ok(cors) => cors,
-            Err(refused) => return *refused,
+        let cors = self.door.cors(&request);
+        let mut response = match cors {
+            Ok(cors) => self.answer_page(request, cors).await,
+            Err(refused) => *refused,
         };
+        make_safe(response.headers_mut());
+        response
+    }
+
+    async fn answer_page(self: Arc<Self>, request: Request, cors: HeaderMap) -> Response {
         let mut response = match *request.method() {
             Method::OPTIONS => preflight(),
             _ => match Box::pin(self.answer(request)).await {
@@ -392,7 +399,7 @@ impl Asked {
 }
 
 fn accept(request: &Request) -> Result<String, Refusal> {
-    check_request(request.method(), request.headers())
+    check_request(request.method(), request.version(), request.headers())
         .map_err(|_| Refusal::Bad("this is no WebSocket handshake"))
 }
 

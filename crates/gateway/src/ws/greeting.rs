@@ -69,10 +69,15 @@ async fn greet_stranger(
     socket: &mut Socket,
     client: IpAddr,
 ) -> Result<Box<Seat>, End> {
+    let place = gate.admission.meet().map_err(|refusal| {
+        gate.metrics.rejected(refusal.as_str());
+        End::Ours(CloseCode::TryLater)
+    })?;
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
         return Err(End::Ours(CloseCode::NoHello));
     };
+    drop(place);
     let id = match decode_command(&text) {
         Ok(request) => match request.command {
             Command::Hello { token: Some(token) } => {

@@ -9,7 +9,7 @@ use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use bytes::Bytes;
 use hubbub_protocol::{BEARER_PROTOCOL_PREFIX, NATIVE_PROTOCOL};
@@ -36,7 +36,7 @@ pub(crate) async fn upgrade_socket(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
-    let accept = check_request(request.method(), headers)?;
+    let accept = check_request(request.method(), request.version(), headers)?;
     let ticket = bearer::ticket(request.uri())?;
     let from_page = gate.check_origin(&peer, headers)?;
     if gate.phase.is_draining() {
@@ -119,7 +119,11 @@ pub(crate) fn switching_protocols(accept: &str, protocol: bool) -> Response {
 }
 
 /// Checks that this is a WebSocket handshake and gives the `Sec-WebSocket-Accept` for it.
-pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn check_request(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<String, ApiError> {
     if method != Method::GET {
         return Err(ApiError::Method("GET"));
     }
@@ -128,6 +132,9 @@ pub(crate) fn check_request(method: &Method, headers: &HeaderMap) -> Result<Stri
         return Err(bad_request(
             "this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket",
         ));
+    }
+    if version < Version::HTTP_11 {
+        return Err(bad_request("a handshake is HTTP/1.1"));
     }
     if headers.contains_key(TRANSFER_ENCODING)
         || headers
@@ -209,7 +216,7 @@ mod tests {
 
     fn status(method: Method, headers: &HeaderMap) -> u16 {
         use axum::response::IntoResponse;
-        check_request(&method, headers)
+        check_request(&method, Version::HTTP_11, headers)
             .unwrap_err()
             .into_response()
             .status()
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_handshake_is_accepted_with_the_key_of_the_rfc() {
-        let accept = check_request(&Method::GET, &handshake(&[])).unwrap();
+        let accept = check_request(&Method::GET, Version::HTTP_11, &handshake(&[])).unwrap();
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
@@ -242,6 +249,7 @@ mod tests {
         no_key.remove("sec-websocket-key");
         assert_eq!(status(Method::GET, &no_key), 400);
         assert_eq!(status(Method::GET, &HeaderMap::new()), 400);
+        assert!(check_request(&Method::GET, Version::HTTP_10, &handshake(&[])).is_err());
     }
 
     #[test]
@@ -267,7 +275,13 @@ mod tests {
     #[test]
     fn a_token_in_the_query_string_is_refused_with_the_reason() {
         let ticket = |query: &str| bearer::ticket(&format!("/v1/ws?{query}").parse().unwrap());
-        for query in ["token=a", "x=1&access_token=a", "JWT=a", "%74oken=a"] {
+        for query in [
+            "token=a",
+            "x=1&access_token=a",
+            "JWT=a",
+            "%74oken=a",
+            "x=eyJ0.eyJ1.s",
+        ] {
             assert!(
                 matches!(ticket(query), Err(ApiError::BadRequest(_))),
                 "{query}"

@@ -22,6 +22,9 @@ use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
+/// Rules that go back to Redis in one call, and the pause before they are tried again.
+const RESTORED_AT_ONCE: usize = 500;
+const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often rules that are over are let go of.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -106,6 +109,7 @@ impl Node {
                 self.rules.replace(rules);
                 self.obey_rules();
             }
+            Control::Remains(rules) => self.hold_on(rules),
             Control::Order(issued) => self.obey(&issued),
             Control::Question(question) => {
                 let node = Arc::clone(self);
@@ -141,6 +145,27 @@ impl Node {
             | Order::Revoke { .. }
             | Order::Unrevoke { .. } => {}
         }
+    }
+
+    /// Redis has lost rules: those that are known here hold on, and go back to it.
+    fn hold_on(self: &Arc<Self>, remains: Vec<Issued>) {
+        let kept = self.rules.beside(&remains);
+        tracing::warn!(
+            kept = kept.len(),
+            "redis has lost rules: this node gives them back"
+        );
+        self.rules
+            .replace(remains.into_iter().chain(kept.clone()).collect());
+        self.obey_rules();
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            for page in kept.chunks(RESTORED_AT_ONCE) {
+                while let Err(error) = node.broker.restore_rules(page).await {
+                    tracing::debug!(%error, "rules cannot be given back yet");
+                    sleep(RESTORE_PAUSE).await;
+                }
+            }
+        });
     }
 
     /// All rules at once, when nobody can say which of them are new.

@@ -1,6 +1,6 @@
 //! The rules that hold now: who is kept out, who may only read, which tokens count no more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -97,6 +97,15 @@ impl Rules {
         }
         *self.write() = state;
         self.note();
+    }
+
+    /// Those that hold and are not among `others`.
+    pub(crate) fn beside(&self, others: &[Issued]) -> Vec<Issued> {
+        let others: HashSet<String> = others.iter().filter_map(|rule| rule.order.key()).collect();
+        let (state, now) = (self.read(), now_ms());
+        let rules = state.named.iter();
+        let kept = rules.filter(|(name, rule)| !others.contains(*name) && !rule.is_over(now));
+        kept.map(|(_, rule)| rule.clone()).collect()
     }
 
     /// Sets or lifts the order's rule, unless a later order did.

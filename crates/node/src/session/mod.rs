@@ -259,12 +259,20 @@ impl Session {
     }
 
     fn membership(&mut self, room: &RoomId) -> Result<&mut Membership, CommandError> {
-        let is_it =
-            |membership: &&mut Membership| membership.is_joined && membership.room.id == *room;
-        self.rooms
-            .iter_mut()
-            .find(is_it)
-            .ok_or(CommandError::NotJoined)
+        let is_it = |membership: &Membership| membership.is_joined && membership.room.id == *room;
+        match self.rooms.iter().position(is_it) {
+            Some(index) => Ok(&mut self.rooms[index]),
+            None => Err(self.outside(room)),
+        }
+    }
+
+    /// Why somebody who is not in the room may do nothing in it. Only what the token says is looked at,
+    /// so that the answer is the same where there is no such room.
+    fn outside(&self, room: &RoomId) -> CommandError {
+        match self.node.may_ever(&self.identity, room) {
+            true => CommandError::NotJoined,
+            false => CommandError::Forbidden,
+        }
     }
 }
 

@@ -256,13 +256,17 @@ impl Auth {
     /// The header says which of our keys may be meant, never what a key is used for.
     fn prove(&self, token: &str, header: &Header) -> Result<Identity, TokenError> {
         let algorithm = header.alg;
+        // Keys without a name take any name for theirs, but nothing that is no name.
+        let is_named = header.kid.as_deref().is_none_or(is_key_name);
         if let Some(secret) = self.secret.get()
             && secret.check.is_for(algorithm)
+            && is_named
         {
             return self.read(token, &secret.check, Signed::BySecret);
         }
         let mut refused = None;
-        for key in self.public.iter().filter(|key| key.is_for(algorithm)) {
+        let is_meant = |key: &&Key| is_named && key.is_for(algorithm);
+        for key in self.public.iter().filter(is_meant) {
             match self.read(token, key, Signed::ByOthers) {
                 Err(TokenError::Invalid(error)) if is_other_key(&error) => refused = Some(error),
                 done => return done,
@@ -402,6 +406,12 @@ fn check_header(header: &Header) -> Result<(), TokenError> {
         Some((name, _)) => Err(TokenError::Header(name)),
         None => Ok(()),
     }
+}
+
+/// A path, an address or a piece of a query is meant for somebody who looks for keys there.
+fn is_key_name(kid: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+=:@".contains(&byte);
+    kid.len() <= MAX_ID_BYTES && !kid.contains("..") && kid.bytes().all(is_plain)
 }
 
 fn is_asymmetric(algorithm: Algorithm) -> bool {

@@ -10,6 +10,7 @@ use hubbub_protocol::socketio::{Heard, Listener, encode};
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request, decode_command};
 use serde_json::{Map, Value, json};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::place::Return;
@@ -35,6 +36,8 @@ pub(crate) struct ChatEars {
     /// Whoever the ticket stood for; few have one.
     holder: Option<Box<Identity>>,
     hold: Hold,
+    /// See [`Visitor`].
+    stranger: Option<OwnedSemaphorePermit>,
     listener: Listener,
     /// One for each namespace that the client is in.
     seats: Vec<Seat>,
@@ -145,6 +148,7 @@ impl ChatEars {
             ticket: visitor.ticket,
             holder: None,
             hold: visitor.hold,
+            stranger: visitor.stranger,
             listener: Listener::new(chat.max_payload),
             seats: Vec::new(),
             notes,
@@ -188,6 +192,7 @@ impl ChatEars {
     /// hears how that went.
     async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
         let identity = Box::pin(self.identity(auth)).await?;
+        self.stranger = None;
         let attached = self.chat.gate.node.attach(identity, Some(self.client));
         let (mut session, outbox) = attached
             .map_err(|code| Outside::Refused(code.reason().to_owned(), ErrorCode::Forbidden))?;

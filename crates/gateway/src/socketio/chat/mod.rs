@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use hubbub_node::OutboxReader;
 use hubbub_protocol::RoomId;
 use hubbub_protocol::socketio::Message;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::ears::ChatEars;
@@ -29,6 +30,7 @@ use super::door::{Door, Ended};
 use super::refusal::refused;
 use crate::admission::{AddressSlot, Permit, Refusal};
 use crate::auth::bearer;
+use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::metrics::OpenConnection;
@@ -63,6 +65,8 @@ pub(crate) struct Visitor {
     token: Option<String>,
     ticket: Option<String>,
     hold: Hold,
+    /// Given back when it is known who comes.
+    stranger: Option<OwnedSemaphorePermit>,
     began: Instant,
 }
 
@@ -124,17 +128,23 @@ impl Chat {
         let from_page = from_page.map_err(|error| Box::new(error.into_response()))?;
         let client = gate.client(&peer, headers);
         let is_socket = headers.contains_key(axum::http::header::UPGRADE);
-        let hold = self.take_hold(peer, client, is_socket).map_err(|refusal| {
-            gate.metrics.rejected(refusal.as_str());
-            Box::new(ApiError::from(refusal).into_response())
-        })?;
         let cookies =
             gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
+        let token = find_token(headers, cookies);
+        let is_stranger = gate.auth.mode() == AuthMode::Jwt && token.is_none() && ticket.is_none();
+        let refuse = |refusal: Refusal| {
+            gate.metrics.rejected(refusal.as_str());
+            Box::new(ApiError::from(refusal).into_response())
+        };
+        let stranger = is_stranger.then(|| gate.admission.meet()).transpose();
+        let stranger = stranger.map_err(refuse)?;
+        let hold = self.take_hold(peer, client, is_socket).map_err(refuse)?;
         Ok(Visitor {
             client,
-            token: find_token(headers, cookies),
+            token,
             ticket,
             hold,
+            stranger,
             began: Instant::now(),
         })
     }
