@@ -144,6 +144,10 @@ fn write(diary: &mut Diary, event: ClientEvent) {
         | ClientEvent::RoomLost { .. }
         | ClientEvent::Refused(_)
         | ClientEvent::Closed { .. } => diary.flaws.push(format!("{event:?}")),
-        ClientEvent::Lagged { .. } | ClientEvent::Presence { .. } | ClientEvent::Typing { .. } => {}
+        ClientEvent::Lagged { .. }
+        | ClientEvent::Presence { .. }
+        | ClientEvent::Typing { .. }
+        | ClientEvent::Read { .. }
+        | ClientEvent::Announcement { .. } => {}
     }
 }

@@ -2,8 +2,11 @@
 //! idle connection costs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hubbub_client::{Client, ClientConfig, ClientEvent, Start};
+use hubbub_protocol::RoomId;
 use hubbub_tests::certificates::{Authority, text};
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::{eventually, within};
@@ -60,6 +63,49 @@ async fn people_talk_over_both_versions_and_large_messages_arrive_whole() {
         assert_eq!(message["body"]["number"], number);
         assert_eq!(message["body"]["text"].as_str().map(str::len), Some(15_000));
     }
+}
+
+#[tokio::test]
+async fn the_rust_client_talks_over_tls_to_those_whom_it_trusts() {
+    let authority = Authority::new();
+    let cluster = node(&authority, &[]).await;
+    let url = format!("https://localhost:{}", cluster.address(0).port());
+    let config = |authority: &Authority| {
+        let mut config = ClientConfig::new([&url]).with_guest_name("Ann");
+        config.tls = Some(Arc::new(authority.client(&["http/1.1"])));
+        config
+    };
+    let (client, mut events) = Client::start(config(&authority)).expect("good settings");
+    let lobby = RoomId::new("lobby").expect("a room");
+    client.join(&lobby, Start::Now).await.expect("let in");
+    let text = "x".repeat(15_000);
+    for number in 0..20 {
+        let body = json!({"number": number, "text": text});
+        client.send(&lobby, &body).await.expect("kept");
+    }
+    for expected in 0..20 {
+        let heard = loop {
+            match within("an event", DEADLINE, events.recv()).await {
+                Some(ClientEvent::Event(event)) => break event,
+                Some(_) => {}
+                None => panic!("the client has ended"),
+            }
+        };
+        assert_eq!(heard.body.expect("a body")["number"], expected);
+    }
+    client.close().await;
+
+    let (_stranger, mut events) = Client::start(config(&Authority::new())).expect("good settings");
+    let reason = within("a refusal", DEADLINE, async {
+        loop {
+            match events.recv().await {
+                Some(ClientEvent::Disconnected { reason, .. }) => return reason,
+                other => assert!(other.is_some(), "it tries again"),
+            }
+        }
+    });
+    let reason = reason.await;
+    assert!(reason.contains("certificate"), "{reason}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hubbub_protocol::RoomId;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -14,12 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ClientConfig, Credentials, Start};
 use crate::driver::{Command, Driver};
-use crate::error::{ConfigError, RequestError};
+use crate::error::{ConfigError, Refusal, RequestError};
 use crate::event::ClientEvent;
 use crate::frame::{Answer, History, Joined, Members, RoomInfo, Sent};
-use crate::outbox::Entry;
+use crate::outbox::{Change, Entry};
+use crate::outgoing::Outgoing;
 use crate::requests::{Asked, Question};
 use crate::rooms::Waiter;
+use crate::stream::trust;
 use crate::url::NodeUrl;
 
 /// Questions that may be unanswered at one time; further ones wait before they are asked.
@@ -84,6 +87,7 @@ impl Client {
         {
             return Err(ConfigError::BadToken);
         }
+        let trust = trust(&urls, &config.tls)?;
         let (events, receiver) = mpsc::channel(config.event_capacity.max(1));
         let (commands, queue) = mpsc::channel(COMMANDS);
         let closing = CancellationToken::new();
@@ -98,7 +102,7 @@ impl Client {
             next_nonce: AtomicU64::new(1),
             _task: AbortOnDropHandle::new(task),
         };
-        let driver = Driver::new(config.clone(), urls, queue, events, closing.clone());
+        let driver = Driver::new(config.clone(), trust, urls, queue, events, closing.clone());
         Ok((client(tokio::spawn(driver.run())), receiver))
     }
 
@@ -162,7 +166,59 @@ impl Client {
         body: &(impl Serialize + Sync),
         nonce: Option<&str>,
     ) -> Result<Receipt, RequestError> {
-        let body = serde_json::value::to_raw_value(body).expect("the body can be written as JSON");
+        self.begin(room, Change::Send(raw(body)), nonce).await
+    }
+
+    /// Says something else in a message's place; only its author may.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    ///
+    /// # Panics
+    /// When `body` cannot be written as JSON.
+    pub async fn edit(
+        &self,
+        room: &RoomId,
+        target: u64,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Sent, RequestError> {
+        let body = raw(body);
+        self.change(room, Change::Edit { target, body }).await
+    }
+
+    /// Takes a message away; its author may, and moderators.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn delete(&self, room: &RoomId, target: u64) -> Result<Sent, RequestError> {
+        self.change(room, Change::Delete { target }).await
+    }
+
+    /// Puts a reaction on a message, or takes it back.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn react(
+        &self,
+        room: &RoomId,
+        target: u64,
+        key: &str,
+        on: bool,
+    ) -> Result<Sent, RequestError> {
+        let key = key.to_owned();
+        self.change(room, Change::React { target, key, on }).await
+    }
+
+    async fn change(&self, room: &RoomId, change: Change) -> Result<Sent, RequestError> {
+        self.begin(room, change, None).await?.wait().await
+    }
+
+    async fn begin(
+        &self,
+        room: &RoomId,
+        change: Change,
+        nonce: Option<&str>,
+    ) -> Result<Receipt, RequestError> {
         let nonce = nonce.map_or_else(|| self.nonce(), str::to_owned);
         let deadline = Instant::now() + self.send_timeout;
         let permit = acquire(&self.outbox, deadline).await?;
@@ -172,7 +228,7 @@ impl Client {
             id: 0,
             room: room.clone(),
             nonce: nonce.clone(),
-            body,
+            change,
             deadline,
             reply,
             permit,
@@ -195,7 +251,18 @@ impl Client {
     /// # Errors
     /// [`RequestError::Closed`].
     pub async fn typing(&self, room: &RoomId, on: bool) -> Result<(), RequestError> {
-        self.command(Command::Typing(room.clone(), on)).await
+        let typing = Outgoing::Typing { room, on };
+        self.command(Command::Remark(typing.encode())).await
+    }
+
+    /// Tells that the user has read up to `offset`. Not answered, and lost when there is no
+    /// connection; marks only go forward, so a later one says it too.
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`].
+    pub async fn read(&self, room: &RoomId, offset: u64) -> Result<(), RequestError> {
+        let read = Outgoing::Read { room, offset };
+        self.command(Command::Remark(read.encode())).await
     }
 
     /// A page of events before an offset, or the newest ones.
@@ -243,6 +310,27 @@ impl Client {
         }
     }
 
+    /// Goes on with another token of the same user, in this connection and in those after it; when
+    /// that one ends, in milliseconds since 1970. Do it before the one in use ends: the server
+    /// closes with 4411 then, and a client that comes back with it is at its end.
+    ///
+    /// # Errors
+    /// [`RequestError`]; one that the server does not take ends the client with 4501.
+    pub async fn refresh(&self, token: impl Into<String>) -> Result<u64, RequestError> {
+        let token = token.into();
+        if HeaderValue::from_str(&token).is_err() {
+            return Err(RequestError::Refused(Refusal {
+                code: "unauthorized".to_owned(),
+                message: ConfigError::BadToken.to_string(),
+                retry_after: None,
+            }));
+        }
+        match self.ask(Question::Refresh { token }).await? {
+            Answer::Refreshed(expires) => Ok(expires),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
     /// Asks the node for a sign of life; how long that took.
     ///
     /// # Errors
@@ -282,6 +370,10 @@ impl Client {
             .await
             .map_err(|_| RequestError::Closed)
     }
+}
+
+fn raw(body: &(impl Serialize + Sync)) -> Box<RawValue> {
+    serde_json::value::to_raw_value(body).expect("the body can be written as JSON")
 }
 
 async fn acquire(

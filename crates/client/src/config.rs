@@ -1,6 +1,9 @@
 //! What a client needs to know at its start.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_rustls::rustls;
 
 /// Who the client is.
 #[derive(Clone)]
@@ -39,11 +42,14 @@ pub enum Start {
 /// Settings of a [`Client`](crate::Client); the fields not named in `new` have good defaults.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Nodes or balancers, `http://`, `ws://` or without a scheme; with or without `/v1/ws`.
+    /// Nodes or balancers, `http://`, `https://`, `ws://`, `wss://` or without a scheme; with or
+    /// without `/v1/ws`.
     /// The first is tried first, and each failure moves on to the next.
     pub urls: Vec<String>,
     /// Who the client is; a guest by default.
     pub credentials: Credentials,
+    /// Whom to trust where a URL says `https` or `wss`; `None`: whom the system trusts.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Events that wait for the reader; beyond, the socket is not read.
     pub event_capacity: usize,
     /// Unanswered sends; beyond, `send` waits before it begins.
@@ -68,6 +74,7 @@ impl ClientConfig {
         Self {
             urls: urls.into_iter().map(Into::into).collect(),
             credentials: Credentials::Guest { name: None },
+            tls: None,
             event_capacity: 1024,
             outbox: 100,
             send_timeout: Duration::from_secs(30),

@@ -15,10 +15,10 @@ use crate::event::ClientEvent;
 use crate::frame::{Answer, Incoming, Welcome, read};
 use crate::line::{Line, Progress};
 use crate::outbox::{Entry, Outbox};
-use crate::outgoing::Outgoing;
 use crate::requests::{Asked, Question, Requests};
 use crate::rooms::{Ready, Rooms, Waiter};
 use crate::socket::{Ending, Opened, Socket, open};
+use crate::stream::Trust;
 use crate::url::NodeUrl;
 
 /// What the user's handle asks the task for.
@@ -27,7 +27,8 @@ pub(crate) enum Command {
     Join(RoomId, Start, Waiter),
     Ask(Asked),
     Send(Entry),
-    Typing(RoomId, bool),
+    /// Said once, and of no use later.
+    Remark(String),
 }
 
 /// Close codes of a token that was good before: a guest then asks for a new one.
@@ -39,6 +40,7 @@ const EXPIRED: [u16; 2] = [
 #[derive(Debug)]
 pub(crate) struct Driver {
     config: ClientConfig,
+    trust: Trust,
     urls: Vec<NodeUrl>,
     /// Index of the node in use or to be tried next.
     url: usize,
@@ -66,6 +68,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         config: ClientConfig,
+        trust: Trust,
         urls: Vec<NodeUrl>,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<ClientEvent>,
@@ -74,6 +77,7 @@ impl Driver {
         Self {
             backoff: Backoff::new(config.backoff_base, config.backoff_cap),
             config,
+            trust,
             urls,
             url: 0,
             guest: None,
@@ -157,10 +161,9 @@ impl Driver {
                 entry.id = self.last_id;
                 self.outbox.push(entry);
             }
-            Command::Typing(room, on) => {
+            Command::Remark(frame) => {
                 if let Line::Open(socket) = &mut self.line {
-                    let typing = Outgoing::Typing { room: &room, on };
-                    socket.queue_if_idle(typing.encode());
+                    socket.queue_if_idle(frame);
                 }
             }
         }
@@ -173,6 +176,10 @@ impl Driver {
                 asked.answer(Ok(Answer::Left));
                 return;
             }
+        }
+        if let Question::Refresh { token } = &asked.question {
+            // The next connection begins with it.
+            self.config.credentials = Credentials::Token(token.clone());
         }
         self.last_id += 1;
         self.requests.push(self.last_id, asked);
@@ -203,8 +210,8 @@ impl Driver {
             (Credentials::Guest { .. }, Some(token)) => Credentials::Token(token.clone()),
             (credentials, _) => credentials.clone(),
         };
-        let url = self.urls[self.url].clone();
-        let attempt = tokio::spawn(open(url, credentials, self.config.connect_timeout));
+        let (url, trust) = (self.urls[self.url].clone(), self.trust.clone());
+        let attempt = tokio::spawn(open(url, trust, credentials, self.config.connect_timeout));
         self.line = Line::Opening(AbortOnDropHandle::new(attempt));
     }
 
@@ -252,6 +259,7 @@ impl Driver {
                 }
                 self.ready.push_back(push);
             }
+            Ok(Incoming::PutOut(room)) => self.rooms.put_out(&room),
             Ok(Incoming::Reconnect { after }) => self.move_at = Some(now + after),
             Ok(Incoming::Welcome(_) | Incoming::Unknown) => {}
             // Nothing we could do about it: an event lost by this shows as a gap.

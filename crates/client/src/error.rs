@@ -16,6 +16,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The system trusts no certificate authority, and no other was given.
+    #[error("this system knows no certificate authorities: see ClientConfig::tls")]
+    NoAuthorities,
     /// A token that cannot stand in a header.
     #[error("the token has characters that no token has")]
     BadToken,

@@ -29,6 +29,10 @@ pub struct Event {
     pub nonce: Option<String>,
     /// Its content; none where a message was deleted.
     pub body: Option<Value>,
+    /// The message that is changed; none for a message itself.
+    pub target: Option<u64>,
+    /// With what was reacted, and whether it was put there or taken back.
+    pub reaction: Option<(String, bool)>,
     /// The frame as it came, byte for byte the same for every client.
     pub raw: String,
 }
@@ -76,7 +80,7 @@ pub enum ClientEvent {
     },
     /// A room was joined, by its user or again after a reconnect. Its events follow.
     Joined(Joined),
-    /// A room could not be joined again; it is left.
+    /// A room could not be joined again, or the server has taken this user out; it is left.
     RoomLost {
         /// Which room.
         room: RoomId,
@@ -131,6 +135,24 @@ pub enum ClientEvent {
         user: User,
         /// `false`: stopped.
         on: bool,
+    },
+    /// Someone has read up to here: another user, or this one on another connection.
+    Read {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: User,
+        /// The last event read.
+        offset: u64,
+    },
+    /// An operator says something.
+    Announcement {
+        /// To this room only.
+        room: Option<RoomId>,
+        /// What.
+        text: String,
+        /// When, in milliseconds since 1970.
+        ts: u64,
     },
     /// The server refused something that has no answer, as typing.
     Refused(Refusal),

@@ -96,6 +96,8 @@ pub(crate) enum Answer {
     History(History),
     Members(Members),
     Rooms(Vec<RoomInfo>),
+    /// When the token ends that was taken.
+    Refreshed(u64),
     Pong,
     Error(Refusal),
 }
@@ -106,8 +108,10 @@ pub(crate) enum Incoming {
     Welcome(Welcome),
     Answer(u64, Answer),
     Event(Event),
-    /// Reset, lagged, presence, typing, or an error that answers nothing.
+    /// Reset, lagged, presence, typing, read, an announcement, or an error that answers nothing.
     Push(ClientEvent),
+    /// The server has taken this user out of a room.
+    PutOut(RoomId),
     /// Please move to another node.
     Reconnect {
         after: Duration,
@@ -150,6 +154,9 @@ struct EventFields {
     from: Option<User>,
     nonce: Option<String>,
     body: Option<Value>,
+    target: Option<u64>,
+    key: Option<String>,
+    on: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +192,16 @@ enum Push {
         user: User,
         on: bool,
     },
+    Read {
+        room: RoomId,
+        user: User,
+        offset: u64,
+    },
+    Announcement {
+        room: Option<RoomId>,
+        text: String,
+        ts: u64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -199,6 +216,16 @@ struct ReconnectFields {
     after_ms: u64,
 }
 
+#[derive(Deserialize)]
+struct RefreshedFields {
+    expires: u64,
+}
+
+#[derive(Deserialize)]
+struct LeftFields {
+    room: RoomId,
+}
+
 /// Reads one text frame.
 ///
 /// # Errors
@@ -211,7 +238,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, serde_json::Error> {
             return read_event(text).map(Incoming::Event);
         }
         "welcome" => return Ok(Incoming::Welcome(serde_json::from_str(text)?)),
-        "reset" | "lagged" | "presence" | "typing" => {
+        "reset" | "lagged" | "presence" | "typing" | "read" | "announcement" => {
             return Ok(Incoming::Push(read_push(text)?));
         }
         "reconnect" => {
@@ -220,7 +247,15 @@ pub(crate) fn read(text: &str) -> Result<Incoming, serde_json::Error> {
             return Ok(Incoming::Reconnect { after });
         }
         "joined" => Answer::Joined(serde_json::from_str(text)?, read_page(text)?.events),
+        "left" if id.is_none() => {
+            let LeftFields { room } = serde_json::from_str(text)?;
+            return Ok(Incoming::PutOut(room));
+        }
         "left" => Answer::Left,
+        "refreshed" => {
+            let RefreshedFields { expires } = serde_json::from_str(text)?;
+            Answer::Refreshed(expires)
+        }
         "sent" => Answer::Sent(serde_json::from_str(text)?),
         "history" => Answer::History(read_page(text)?),
         "members" => Answer::Members(serde_json::from_str(text)?),
@@ -254,6 +289,8 @@ fn read_event(text: &str) -> Result<Event, serde_json::Error> {
         ts: fields.ts,
         nonce: fields.nonce,
         body: fields.body,
+        target: fields.target,
+        reaction: fields.key.zip(fields.on),
         raw: text.to_owned(),
     })
 }
@@ -295,6 +332,8 @@ fn read_push(text: &str) -> Result<ClientEvent, serde_json::Error> {
             left,
         },
         Push::Typing { room, user, on } => ClientEvent::Typing { room, user, on },
+        Push::Read { room, user, offset } => ClientEvent::Read { room, user, offset },
+        Push::Announcement { room, text, ts } => ClientEvent::Announcement { room, text, ts },
     })
 }
 

@@ -1,13 +1,14 @@
 //! Guest tokens: one small HTTP request, so that no HTTP library is needed.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use hubbub_protocol::User;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::error::ConfigError;
+use crate::stream::{ByteStream, Trust, trust};
 use crate::url::NodeUrl;
 
 /// A guest of the cluster.
@@ -60,11 +61,19 @@ const ANSWER_LIMIT: u64 = 64 * 1024;
 /// # Errors
 /// [`GuestError`]; there is no time-out but the network's own.
 pub async fn new_guest(url: &str, name: Option<&str>) -> Result<Guest, GuestError> {
-    request(&NodeUrl::parse(url)?, name).await
+    let url = NodeUrl::parse(url)?;
+    let trust = trust(std::slice::from_ref(&url), &None)?;
+    request(&url, &trust, name).await
 }
 
-pub(crate) async fn request(url: &NodeUrl, name: Option<&str>) -> Result<Guest, GuestError> {
-    let NodeUrl { authority, prefix } = url;
+pub(crate) async fn request(
+    url: &NodeUrl,
+    trust: &Trust,
+    name: Option<&str>,
+) -> Result<Guest, GuestError> {
+    let NodeUrl {
+        authority, prefix, ..
+    } = url;
     let body = match name {
         Some(name) => serde_json::json!({ "name": name }).to_string(),
         None => "{}".to_owned(),
@@ -74,10 +83,15 @@ pub(crate) async fn request(url: &NodeUrl, name: Option<&str>) -> Result<Guest, 
         "POST {prefix}/v1/guests HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
-    let mut socket = TcpStream::connect(authority).await?;
+    let mut socket = ByteStream::connect(url, trust).await?;
     socket.write_all(request.as_bytes()).await?;
+    socket.flush().await?;
     let mut answer = Vec::new();
-    socket.take(ANSWER_LIMIT).read_to_end(&mut answer).await?;
+    match socket.take(ANSWER_LIMIT).read_to_end(&mut answer).await {
+        // Half an answer is no JSON: an end without a goodbye of TLS hides nothing.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+        read => drop(read?),
+    }
     read_answer(&answer)
 }
 

@@ -28,7 +28,11 @@
 //! * every event of a joined room comes once and in order, over any number of reconnects; what
 //!   could not be resumed is said ([`Joined::recovered`], [`ClientEvent::Reset`]);
 //! * every send has exactly one result, and a retried send is stored once;
+//! * edits, deletions and reactions are sends like any other;
 //! * whatever ends a connection, except a close code 45xx, leads to a new one.
+//!
+//! `https://` and `wss://` URLs go over TLS, trusting whom the system trusts or
+//! [`ClientConfig::tls`]. [`Client::refresh`] hands over a new token before the old one ends.
 //!
 //! Events come through one bounded queue. While it is full the client stops reading its socket
 //! (back-pressure): nothing is lost, but answers wait as well, so read the events in a task of
@@ -50,6 +54,7 @@ mod pace;
 mod requests;
 mod rooms;
 mod socket;
+mod stream;
 mod track;
 mod url;
 
@@ -59,3 +64,4 @@ pub use error::{ConfigError, Refusal, RequestError};
 pub use event::{ClientEvent, Event, EventKind};
 pub use frame::{History, Joined, Members, RoomInfo, Sent};
 pub use guest::{Guest, GuestError, new_guest};
+pub use tokio_rustls::rustls;

@@ -17,13 +17,22 @@ use crate::pace::{Pace, SendLimits};
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(2);
 
-/// One send on its way.
+/// What is to be stored.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Send(Box<RawValue>),
+    Edit { target: u64, body: Box<RawValue> },
+    Delete { target: u64 },
+    React { target: u64, key: String, on: bool },
+}
+
+/// One of them on its way; all of them are called sends here.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) room: RoomId,
     pub(crate) nonce: String,
-    pub(crate) body: Box<RawValue>,
+    pub(crate) change: Change,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Result<Sent, RequestError>>,
     /// Given back when the entry goes: this bounds the outbox.
@@ -94,13 +103,7 @@ impl Outbox {
             }
             self.pace.take(now);
             *state = State::InFlight;
-            let frame = Outgoing::Send {
-                id: entry.id,
-                room: &entry.room,
-                nonce: &entry.nonce,
-                body: &entry.body,
-            };
-            frames.push(frame.encode());
+            frames.push(entry.encode());
         }
         frames
     }
@@ -165,6 +168,49 @@ impl Outbox {
     }
 }
 
+impl Entry {
+    fn encode(&self) -> String {
+        let Self {
+            id, room, nonce, ..
+        } = self;
+        let id = *id;
+        match &self.change {
+            Change::Send(body) => Outgoing::Send {
+                id,
+                room,
+                nonce,
+                body,
+            },
+            &Change::Edit { target, ref body } => Outgoing::Edit {
+                id,
+                room,
+                target,
+                nonce,
+                body,
+            },
+            &Change::Delete { target } => Outgoing::Delete {
+                id,
+                room,
+                target,
+                nonce,
+            },
+            &Change::React {
+                target,
+                ref key,
+                on,
+            } => Outgoing::React {
+                id,
+                room,
+                target,
+                nonce,
+                key,
+                on,
+            },
+        }
+        .encode()
+    }
+}
+
 impl Slot {
     fn answer(self, result: Result<Sent, RequestError>) {
         drop(self.entry.permit);
@@ -190,7 +236,7 @@ mod tests {
             id,
             room: RoomId::new(room).unwrap(),
             nonce: format!("n{id}"),
-            body: RawValue::from_string("1".to_owned()).unwrap(),
+            change: Change::Send(RawValue::from_string("1".to_owned()).unwrap()),
             deadline: now + Duration::from_secs(10),
             reply,
             permit,

@@ -27,9 +27,34 @@ pub(crate) enum Outgoing<'a> {
         nonce: &'a str,
         body: &'a RawValue,
     },
+    Edit {
+        id: u64,
+        room: &'a RoomId,
+        target: u64,
+        nonce: &'a str,
+        body: &'a RawValue,
+    },
+    Delete {
+        id: u64,
+        room: &'a RoomId,
+        target: u64,
+        nonce: &'a str,
+    },
+    React {
+        id: u64,
+        room: &'a RoomId,
+        target: u64,
+        nonce: &'a str,
+        key: &'a str,
+        on: bool,
+    },
     Typing {
         room: &'a RoomId,
         on: bool,
+    },
+    Read {
+        room: &'a RoomId,
+        offset: u64,
     },
     History {
         id: u64,
@@ -44,6 +69,10 @@ pub(crate) enum Outgoing<'a> {
     },
     Rooms {
         id: u64,
+    },
+    Refresh {
+        id: u64,
+        token: &'a str,
     },
     Ping {
         id: u64,

@@ -11,7 +11,6 @@ use crate::frame::Answer;
 use crate::outgoing::Outgoing;
 
 /// What can be asked, beside join and send, which have their own books.
-#[derive(Debug)]
 pub(crate) enum Question {
     Leave {
         room: RoomId,
@@ -25,7 +24,24 @@ pub(crate) enum Question {
         room: RoomId,
     },
     Rooms,
+    Refresh {
+        token: String,
+    },
     Ping,
+}
+
+/// Without a token.
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Leave { .. } => "Leave",
+            Self::History { .. } => "History",
+            Self::Members { .. } => "Members",
+            Self::Rooms => "Rooms",
+            Self::Refresh { .. } => "Refresh",
+            Self::Ping => "Ping",
+        })
+    }
 }
 
 impl Question {
@@ -44,6 +60,7 @@ impl Question {
             },
             Self::Members { room } => Outgoing::Members { id, room },
             Self::Rooms => Outgoing::Rooms { id },
+            Self::Refresh { token } => Outgoing::Refresh { id, token },
             Self::Ping => Outgoing::Ping { id },
         }
         .encode()

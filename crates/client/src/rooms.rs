@@ -178,6 +178,15 @@ impl Rooms {
         }
     }
 
+    /// The server has taken this user out: asking to come back says why.
+    pub(crate) fn put_out(&mut self, id: &RoomId) {
+        if let Some(room) = self.rooms.get_mut(id)
+            && room.state == State::In
+        {
+            room.state = State::Out(None);
+        }
+    }
+
     /// The connection is gone: every room is to be joined again.
     pub(crate) fn disconnected(&mut self) {
         for room in self.rooms.values_mut() {

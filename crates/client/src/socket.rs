@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
@@ -17,6 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::config::Credentials;
 use crate::frame::{Incoming, Welcome, read};
 use crate::guest::{self, GuestError};
+use crate::stream::{ByteStream, Trust};
 use crate::url::NodeUrl;
 
 /// How a connection ended, or why there is none.
@@ -86,7 +86,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-type Stream = WebSocketStream<TcpStream>;
+type Stream = WebSocketStream<ByteStream>;
 
 /// An open connection.
 #[derive(Debug)]
@@ -118,32 +118,34 @@ pub(crate) struct Opened {
 /// Connects and waits for `welcome`.
 pub(crate) async fn open(
     url: NodeUrl,
+    trust: Trust,
     credentials: Credentials,
     within: Duration,
 ) -> Result<Opened, Ending> {
-    match timeout(within, handshake(&url, credentials)).await {
+    match timeout(within, handshake(&url, &trust, credentials)).await {
         Ok(result) => result,
         Err(_) => Err(Ending::abrupt("no connection in time")),
     }
 }
 
-async fn handshake(url: &NodeUrl, credentials: Credentials) -> Result<Opened, Ending> {
+async fn handshake(
+    url: &NodeUrl,
+    trust: &Trust,
+    credentials: Credentials,
+) -> Result<Opened, Ending> {
     let token = match credentials {
         Credentials::Token(token) => token,
-        Credentials::Guest { name } => guest::request(url, name.as_deref()).await?.token,
+        Credentials::Guest { name } => guest::request(url, trust, name.as_deref()).await?.token,
     };
     let mut request = url.websocket().into_client_request()?;
     let bearer = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| Ending::abrupt("the token cannot stand in a header"))?;
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    let tcp = TcpStream::connect(&url.authority)
-        .await
-        .map_err(Error::Io)?;
-    tcp.set_nodelay(true).map_err(Error::Io)?;
+    let bytes = ByteStream::connect(url, trust).await.map_err(Error::Io)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(16 * 1024);
-    let (stream, _) = client_async_with_config(request, tcp, Some(config)).await?;
+    let (stream, _) = client_async_with_config(request, bytes, Some(config)).await?;
     let (sink, mut reader) = stream.split();
     let welcome = first_frame(&mut reader).await?;
     let writer = Writer {

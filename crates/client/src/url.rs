@@ -1,5 +1,6 @@
-//! Where a node is: `http://host:port`, `ws://host:port/v1/ws` and what lies between.
+//! Where a node is: `http://host:port`, `wss://host/v1/ws` and what lies between.
 
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::error::ConfigError;
@@ -9,6 +10,8 @@ use crate::error::ConfigError;
 pub(crate) struct NodeUrl {
     /// `host:port`, for the TCP connection and the `Host` header.
     pub(crate) authority: String,
+    /// Whose certificate it must show; `None`: no TLS.
+    pub(crate) server: Option<ServerName<'static>>,
     /// What stands before `/v1/`, without a slash at its end.
     pub(crate) prefix: String,
 }
@@ -19,13 +22,11 @@ impl NodeUrl {
             url: url.to_owned(),
             reason: reason.to_owned(),
         };
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("http" | "ws", rest)) => rest,
-            Some(("https" | "wss", _)) => {
-                return Err(bad("TLS is not supported yet; use http:// or ws://"));
-            }
-            Some(_) => return Err(bad("use http:// or ws://")),
+        let (is_tls, rest) = match url.split_once("://") {
+            None => (false, url),
+            Some(("http" | "ws", rest)) => (false, rest),
+            Some(("https" | "wss", rest)) => (true, rest),
+            Some(_) => return Err(bad("use http://, https://, ws:// or wss://")),
         };
         let uri: Uri = format!("ws://{rest}")
             .parse()
@@ -41,18 +42,30 @@ impl NodeUrl {
         if host.is_empty() {
             return Err(bad("the host is missing"));
         }
-        let port = authority.port_u16().unwrap_or(80);
+        let server = match is_tls {
+            true => {
+                let name = host.trim_start_matches('[').trim_end_matches(']');
+                let name = ServerName::try_from(name.to_owned());
+                Some(name.map_err(|_| bad("no certificate can name this host"))?)
+            }
+            false => None,
+        };
+        let port = authority
+            .port_u16()
+            .unwrap_or(if is_tls { 443 } else { 80 });
         let path = uri.path();
         let prefix = path.strip_suffix("/v1/ws").unwrap_or(path);
         Ok(Self {
             authority: format!("{host}:{port}"),
+            server,
             prefix: prefix.trim_end_matches('/').to_owned(),
         })
     }
 
     /// The WebSocket endpoint.
     pub(crate) fn websocket(&self) -> String {
-        format!("ws://{}{}/v1/ws", self.authority, self.prefix)
+        let scheme = if self.server.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}/v1/ws", self.authority, self.prefix)
     }
 }
 
@@ -69,6 +82,9 @@ mod tests {
             ("http://chat.example", "ws://chat.example:80/v1/ws"),
             ("http://example/chat/", "ws://example:80/chat/v1/ws"),
             ("ws://[::1]:3000", "ws://[::1]:3000/v1/ws"),
+            ("https://chat.example", "wss://chat.example:443/v1/ws"),
+            ("wss://127.0.0.1:3000/x", "wss://127.0.0.1:3000/x/v1/ws"),
+            ("wss://[::1]", "wss://[::1]:443/v1/ws"),
         ] {
             assert_eq!(NodeUrl::parse(given).unwrap().websocket(), endpoint);
         }
@@ -77,8 +93,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_a_reason() {
         for (given, reason) in [
-            ("wss://chat.example", "TLS is not supported yet"),
-            ("https://chat.example", "TLS is not supported yet"),
+            ("https://not_a.name!", "cannot be used"),
             ("ftp://chat.example", "use http://"),
             ("http://", "cannot be used"),
             ("http://me:pw@chat.example", "user name"),

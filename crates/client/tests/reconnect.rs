@@ -317,3 +317,104 @@ async fn a_reader_that_does_not_read_stops_the_socket_and_loses_nothing() {
     let _peer = writing.await.unwrap();
     client.close().await;
 }
+
+#[tokio::test]
+async fn changes_are_stored_like_sends_and_remarks_are_said_once() {
+    let node = Node::start().await;
+    let (client, _events) = start(&[&node]);
+    let room = room();
+    let (answers, heard) = tokio::join!(
+        async {
+            client.read(&room, 7).await.unwrap();
+            [
+                client.edit(&room, 7, &"b").await,
+                client.react(&room, 7, "+1", true).await,
+                client.delete(&room, 7).await,
+            ]
+        },
+        async {
+            let mut peer = node.welcome().await;
+            let mut heard = Vec::new();
+            while heard.len() < 3 {
+                let frame = peer.hear().await;
+                if frame["type"] == "read" {
+                    continue;
+                }
+                peer.sent(&frame, 10 + heard.len() as u64).await;
+                heard.push(frame);
+            }
+            heard
+        }
+    );
+    let offsets = answers.map(|answer| answer.unwrap().offset);
+    assert_eq!(offsets, [10, 11, 12]);
+    for (frame, (kind, fields)) in heard.iter().zip([
+        ("edit", json!({"body": "b"})),
+        ("react", json!({"key": "+1", "on": true})),
+        ("delete", json!({})),
+    ]) {
+        assert_eq!(
+            (&frame["type"], &frame["target"]),
+            (&json!(kind), &json!(7))
+        );
+        assert!(frame["nonce"].is_string(), "{frame}");
+        for (name, value) in fields.as_object().unwrap() {
+            assert_eq!(frame[name], *value, "{frame}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_put_out_asks_to_come_back_and_hears_why_not() {
+    let node = Node::start().await;
+    let (client, mut events) = start(&[&node]);
+    let room = room();
+    let (joined, mut peer) = tokio::join!(client.join(&room, Start::Now), async {
+        let mut peer = node.welcome().await;
+        peer.join(5, &[]).await;
+        peer
+    });
+    joined.unwrap();
+    peer.say(json!({"type": "left", "room": "r"})).await;
+    let again = peer.hear().await;
+    assert_eq!(
+        (&again["type"], &again["since"]["offset"]),
+        (&json!("join"), &json!(5))
+    );
+    peer.say(json!({"type": "error", "id": again["id"], "code": "forbidden", "message": "no"}))
+        .await;
+    let lost = async {
+        loop {
+            if let Some(ClientEvent::RoomLost { error, .. }) = events.recv().await {
+                return error;
+            }
+        }
+    };
+    let error = timeout(DEADLINE, lost).await.expect("in time");
+    assert_eq!(error.code(), Some("forbidden"));
+}
+
+#[tokio::test]
+async fn a_new_token_is_used_in_this_connection_and_in_the_next() {
+    let node = Node::start().await;
+    let (client, _events) = start(&[&node]);
+    let mut peer = node.welcome().await;
+    let (expires, ()) = tokio::join!(client.refresh("another"), async {
+        let refresh = peer.hear().await;
+        assert_eq!(refresh["token"], "another");
+        peer.say(json!({"type": "refreshed", "id": refresh["id"], "expires": 5}))
+            .await;
+    });
+    assert_eq!(expires, Ok(5));
+    drop(peer);
+    let mut next = node.tcp().await;
+    let mut request = [0; 1024];
+    let length = next.read(&mut request).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+    assert!(
+        request.contains("authorization: bearer another"),
+        "{request}"
+    );
+    let refused = client.refresh("no\ntoken").await.unwrap_err();
+    assert_eq!(refused.code(), Some("unauthorized"));
+}

@@ -55,8 +55,11 @@ pub(super) async fn record_client(mut events: mpsc::Receiver<ClientEvent>, log: 
             ClientEvent::RoomLost { error, .. } => {
                 log.note(|notes| notes.disconnects.push(format!("room lost: {error}")));
             }
-            ClientEvent::Presence { .. } | ClientEvent::Typing { .. } | ClientEvent::Refused(_) => {
-            }
+            ClientEvent::Presence { .. }
+            | ClientEvent::Typing { .. }
+            | ClientEvent::Read { .. }
+            | ClientEvent::Announcement { .. }
+            | ClientEvent::Refused(_) => {}
         }
     }
 }

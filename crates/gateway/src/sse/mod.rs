@@ -5,9 +5,9 @@ mod encode;
 mod open;
 mod stream;
 
-use std::future::pending;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,21 +77,19 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
     tracing::info!(%connection, %user, %node, %client, door = "sse", "connection opened");
     let write_timeout = gate.limits().write_timeout;
-    let speak = speak(&stream, &mut outbox, head, form, write_timeout);
-    let enter = async {
-        // Nothing of it is left in a stream of one room.
+    let speak = async {
+        // In its place from the start: what is moved takes its room twice, for as long as the stream is on.
+        let mut speak = pin!(speak(&stream, &mut outbox, head, form, write_timeout));
         if !also.is_empty() {
-            Box::pin(enter(&mut session, also)).await;
+            tokio::select! {
+                biased;
+                end = &mut speak => return end,
+                () = Box::pin(enter(&mut session, also)) => {}
+            }
         }
-        pending().await
+        speak.await
     };
-    let serve = async {
-        tokio::select! {
-            end = speak => end,
-            end = enter => end,
-        }
-    };
-    let end = AssertUnwindSafe(serve).catch_unwind().await;
+    let end = AssertUnwindSafe(speak).catch_unwind().await;
     let end = end.unwrap_or_else(|_panic| {
         gate.metrics.panicked();
         End::Ours(CloseCode::Internal)
