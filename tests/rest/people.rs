@@ -1,6 +1,6 @@
 //! `GET /v1/rooms` and `…/members`: what is going on, and who is there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
@@ -12,6 +12,7 @@ on_both_archives!(
     rooms_say_what_is_new,
     members_are_those_of_all_nodes,
     who_has_no_connection_marks_what_is_read_and_types,
+    what_is_told_in_passing_is_told_once_a_second,
 );
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -86,9 +87,13 @@ async fn who_has_no_connection_marks_what_is_read_and_types(cluster: Cluster) {
         })
         .await;
     };
-    for (said, told, left) in [(2, 2, 1), (1, 1, 1), (99, 3, 0)] {
+    // The second goes back, so nobody is told.
+    for (said, told, left) in [(2, 2, 1), (1, 0, 1), (99, 3, 0)] {
         let marked = bob.send("PUT", READ, Some(&json!({"offset": said}))).await;
         assert_eq!(marked.status, 204, "{marked:?}");
+        if told == 0 {
+            continue;
+        }
         let heard = alice.next_of("read").await;
         assert_eq!(
             (&heard["user"]["id"], &heard["offset"]),
@@ -123,4 +128,46 @@ async fn who_has_no_connection_marks_what_is_read_and_types(cluster: Cluster) {
         .await;
     assert_eq!(marked.status, 204, "nothing to read there");
     assert_eq!(room_of(&bob, "empty").await, None);
+}
+
+/// Over REST at any pace, and with a connection of the same user's besides.
+async fn what_is_told_in_passing_is_told_once_a_second(cluster: Cluster) {
+    let mut alice = cluster.user(1, "alice").await;
+    let mut bob = cluster.user(0, "bob").await;
+    for raw in [&mut alice, &mut bob] {
+        raw.join("news").await;
+    }
+    for _ in 0..15 {
+        alice.say("news", "something").await;
+    }
+    let asker = Asker::user(&cluster, 0, "bob");
+    let began = Instant::now();
+    for number in 0..30 {
+        let on = number % 2 == 0;
+        let typing = json!({"type": "typing", "room": "news", "on": on});
+        bob.write(typing.to_string()).await;
+        for (path, body) in [
+            ("/v1/rooms/news/typing", json!({"on": on})),
+            ("/v1/rooms/news/read", json!({"offset": number / 2 + 1})),
+        ] {
+            let marked = asker.send("PUT", path, Some(&body)).await;
+            assert_eq!(marked.status, 204, "{marked:?}");
+        }
+    }
+    let mut told = (0, Vec::new());
+    // The last word is told at the interval's end.
+    while told.1.last() != Some(&15) {
+        let frame = alice.next().await;
+        match frame["type"].as_str() {
+            Some("typing") => told.0 += 1,
+            Some("read") if frame["user"]["id"] == "bob" => {
+                told.1.push(frame["offset"].as_u64().expect("an offset"));
+            }
+            _ => {}
+        }
+    }
+    let most = 2 + began.elapsed().as_secs();
+    println!("told within {} s: {told:?}", most - 2);
+    assert!(told.0 <= most && told.1.len() as u64 <= most, "{told:?}");
+    assert!(told.1.is_sorted(), "marks only go forward: {told:?}");
 }

@@ -98,6 +98,24 @@ async fn what_is_not_allowed_looks_like_what_is_absent(cluster: Cluster) {
         let absent = ask(method, "absent", path, body).await;
         assert_eq!(hidden, absent, "{method} {path}");
     }
+    // Without having joined, over a connection.
+    let mut raw = cluster.user(1, "eve").await;
+    for room in ["secret", "dm:alice:bob"] {
+        for action in [
+            json!({"type": "send", "room": room, "body": 1}),
+            json!({"type": "edit", "room": room, "target": 1, "body": 2}),
+            json!({"type": "delete", "room": room, "target": 1}),
+            json!({"type": "react", "room": room, "target": 1, "key": "x"}),
+            json!({"type": "typing", "room": room, "on": true}),
+            json!({"type": "read", "room": room, "offset": 1}),
+        ] {
+            raw.write(action.to_string()).await;
+            let error = raw.next_of("error").await;
+            assert_eq!(error["code"], "forbidden", "{action}");
+        }
+    }
+    let send = json!({"type": "send", "room": "open", "body": 1});
+    assert_eq!(raw.refused(send).await, "not_joined", "one may join");
 }
 
 async fn whoever_is_removed_is_out(cluster: Cluster) {

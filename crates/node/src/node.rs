@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::allowance::Allowances;
+use crate::courtesy::Courtesies;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
@@ -54,6 +55,7 @@ pub struct Node {
     pub(crate) archive: Option<Archive>,
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
+    pub(crate) courtesies: Courtesies,
     pub(crate) access: AccessCache,
     pub(crate) rules: Rules,
     pub(crate) allowances: Allowances,
@@ -104,6 +106,7 @@ impl Node {
             archive,
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
+            courtesies: Courtesies::default(),
             access: AccessCache::default(),
             rules: Rules::default(),
             allowances: Allowances::default(),

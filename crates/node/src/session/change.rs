@@ -17,7 +17,7 @@ impl Session {
         terms: Terms,
         alteration: Alteration,
     ) -> Result<(), CommandError> {
-        let rights = self.membership(room)?.rights;
+        let rights = self.membership(room).await?.rights;
         alteration.check(rights, self.node.config.limits.body_bytes.as_u64())?;
         let deadline = self.node.send_deadline();
         // Who is muted may still take back what was said.

@@ -1,13 +1,11 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
+mod aside;
 mod change;
-mod courtesy;
 mod join;
 mod query;
-mod read;
 mod refresh;
 mod send;
-mod typing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,9 +19,9 @@ use hubbub_protocol::{
 use tokio::sync::Semaphore;
 
 use self::query::Query;
-use self::read::Reading;
-use self::typing::Typing;
+
 use crate::alteration::Alteration;
+use crate::courtesy::{Reading, Typing};
 use crate::error::CommandError;
 use crate::hub::Attached;
 use crate::node::Node;
@@ -79,9 +77,9 @@ struct Membership {
     is_joined: bool,
     /// The connection counts in the room's presence.
     is_present: bool,
-    /// Made when it is needed.
+    /// The user's, looked up when it is needed.
     typing: Option<Arc<Typing>>,
-    /// Made when it is needed.
+    /// The user's, looked up when it is needed.
     reading: Option<Arc<Reading>>,
 }
 
@@ -183,8 +181,8 @@ impl Session {
                 let react = Alteration::React { key, on };
                 Box::pin(self.change(id.clone(), &room, target, terms, react)).await
             }
-            Command::Read { room, offset } => self.read(&room, offset),
-            Command::Typing { room, on } => self.typing(&room, on),
+            Command::Read { room, offset } => Box::pin(self.read(&room, offset)).await,
+            Command::Typing { room, on } => Box::pin(self.typing(&room, on)).await,
             Command::History { room, span, limit } => {
                 let query = Query::History { room, span, limit };
                 Box::pin(self.ask(id.clone(), query)).await
@@ -258,20 +256,27 @@ impl Session {
         self.outbox.push(Frame::encode(frame));
     }
 
-    fn membership(&mut self, room: &RoomId) -> Result<&mut Membership, CommandError> {
+    async fn membership(&mut self, room: &RoomId) -> Result<&mut Membership, CommandError> {
         let is_it = |membership: &Membership| membership.is_joined && membership.room.id == *room;
         match self.rooms.iter().position(is_it) {
             Some(index) => Ok(&mut self.rooms[index]),
-            None => Err(self.outside(room)),
+            None => Err(Box::pin(self.outside(room)).await),
         }
     }
 
-    /// Why somebody who is not in the room may do nothing in it. Only what the token says is looked at,
-    /// so that the answer is the same where there is no such room.
-    fn outside(&self, room: &RoomId) -> CommandError {
-        match self.node.may_ever(&self.identity, room) {
-            true => CommandError::NotJoined,
-            false => CommandError::Forbidden,
+    /// Why somebody who is not in the room may do nothing in it: what a join would say. To look costs
+    /// the archive something, so it has the pace of questions.
+    async fn outside(&mut self, room: &RoomId) -> CommandError {
+        if !self.node.may_ever(&self.identity, room) {
+            return CommandError::Forbidden;
+        }
+        if let Err(error) = self.check_rate(Pace::Questions) {
+            return error;
+        }
+        match self.node.rights(&self.identity, room).await {
+            Err(CommandError::Forbidden) => CommandError::Forbidden,
+            // While nobody knows, nothing is said of the room.
+            Ok(_) | Err(_) => CommandError::NotJoined,
         }
     }
 }

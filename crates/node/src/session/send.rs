@@ -24,7 +24,7 @@ impl Session {
         terms: Terms,
         body: Body,
     ) -> Result<(), CommandError> {
-        let membership = self.membership(room)?;
+        let membership = self.membership(room).await?;
         if !membership.rights.write {
             return Err(CommandError::Forbidden);
         }

@@ -1,5 +1,5 @@
 //! `read`: how far a user has read a room. Marks only go forward; they are kept with the archive and
-//! told to the others, at most once a second for a connection and room.
+//! told to the others, at most once in [`INTERVAL`].
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -8,14 +8,15 @@ use hubbub_protocol::RoomId;
 use hubbub_protocol::frame::ServerFrame;
 use tokio::time::sleep_until;
 
-use super::Session;
-use super::courtesy::{INTERVAL, Turn};
+use super::{Counts, INTERVAL, Turn, Voice};
+use crate::Identity;
 use crate::error::CommandError;
 use crate::lock::lock;
+use crate::node::Node;
 
 /// What was said and what was passed on.
 #[derive(Debug, Default)]
-pub(super) struct Reading(Mutex<ReadingState>);
+pub(crate) struct Reading(Mutex<ReadingState>);
 
 #[derive(Debug, Default)]
 struct ReadingState {
@@ -23,6 +24,34 @@ struct ReadingState {
     told: Option<(u64, Instant)>,
     /// Somebody waits for the interval's end, to pass on what is wanted then.
     is_waiting: bool,
+}
+
+impl Reading {
+    /// Passes it on now, at the interval's end, or not at all.
+    pub(crate) fn say(self: Arc<Self>, voice: Voice, offset: u64) {
+        let turn = lock(&self.0).say(offset, Instant::now());
+        let node = Arc::clone(&voice.node);
+        let tell = async move |offset| {
+            let (room, user) = (&voice.room, &voice.user);
+            voice.tell(&ServerFrame::Read { room, user, offset }).await;
+        };
+        match turn {
+            Turn::Nothing => {}
+            Turn::Tell => node.spawn(async move { tell(offset).await }),
+            Turn::Wait(until) => node.spawn(async move {
+                sleep_until(until.into()).await;
+                let wanted = lock(&self.0).end_wait(Instant::now());
+                tell(wanted).await;
+            }),
+        }
+    }
+}
+
+impl Counts for Reading {
+    fn counts(&self, now: Instant) -> bool {
+        let told = lock(&self.0).told;
+        told.is_some_and(|(_, at)| now < at + INTERVAL)
+    }
 }
 
 impl ReadingState {
@@ -53,27 +82,26 @@ impl ReadingState {
     }
 }
 
-impl Session {
-    pub(super) fn read(&mut self, room: &RoomId, offset: u64) -> Result<(), CommandError> {
-        let membership = self.membership(room)?;
-        let offset = offset.min(membership.room.head());
-        let reading = Arc::clone(membership.reading.get_or_insert_default());
-        let turn = lock(&reading.0).say(offset, Instant::now());
-        self.node
-            .note_read(&self.identity.user.id, room, offset, false);
-        let voice = self.voice(room);
-        let tell = async move |offset| {
-            let (room, user) = (&voice.room, &voice.user);
-            voice.tell(&ServerFrame::Read { room, user, offset }).await;
-        };
-        match turn {
-            Turn::Nothing => {}
-            Turn::Tell => self.node.spawn(async move { tell(offset).await }),
-            Turn::Wait(until) => self.node.spawn(async move {
-                sleep_until(until.into()).await;
-                let wanted = lock(&reading.0).end_wait(Instant::now());
-                tell(wanted).await;
-            }),
+impl Node {
+    /// The user has read the room up to `offset`, without a connection. Marks only go forward.
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], or what the broker cannot do now.
+    pub async fn mark_read(
+        self: &Arc<Self>,
+        identity: &Identity,
+        room: &RoomId,
+        offset: u64,
+    ) -> Result<(), CommandError> {
+        self.may_read(identity, room).await?;
+        let summaries = self.broker.summaries(vec![room.clone()]).await;
+        let summaries = summaries.map_err(CommandError::of_read)?;
+        let head = summaries.first().map_or(0, |summary| summary.offset);
+        let (user, offset) = (&identity.user, offset.min(head));
+        if offset > 0 {
+            self.note_read(&user.id, room, offset, false);
+            let reading = self.courtesies.reading.of(&user.id, room);
+            reading.say(self.voice_without(user, room), offset);
         }
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! `typing`: passed on at most once a second for a connection and room, whatever it says; the last
-//! word is always passed on.
+//! `typing`: passed on at most once in [`INTERVAL`], whatever it says; the last word is always passed on.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -8,14 +7,15 @@ use hubbub_protocol::RoomId;
 use hubbub_protocol::frame::ServerFrame;
 use tokio::time::sleep_until;
 
-use super::Session;
-use super::courtesy::{INTERVAL, Turn};
+use super::{Counts, INTERVAL, Turn, Voice};
+use crate::Identity;
 use crate::error::CommandError;
 use crate::lock::lock;
+use crate::node::Node;
 
 /// What was said and what was passed on.
 #[derive(Debug, Default)]
-pub(super) struct Typing(Mutex<TypingState>);
+pub(crate) struct Typing(Mutex<TypingState>);
 
 #[derive(Debug, Default)]
 struct TypingState {
@@ -29,8 +29,36 @@ struct TypingState {
 
 impl Typing {
     /// A message: to some clients it says that its sender has stopped typing.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         lock(&self.0).is_over = true;
+    }
+
+    /// Passes it on now, at the interval's end, or not at all.
+    pub(crate) fn say(self: Arc<Self>, voice: Voice, on: bool) {
+        let turn = lock(&self.0).say(on, Instant::now());
+        let node = Arc::clone(&voice.node);
+        let tell = async move |on| {
+            let (room, user) = (&voice.room, &voice.user);
+            voice.tell(&ServerFrame::Typing { room, user, on }).await;
+        };
+        match turn {
+            Turn::Nothing => {}
+            Turn::Tell => node.spawn(async move { tell(on).await }),
+            Turn::Wait(until) => node.spawn(async move {
+                sleep_until(until.into()).await;
+                let wanted = lock(&self.0).end_wait(Instant::now());
+                if let Some(on) = wanted {
+                    tell(on).await;
+                }
+            }),
+        }
+    }
+}
+
+impl Counts for Typing {
+    fn counts(&self, now: Instant) -> bool {
+        let told = lock(&self.0).told;
+        told.is_some_and(|(_, at)| now < at + INTERVAL)
     }
 }
 
@@ -73,32 +101,24 @@ impl TypingState {
     }
 }
 
-impl Session {
-    pub(super) fn typing(&mut self, room: &RoomId, on: bool) -> Result<(), CommandError> {
-        let membership = self.membership(room)?;
-        if !membership.rights.write {
+impl Node {
+    /// The user types, or has stopped to, without a connection.
+    ///
+    /// # Errors
+    /// [`CommandError::Forbidden`], [`CommandError::Muted`], or what the archive cannot do now.
+    pub async fn mark_typing(
+        self: &Arc<Self>,
+        identity: &Identity,
+        room: &RoomId,
+        on: bool,
+    ) -> Result<(), CommandError> {
+        if !self.rights(identity, room).await?.write {
             return Err(CommandError::Forbidden);
         }
-        self.node.check_mute(&self.identity.user.id, room)?;
-        let membership = self.membership(room)?;
-        let typing = Arc::clone(membership.typing.get_or_insert_default());
-        let turn = lock(&typing.0).say(on, Instant::now());
-        let voice = self.voice(room);
-        let tell = async move |on| {
-            let (room, user) = (&voice.room, &voice.user);
-            voice.tell(&ServerFrame::Typing { room, user, on }).await;
-        };
-        match turn {
-            Turn::Nothing => {}
-            Turn::Tell => self.node.spawn(async move { tell(on).await }),
-            Turn::Wait(until) => self.node.spawn(async move {
-                sleep_until(until.into()).await;
-                let wanted = lock(&typing.0).end_wait(Instant::now());
-                if let Some(on) = wanted {
-                    tell(on).await;
-                }
-            }),
-        }
+        let user = &identity.user;
+        self.check_mute(&user.id, room)?;
+        let typing = self.courtesies.typing.of(&user.id, room);
+        typing.say(self.voice_without(user, room), on);
         Ok(())
     }
 }
