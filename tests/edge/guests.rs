@@ -2,8 +2,9 @@
 //! so many.
 
 use hubbub_tests::cluster::Cluster;
-use hubbub_tests::http::post;
+use hubbub_tests::http::{post, post_as};
 use hubbub_tests::people::{SIGNED, token, token_with};
+use hubbub_tests::process::FILE;
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::json;
 
@@ -86,4 +87,23 @@ async fn an_address_makes_only_so_many() {
     // Tokens are no guests.
     let mut alice = Raw::connect_as(address, &token("alice")).await;
     assert!(matches!(alice.hear().await, Heard::Text(_)));
+}
+
+#[tokio::test]
+async fn no_guest_makes_the_lobby_theirs() {
+    let tables = "[[room]]\nmatch = \"square\"\nrights = \"rw\"\n";
+    let cluster = Cluster::sqlite(1, &[SIGNED, (FILE, tables)]).await;
+    let address = cluster.address(0);
+    let guest = post(address, "/v1/guests", &json!({})).await.json();
+    let guest = guest["token"].as_str().expect("a token");
+    let make = async |token: &str, room: &str| {
+        let new = json!({"room": room, "private": true});
+        post_as(address, token, "/v1/rooms", &new).await.status
+    };
+    for room in ["lobby", "square"] {
+        assert_eq!(make(guest, room).await, 403, "{room}");
+    }
+    assert_eq!(make(guest, "our-corner").await, 201);
+    assert_eq!(make(&token("alice"), "square").await, 201, "no guest");
+    Raw::connect(address).await.join("lobby").await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
-use hubbub_tests::http::{get, try_get};
+use hubbub_tests::http::{get, post_as, try_get};
 use hubbub_tests::people::{SIGNED, token};
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
@@ -275,4 +275,41 @@ async fn c36_a_user_begins_so_many_rooms_a_minute() {
     let mut alice = cluster.user(0, "alice").await;
     alice.join("room-0").await;
     cluster.user(0, "bob").await.join("bobs-room").await;
+}
+
+#[tokio::test]
+async fn c36_rooms_begun_over_rest_count_too() {
+    let settings = [SIGNED, ("limits.user_new_rooms_per_minute", "5")];
+    let cluster = Cluster::sqlite(1, &settings).await;
+    let alice = token("alice");
+    let post = async |path: &str, body: Value| {
+        post_as(cluster.address(0), &alice, path, &body)
+            .await
+            .status
+    };
+    let began = Instant::now();
+    let (mut begun, mut refused) = (0, 0);
+    for number in 0..12 {
+        let status = match number % 2 {
+            0 => {
+                post(
+                    &format!("/v1/rooms/room-{number}/messages"),
+                    json!({"body": 1}),
+                )
+                .await
+            }
+            _ => post("/v1/rooms", json!({"room": format!("room-{number}")})).await,
+        };
+        match status {
+            201 => begun += 1,
+            429 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    // One comes free every twelve seconds.
+    let most = 5 + began.elapsed().as_secs() / 12;
+    assert!((5..=most).contains(&begun), "{begun} of {most}");
+    assert!(refused > 0);
+    let again = post("/v1/rooms/room-0/messages", json!({"body": 2})).await;
+    assert_eq!(again, 201, "it is there already");
 }

@@ -74,9 +74,32 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 /// # Panics
 /// When nobody answers.
 pub async fn post(address: SocketAddr, path: &str, body: &serde_json::Value) -> Answer {
+    post_with(address, "", path, body).await
+}
+
+/// The same with a token.
+///
+/// # Panics
+/// When nobody answers.
+pub async fn post_as(
+    address: SocketAddr,
+    token: &str,
+    path: &str,
+    body: &serde_json::Value,
+) -> Answer {
+    let header = format!("authorization: Bearer {token}\r\n");
+    post_with(address, &header, path, body).await
+}
+
+async fn post_with(
+    address: SocketAddr,
+    header: &str,
+    path: &str,
+    body: &serde_json::Value,
+) -> Answer {
     let body = body.to_string();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\n{header}content-type: application/json\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );

@@ -22,12 +22,20 @@ pub struct NodeConfig {
     pub drain: DrainSection,
     /// Tables `[[room]]`.
     pub rooms: Vec<RoomRule>,
+    /// Where everybody is taken to, `socketio.default_room`.
+    pub home: String,
     /// For tests only, and no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
 }
 
 impl NodeConfig {
+    /// Whether the settings name this very room: it is everybody's, and no guest makes it theirs.
+    pub(crate) fn is_named(&self, room: &RoomId) -> bool {
+        let names = self.rooms.iter().map(|rule| &rule.pattern);
+        names.chain([&self.home]).any(|name| name == room.as_str())
+    }
+
     /// The table that says how long a room's events are kept. One that says nothing at all keeps them
     /// for ever.
     pub(crate) fn retention_of(&self, room: &RoomId) -> Option<&RoomRule> {

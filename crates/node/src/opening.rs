@@ -6,6 +6,8 @@ use hubbub_broker::{BrokerError, Span};
 use hubbub_protocol::{ConnectionId, RoomId};
 use tracing::debug;
 
+use crate::Identity;
+use crate::error::CommandError;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -53,6 +55,18 @@ impl Node {
             std::mem::forget(unless_cancelled);
             drop(stage);
             return Ok(room);
+        }
+    }
+
+    /// Counts a room that the user begins; one that is known costs nothing.
+    pub(crate) async fn may_begin(
+        &self,
+        identity: &Identity,
+        id: &RoomId,
+    ) -> Result<(), CommandError> {
+        match self.is_new(id).await {
+            true => self.allow_new_room(&identity.user.id).await,
+            false => Ok(()),
         }
     }
 

@@ -140,6 +140,10 @@ impl Node {
                 check_size(&body, self.config.limits.body_bytes.as_u64())?;
                 self.check_mute(&from.id, &room)?;
                 self.keep_posting_pace(identity, rights).await?;
+                if !rights.publish {
+                    let begin = timeout_at(deadline.into(), self.may_begin(identity, &room));
+                    begin.await.unwrap_or(Err(CommandError::Unavailable))?;
+                }
                 self.metrics.messages_in.inc();
                 Draft::message(&room, from, terms.nonce.clone(), &body)
             }

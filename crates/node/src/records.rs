@@ -16,7 +16,8 @@ impl Node {
         self.archive.as_ref().ok_or(CommandError::NoArchive)
     }
 
-    /// Makes a room's record. Who may write in a room of this name may make it.
+    /// Makes a room's record. Who may write in a room of this name may make it; a guest may not where
+    /// the settings name the room, or the first to come could close it to all others.
     ///
     /// # Errors
     /// [`CommandError::Conflict`]: there is one; or what the archive cannot do now.
@@ -26,9 +27,11 @@ impl Node {
         new: &NewRoom,
     ) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
-        if new.room.is_direct() || !self.config.granted(identity, &new.room).write {
+        let is_kept = identity.guest && self.config.is_named(&new.room);
+        if new.room.is_direct() || is_kept || !self.config.granted(identity, &new.room).write {
             return Err(CommandError::Forbidden);
         }
+        self.may_begin(identity, &new.room).await?;
         let record = archive.create_room(new).await.map_err(of_record)?;
         self.announce_access(&new.room, Some(new.private)).await?;
         Ok(record)

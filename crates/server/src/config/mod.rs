@@ -117,6 +117,7 @@ impl Settings {
             ack: self.ack.clone(),
             drain: self.drain.clone(),
             rooms: self.rooms.clone(),
+            home: self.socketio.default_room.clone(),
             failpoints: self.failpoints,
         }
     }
