@@ -45,6 +45,11 @@ pub(crate) fn turns_or_controls(c: char) -> bool {
             | '\u{2066}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// An id as a name: issuers choose ids as they like, and still they change no text around them.
+pub(crate) fn without_turns(id: &str) -> String {
+    id.chars().filter(|c| !turns_or_controls(*c)).collect()
+}
+
 /// What joins emoji stays where it joins some; between letters nobody would see it.
 fn without_invisible(name: impl Iterator<Item = char>) -> String {
     let mut clean = String::new();
@@ -111,6 +116,11 @@ mod tests {
             assert_eq!(check_name(given).as_deref(), Ok(name), "{given:?}");
         }
         assert_eq!(check_name(&"ä".repeat(64)).unwrap().chars().count(), 64);
+    }
+
+    #[test]
+    fn an_id_turns_no_text_as_a_name() {
+        assert_eq!(without_turns("auth0|a\u{202e}b\u{2066}c"), "auth0|abc");
     }
 
     #[test]

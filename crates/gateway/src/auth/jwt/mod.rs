@@ -13,7 +13,7 @@ use super::claims::{Claims, NewClaims};
 use super::guest::GUEST_PREFIX;
 use super::jwks::{BadUrl, Jwks};
 use super::keys::{Key, KeyError, Rules, Signer, private_key, public_keys};
-use super::name::check_name;
+use super::name::{check_name, without_turns};
 use crate::config::{ApiKey, AuthMode, AuthSection};
 
 /// The longest token that is looked at.
@@ -304,7 +304,7 @@ impl Auth {
             .and_then(|name| check_name(name).ok());
         let user = User {
             id,
-            name: name.unwrap_or(claims.sub),
+            name: name.unwrap_or_else(|| without_turns(&claims.sub)),
         };
         Ok(Identity {
             user,
