@@ -62,11 +62,11 @@ fn from_value_file(name: &str, path: &str) -> Result<Value, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{Loaded, SettingsFile, Sources, load, print_effective};
     use super::*;
 
-    fn from_pairs(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    pub(in crate::config) fn from_pairs(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
         let env = pairs
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()));

@@ -28,7 +28,7 @@ impl Tables {
         Ok(Self {
             rooms: take(ROOM).map_or(Ok(Vec::new()), read_rooms)?,
             api_keys: take(API_KEY).map_or(Ok(Vec::new()), read_api_keys)?,
-            webhooks: take(WEBHOOK).map_or(Ok(Vec::new()), |value| read_all(WEBHOOK, value))?,
+            webhooks: take(WEBHOOK).map_or(Ok(Vec::new()), read_webhooks)?,
         })
     }
 }
@@ -52,7 +52,18 @@ fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
     })
 }
 
-/// An error of the reader names a key, never a secret.
+/// An error about a value shows it, and it may be the secret; the others name a key only.
+fn read_webhooks(value: Value) -> Result<Vec<Webhook>, ConfigError> {
+    let origin = origin_of(&value);
+    read_all(WEBHOOK, value).map_err(|error| match error.to_string() {
+        told if told.contains("invalid type") || told.contains("invalid value") => {
+            let expected = "url = \"…\", secret = \"…\" and the like, in a settings file";
+            bad(WEBHOOK, "(hidden)", origin, expected.to_owned())
+        }
+        _ => error,
+    })
+}
+
 fn read_all<T: DeserializeOwned>(name: &str, value: Value) -> Result<Vec<T>, ConfigError> {
     let origin = origin_of(&value);
     value
@@ -66,5 +77,21 @@ fn bad(name: &str, value: &str, origin: String, expected: String) -> ConfigError
         value: value.to_owned(),
         origin,
         expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::env::tests::from_pairs;
+
+    #[test]
+    fn a_webhook_that_is_none_is_not_shown() {
+        let value = "https://hooks.example/very-secret";
+        let error = from_pairs(&[("HUBBUB__WEBHOOK", value)]).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("[[webhook]]") && !told.contains(value),
+            "{told}"
+        );
     }
 }
