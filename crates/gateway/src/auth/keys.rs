@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_what_it_is() {
-        assert!(refusal("/nowhere/key.pem").contains("/nowhere/key.pem"));
+        let missing = refusal("/nowhere/key.pem");
+        assert!(missing.contains("auth.public_key") && missing.contains("No such file"));
+        assert!(!missing.contains("nowhere"), "it may be a key: {missing}");
         assert!(
             refusal("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----")
                 .contains("expected public keys")
