@@ -1,7 +1,7 @@
 //! Section `archive`: where long-term history is kept.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -75,13 +75,35 @@ impl ArchiveSection {
                 Err(ArchiveError::BadUrl)
             }
             "sqlite" => Ok(Place::File(rest.into())),
-            "postgres" | "postgresql" => match PgConnectOptions::from_str(&self.url) {
-                Ok(options) => Ok(Place::Server(Box::new(options))),
-                Err(_) => Err(ArchiveError::BadUrl),
-            },
+            "postgres" | "postgresql" => {
+                let options =
+                    PgConnectOptions::from_str(&self.url).map_err(|_| ArchiveError::BadUrl)?;
+                check_files(rest)?;
+                Ok(Place::Server(Box::new(options)))
+            }
             _ => Err(ArchiveError::BadUrl),
         }
     }
+}
+
+/// A file that is not there would be told at each connection only, and without its name.
+fn check_files(url: &str) -> Result<(), ArchiveError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for (key, problem) in [
+        (
+            "sslrootcert",
+            "archive.url: the file of sslrootcert is not there",
+        ),
+        ("sslcert", "archive.url: the file of sslcert is not there"),
+        ("sslkey", "archive.url: the file of sslkey is not there"),
+    ] {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let mut paths = pairs.filter(|(name, path)| *name == key && path.starts_with('/'));
+        if paths.any(|(_, path)| !path.contains('%') && !Path::new(path).exists()) {
+            return Err(ArchiveError::BadSetting(problem));
+        }
+    }
+    Ok(())
 }
 
 /// Without the URL's password.
@@ -137,6 +159,7 @@ mod tests {
             "mysql://h/db",
             "postgres://h:port/db",
             "postgres://h/db?sslmode=perhaps",
+            "postgres://h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
         ] {
             let error = check(url, false).unwrap_err();
             assert!(error.contains("archive.url"), "{url}: {error}");
