@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::{get, post_as, try_get};
-use hubbub_tests::people::{SIGNED, token};
+use hubbub_tests::people::{SIGNED, token, token_with};
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -282,11 +282,11 @@ async fn c36_rooms_begun_over_rest_count_too() {
     let settings = [SIGNED, ("limits.user_new_rooms_per_minute", "5")];
     let cluster = Cluster::sqlite(1, &settings).await;
     let alice = token("alice");
-    let post = async |path: &str, body: Value| {
-        post_as(cluster.address(0), &alice, path, &body)
-            .await
-            .status
+    let post_by = async |token: &str, path: &str, body: Value| {
+        let answer = post_as(cluster.address(0), token, path, &body).await;
+        answer.status
     };
+    let post = async |path: &str, body: Value| post_by(&alice, path, body).await;
     let began = Instant::now();
     let (mut begun, mut refused) = (0, 0);
     for number in 0..12 {
@@ -312,4 +312,9 @@ async fn c36_rooms_begun_over_rest_count_too() {
     assert!(refused > 0);
     let again = post("/v1/rooms/room-0/messages", json!({"body": 2})).await;
     assert_eq!(again, 201, "it is there already");
+    let backend = token_with("backend", &json!({"rooms": {"*": "rwp"}}));
+    for number in 0..12 {
+        let room = json!({"room": format!("backends-{number}")});
+        assert_eq!(post_by(&backend, "/v1/rooms", room).await, 201);
+    }
 }

@@ -27,11 +27,14 @@ impl Node {
         new: &NewRoom,
     ) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
+        let granted = self.config.granted(identity, &new.room);
         let is_kept = identity.guest && self.config.is_named(&new.room);
-        if new.room.is_direct() || is_kept || !self.config.granted(identity, &new.room).write {
+        if new.room.is_direct() || is_kept || !granted.write {
             return Err(CommandError::Forbidden);
         }
-        self.may_begin(identity, &new.room).await?;
+        if !granted.publish {
+            self.may_begin(identity, &new.room).await?;
+        }
         let record = archive.create_room(new).await.map_err(of_record)?;
         self.announce_access(&new.room, Some(new.private)).await?;
         Ok(record)
