@@ -46,7 +46,8 @@ pub(crate) fn turns_or_controls(c: char) -> bool {
 }
 
 /// An id as a name: issuers choose ids as they like, and still they change no text around them.
-pub(crate) fn without_turns(id: &str) -> String {
+#[must_use]
+pub fn without_turns(id: &str) -> String {
     id.chars().filter(|c| !turns_or_controls(*c)).collect()
 }
 
