@@ -167,7 +167,6 @@ async fn what_is_told_in_passing_is_told_once_a_second(cluster: Cluster) {
         }
     }
     let most = 2 + began.elapsed().as_secs();
-    println!("told within {} s: {told:?}", most - 2);
     assert!(told.0 <= most && told.1.len() as u64 <= most, "{told:?}");
     assert!(told.1.is_sorted(), "marks only go forward: {told:?}");
 }
