@@ -42,6 +42,7 @@ mod search;
 mod session;
 mod tempo;
 mod tickets;
+mod timer;
 #[doc(hidden)]
 pub mod trial;
 
@@ -61,5 +62,5 @@ pub use outbox::{Line, OutboxReader};
 pub use pace::{Pace, Turn};
 pub use posts::{Action, Post, Receipt};
 pub use search::SearchRequest;
-pub use session::Session;
+pub use session::{Rest, Session};
 pub use tickets::{Ticket, TicketUse};

@@ -32,6 +32,7 @@ use crate::pace::UserPaces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::session::Session;
+use crate::tempo::Beats;
 use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
@@ -63,6 +64,7 @@ pub struct Node {
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
+    pub(crate) beats: Beats,
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) repairs: Semaphore,
@@ -114,6 +116,7 @@ impl Node {
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
+            beats: Beats::new(),
             agenda: Mutex::default(),
             heartbeat: Heartbeat::new(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),

@@ -2,11 +2,13 @@
 //! the next one.
 //!
 //! That keeps each sender's order even over retries. In a busy room sends also wait some
-//! milliseconds for each other ([`crate::tempo`]), in any other one never. A send is answered by its deadline: with its place, or with
-//! `unavailable` (certainly not stored) or `unknown` (perhaps stored).
+//! milliseconds for each other ([`crate::tempo`]), in any other one never. A send is answered by its
+//! deadline: with its place, or with `unavailable` (certainly not stored) or `unknown` (perhaps stored).
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hubbub_broker::{Begin, Broker, BrokerError, Published};
@@ -154,8 +156,10 @@ impl WorkedOn {
         let (node, room) = (&*self.node, &self.room);
         loop {
             let here = node.hub.room(room);
-            if let Some(here) = &here {
-                here.join_sends().await;
+            if here.as_ref().is_some_and(|here| here.is_early(&node.beats)) {
+                node.beats.next().await;
+                // Senders rest until then too: what they say now is in it.
+                make_way().await;
             }
             let batch = node.publisher.take(room);
             let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
@@ -185,6 +189,19 @@ impl WorkedOn {
         // Empty, and forgotten: somebody else may have begun another one by now.
         self.is_done = true;
     }
+}
+
+/// Lets every task run once that could run already, without a look at the sockets.
+async fn make_way() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Node {

@@ -1,10 +1,13 @@
-//! How quickly a room's sends come: in a quiet room each is published at once, in a busy one they
-//! wait a little for each other, so that one call, one packet and one write carry several.
+//! How quickly a room's sends come: in a quiet room each is published at once, a busy one publishes
+//! once a beat of its node, so that one call, one packet and one write carry several.
 
 use std::time::{Duration, Instant};
 
-/// From one publish of a busy room to the next.
-const INTERVAL: Duration = Duration::from_millis(4);
+use crate::timer::Timer;
+
+/// From one beat to the next, and the longest that a send waits for others: with what Redis and the
+/// sockets take, hardly any is later than 6 ms.
+const BEAT: Duration = Duration::from_micros(4_800);
 /// Sends a millisecond, here, from which on a room is busy: below, there would be nothing to join.
 const BUSY: f32 = 0.5;
 /// Sends count for about so many milliseconds.
@@ -20,29 +23,54 @@ pub(crate) struct Tempo {
 }
 
 impl Tempo {
-    /// How long the next publish is to wait for more.
-    pub(crate) fn wait(&self, now: Instant) -> Duration {
-        let Some(last) = self.last else {
-            return Duration::ZERO;
-        };
-        let passed = now.saturating_duration_since(last);
-        if self.faded(passed) < BUSY {
-            return Duration::ZERO;
-        }
-        INTERVAL.saturating_sub(passed)
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        self.rate_at(now) >= BUSY
+    }
+
+    /// Whether the next publish is to wait for the next beat.
+    pub(crate) fn is_early(&self, beats: &Beats, now: Instant) -> bool {
+        self.last.is_some_and(|last| last >= beats.last(now)) && self.is_busy(now)
     }
 
     /// Counts a publish that begins now.
     pub(crate) fn count(&mut self, sends: usize, now: Instant) {
-        let passed = self.last.map(|last| now.saturating_duration_since(last));
-        let before = passed.map_or(0.0, |passed| self.faded(passed));
-        self.rate = before + sends as f32 / MEMORY;
+        self.rate = self.rate_at(now) + sends as f32 / MEMORY;
         self.last = Some(now);
     }
 
-    fn faded(&self, passed: Duration) -> f32 {
-        let millis = passed.as_secs_f32() * 1000.0;
+    fn rate_at(&self, now: Instant) -> f32 {
+        let Some(last) = self.last else {
+            return 0.0;
+        };
+        let millis = now.saturating_duration_since(last).as_secs_f32() * 1000.0;
         self.rate * (-millis / MEMORY).exp()
+    }
+}
+
+/// Moments at the same distance from each other. Each node has its own: what all did at once would
+/// only meet in Redis.
+#[derive(Debug)]
+pub(crate) struct Beats {
+    first: Instant,
+    timer: Timer,
+}
+
+impl Beats {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: Instant::now(),
+            timer: Timer::default(),
+        }
+    }
+
+    /// Waits for the next. Cancel safe.
+    pub(crate) async fn next(&self) {
+        self.timer.until(self.last(Instant::now()) + BEAT).await;
+    }
+
+    fn last(&self, now: Instant) -> Instant {
+        let since = now.saturating_duration_since(self.first).as_nanos() % BEAT.as_nanos();
+        now - Duration::from_nanos(u64::try_from(since).expect("below a beat"))
     }
 }
 
@@ -50,51 +78,69 @@ impl Tempo {
 mod tests {
     use super::*;
 
-    /// Sends so many times, evenly, and returns how often it would have been published and the
-    /// longest wait.
-    fn play(sends: u32, every: Duration) -> (u32, Duration) {
+    /// Counts so many, evenly, and says how often the room was busy just before one.
+    fn play(number: u32, every: Duration) -> usize {
         let (mut tempo, start) = (Tempo::default(), Instant::now());
-        let (mut calls, mut longest) = (0, Duration::ZERO);
-        let mut waiting: Option<(usize, Instant)> = None;
-        for number in 0..sends {
-            let now = start + every * number;
-            if let Some((count, due)) = waiting.filter(|(_, due)| *due <= now) {
-                tempo.count(count, due);
-                calls += 1;
-                waiting = None;
-            }
-            match &mut waiting {
-                Some((count, _)) => *count += 1,
-                None => {
-                    let wait = tempo.wait(now);
-                    longest = longest.max(wait);
-                    waiting = Some((1, now + wait));
-                }
-            }
-        }
-        (calls + 1, longest)
+        let busy = (0..number).filter(|index| {
+            let now = start + every * *index;
+            let is_busy = tempo.is_busy(now);
+            tempo.count(1, now);
+            is_busy
+        });
+        busy.count()
     }
 
     #[test]
     fn a_quiet_room_never_waits() {
-        let (calls, longest) = play(1_000, Duration::from_millis(4));
-        assert_eq!((calls, longest), (1_000, Duration::ZERO));
+        assert_eq!(play(1_000, Duration::from_millis(4)), 0);
     }
 
     #[test]
-    fn a_busy_room_joins_and_waits_no_longer_than_the_interval() {
-        let (calls, longest) = play(1_000, Duration::from_millis(1));
-        assert!((190..300).contains(&calls), "{calls}");
-        assert!(longest <= INTERVAL && !longest.is_zero());
+    fn a_room_is_busy_after_some_milliseconds() {
+        let busy = play(1_000, Duration::from_millis(1));
+        assert!((960..1_000).contains(&busy), "{busy}");
+    }
+
+    #[test]
+    fn a_room_that_publishes_at_each_beat_stays_busy() {
+        let (mut tempo, start) = (Tempo::default(), Instant::now());
+        let busy = (0..100).filter(|beat| {
+            let now = start + BEAT * *beat;
+            let is_busy = tempo.is_busy(now);
+            tempo.count(5, now);
+            is_busy
+        });
+        assert!(busy.count() > 90);
     }
 
     #[test]
     fn silence_makes_it_quiet_again() {
         let (mut tempo, start) = (Tempo::default(), Instant::now());
         tempo.count(100, start);
-        assert!(!tempo.wait(start + Duration::from_millis(1)).is_zero());
-        assert!(tempo.wait(start + Duration::from_millis(4)).is_zero());
-        tempo.count(1, start + Duration::from_secs(1));
-        assert!(tempo.wait(start + Duration::from_secs(1)).is_zero());
+        assert!(tempo.is_busy(start + Duration::from_millis(1)));
+        assert!(!tempo.is_busy(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_busy_room_publishes_once_a_beat() {
+        let (beats, mut tempo) = (Beats::new(), Tempo::default());
+        let at = |micros| beats.first + Duration::from_micros(micros);
+        assert!(!tempo.is_early(&beats, at(1_000)));
+        tempo.count(20, at(1_000));
+        assert!(tempo.is_early(&beats, at(4_799)));
+        assert!(!tempo.is_early(&beats, at(4_800)), "not yet in this one");
+        tempo.count(4, at(4_900));
+        assert!(tempo.is_early(&beats, at(9_000)));
+        tempo.count(1, at(500_000));
+        assert!(!tempo.is_early(&beats, at(500_001)), "quiet again");
+    }
+
+    #[test]
+    fn the_last_beat_is_less_than_one_away() {
+        let beats = Beats::new();
+        for (nanos, since) in [(0, 0), (1, 1), (4_799_999, 4_799_999), (4_800_000, 0)] {
+            let now = beats.first + Duration::from_nanos(nanos);
+            assert_eq!(now - beats.last(now), Duration::from_nanos(since));
+        }
     }
 }

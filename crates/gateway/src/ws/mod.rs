@@ -173,6 +173,11 @@ async fn read_loop(
                     // On the heap, so that an idle connection does not carry its size.
                     Box::pin(gate.handle(session, request)).await;
                     busy.store(false, Ordering::Relaxed);
+                    if let Some(rest) = session.take_rest() {
+                        reader.rest(rest);
+                        // That is the other direction's turn, after all that was read.
+                        turn = 0;
+                    }
                 }
             },
             Err(error) => session.refuse(&error),

@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubbub_node::{Limits, Line};
+use hubbub_node::{Limits, Line, Rest};
 use hubbub_protocol::{CloseCode, Frame};
 use tokio::time::{Instant, timeout_at};
 
@@ -174,6 +174,7 @@ impl Socket {
                 assembly,
                 controls,
                 shared,
+                rest: None,
             },
             Writer { shared },
         )
@@ -234,9 +235,16 @@ pub(crate) struct Reader<'a> {
     assembly: &'a mut Assembly,
     controls: &'a mut Controls,
     shared: &'a Shared,
+    /// The socket is not read before that has ended.
+    rest: Option<Rest>,
 }
 
 impl Reader<'_> {
+    /// Has the socket not read before `rest` has ended. What has been read already is not held back.
+    pub(crate) fn rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
     /// The next text message. Pings are answered here. Cancel safe.
     ///
     /// # Errors
@@ -282,6 +290,9 @@ impl Reader<'_> {
 
     /// What is incomplete has a deadline, which pings in between do not move.
     async fn fill_in_time(&mut self) -> Result<(), End> {
+        if let Some(rest) = self.rest.take() {
+            rest.await;
+        }
         if !self.decoder.is_incomplete() {
             self.assembly.began = None;
             return self.fill().await;

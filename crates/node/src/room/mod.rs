@@ -28,7 +28,7 @@ use crate::lock::lock;
 use crate::metrics::NodeMetrics;
 use crate::outbox::Due;
 use crate::presence::RoomPresence;
-use crate::tempo::Tempo;
+use crate::tempo::{Beats, Tempo};
 
 /// Where a room is in its life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,12 +270,14 @@ impl Room {
         lock(&self.state).members.push_to_all(frame, except);
     }
 
-    /// Before a publish: in a busy room, gives other sends time to join it.
-    pub(crate) async fn join_sends(&self) {
-        let wait = lock(&self.tempo).wait(Instant::now());
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+    /// Whether so many send here that their sends wait for each other.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.tempo).is_busy(Instant::now())
+    }
+
+    /// Whether the next publish is to wait for the next beat.
+    pub(crate) fn is_early(&self, beats: &Beats) -> bool {
+        lock(&self.tempo).is_early(beats, Instant::now())
     }
 
     /// A publish of so many sends begins.

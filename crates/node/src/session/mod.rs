@@ -8,6 +8,7 @@ mod refresh;
 mod send;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,12 @@ pub struct Session {
     reads_in_flight: Arc<Semaphore>,
     bad_frames: u32,
     bad_frames_since: Instant,
+    /// The last send waits for its room's next publish.
+    may_rest: bool,
 }
+
+/// See [`Session::take_rest`].
+pub type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What has a pace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +123,7 @@ impl Session {
             reads_in_flight: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
+            may_rest: false,
             node,
         })
     }
@@ -131,6 +138,16 @@ impl Session {
     #[must_use]
     pub fn user(&self) -> &User {
         &self.identity.user
+    }
+
+    /// A wait after which the door may read on: what was sent last waits so long for more of its room,
+    /// and what is read sooner goes out no sooner; several frames in one read cost less than one
+    /// each. Given once a send, and not more than some milliseconds.
+    pub fn take_rest(&mut self) -> Option<Rest> {
+        std::mem::take(&mut self.may_rest).then(|| {
+            let node = Arc::clone(&self.node);
+            Box::pin(async move { node.beats.next().await }) as Rest
+        })
     }
 
     /// Does what is asked; every answer goes through the outbox. Waits while the client has too

@@ -29,6 +29,7 @@ impl Session {
             return Err(CommandError::Forbidden);
         }
         let typing = membership.typing.clone();
+        let is_busy = membership.room.is_busy();
         self.node.check_mute(&self.identity.user.id, room)?;
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
         self.node.config.failpoints.in_session(terms.nonce.as_ref());
@@ -38,6 +39,7 @@ impl Session {
             typing.end();
         }
         self.node.metrics.messages_in.inc();
+        self.may_rest = is_busy;
         let draft = Draft::message(room, &self.identity.user, terms.nonce, &body);
         self.publish(id, room, draft, terms.ack, deadline).await
     }

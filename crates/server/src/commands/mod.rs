@@ -10,8 +10,10 @@ mod serve;
 mod token;
 mod verify;
 
+use std::env;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 pub(crate) use admin::{ADMIN_HELP, AdminArgs, admin};
 pub(crate) use archive::archive;
@@ -84,9 +86,16 @@ impl CommandError {
     }
 }
 
-/// One runtime for everything that this process runs.
+/// One runtime for everything that this process runs. A core is left to the kernel and Redis, who
+/// have a part in every message: fewer threads wake each other less. `TOKIO_WORKER_THREADS` counts
+/// where it is set.
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build()
+    let mut builder = Builder::new_multi_thread();
+    if env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = available_parallelism().map_or(1, usize::from);
+        builder.worker_threads(cores.saturating_sub(1).max(1));
+    }
+    builder.enable_all().build()
 }
 
 /// Prints on standard output. A reader who has gone is no error.
