@@ -197,7 +197,7 @@ pub(crate) async fn a_life_begins_only_when_it_may(pair: Pair) {
     let publish = pair
         .b
         .broker
-        .publish(&room, &drafts, None, &Begin::Never, deadline)
+        .publish(&room, &drafts, &|| None, &Begin::Never, deadline)
         .await;
     assert!(matches!(publish, Err(BrokerError::NoLife)), "{publish:?}");
     let read = pair
@@ -212,7 +212,7 @@ pub(crate) async fn a_life_begins_only_when_it_may(pair: Pair) {
     let publish = pair
         .b
         .broker
-        .publish(&room, &drafts, None, &Begin::Never, deadline)
+        .publish(&room, &drafts, &|| None, &Begin::Never, deadline)
         .await;
     assert_eq!(stored(&publish.unwrap()[0]), 42);
 }

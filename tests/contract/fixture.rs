@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Pair {
     pub a: Line,
     pub b: Line,
-    redis: Option<Redis>,
+    pub(crate) redis: Option<Redis>,
     cluster: Option<MemoryCluster>,
 }
 
@@ -109,7 +109,7 @@ impl Line {
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         let deadline = Instant::now() + PATIENCE;
         self.broker
-            .publish(room, drafts, None, &Begin::above(0), deadline)
+            .publish(room, drafts, &|| None, &Begin::above(0), deadline)
             .await
             .unwrap()
     }

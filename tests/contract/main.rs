@@ -71,3 +71,8 @@ contract! {
     webhooks::what_a_fork_has_lost_is_counted,
     webhooks::joins_of_long_ago_give_way_and_are_counted,
 }
+
+#[tokio::test]
+async fn what_was_heard_meanwhile_counts_too() {
+    stream::what_was_heard_meanwhile_counts_too(fixture::Pair::redis().await).await;
+}

@@ -1,5 +1,6 @@
 //! Numbering, storing, reading and handing out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hubbub_broker::{Begin, Fork, Page, Published, Span};
@@ -146,6 +147,29 @@ pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
     assert_eq!((&position.epoch, position.offset), (&a.epoch, 1));
 }
 
+/// A publish that waits for Redis may have begun long ago.
+pub(crate) async fn what_was_heard_meanwhile_counts_too(mut pair: Pair) {
+    let room = room("meanwhile");
+    let redis = pair.redis.as_mut().expect("over Redis");
+    redis.kill9();
+    let offset = AtomicU64::new(41);
+    let seen = || {
+        let (epoch, offset) = (Epoch::new("lost").ok()?, offset.load(Ordering::Relaxed));
+        Some(Position { epoch, offset })
+    };
+    let (drafts, begin) = ([draft(&room, "alice", "n", "x")], Begin::above(0));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let broker = &pair.a.broker;
+    let publish = broker.publish(&room, &drafts, &seen, &begin, deadline);
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        offset.store(50, Ordering::Relaxed);
+        redis.restart().await;
+    };
+    let (published, ()) = tokio::join!(publish, back);
+    assert_eq!(stored(&published.unwrap()[0]), 51);
+}
+
 pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
     let room = room("seen");
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -154,7 +178,8 @@ pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
         let seen = Position { epoch, offset };
         let begin = Begin::above(0);
         let broker = &pair.a.broker;
-        let published = broker.publish(&room, &drafts, Some(&seen), &begin, deadline);
+        let seen = || Some(seen.clone());
+        let published = broker.publish(&room, &drafts, &seen, &begin, deadline);
         let outcome = published.await.unwrap().remove(0);
         match outcome {
             Published::Stored { position, .. } => position,
@@ -366,7 +391,9 @@ pub(crate) async fn two_nodes_at_once_never_take_one_place(pair: Pair) {
                 let drafts = [draft(&room, name, &format!("{name}{n}"), "x")];
                 let deadline = Instant::now() + Duration::from_secs(10);
                 let begin = Begin::above(0);
-                let published = broker.publish(&room, &drafts, None, &begin, deadline).await;
+                let published = broker
+                    .publish(&room, &drafts, &|| None, &begin, deadline)
+                    .await;
                 offsets.push(stored(&published.unwrap()[0]));
             }
             offsets

@@ -11,7 +11,7 @@ use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
     Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Due, Fork, Grant,
-    Inbox, Mark, MemoryCluster, Page, Presence, Published, Question, Span, WaitingRooms,
+    Inbox, Mark, MemoryCluster, Page, Presence, Published, Question, Seen, Span, WaitingRooms,
     WebhookQueue,
 };
 
@@ -87,9 +87,9 @@ impl Broker {
     /// Numbers, stores and publishes `drafts` in their order, all in one step. A draft whose
     /// sender has used its nonce before is not stored again.
     ///
-    /// `seen` is the highest place that the caller knows of: should the room's state be lost, or
-    /// end below it in the same life, a new life begins above it, if `begin` allows one. At most
-    /// [`Broker::BATCH`] drafts.
+    /// `seen` says the highest place that the caller knows of: should the room's state be lost, or
+    /// end below it in the same life, a new life begins above it, if `begin` allows one. It is asked
+    /// at each try, since more may be heard between two. At most [`Broker::BATCH`] drafts.
     ///
     /// # Errors
     /// [`BrokerError::NoLife`] and [`BrokerError::Unavailable`]: none is stored.
@@ -98,7 +98,7 @@ impl Broker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: Option<&Position>,
+        seen: Seen<'_>,
         begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {

@@ -23,5 +23,5 @@ pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, W
 pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
 pub use pace::{Claim, Grant, PaceKind};
-pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Span};
+pub use reply::{Attendance, Begin, Fork, Head, Page, Presence, Published, Seen, Span};
 pub use webhook::{Attended, Due, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue};

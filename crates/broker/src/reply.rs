@@ -34,6 +34,9 @@ impl Published {
     }
 }
 
+/// Says the highest place that a node knows of in a room; `None`: it knows none.
+pub type Seen<'a> = &'a (dyn Fn() -> Option<Position> + Send + Sync);
+
 /// What may happen to a room that has no stream, or less than was seen of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Begin, Broker, BrokerError, Published};
+use hubbub_broker::{Begin, Broker, BrokerError, Published, Seen};
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{AckLevel, Draft, Frame, MessageId, Position, RoomId, StoredEvent};
@@ -169,9 +169,9 @@ impl WorkedOn {
                 here.count_sends(batch.len());
             }
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let seen = here.as_ref().and_then(|room| room.highest());
-            let published = node.store(room, &drafts, seen.as_ref(), deadline);
-            match published.await {
+            let seen = || here.as_ref().and_then(|room| room.highest());
+            let published = node.store(room, &drafts, &seen, deadline).await;
+            match published {
                 Ok(outcomes) => {
                     let newest = outcomes.iter().filter_map(Published::position);
                     if let (Some(here), Some(newest)) = (here, newest.max_by_key(|p| p.offset)) {
@@ -226,10 +226,10 @@ impl Node {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: Option<&Position>,
+        seen: Seen<'_>,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
-        let known = seen.map_or(0, |seen| seen.offset);
+        let known = seen().map_or(0, |seen| seen.offset);
         let publish = async |begin: &Begin| {
             let published = self.broker.publish(room, drafts, seen, begin, deadline);
             published.await

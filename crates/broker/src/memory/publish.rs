@@ -10,7 +10,7 @@ use super::journal::{Journal, JournalError, UsedNonce};
 use super::stream::{NONCE_GENERATION, Plan};
 use super::{MemoryBroker, State, now_ms};
 use crate::digest::DigestKey;
-use crate::{Begin, BrokerError, Published};
+use crate::{Begin, BrokerError, Published, Seen};
 
 /// Before a commit that is not certain is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -20,16 +20,17 @@ impl MemoryBroker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: Option<&Position>,
+        seen: Seen<'_>,
         begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
+        let seen = seen();
         let published = match &self.cluster.0.journal {
             None => {
                 // Under one lock: nothing else takes the places that were planned.
                 let mut state = self.cluster.lock();
-                live_on(&mut state, room, seen, begin)?;
+                live_on(&mut state, room, seen.as_ref(), begin)?;
                 let plan = self.plan(&state, room, drafts)?;
                 Ok(self.apply(&mut state, room, plan))
             }
@@ -37,7 +38,7 @@ impl MemoryBroker {
                 live_on(&mut self.cluster.lock(), room, None, begin)?;
                 // In a task of its own: what is committed is stored too, whoever has given up.
                 let (broker, journal) = (self.clone(), journal.clone());
-                let (room, drafts, seen) = (room.clone(), drafts.to_vec(), seen.cloned());
+                let (room, drafts) = (room.clone(), drafts.to_vec());
                 let publish = async move {
                     let seen = seen.as_ref();
                     broker.commit(&journal, &room, &drafts, seen).await

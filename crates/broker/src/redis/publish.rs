@@ -10,7 +10,7 @@ use redis::{ScriptInvocation, Value};
 use super::RedisBroker;
 use super::values::{parse_epoch, parse_number};
 use crate::digest::{Digest, DigestKey};
-use crate::{Begin, BrokerError, Published, Span};
+use crate::{Begin, BrokerError, Published, Seen, Span};
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
@@ -24,7 +24,7 @@ impl RedisBroker {
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: Option<&Position>,
+        seen: Seen<'_>,
         begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
@@ -39,7 +39,7 @@ impl RedisBroker {
             } => (1, *offset, *is_private),
         };
         let call = async |mut connection: MultiplexedConnection| {
-            let key = DigestKey::derive(&self.secret());
+            let (key, seen) = (DigestKey::derive(&self.secret()), seen());
             let mut script = self.0.scripts.publish.prepare_invoke();
             script
                 .key(&keys.of_life()[..])
@@ -49,14 +49,14 @@ impl RedisBroker {
                 .arg(room.as_str());
             script
                 .arg(new_epoch.as_str())
-                .arg(seen.map_or(0, |seen| seen.offset).max(base))
+                .arg(seen.as_ref().map_or(0, |seen| seen.offset).max(base))
                 .arg(history.stream_len);
             script
                 .arg(Self::seconds(history.stream_ttl))
                 .arg(self.0.lives.meta);
             script
                 .arg(NONCE_GENERATION_SECONDS)
-                .arg(seen.map_or("", |seen| seen.epoch.as_str()))
+                .arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
                 .arg(may_begin)
                 .arg(self.backlog())
                 .arg(u8::from(is_private));

@@ -32,9 +32,9 @@ impl Node {
         }
         let draft = Draft::delete(room, by, None, offset, &event);
         let here = self.hub.room(room);
-        let seen = here.as_ref().and_then(|here| here.highest());
+        let seen = || here.as_ref().and_then(|here| here.highest());
         let deadline = Instant::now() + self.config.limits.send_timeout;
-        let published = self.store(room, &[draft], seen.as_ref(), deadline).await;
+        let published = self.store(room, &[draft], &seen, deadline).await;
         let published = published.map_err(|error| match error {
             BrokerError::Unknown(_) => CommandError::Unknown,
             other => CommandError::of_read(other),
