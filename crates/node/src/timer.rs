@@ -2,15 +2,15 @@
 //! whole milliseconds, twice, which is half of such a wait.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[cfg(target_os = "linux")]
 use self::linux::Kernel as Clock;
 #[cfg(not(target_os = "linux"))]
 use self::other::Runtime as Clock;
 
-/// Where several wait at once they should wait for the same moment: whoever asks last sets the
-/// clock, and the others look again when it goes off.
+/// Several may wait at once: the clock is set for the earliest, and when it goes off the others look
+/// again.
 #[derive(Debug, Default)]
 pub(crate) struct Timer(std::sync::OnceLock<Option<Clock>>);
 
@@ -22,9 +22,9 @@ impl Timer {
                 .inspect_err(|error| tracing::warn!(%error, "no precise timer: waits are longer"))
                 .ok()
         });
-        while let Some(wait) = remaining(due) {
+        while is_to_come(due) {
             let rung = match clock {
-                Some(clock) => clock.ring_after(wait).await,
+                Some(clock) => clock.ring(due).await,
                 None => Err(io::ErrorKind::Unsupported.into()),
             };
             if rung.is_err() {
@@ -34,15 +34,15 @@ impl Timer {
     }
 }
 
-fn remaining(due: Instant) -> Option<Duration> {
-    due.checked_duration_since(Instant::now())
-        .filter(|wait| !wait.is_zero())
+fn is_to_come(due: Instant) -> bool {
+    due > Instant::now()
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;
-    use std::time::Duration;
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
 
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -50,38 +50,62 @@ mod linux {
     };
     use tokio::net::unix::pipe::Receiver;
 
+    use crate::lock::lock;
+
     /// A timer of the kernel's, which is read from like a pipe.
     #[derive(Debug)]
-    pub(super) struct Kernel(Receiver);
+    pub(super) struct Kernel {
+        timer: Receiver,
+        /// What it is set for, until somebody has read that it went off: setting it again would take
+        /// that back.
+        set: Mutex<Option<Instant>>,
+    }
 
     impl Kernel {
         pub(super) fn new() -> io::Result<Self> {
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            Receiver::from_owned_fd_unchecked(timer).map(Self)
+            Ok(Self {
+                timer: Receiver::from_owned_fd_unchecked(timer)?,
+                set: Mutex::default(),
+            })
         }
 
-        /// Sets it, and waits until it goes off, set by whomever.
-        pub(super) async fn ring_after(&self, wait: Duration) -> io::Result<()> {
-            let nothing = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            let once = Itimerspec {
-                it_interval: nothing,
-                it_value: Timespec::try_from(wait).unwrap_or(nothing),
-            };
-            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
-            self.0.readable().await?;
+        /// Waits until it goes off, at `due` or before.
+        pub(super) async fn ring(&self, due: Instant) -> io::Result<()> {
+            self.set_for(due)?;
+            self.timer.readable().await?;
+            let mut set = lock(&self.set);
             // Until there is nothing, so that the next wait does not find what is over. Whoever else
             // waited may have read it first.
             loop {
-                match self.0.try_read(&mut [0_u8; 8]) {
-                    Ok(_) => {}
+                match self.timer.try_read(&mut [0_u8; 8]) {
+                    Ok(_) => *set = None,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                     Err(error) => return Err(error),
                 }
             }
+        }
+
+        fn set_for(&self, due: Instant) -> io::Result<()> {
+            let mut set = lock(&self.set);
+            if set.is_some_and(|set| set <= due) {
+                return Ok(());
+            }
+            let nothing = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            // A wait of nothing would turn it off.
+            let wait = due.saturating_duration_since(Instant::now());
+            let wait = wait.max(Duration::from_nanos(1));
+            let once = Itimerspec {
+                it_interval: nothing,
+                it_value: Timespec::try_from(wait).map_err(|_| io::ErrorKind::InvalidInput)?,
+            };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+            *set = Some(due);
+            Ok(())
         }
     }
 }
@@ -89,7 +113,7 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod other {
     use std::io;
-    use std::time::Duration;
+    use std::time::Instant;
 
     /// The runtime's timers.
     #[derive(Debug)]
@@ -100,8 +124,8 @@ mod other {
             Ok(Self)
         }
 
-        pub(super) async fn ring_after(&self, wait: Duration) -> io::Result<()> {
-            tokio::time::sleep(wait).await;
+        pub(super) async fn ring(&self, due: Instant) -> io::Result<()> {
+            tokio::time::sleep_until(due.into()).await;
             Ok(())
         }
     }
@@ -109,6 +133,8 @@ mod other {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -138,5 +164,21 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), all)
             .await
             .unwrap();
+    }
+
+    /// It has gone off and nobody has read that yet when somebody else begins to wait.
+    #[tokio::test]
+    async fn who_begins_to_wait_does_not_put_off_others() {
+        let (timer, start) = (Timer::default(), Instant::now());
+        let first = async {
+            timer.until(start + Duration::from_millis(2)).await;
+            start.elapsed()
+        };
+        let second = async {
+            std::thread::sleep(Duration::from_millis(20));
+            timer.until(start + Duration::from_secs(3)).await;
+        };
+        let (waited, ()) = tokio::join!(first, second);
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
     }
 }

@@ -20,7 +20,6 @@ use hubbub_protocol::{
 use tokio::sync::Semaphore;
 
 use self::query::Query;
-
 use crate::alteration::Alteration;
 use crate::courtesy::{Reading, Typing};
 use crate::error::CommandError;
