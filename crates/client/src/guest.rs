@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::error::ConfigError;
-use crate::stream::{ByteStream, Trust, trust};
+use crate::stream::{Trust, connect, trust};
 use crate::url::NodeUrl;
 
 /// A guest of the cluster.
@@ -83,7 +83,7 @@ pub(crate) async fn request(
         "POST {prefix}/v1/guests HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
-    let mut socket = ByteStream::connect(url, trust).await?;
+    let mut socket = connect(url, trust).await?;
     socket.write_all(request.as_bytes()).await?;
     socket.flush().await?;
     let mut answer = Vec::new();

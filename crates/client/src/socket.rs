@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::config::Credentials;
 use crate::frame::{Incoming, Welcome, read};
 use crate::guest::{self, GuestError};
-use crate::stream::{ByteStream, Trust};
+use crate::stream::{ByteStream, Trust, connect};
 use crate::url::NodeUrl;
 
 /// How a connection ended, or why there is none.
@@ -141,7 +141,7 @@ async fn handshake(
     let bearer = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| Ending::abrupt("the token cannot stand in a header"))?;
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    let bytes = ByteStream::connect(url, trust).await.map_err(Error::Io)?;
+    let bytes = connect(url, trust).await.map_err(Error::Io)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(16 * 1024);

@@ -1,16 +1,13 @@
 //! The bytes to a node and back, under TLS where its URL says so.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore};
+use tokio_tungstenite::MaybeTlsStream;
 
 use crate::error::ConfigError;
 use crate::url::NodeUrl;
@@ -19,11 +16,7 @@ use crate::url::NodeUrl;
 pub(crate) type Trust = Option<Arc<TlsConfig>>;
 
 /// A connection to a node.
-#[derive(Debug)]
-pub(crate) enum ByteStream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+pub(crate) type ByteStream = MaybeTlsStream<TcpStream>;
 
 /// As given, or else those whom the system trusts.
 pub(crate) fn trust(urls: &[NodeUrl], given: &Trust) -> Result<Trust, ConfigError> {
@@ -50,58 +43,16 @@ fn system() -> Result<TlsConfig, ConfigError> {
     Ok(config)
 }
 
-impl ByteStream {
-    pub(crate) async fn connect(url: &NodeUrl, trust: &Trust) -> io::Result<Self> {
-        let tcp = TcpStream::connect(&url.authority).await?;
-        tcp.set_nodelay(true)?;
-        let Some(server) = &url.server else {
-            return Ok(Self::Plain(tcp));
-        };
-        let Some(trust) = trust else {
-            return Err(io::Error::other("nobody is trusted"));
-        };
-        let connector = TlsConnector::from(Arc::clone(trust));
-        let tls = connector.connect(server.clone(), tcp).await?;
-        Ok(Self::Tls(Box::new(tls)))
-    }
-}
-
-impl AsyncRead for ByteStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for ByteStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
+pub(crate) async fn connect(url: &NodeUrl, trust: &Trust) -> io::Result<ByteStream> {
+    let tcp = TcpStream::connect(&url.authority).await?;
+    tcp.set_nodelay(true)?;
+    let Some(server) = &url.server else {
+        return Ok(ByteStream::Plain(tcp));
+    };
+    let Some(trust) = trust else {
+        return Err(io::Error::other("nobody is trusted"));
+    };
+    let connector = TlsConnector::from(Arc::clone(trust));
+    let tls = connector.connect(server.clone(), tcp).await?;
+    Ok(ByteStream::Rustls(tls))
 }
