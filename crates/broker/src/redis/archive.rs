@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use super::RedisBroker;
 use super::keys::{PARTITIONS, partition_of};
-use crate::BrokerError;
+use crate::{BrokerConfig, BrokerError};
 
 /// Rooms that are looked at by one call.
 const ROOMS_AT_ONCE: usize = 200;
@@ -200,13 +200,13 @@ impl RedisBroker {
         };
         self.0.link.call(self.deadline(), tell).await
     }
+}
 
-    /// Events that a stream keeps while the archive is behind; 0: there is no archive.
-    pub(super) fn backlog(&self) -> usize {
-        match self.0.config.has_archive {
-            true => self.0.config.history.archive_backlog.max(1),
-            false => 0,
-        }
+/// Events that a stream keeps while the archive is behind; 0: there is no archive.
+pub(super) fn backlog(config: &BrokerConfig) -> usize {
+    match config.has_archive {
+        true => config.history.archive_backlog.max(1),
+        false => 0,
     }
 }
 

@@ -9,11 +9,8 @@ use redis::{ScriptInvocation, Value};
 
 use super::RedisBroker;
 use super::values::{parse_epoch, parse_number};
-use crate::digest::{Digest, DigestKey};
+use crate::digest::DigestKey;
 use crate::{Begin, BrokerError, Published, Seen, Span};
-
-/// A nonce is kept for one to two generations.
-const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
 
 /// What the script says of a draft; everything else is a duplicate.
 const STORED: u64 = 0;
@@ -29,14 +26,12 @@ impl RedisBroker {
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
-        let history = &self.0.config.history;
         let keys = self.0.keys.room(room);
-        let new_epoch = Epoch::generate();
-        let (may_begin, base, is_private) = match begin {
-            Begin::Never => (0, 0, false),
+        let (new_epoch, base, is_private) = match begin {
+            Begin::Never => (None, 0, false),
             Begin::Above {
                 offset, is_private, ..
-            } => (1, *offset, *is_private),
+            } => (Some(Epoch::generate()), *offset, *is_private),
         };
         let call = async |mut connection: MultiplexedConnection| {
             let (key, seen) = (DigestKey::derive(&self.secret()), seen());
@@ -48,23 +43,19 @@ impl RedisBroker {
                 .arg(&keys.channel)
                 .arg(room.as_str());
             script
-                .arg(new_epoch.as_str())
-                .arg(seen.as_ref().map_or(0, |seen| seen.offset).max(base))
-                .arg(history.stream_len);
-            script
-                .arg(Self::seconds(history.stream_ttl))
-                .arg(self.0.lives.meta);
-            script
-                .arg(NONCE_GENERATION_SECONDS)
                 .arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
-                .arg(may_begin)
-                .arg(self.backlog())
+                .arg(seen.as_ref().map_or(0, |seen| seen.offset).max(base))
+                .arg(new_epoch.as_ref().map_or("", Epoch::as_str))
                 .arg(u8::from(is_private));
             self.0
                 .webhooks
                 .add_events(&mut script, &self.0.keys, &keys, room, drafts);
+            script.arg(drafts.len());
             for draft in drafts {
-                add_draft(&mut script, &key.digest(draft), draft);
+                script.arg(&key.digest(draft)[..]);
+            }
+            for draft in drafts {
+                add_draft(&mut script, draft);
             }
             script.invoke_async::<Vec<Value>>(&mut connection).await
         };
@@ -129,8 +120,7 @@ impl RedisBroker {
     }
 }
 
-fn add_draft(script: &mut ScriptInvocation<'_>, digest: &Digest, draft: &Draft) {
-    script.arg(&digest[..]);
+fn add_draft(script: &mut ScriptInvocation<'_>, draft: &Draft) {
     match &draft.change {
         None => {
             script.arg(draft.message.as_str()).arg(&draft.open[..]);

@@ -5,7 +5,13 @@
 
 use redis::Script;
 
+use super::Lives;
+
+/// A nonce is kept for one to two generations.
+const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
+
 const BEGIN: &str = include_str!("lua/begin.lua");
+const CHANGE: &str = include_str!("lua/change.lua");
 const NOTE: &str = include_str!("lua/note.lua");
 const ATTEND: &str = include_str!("lua/attend.lua");
 const ANNOUNCE: &str = include_str!("lua/announce.lua");
@@ -32,12 +38,19 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    pub(crate) fn new() -> Self {
-        let begin_and_note = format!("{BEGIN}{NOTE}");
+    /// `stream_len` events stay in a stream, or `backlog` (0: there is no archive) while the
+    /// archive is behind. What is the same at each publish is part of its script.
+    pub(crate) fn new(stream_len: usize, lives: Lives, backlog: usize) -> Self {
+        let Lives { unused, meta } = lives;
+        let publishing = format!(
+            "local STREAM_LEN, STREAM_LIFE, META_LIFE = '{stream_len}', {unused}, {meta}\n\
+             local NONCE_GENERATION, BACKLOG = {NONCE_GENERATION_SECONDS}, {backlog}\n\
+             {BEGIN}{NOTE}{CHANGE}"
+        );
         let attendance = format!("{ANNOUNCE}{NOTE}{ATTEND}");
         let with = |shared: &str, script: &str| Script::new(&format!("#!lua\n{shared}{script}"));
         Self {
-            publish: with(&begin_and_note, include_str!("lua/publish.lua")),
+            publish: with(&publishing, include_str!("lua/publish.lua")),
             open: with(BEGIN, include_str!("lua/open.lua")),
             read: Script::new(include_str!("lua/read.lua")),
             changes: Script::new(include_str!("lua/changes.lua")),

@@ -8,6 +8,7 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
+use super::archive::backlog;
 use super::excerpt::Excerpt;
 use super::keys::PARTITIONS;
 use super::values::{parse_entry, parse_epoch, parse_number};
@@ -105,7 +106,10 @@ impl RedisBroker {
                 .arg(self.0.lives.unused)
                 .arg(fork.epoch.as_str())
                 .arg(u8::from(fork.only_empty));
-            script.arg(&offset).arg(message).arg(self.backlog());
+            script
+                .arg(&offset)
+                .arg(message)
+                .arg(backlog(&self.0.config));
             script.invoke_async::<()>(&mut connection).await
         };
         self.0.link.call(self.deadline(), call).await

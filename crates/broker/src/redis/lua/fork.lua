@@ -20,13 +20,12 @@ if tonumber(head) >= tonumber(ARGV[4]) and not is_other() then
 end
 local top = math.max(tonumber(head), tonumber(ARGV[4]))
 redis.call('HDEL', KEYS[1], 'epoch')
-local epoch
-epoch, top = begin({ unpack(KEYS, 1, 6) }, ARGV[3], string.format('%.0f', top), ARGV[5])
+top = begin(ARGV[3], string.format('%d', top), ARGV[5])
 local time = redis.call('TIME')
 local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 redis.call('ZADD', KEYS[7], ms, ARGV[2])
 if ARGV[10] ~= '0' then
   redis.call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
 end
-redis.call('PUBLISH', ARGV[1], '1 R ' .. epoch .. ' ' .. string.format('%.0f', top))
+redis.call('PUBLISH', ARGV[1], '1 R ' .. ARGV[3] .. ' ' .. string.format('%d', top))
 return 1
