@@ -1,6 +1,6 @@
 //! The load processes, seen from their parent. Each holds as many connections as a process may.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -136,8 +136,8 @@ impl Fleet {
         let is_local = nodes
             .iter()
             .all(|node| node.ip().is_loopback() && node.is_ipv4());
-        // Each process has a source address, and so ports, of its own.
-        let source = IpAddr::from(Ipv4Addr::from(0x7F00_0002 + number as u32));
+        // Each process has source addresses, and so ports, of its own.
+        let first_source = Ipv4Addr::from(0x7F00_0002 + ((number as u32) << 8));
         Plan {
             nodes,
             first: number,
@@ -146,7 +146,7 @@ impl Fleet {
             rooms,
             name,
             access,
-            source: is_local.then_some(source),
+            first_source: is_local.then_some(first_source),
         }
     }
 

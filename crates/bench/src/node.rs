@@ -207,6 +207,7 @@ fn command(
         .env("HUBBUB__OPS__BIND", ops.to_string())
         .env("HUBBUB__AUTH__MODE", "jwt")
         .env("HUBBUB__AUTH__SECRET", secret)
+        .env("HUBBUB__LIMITS__CONNECTIONS", "0")
         .env("HUBBUB__LIMITS__CONNECTIONS_PER_ADDRESS", "0")
         .env("HUBBUB__LIMITS__GUESTS_PER_MINUTE", "0")
         .env("HUBBUB__LIMITS__ACCEPTS_PER_SECOND", "0")

@@ -1,7 +1,7 @@
 //! What a worker process is told, and what it answers: JSON lines over its pipes.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,13 @@ pub(crate) struct Plan {
     /// What the names of rooms and users begin with.
     pub(crate) name: String,
     pub(crate) access: Access,
-    /// Where connections come from; a source address has about 28,000 ports.
-    pub(crate) source: Option<IpAddr>,
+    /// The first address that connections come from, see [`Plan::source`].
+    pub(crate) first_source: Option<Ipv4Addr>,
 }
+
+/// Connections from one source address: it has about 28,000 ports, and the kernel's search for a
+/// free one gets slow long before they are used up.
+const FROM_ONE_ADDRESS: usize = 2_000;
 
 impl Plan {
     pub(crate) fn members(&self) -> impl Iterator<Item = usize> + use<> {
@@ -46,6 +50,13 @@ impl Plan {
 
     pub(crate) fn node(&self, member: usize) -> usize {
         member / self.rooms % self.nodes.len()
+    }
+
+    /// Where the member at place `index` of its process comes from; `None`: the kernel's choice.
+    pub(crate) fn source(&self, index: usize) -> Option<IpAddr> {
+        let step = u32::try_from(index / FROM_ONE_ADDRESS).ok()?;
+        let first = u32::from(self.first_source?);
+        Some(Ipv4Addr::from(first + step).into())
     }
 
     pub(crate) fn room_name(&self, member: usize) -> String {

@@ -66,7 +66,7 @@ impl Crowd {
     pub(super) fn connect(&mut self, key: usize, to: Option<SocketAddr>) {
         let member = &mut self.members[key];
         let to = to.unwrap_or(self.plan.nodes[self.plan.node(member.number)]);
-        if let Err(error) = member.connect(to, self.plan.source, &self.poller, key) {
+        if let Err(error) = member.connect(to, self.plan.source(key), &self.poller, key) {
             self.lose(key, format!("connecting to {to}: {error}"));
         }
     }
