@@ -87,14 +87,19 @@ impl CommandError {
 }
 
 /// One runtime for everything that this process runs. A core is left to the kernel and Redis, who
-/// have a part in every message: fewer threads wake each other less. `TOKIO_WORKER_THREADS` counts
-/// where it is set.
+/// have a part in every message: fewer threads wake each other less, and one alone needs no locks.
+/// `TOKIO_WORKER_THREADS` counts where it is set.
 fn runtime() -> io::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    if env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        let cores = available_parallelism().map_or(1, usize::from);
-        builder.worker_threads(cores.saturating_sub(1).max(1));
-    }
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores {
+        _ if env::var_os("TOKIO_WORKER_THREADS").is_some() => Builder::new_multi_thread(),
+        1 | 2 => Builder::new_current_thread(),
+        _ => {
+            let mut several = Builder::new_multi_thread();
+            several.worker_threads(cores - 1);
+            several
+        }
+    };
     builder.enable_all().build()
 }
 
