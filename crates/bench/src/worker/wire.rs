@@ -82,7 +82,12 @@ pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, String> {
         .split(|&byte| byte == b'\r')
         .next()
         .unwrap_or_default();
-    Err(String::from_utf8_lossy(line).into_owned())
+    // A refusal's body says why, if it came with the head.
+    let (line, why) = (
+        String::from_utf8_lossy(line),
+        String::from_utf8_lossy(&bytes[end + 4..]),
+    );
+    Err(format!("{line} {why}").trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -109,6 +114,8 @@ mod tests {
             upgraded(b"HTTP/1.1 101 X\r\na: b\r\n\r\n\x81"),
             Ok(Some(24))
         );
+        let told = upgraded(b"HTTP/1.1 503 X\r\na: b\r\n\r\nit is full");
+        assert_eq!(told, Err("HTTP/1.1 503 X it is full".to_owned()));
         let refused = upgraded(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
         assert_eq!(refused, Err("HTTP/1.1 503 Service Unavailable".to_owned()));
     }

@@ -115,9 +115,7 @@ impl RedisBroker {
             unused: Self::seconds(config.history.stream_ttl),
             meta: Self::seconds(config.history.meta_ttl),
         };
-        let lease = Lease::new(node);
-        let (stream_len, backlog) = (config.history.stream_len, archive::backlog(config));
-        let scripts = Arc::new(Scripts::new(stream_len, lives, backlog));
+        let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new(config)));
         let (sender, inbox) = inbox();
 
         let host = greeting.clone();

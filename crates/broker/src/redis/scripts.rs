@@ -5,7 +5,9 @@
 
 use redis::Script;
 
-use super::Lives;
+use super::RedisBroker;
+use super::archive::backlog;
+use crate::BrokerConfig;
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
@@ -38,12 +40,15 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// `stream_len` events stay in a stream, or `backlog` (0: there is no archive) while the
-    /// archive is behind. What is the same at each publish is part of its script.
-    pub(crate) fn new(stream_len: usize, lives: Lives, backlog: usize) -> Self {
-        let Lives { unused, meta } = lives;
+    /// What is the same at each publish is part of its script: `config` must not change.
+    pub(crate) fn new(config: &BrokerConfig) -> Self {
+        let history = &config.history;
+        let (stream_len, backlog) = (history.stream_len, backlog(config));
+        let stream_life = RedisBroker::seconds(history.stream_ttl);
+        let meta_life = RedisBroker::seconds(history.meta_ttl);
+        // The length is text for XADD: Redis prints Lua's numbers the slow way.
         let publishing = format!(
-            "local STREAM_LEN, STREAM_LIFE, META_LIFE = '{stream_len}', {unused}, {meta}\n\
+            "local STREAM_LEN, STREAM_LIFE, META_LIFE = '{stream_len}', {stream_life}, {meta_life}\n\
              local NONCE_GENERATION, BACKLOG = {NONCE_GENERATION_SECONDS}, {backlog}\n\
              {BEGIN}{NOTE}{CHANGE}"
         );
