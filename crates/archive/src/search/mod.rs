@@ -1,4 +1,6 @@
-//! Full-text search over the rooms that a user may read, newest first.
+//! Full-text search over the rooms that a user may read, newest first. Across rooms that is the order
+//! in which the archive took the messages, which its keys have; each room comes to it by itself, so
+//! what was said within a moment in two rooms may stand the other way round.
 
 mod highlight;
 mod query;
