@@ -17,11 +17,12 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const DELETIONS: usize = 5_000;
 
 impl Node {
-    /// What may happen to a room without a stream before the archive was asked.
+    /// What may happen to a room without a stream before the archive was asked. Of whom something
+    /// was `seen` has one, unless Redis has lost it.
     pub(crate) fn at_once(&self, seen: u64) -> Begin {
         match self.archive {
-            Some(_) => Begin::Never,
-            None => Begin::above(seen),
+            None if seen == 0 => Begin::above(0),
+            _ => Begin::Never,
         }
     }
 

@@ -76,20 +76,18 @@ impl Packet {
     /// # Errors
     /// [`PacketError`] when it breaks the format above: the room is then in doubt.
     pub fn decode(payload: &Bytes) -> Result<Self, PacketError> {
-        let mut reader = Reader {
-            bytes: payload.clone(),
-        };
+        let mut reader = Reader { payload, read: 0 };
         if reader.word()? != "1" {
             return Err(PacketError("version"));
         }
-        match reader.word()?.as_str() {
+        match reader.word()? {
             "E" => reader.events(),
-            "P" => serde_json::from_slice(&reader.bytes)
+            "P" => serde_json::from_slice(reader.left())
                 .map(Self::Presence)
                 .map_err(|_| PacketError("presence")),
             "S" => {
                 let origin =
-                    ConnectionId::new(&reader.word()?).map_err(|_| PacketError("connection"))?;
+                    ConnectionId::new(reader.word()?).map_err(|_| PacketError("connection"))?;
                 Ok(Self::Signal {
                     origin,
                     frame: reader.rest()?,
@@ -108,24 +106,25 @@ impl Packet {
     }
 }
 
-/// Takes words and slices off the front of a payload.
-struct Reader {
-    bytes: Bytes,
+/// Takes words and frames off the front of a payload.
+struct Reader<'a> {
+    payload: &'a Bytes,
+    /// Bytes that were taken.
+    read: usize,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
+    fn left(&self) -> &'a [u8] {
+        &self.payload[self.read..]
+    }
+
     /// The next word, up to a space, a line's end or the payload's end, which it consumes.
-    fn word(&mut self) -> Result<String, PacketError> {
-        let end = self
-            .bytes
-            .iter()
-            .position(|b| b" \n".contains(b))
-            .unwrap_or(self.bytes.len());
-        let word = self.bytes.split_to(end);
-        if !self.bytes.is_empty() {
-            let _separator = self.bytes.split_to(1);
-        }
-        String::from_utf8(word.to_vec()).map_err(|_| PacketError("header is not text"))
+    fn word(&mut self) -> Result<&'a str, PacketError> {
+        let left = self.left();
+        let end = left.iter().position(|b| b" \n".contains(b));
+        let end = end.unwrap_or(left.len());
+        self.read = (self.read + end + 1).min(self.payload.len());
+        std::str::from_utf8(&left[..end]).map_err(|_| PacketError("header is not text"))
     }
 
     fn number(&mut self) -> Result<u64, PacketError> {
@@ -133,31 +132,33 @@ impl Reader {
     }
 
     fn epoch(&mut self) -> Result<Epoch, PacketError> {
-        Epoch::new(&self.word()?).map_err(|_| PacketError("epoch"))
+        Epoch::new(self.word()?).map_err(|_| PacketError("epoch"))
     }
 
     fn rest(&mut self) -> Result<Frame, PacketError> {
-        let length = self.bytes.len();
-        self.frame(length)
+        self.frame(self.left().len())
     }
 
     fn frame(&mut self, length: usize) -> Result<Frame, PacketError> {
-        if length > self.bytes.len() {
+        if length > self.left().len() {
             return Err(PacketError("cut off"));
         }
-        Frame::from_json(self.bytes.split_to(length)).ok_or(PacketError("frame is not text"))
+        let begin = self.read;
+        self.read += length;
+        let bytes = self.payload.slice(begin..self.read);
+        Frame::from_json(bytes).ok_or(PacketError("frame is not text"))
     }
 
     fn events(&mut self) -> Result<Packet, PacketError> {
         let (epoch, first, count) = (self.epoch()?, self.number()?, self.number()?);
         let ts = self.number()?;
         // `-`: the stream's life begins here, or nobody remembers.
-        let mut previous = MessageId::new(&self.word()?)
+        let mut previous = MessageId::new(self.word()?)
             .ok()
             .filter(|id| id.as_str() != "-");
         let mut events = Vec::new();
         for index in 0..count {
-            let message = MessageId::new(&self.word()?).map_err(|_| PacketError("message id"))?;
+            let message = MessageId::new(self.word()?).map_err(|_| PacketError("message id"))?;
             let length = usize::try_from(self.number()?).map_err(|_| PacketError("length"))?;
             let frame = self.frame(length)?;
             let offset = first.checked_add(index).ok_or(PacketError("offset"))?;

@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use siphasher::sip::SipHasher13;
 
 use super::RedisBroker;
-use super::keys::{PARTITIONS, partition_of};
+use super::keys::{Key, PARTITIONS, RoomKeys, partition_of};
 use crate::{BrokerConfig, BrokerError};
 
 /// Rooms that are looked at by one call.
@@ -76,13 +76,13 @@ impl RedisBroker {
         is_private: Option<bool>,
     ) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
-        let tell = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.private.prepare_invoke();
-            script.key(&keys.meta).arg(&keys.channel);
+        let tell = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.private.call(&[keys.meta()]);
+            call.arg(keys.channel());
             let is_private =
                 is_private.map_or("", |is_private| ["0", "1"][usize::from(is_private)]);
-            script.arg(is_private).arg(Packet::ACCESS);
-            script.invoke_async::<()>(&mut connection).await
+            call.arg(is_private).arg(Packet::ACCESS);
+            call.invoke::<()>(connection).await
         };
         self.0.link.call(self.deadline(), tell).await
     }
@@ -132,10 +132,10 @@ impl RedisBroker {
 
     /// Puts a room that waits behind the others.
     pub(crate) async fn postpone(&self, room: &RoomId) -> Result<(), BrokerError> {
-        let waiting = self.0.keys.room(room).waiting;
+        let keys = self.0.keys.room(room);
         let postpone = async |mut connection: MultiplexedConnection| {
             redis::cmd("ZADD")
-                .arg(&waiting)
+                .arg(keys.waiting())
                 .arg("XX")
                 .arg(now_ms())
                 .arg(room.as_str())
@@ -150,6 +150,7 @@ impl RedisBroker {
         let mut found = 0;
         for partition in self.owned() {
             let changes = self.0.keys.changes(partition);
+            let waiting = self.0.keys.waiting(partition);
             let ask = async |mut connection: MultiplexedConnection| {
                 redis::cmd("ZRANGE")
                     .arg(&changes)
@@ -161,13 +162,16 @@ impl RedisBroker {
             let rooms = self.0.link.call(self.deadline(), ask).await?;
             let rooms: Vec<RoomId> = rooms.iter().filter_map(|r| RoomId::new(r).ok()).collect();
             for some in rooms.chunks(ROOMS_AT_ONCE) {
-                let look = async |mut connection: MultiplexedConnection| {
-                    let mut script = self.0.scripts.waiting.prepare_invoke();
-                    script.key(self.0.keys.waiting(partition)).arg(now_ms());
+                let of_rooms: Vec<_> = some.iter().map(|room| self.0.keys.room(room)).collect();
+                let mut keys = vec![Key::from(&waiting)];
+                keys.extend(of_rooms.iter().map(RoomKeys::meta));
+                let look = async |connection: MultiplexedConnection| {
+                    let mut call = self.0.scripts.waiting.call(&keys);
+                    call.arg(now_ms());
                     for room in some {
-                        script.key(self.0.keys.room(room).meta).arg(room.as_str());
+                        call.arg(room.as_str());
                     }
-                    script.invoke_async::<u64>(&mut connection).await
+                    call.invoke::<u64>(connection).await
                 };
                 found += self.0.link.call(self.deadline(), look).await?;
             }
@@ -181,22 +185,21 @@ impl RedisBroker {
         position: &Position,
     ) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
-        let tell = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.archived.prepare_invoke();
-            script.key(&keys.meta).key(&keys.waiting);
-            script
-                .key(&keys.stream)
-                .key(&keys.tombstones)
-                .key(&keys.edits);
-            script
-                .arg(room.as_str())
+        let tell = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.archived.call(&[
+                keys.meta(),
+                keys.waiting(),
+                keys.stream(),
+                keys.tombstones(),
+                keys.edits(),
+            ]);
+            call.arg(room.as_str())
                 .arg(position.epoch.as_str())
                 .arg(position.offset);
             let history = &self.0.config.history;
-            script
-                .arg(history.stream_len)
+            call.arg(history.stream_len)
                 .arg(Self::seconds(history.stream_ttl));
-            script.invoke_async::<()>(&mut connection).await
+            call.invoke::<()>(connection).await
         };
         self.0.link.call(self.deadline(), tell).await
     }

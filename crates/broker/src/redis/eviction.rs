@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::Lives;
-use super::keys::{Keys, PARTITIONS, partition_of};
+use super::keys::{Key, Keys, PARTITIONS, partition_of};
 use super::link::Link;
 use super::scripts::Scripts;
 use super::webhooks::Webhooks;
@@ -88,23 +88,26 @@ impl Eviction {
 
     async fn evict_from(&self, room: &RoomId, lease: &str) -> Result<u64, BrokerError> {
         let keys = self.keys.room(room);
-        let evict = async |mut connection: MultiplexedConnection| {
-            let mut script = self.scripts.evict.prepare_invoke();
-            script
-                .key(&keys.users)
-                .key(self.keys.lease_users(room, lease))
-                .key(&keys.meta);
-            script
-                .key(&keys.changes)
-                .key(self.keys.lease_rooms(partition_of(room), lease));
-            script
-                .arg(&keys.channel)
+        let lease_users = self.keys.lease_users(room, lease);
+        let lease_rooms = self.keys.lease_rooms(partition_of(room), lease);
+        let noted = self.webhooks.of_attendance(&self.keys, room);
+        let evict = async |connection: MultiplexedConnection| {
+            let mut names = vec![
+                keys.users(),
+                Key::from(&lease_users),
+                keys.meta(),
+                keys.changes(),
+                Key::from(&lease_rooms),
+            ];
+            noted.add_keys(&mut names, &[keys.webhooks(), keys.attendance()]);
+            let mut call = self.scripts.evict.call(&names);
+            call.arg(keys.channel())
                 .arg(room.as_str())
                 .arg(self.lives.unused)
-                .arg(self.lives.meta);
-            self.webhooks
-                .add_attendance(&mut script, &self.keys, &keys, room);
-            script.invoke_async::<u64>(&mut connection).await
+                .arg(self.lives.meta)
+                .arg(&noted.names)
+                .arg(self.webhooks.attendance);
+            call.invoke::<u64>(connection).await
         };
         self.link.call(Instant::now() + PATIENCE, evict).await
     }

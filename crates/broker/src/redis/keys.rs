@@ -3,12 +3,19 @@
 //! A room belongs to one of 64 partitions. All keys of a partition carry its tag in braces, so
 //! that in a Redis Cluster they share a slot and one script may touch them.
 
+use std::fmt::{self, Write};
+
 use hubbub_protocol::RoomId;
+use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 
 /// One tag a line, one in each 256 of the 16,384 slots of a Redis Cluster.
 const TAGS: &str = include_str!("partition-tags.txt");
 /// How many partitions there are. Fixed for ever: a room's keys depend on it.
 pub(crate) const PARTITIONS: usize = 64;
+/// What most names have beyond the prefix, in bytes.
+const NAME_BYTES: usize = 64;
+const CHANGES: &str = ":changes";
+const WAITING: &str = ":archive";
 
 /// Makes all names of one cluster.
 #[derive(Debug, Clone)]
@@ -17,34 +24,117 @@ pub(crate) struct Keys {
     tags: Vec<&'static str>,
 }
 
+/// A key that is put together where it is written: each message names eight of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key<'a> {
+    base: &'a str,
+    part: &'static str,
+}
+
+impl<'a> From<&'a String> for Key<'a> {
+    fn from(whole: &'a String) -> Self {
+        Self {
+            base: whole,
+            part: "",
+        }
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.base)?;
+        f.write_str(self.part)
+    }
+}
+
+impl ToRedisArgs for Key<'_> {
+    fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
+        out.write_arg_fmt(self);
+    }
+}
+
+impl ToSingleRedisArg for Key<'_> {}
+
 /// The keys of one room, and its channel.
 #[derive(Debug)]
 pub(crate) struct RoomKeys {
-    pub(crate) meta: String,
-    pub(crate) stream: String,
-    pub(crate) nonces: String,
-    pub(crate) older_nonces: String,
-    pub(crate) tombstones: String,
-    pub(crate) edits: String,
-    pub(crate) users: String,
-    pub(crate) changes: String,
-    pub(crate) waiting: String,
-    pub(crate) webhooks: String,
-    pub(crate) attendance: String,
-    pub(crate) channel: String,
+    channel: String,
+    /// How much of that names the partition, in bytes.
+    partition: usize,
 }
 
 impl RoomKeys {
     /// The first keys of every script that may begin a new life of the room, in their order.
-    pub(crate) fn of_life(&self) -> [&str; 6] {
+    pub(crate) fn of_life(&self) -> [Key<'_>; 6] {
         [
-            &self.meta,
-            &self.stream,
-            &self.nonces,
-            &self.older_nonces,
-            &self.tombstones,
-            &self.edits,
+            self.meta(),
+            self.stream(),
+            self.of_room(":nonces"),
+            self.of_room(":nonces-older"),
+            self.tombstones(),
+            self.edits(),
         ]
+    }
+
+    /// The first keys of every script that may store events, in their order.
+    pub(crate) fn of_event(&self) -> [Key<'_>; 8] {
+        let [meta, stream, nonces, older, tombstones, edits] = self.of_life();
+        let (changes, waiting) = (self.changes(), self.waiting());
+        [
+            meta, stream, nonces, older, tombstones, edits, changes, waiting,
+        ]
+    }
+
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    pub(crate) fn meta(&self) -> Key<'_> {
+        self.of_room(":meta")
+    }
+
+    pub(crate) fn stream(&self) -> Key<'_> {
+        self.of_room(":stream")
+    }
+
+    pub(crate) fn tombstones(&self) -> Key<'_> {
+        self.of_room(":tombstones")
+    }
+
+    pub(crate) fn edits(&self) -> Key<'_> {
+        self.of_room(":edits")
+    }
+
+    pub(crate) fn users(&self) -> Key<'_> {
+        self.of_room(":users")
+    }
+
+    pub(crate) fn webhooks(&self) -> Key<'_> {
+        self.of_room(":webhooks")
+    }
+
+    pub(crate) fn attendance(&self) -> Key<'_> {
+        self.of_room(":attendance")
+    }
+
+    /// Rooms of the partition by the time of their newest change.
+    pub(crate) fn changes(&self) -> Key<'_> {
+        self.of_partition(CHANGES)
+    }
+
+    /// Rooms of the partition that wait for the archive.
+    pub(crate) fn waiting(&self) -> Key<'_> {
+        self.of_partition(WAITING)
+    }
+
+    fn of_room(&self, part: &'static str) -> Key<'_> {
+        let base = &self.channel;
+        Key { base, part }
+    }
+
+    fn of_partition(&self, part: &'static str) -> Key<'_> {
+        let base = &self.channel[..self.partition];
+        Key { base, part }
     }
 }
 
@@ -59,31 +149,16 @@ impl Keys {
     }
 
     pub(crate) fn room(&self, room: &RoomId) -> RoomKeys {
-        let partition = self.partition(partition_of(room));
-        let base = self.channel(room);
-        RoomKeys {
-            meta: format!("{base}:meta"),
-            stream: format!("{base}:stream"),
-            nonces: format!("{base}:nonces"),
-            older_nonces: format!("{base}:nonces-older"),
-            tombstones: format!("{base}:tombstones"),
-            edits: format!("{base}:edits"),
-            users: format!("{base}:users"),
-            changes: format!("{partition}:changes"),
-            waiting: format!("{partition}:archive"),
-            webhooks: format!("{base}:webhooks"),
-            attendance: format!("{base}:attendance"),
-            channel: base,
-        }
+        let mut channel = self.partition(partition_of(room));
+        let partition = channel.len();
+        channel.push_str(":room:");
+        encode_into(&mut channel, room.as_str());
+        RoomKeys { channel, partition }
     }
 
     /// The channel that carries a room's packets.
     pub(crate) fn channel(&self, room: &RoomId) -> String {
-        format!(
-            "{}:room:{}",
-            self.partition(partition_of(room)),
-            encode(room.as_str())
-        )
+        self.room(room).channel
     }
 
     /// The users that a lease has in a room.
@@ -98,12 +173,12 @@ impl Keys {
 
     /// Rooms of a partition by the time of their newest change.
     pub(crate) fn changes(&self, partition: usize) -> String {
-        format!("{}:changes", self.partition(partition))
+        self.partition(partition) + CHANGES
     }
 
     /// Rooms of a partition that wait for the archive, by the time when they began to.
     pub(crate) fn waiting(&self, partition: usize) -> String {
-        format!("{}:archive", self.partition(partition))
+        self.partition(partition) + WAITING
     }
 
     /// Rooms of a partition that wait for a webhook, by the time when they began to.
@@ -167,7 +242,10 @@ impl Keys {
     }
 
     fn partition(&self, partition: usize) -> String {
-        format!("{}:{{{}}}", self.prefix, self.tags[partition])
+        let mut name = String::with_capacity(self.prefix.len() + NAME_BYTES);
+        // A string takes everything.
+        let _ = write!(name, "{}:{{{}}}", self.prefix, self.tags[partition]);
+        name
     }
 }
 
@@ -185,16 +263,21 @@ pub(crate) fn partition_of(room: &RoomId) -> usize {
 /// Keeps a name from reaching hash tags, patterns and our own separator: ids may hold `:`, and
 /// what else they may hold is harmless.
 fn encode(name: &str) -> String {
-    name.bytes()
-        .fold(String::with_capacity(name.len()), |mut encoded, byte| {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
-                    encoded.push(char::from(byte));
-                }
-                other => encoded.push_str(&format!("%{other:02X}")),
+    let mut encoded = String::with_capacity(name.len());
+    encode_into(&mut encoded, name);
+    encoded
+}
+
+fn encode_into(encoded: &mut String, name: &str) {
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+                encoded.push(char::from(byte));
             }
-            encoded
-        })
+            // A string takes everything.
+            other => drop(write!(encoded, "%{other:02X}")),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -207,31 +290,39 @@ mod tests {
         let room = RoomId::new("lobby").unwrap();
         let tag = format!("hubbub:{{{}}}:", keys.tags[partition_of(&room)]);
         let names = keys.room(&room);
-        for name in [
-            names.meta,
-            names.stream,
-            names.nonces,
-            names.older_nonces,
-            names.tombstones,
-            names.edits,
-            names.users,
-            names.changes,
-            names.waiting,
-            names.webhooks,
-            names.attendance,
+        let others = [
+            names.users(),
+            names.changes(),
+            names.waiting(),
+            names.webhooks(),
+            names.attendance(),
+        ];
+        let whole = [
+            keys.changes(partition_of(&room)),
+            keys.waiting(partition_of(&room)),
             keys.webhook(partition_of(&room), "a:b"),
-            names.channel,
+            keys.channel(&room),
             keys.lease_users(&room, "gw-1:x"),
             keys.lease_rooms(partition_of(&room), "gw-1:x"),
-        ] {
+        ];
+        let of_room = names.of_life().into_iter().chain(others);
+        for name in of_room.map(|key| key.to_string()).chain(whole) {
             assert!(name.starts_with(&tag), "{name} has not {tag}");
         }
+        assert_eq!(
+            names.changes().to_string(),
+            keys.changes(partition_of(&room))
+        );
+        assert_eq!(
+            names.waiting().to_string(),
+            keys.waiting(partition_of(&room))
+        );
     }
 
     #[test]
     fn no_two_rooms_share_a_key() {
         let keys = Keys::new("hubbub");
-        let plain = keys.room(&RoomId::new("a").unwrap()).meta;
+        let plain = keys.room(&RoomId::new("a").unwrap()).meta().to_string();
         let tricky = keys.channel(&RoomId::new("a:meta").unwrap());
         assert_ne!(plain, tricky);
         assert!(tricky.ends_with(":room:a%3Ameta"));

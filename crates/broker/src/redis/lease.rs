@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use super::greeting::Greeting;
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use super::link::Link;
 use super::scripts::Scripts;
 use crate::BrokerError;
@@ -196,12 +196,12 @@ impl LeaseKeeper {
 
     /// Whether the lease was known, and which ones have expired.
     async fn renew(&self) -> Result<(bool, Vec<String>), BrokerError> {
-        let renew = async |mut connection: MultiplexedConnection| {
-            let mut script = self.scripts.renew.prepare_invoke();
-            script.key(self.keys.nodes()).arg(&*self.lease.name());
-            script.arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
-            script
-                .invoke_async::<(bool, Vec<String>, Vec<String>)>(&mut connection)
+        let nodes = self.keys.nodes();
+        let renew = async |connection: MultiplexedConnection| {
+            let mut call = self.scripts.renew.call(&[Key::from(&nodes)]);
+            call.arg(&*self.lease.name());
+            call.arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
+            call.invoke::<(bool, Vec<String>, Vec<String>)>(connection)
                 .await
         };
         let (is_known, expired, living) = self.link.call(Instant::now() + RENEWAL, renew).await?;

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::RedisBroker;
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use super::lease::node_of;
 use super::link::Link;
 use crate::control::{Control, ControlSender, Question};
@@ -234,19 +234,16 @@ impl RedisBroker {
         let life = life.map(|life| life.as_millis().to_string());
         let (key, effect) = (order.key().unwrap_or_default(), order.effect());
         let keys = &self.0.keys;
-        let issue = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.order.prepare_invoke();
-            script
-                .key(keys.orders())
-                .key(keys.rules())
-                .key(keys.rule_ends());
-            script.arg(&json).arg(&key);
-            script.arg(if effect == Effect::Lasting { "1" } else { "0" });
-            script.arg(life.as_deref().unwrap_or_default());
-            script.arg(KEPT_ORDERS).arg(crate::Broker::MAX_RULES);
-            script.arg(keys.control()).arg(NEW_ORDERS);
-            let answer: (String, String) = script.invoke_async(&mut connection).await?;
-            Ok(answer)
+        let (orders, rules, ends) = (keys.orders(), keys.rules(), keys.rule_ends());
+        let names = [Key::from(&orders), Key::from(&rules), Key::from(&ends)];
+        let issue = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.order.call(&names);
+            call.arg(&json).arg(&key);
+            call.arg(if effect == Effect::Lasting { "1" } else { "0" });
+            call.arg(life.as_deref().unwrap_or_default());
+            call.arg(KEPT_ORDERS).arg(crate::Broker::MAX_RULES);
+            call.arg(keys.control()).arg(NEW_ORDERS);
+            call.invoke::<(String, String)>(connection).await
         };
         let (sequence, until) = self.0.link.call(self.deadline(), issue).await?;
         if sequence.is_empty() {

@@ -4,7 +4,7 @@ use hubbub_protocol::{RoomId, User};
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
-use super::keys::partition_of;
+use super::keys::{Key, partition_of};
 use crate::{Attendance, BrokerError, Presence};
 
 impl RedisBroker {
@@ -17,36 +17,37 @@ impl RedisBroker {
         let lease = self.0.lease.name();
         let lease_users = self.0.keys.lease_users(room, &lease);
         let lease_rooms = self.0.keys.lease_rooms(partition_of(room), &lease);
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.presence.prepare_invoke();
-            script
-                .key(&keys.users)
-                .key(&lease_users)
-                .key(&keys.meta)
-                .key(&keys.changes);
-            script
-                .key(&lease_rooms)
-                .arg(&keys.channel)
+        let noted = self.0.webhooks.of_attendance(&self.0.keys, room);
+        let register = async |connection: MultiplexedConnection| {
+            let mut names = vec![
+                keys.users(),
+                Key::from(&lease_users),
+                keys.meta(),
+                keys.changes(),
+                Key::from(&lease_rooms),
+            ];
+            noted.add_keys(&mut names, &[keys.webhooks(), keys.attendance()]);
+            let mut call = self.0.scripts.presence.call(&names);
+            call.arg(keys.channel())
                 .arg(room.as_str())
                 .arg(self.0.lives.unused)
-                .arg(self.0.lives.meta);
-            self.0
-                .webhooks
-                .add_attendance(&mut script, &self.0.keys, &keys, room);
+                .arg(self.0.lives.meta)
+                .arg(&noted.names)
+                .arg(self.0.webhooks.attendance);
             for user in users {
                 match user {
                     Attendance::Enter(user) => {
                         let json = serde_json::to_string(user).expect("strings always serialize");
-                        script.arg("enter").arg(user.id.as_str()).arg(json);
+                        call.arg("enter").arg(user.id.as_str()).arg(json);
                     }
                     Attendance::Exit(id) => {
-                        script.arg("exit").arg(id.as_str()).arg("");
+                        call.arg("exit").arg(id.as_str()).arg("");
                     }
                 }
             }
-            script.invoke_async::<(u64, u64)>(&mut connection).await
+            call.invoke::<(u64, u64)>(connection).await
         };
-        let (count, version) = self.0.link.call(self.deadline(), call).await?;
+        let (count, version) = self.0.link.call(self.deadline(), register).await?;
         Ok(Presence {
             version,
             count,
@@ -60,14 +61,12 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Presence, BrokerError> {
         let keys = self.0.keys.room(room);
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.members.prepare_invoke();
-            script.key(&keys.users).key(&keys.meta).arg(limit);
-            script
-                .invoke_async::<(u64, u64, Vec<String>)>(&mut connection)
-                .await
+        let ask = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.members.call(&[keys.users(), keys.meta()]);
+            call.arg(limit);
+            call.invoke::<(u64, u64, Vec<String>)>(connection).await
         };
-        let (count, version, values) = self.0.link.call(self.deadline(), call).await?;
+        let (count, version, values) = self.0.link.call(self.deadline(), ask).await?;
         let members = values
             .iter()
             .map(|value| parse_user(value))

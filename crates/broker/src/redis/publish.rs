@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use hubbub_protocol::event::{Change, ChangeKind};
 use hubbub_protocol::{Draft, Epoch, Frame, Position, RoomId};
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{ScriptInvocation, Value};
 
 use super::RedisBroker;
+use super::scripts::Call;
 use super::values::{parse_epoch, parse_number};
 use crate::digest::DigestKey;
 use crate::{Begin, BrokerError, Published, Seen, Span};
@@ -33,33 +34,27 @@ impl RedisBroker {
                 offset, is_private, ..
             } => (Some(Epoch::generate()), *offset, *is_private),
         };
-        let call = async |mut connection: MultiplexedConnection| {
+        let noted = self.0.webhooks.of_events(&self.0.keys, room, drafts);
+        let mut names = keys.of_event().to_vec();
+        noted.add_keys(&mut names, &[keys.webhooks()]);
+        let publish = async |connection: MultiplexedConnection| {
             let (key, seen) = (DigestKey::derive(&self.secret()), seen());
-            let mut script = self.0.scripts.publish.prepare_invoke();
-            script
-                .key(&keys.of_life()[..])
-                .key(&keys.changes)
-                .key(&keys.waiting)
-                .arg(&keys.channel)
-                .arg(room.as_str());
-            script
-                .arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
+            let mut call = self.0.scripts.publish.call(&names);
+            call.arg(keys.channel()).arg(room.as_str());
+            call.arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
                 .arg(seen.as_ref().map_or(0, |seen| seen.offset).max(base))
                 .arg(new_epoch.as_ref().map_or("", Epoch::as_str))
                 .arg(u8::from(is_private));
-            self.0
-                .webhooks
-                .add_events(&mut script, &self.0.keys, &keys, room, drafts);
-            script.arg(drafts.len());
+            call.arg(&noted.names).arg(drafts.len());
             for draft in drafts {
-                script.arg(&key.digest(draft)[..]);
+                call.arg(&key.digest(draft)[..]);
             }
             for draft in drafts {
-                add_draft(&mut script, draft);
+                add_draft(&mut call, draft);
             }
-            script.invoke_async::<Vec<Value>>(&mut connection).await
+            call.invoke::<Vec<Value>>(connection).await
         };
-        let reply = self.0.link.call(deadline, call).await?;
+        let reply = self.0.link.call(deadline, publish).await?;
         self.0.metrics.observe_publish(began.elapsed());
         self.outcomes(room, drafts.len(), reply, deadline).await
     }
@@ -120,10 +115,10 @@ impl RedisBroker {
     }
 }
 
-fn add_draft(script: &mut ScriptInvocation<'_>, draft: &Draft) {
+fn add_draft(call: &mut Call<'_>, draft: &Draft) {
     match &draft.change {
         None => {
-            script.arg(draft.message.as_str()).arg(&draft.open[..]);
+            call.arg(draft.message.as_str()).arg(&draft.open[..]);
         }
         Some(Change { target, kind }) => {
             let (letter, tombstone) = match kind {
@@ -132,8 +127,7 @@ fn add_draft(script: &mut ScriptInvocation<'_>, draft: &Draft) {
                 ChangeKind::React => ('r', &b""[..]),
                 ChangeKind::TooLate => ('x', &b""[..]),
             };
-            script
-                .arg(format!("{letter} {target} {}", draft.message))
+            call.arg(format!("{letter} {target} {}", draft.message))
                 .arg(&draft.open[..])
                 .arg(tombstone);
         }

@@ -3,14 +3,20 @@
 //! `#!lua` lets Redis refuse a script before it starts when it is full, so that a refusal means
 //! "nothing was written".
 
-use redis::Script;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::RedisBroker;
 use super::archive::backlog;
+use super::keys::Key;
 use crate::BrokerConfig;
 
 /// A nonce is kept for one to two generations.
 const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
+
+/// What a call has room for from the start: arguments, and bytes of them. One message needs no more.
+const CALL_ARGS: usize = 32;
+const CALL_BYTES: usize = 1_536;
 
 const BEGIN: &str = include_str!("lua/begin.lua");
 const CHANGE: &str = include_str!("lua/change.lua");
@@ -18,7 +24,57 @@ const NOTE: &str = include_str!("lua/note.lua");
 const ATTEND: &str = include_str!("lua/attend.lua");
 const ANNOUNCE: &str = include_str!("lua/announce.lua");
 
-/// All scripts, loaded into Redis when it answers NOSCRIPT.
+/// A script, loaded into Redis when that does not know it.
+#[derive(Debug)]
+pub(crate) struct Script(redis::Script);
+
+impl Script {
+    fn new(code: &str) -> Self {
+        Self(redis::Script::new(code))
+    }
+
+    /// A call with these `KEYS`.
+    pub(crate) fn call(&self, keys: &[Key<'_>]) -> Call<'_> {
+        let mut command = Cmd::with_capacity(CALL_ARGS, CALL_BYTES);
+        command.arg("EVALSHA").arg(self.0.get_hash());
+        command.arg(keys.len()).arg(keys);
+        Call {
+            script: &self.0,
+            command,
+        }
+    }
+}
+
+/// One call of a script. It is written at once as Redis gets it: the crate's own invocation keeps
+/// each argument by itself.
+#[must_use]
+pub(crate) struct Call<'a> {
+    script: &'a redis::Script,
+    command: Cmd,
+}
+
+impl Call<'_> {
+    /// Adds to `ARGV`.
+    pub(crate) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) async fn invoke<T: FromRedisValue>(
+        &self,
+        mut connection: MultiplexedConnection,
+    ) -> RedisResult<T> {
+        match self.command.query_async(&mut connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.script.load_async(&mut connection).await?;
+                self.command.query_async(&mut connection).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// All scripts.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) publish: Script,

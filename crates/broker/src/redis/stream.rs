@@ -75,13 +75,12 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
         let keys = self.0.keys.room(room);
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.changes.prepare_invoke();
-            script.key(&keys.stream).key(&keys.edits);
-            script.arg(first).arg(last).arg(limit);
-            script.invoke_async::<Vec<Value>>(&mut connection).await
+        let read = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.changes.call(&[keys.stream(), keys.edits()]);
+            call.arg(first).arg(last).arg(limit);
+            call.invoke::<Vec<Value>>(connection).await
         };
-        let entries = self.0.link.call(self.deadline(), call).await?;
+        let entries = self.0.link.call(self.deadline(), read).await?;
         entries.into_iter().map(parse_entry).collect()
     }
 
@@ -92,44 +91,34 @@ impl RedisBroker {
             Some((offset, message)) => (offset.to_string(), message.as_str()),
             None => (String::new(), ""),
         };
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.fork.prepare_invoke();
-            script
-                .key(&keys.of_life()[..])
-                .key(&keys.changes)
-                .key(&keys.waiting)
-                .arg(&keys.channel)
-                .arg(room.as_str());
-            script
+        let begin = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.fork.call(&keys.of_event());
+            call.arg(keys.channel())
+                .arg(room.as_str())
                 .arg(new_epoch.as_str())
                 .arg(fork.seen)
                 .arg(self.0.lives.unused)
                 .arg(fork.epoch.as_str())
                 .arg(u8::from(fork.only_empty));
-            script
-                .arg(&offset)
-                .arg(message)
-                .arg(backlog(&self.0.config));
-            script.invoke_async::<()>(&mut connection).await
+            call.arg(&offset).arg(message).arg(backlog(&self.0.config));
+            call.invoke::<()>(connection).await
         };
-        self.0.link.call(self.deadline(), call).await
+        self.0.link.call(self.deadline(), begin).await
     }
 
     /// Where the room's stream stands, begun above `seen` if there is none.
     async fn begin(&self, room: &RoomId, seen: u64, is_private: bool) -> Result<Head, BrokerError> {
         let keys = self.0.keys.room(room);
         let new_epoch = Epoch::generate();
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.open.prepare_invoke();
-            script
-                .key(&keys.of_life()[..])
-                .arg(new_epoch.as_str())
+        let begin = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.open.call(&keys.of_life());
+            call.arg(new_epoch.as_str())
                 .arg(seen)
                 .arg(self.0.lives.unused)
                 .arg(u8::from(is_private));
-            script.invoke_async::<(Value, Value)>(&mut connection).await
+            call.invoke::<(Value, Value)>(connection).await
         };
-        let (epoch, top) = self.0.link.call(self.deadline(), call).await?;
+        let (epoch, top) = self.0.link.call(self.deadline(), begin).await?;
         Ok(Head {
             epoch: parse_epoch(epoch)?,
             offset: parse_number(top)?,
@@ -152,17 +141,14 @@ impl RedisBroker {
             Span::Before(offset) => ("before", offset),
             Span::Newest => ("newest", 0),
         };
-        let call = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.read.prepare_invoke();
-            script
-                .key(&keys.meta)
-                .key(&keys.stream)
-                .key(&keys.tombstones);
-            script.arg(direction).arg(offset).arg(limit);
-            script.invoke_async::<Read>(&mut connection).await
+        let read = async |connection: MultiplexedConnection| {
+            let names = [keys.meta(), keys.stream(), keys.tombstones()];
+            let mut call = self.0.scripts.read.call(&names);
+            call.arg(direction).arg(offset).arg(limit);
+            call.invoke::<Read>(connection).await
         };
         let (epoch, top, entries, tombstones, reaches_back, base, archived, private) =
-            self.0.link.call(deadline, call).await?;
+            self.0.link.call(deadline, read).await?;
         if epoch.is_empty() {
             return Ok(None);
         }
@@ -240,9 +226,9 @@ impl RedisBroker {
             let mut pipe = redis::pipe();
             for room in &rooms {
                 let keys = self.0.keys.room(room);
-                pipe.cmd("HGET").arg(&keys.meta).arg("top");
-                pipe.cmd("HLEN").arg(&keys.users);
-                pipe.cmd("HEXISTS").arg(&keys.meta).arg("private");
+                pipe.cmd("HGET").arg(keys.meta()).arg("top");
+                pipe.cmd("HLEN").arg(keys.users());
+                pipe.cmd("HEXISTS").arg(keys.meta()).arg("private");
             }
             pipe.query_async::<Vec<Option<u64>>>(&mut connection).await
         };

@@ -92,9 +92,8 @@ impl Watch {
         let ask = async |mut connection: MultiplexedConnection| {
             let mut pipe = redis::pipe();
             for room in &rooms {
-                let meta = self.keys.room(room).meta;
                 pipe.cmd("HMGET")
-                    .arg(meta)
+                    .arg(self.keys.room(room).meta())
                     .arg("epoch")
                     .arg("top")
                     .arg("presence");

@@ -3,11 +3,11 @@
 
 use hubbub_protocol::{Draft, Epoch, RoomId, User};
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, ScriptInvocation, Value};
+use redis::{FromRedisValue, Value};
 
 use super::RedisBroker;
 use super::excerpt::Excerpt;
-use super::keys::{Keys, RoomKeys, partition_of};
+use super::keys::{Key, Keys, partition_of};
 use super::values::parse_number;
 use crate::webhook::Unsorted;
 use crate::{Attended, BrokerError, Due, Mark, WaitingRooms, WebhookEvent, WebhookQueue};
@@ -30,7 +30,39 @@ type Read = (
 pub(super) struct Webhooks {
     queues: Vec<WebhookQueue>,
     /// The most joins and leaves that a room keeps for them.
-    attendance: usize,
+    pub(super) attendance: usize,
+}
+
+/// Those of them that have to be told of something in one room.
+pub(super) struct Noted {
+    /// As scripts read them: with spaces between them.
+    pub(super) names: String,
+    /// For each the rooms that wait for it.
+    queues: Vec<String>,
+}
+
+impl Noted {
+    fn new<'a>(keys: &Keys, room: &RoomId, queues: impl Iterator<Item = &'a WebhookQueue>) -> Self {
+        let (names, queues): (Vec<_>, Vec<_>) = queues
+            .map(|queue| {
+                let key = keys.webhook(partition_of(room), &queue.name);
+                (queue.name.as_str(), key)
+            })
+            .unzip();
+        Self {
+            names: names.join(" "),
+            queues,
+        }
+    }
+
+    /// Adds what a script needs for them beside its own keys, if there are any: `of_room`, then
+    /// their queues.
+    pub(super) fn add_keys<'a>(&'a self, keys: &mut Vec<Key<'a>>, of_room: &[Key<'a>]) {
+        if !self.queues.is_empty() {
+            keys.extend(of_room);
+            keys.extend(self.queues.iter().map(Key::from));
+        }
+    }
 }
 
 impl Webhooks {
@@ -41,52 +73,17 @@ impl Webhooks {
         }
     }
 
-    /// Adds what the publish script needs.
-    pub(super) fn add_events(
-        &self,
-        script: &mut ScriptInvocation<'_>,
-        keys: &Keys,
-        of_room: &RoomKeys,
-        room: &RoomId,
-        drafts: &[Draft],
-    ) {
+    /// Those that want any of these events.
+    pub(super) fn of_events(&self, keys: &Keys, room: &RoomId, drafts: &[Draft]) -> Noted {
         let wanted = |queue: &&WebhookQueue| queue.wants_room(room) && queue.wants_any(drafts);
-        let queues: Vec<_> = self.queues.iter().filter(wanted).collect();
-        if !queues.is_empty() {
-            script.key(&of_room.webhooks);
-        }
-        add_queues(script, keys, room, &queues);
+        Noted::new(keys, room, self.queues.iter().filter(wanted))
     }
 
-    /// Adds what the scripts need that change who is in a room.
-    pub(super) fn add_attendance(
-        &self,
-        script: &mut ScriptInvocation<'_>,
-        keys: &Keys,
-        of_room: &RoomKeys,
-        room: &RoomId,
-    ) {
+    /// Those that want to know who comes and goes.
+    pub(super) fn of_attendance(&self, keys: &Keys, room: &RoomId) -> Noted {
         let wanted = |queue: &&WebhookQueue| queue.wants_room(room) && queue.wants_attendance();
-        let queues: Vec<_> = self.queues.iter().filter(wanted).collect();
-        if !queues.is_empty() {
-            script.key(&of_room.webhooks).key(&of_room.attendance);
-        }
-        add_queues(script, keys, room, &queues);
-        script.arg(self.attendance);
+        Noted::new(keys, room, self.queues.iter().filter(wanted))
     }
-}
-
-fn add_queues(
-    script: &mut ScriptInvocation<'_>,
-    keys: &Keys,
-    room: &RoomId,
-    queues: &[&WebhookQueue],
-) {
-    for queue in queues {
-        script.key(keys.webhook(partition_of(room), &queue.name));
-    }
-    let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
-    script.arg(names.join(" "));
 }
 
 impl RedisBroker {
@@ -131,19 +128,19 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Option<Due>, BrokerError> {
         let keys = self.0.keys.room(room);
-        let ask = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.due.prepare_invoke();
-            script
-                .key(&keys.meta)
-                .key(&keys.stream)
-                .key(&keys.tombstones);
-            script.key(&keys.webhooks).key(&keys.attendance);
-            script
-                .arg(&webhook.name)
+        let ask = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.due.call(&[
+                keys.meta(),
+                keys.stream(),
+                keys.tombstones(),
+                keys.webhooks(),
+                keys.attendance(),
+            ]);
+            call.arg(&webhook.name)
                 .arg(limit)
                 .arg(u8::from(webhook.wants_events()))
                 .arg(u8::from(webhook.wants_attendance()));
-            script.invoke_async::<Read>(&mut connection).await
+            call.invoke::<Read>(connection).await
         };
         let (mark, epoch, top, attended, entries, tombstones, reaches_back, attendance) =
             self.0.link.call(self.deadline(), ask).await?;
@@ -186,22 +183,21 @@ impl RedisBroker {
     ) -> Result<bool, BrokerError> {
         let keys = self.0.keys.room(room);
         let queue = self.0.keys.webhook(partition_of(room), &webhook.name);
-        let tell = async |mut connection: MultiplexedConnection| {
-            let mut script = self.0.scripts.told.prepare_invoke();
-            script
-                .key(&keys.meta)
-                .key(&keys.webhooks)
-                .key(&keys.attendance)
-                .key(&queue);
-            script
-                .arg(&webhook.name)
+        let tell = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.told.call(&[
+                keys.meta(),
+                keys.webhooks(),
+                keys.attendance(),
+                Key::from(&queue),
+            ]);
+            call.arg(&webhook.name)
                 .arg(room.as_str())
                 .arg(mark.offset)
                 .arg(mark.step)
                 .arg(u8::from(webhook.wants_events()))
                 .arg(u8::from(webhook.wants_attendance()));
-            script.arg(self.0.lives.meta);
-            script.invoke_async::<bool>(&mut connection).await
+            call.arg(self.0.lives.meta);
+            call.invoke::<bool>(connection).await
         };
         self.0.link.call(self.deadline(), tell).await
     }
