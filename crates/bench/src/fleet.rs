@@ -29,9 +29,10 @@ pub(crate) struct Servant {
 }
 
 impl Servant {
-    fn start(what: &str) -> Result<Self, BenchError> {
+    fn start(what: &[&str]) -> Result<Self, BenchError> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["bench", what])
+            .arg("bench")
+            .args(what)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -72,8 +73,14 @@ pub(crate) struct FloorProcess {
 }
 
 impl FloorProcess {
-    pub(crate) async fn start() -> Result<Self, BenchError> {
-        let mut servant = Servant::start("floor")?;
+    /// With a Redis it is a node of the floor of a cluster.
+    pub(crate) async fn start(redis: Option<SocketAddr>) -> Result<Self, BenchError> {
+        let redis = redis.map(|redis| redis.to_string());
+        let mut what = vec!["floor"];
+        if let Some(redis) = &redis {
+            what.extend(["--redis", redis]);
+        }
+        let mut servant = Servant::start(&what)?;
         let address = servant.line().await?;
         Ok(Self {
             address: address
@@ -111,7 +118,7 @@ impl Fleet {
     pub(crate) async fn connect(crew: Crew) -> Result<Self, BenchError> {
         let processes = crew.processes.clamp(1, crew.members.max(1));
         usage::check_open_files(crew.members.div_ceil(processes))?;
-        let workers = (0..processes).map(|_| Servant::start("worker"));
+        let workers = (0..processes).map(|_| Servant::start(&["worker"]));
         let mut fleet = Self {
             workers: workers.collect::<Result<_, _>>()?,
             crew,
@@ -155,26 +162,32 @@ impl Fleet {
         Ok(())
     }
 
-    /// Bears a load of so many messages; `floor` makes them if it is given.
+    /// Bears a load of so many messages; the floors make them if there are any.
     pub(crate) async fn run(
         &mut self,
         mut load: Load,
-        floor: Option<(&mut FloorProcess, u64)>,
+        floors: Option<(&mut [FloorProcess], u64)>,
     ) -> Result<Seen, BenchError> {
         load.base = self.base;
         load.start = clock::now() + LEAD.as_nanos() as u64;
         self.base += load.count;
-        let Some((floor, join_us)) = floor else {
+        let Some((floors, join_us)) = floors else {
             return self.order_all(Order::Run(load)).await;
         };
-        let order = FloorOrder {
-            load,
-            rooms: self.crew.rooms,
-            name: self.crew.name.clone(),
-            join_us,
-        };
-        floor.servant.tell(&order).await?;
-        let (_, seen) = tokio::try_join!(floor.servant.line(), self.order_all(Order::Run(load)))?;
+        let room_step = floors.len();
+        for (first_room, floor) in floors.iter_mut().enumerate() {
+            let order = FloorOrder {
+                load,
+                rooms: self.crew.rooms,
+                name: self.crew.name.clone(),
+                join_us,
+                first_room,
+                room_step,
+            };
+            floor.servant.tell(&order).await?;
+        }
+        let done = try_join_all(floors.iter_mut().map(|floor| floor.servant.line()));
+        let (_, seen) = tokio::try_join!(done, self.order_all(Order::Run(load)))?;
         Ok(seen)
     }
 

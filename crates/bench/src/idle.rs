@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         pids,
     }];
     let floor = if args.floor {
-        Some(FloorProcess::start().await?)
+        Some(FloorProcess::start(None).await?)
     } else {
         None
     };

@@ -55,7 +55,7 @@ enum Bench {
     Worker,
     /// The least that a fan-out can cost, ordered by its parent
     #[command(hide = true)]
-    Floor,
+    Floor(floor::FloorArgs),
 }
 
 /// Runs a bench and prints its report on standard output.
@@ -72,6 +72,6 @@ pub async fn run(args: BenchArgs) -> Result<(), BenchError> {
         Bench::Doors(args) => doors::run(&args).await,
         Bench::Archive(args) => archive::run(&args).await,
         Bench::Worker => tokio::task::block_in_place(worker::run),
-        Bench::Floor => tokio::task::block_in_place(floor::run),
+        Bench::Floor(args) => tokio::task::block_in_place(|| floor::run(&args)),
     }
 }

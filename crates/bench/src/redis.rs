@@ -1,9 +1,10 @@
 //! What Redis costs, by its own account, and what a bare PUBLISH would cost it.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Client, Connection};
+use redis::{Client, Connection, ConnectionAddr};
 
 use crate::clock;
 use crate::error::BenchError;
@@ -28,6 +29,15 @@ impl Redis {
         Ok(self
             .client
             .get_connection_with_timeout(Duration::from_secs(5))?)
+    }
+
+    /// Where it is, for whoever speaks to it without a password or TLS.
+    pub(crate) fn address(&self) -> Result<SocketAddr, BenchError> {
+        let plain = match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => (host.as_str(), *port).to_socket_addrs()?.next(),
+            _ => None,
+        };
+        plain.ok_or(BenchError::Arguments("--relay: only redis://HOST:PORT"))
     }
 
     /// CPU time used so far, in nanoseconds.

@@ -52,6 +52,9 @@ pub(crate) struct FanoutArgs {
     /// Do not measure the floor
     #[arg(long)]
     no_floor: bool,
+    /// Also two nodes that do no more than a bare PUBLISH a message and a send a subscriber
+    #[arg(long, requires = "redis_url")]
+    relay: bool,
     /// The same cluster of another program, in the same run, as NAME=FILE; may be repeated
     #[arg(long, value_name = "NAME=FILE", conflicts_with = "url")]
     against: Vec<String>,
@@ -114,7 +117,7 @@ pub(crate) async fn run(args: &FanoutArgs) -> Result<(), BenchError> {
         clusters.push((name, cluster));
     }
     let forms = forms(args);
-    let systems = clusters.len() + floors(args).len();
+    let systems = clusters.len() + floors(args).len() + usize::from(args.relay);
     let steps = forms.len() * args.rounds * systems;
     let mut report = Report::new("fanout", &args.output, steps);
     report.bars("cpu us");
@@ -166,6 +169,10 @@ async fn compare<'a>(
     let mut systems = Vec::new();
     for (name, cluster) in clusters {
         systems.push(System::of_cluster(args, form, name, cluster).await?);
+    }
+    let redis = clusters[0].1.redis.as_ref();
+    if let Some(redis) = redis.filter(|_| args.relay) {
+        systems.push(System::of_relay(args, form, redis).await?);
     }
     for join in floors(args) {
         systems.push(System::of_floor(args, form, join).await?);

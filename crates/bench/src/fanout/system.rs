@@ -27,8 +27,10 @@ pub(super) struct System<'a> {
 enum Server<'a> {
     Cluster(&'a Cluster),
     Floor {
-        process: Box<FloorProcess>,
+        processes: Vec<FloorProcess>,
         join_us: u64,
+        /// What is between several.
+        redis: Option<&'a Redis>,
     },
 }
 
@@ -42,7 +44,8 @@ struct Round {
 
 /// CPU time of Redis for a round's messages, in nanoseconds, without what it does anyway.
 struct RedisCost {
-    cluster: u64,
+    messages: u64,
+    used: u64,
     bare: u64,
 }
 
@@ -62,14 +65,37 @@ impl<'a> System<'a> {
         form: &Form,
         join: u64,
     ) -> Result<Self, BenchError> {
-        let process = Box::new(FloorProcess::start().await?);
-        let crew = crew(args, form, vec![process.address], Access::Guest);
+        let processes = vec![FloorProcess::start(None).await?];
+        let crew = crew(args, form, vec![processes[0].address], Access::Guest);
         let name = match join {
             0 => "floor".to_owned(),
             join => format!("floor, joined {join} ms"),
         };
-        let join_us = join * 1000;
-        Self::connect(name, crew, Server::Floor { process, join_us }).await
+        let server = Server::Floor {
+            processes,
+            join_us: join * 1000,
+            redis: None,
+        };
+        Self::connect(name, crew, server).await
+    }
+
+    /// Two nodes that do no more than a bare PUBLISH a message and a `send` a subscriber.
+    pub(super) async fn of_relay(
+        args: &FanoutArgs,
+        form: &Form,
+        redis: &'a Redis,
+    ) -> Result<Self, BenchError> {
+        let address = redis.address()?;
+        let start = || FloorProcess::start(Some(address));
+        let processes = vec![start().await?, start().await?];
+        let nodes = processes.iter().map(|process| process.address).collect();
+        let crew = crew(args, form, nodes, Access::Guest);
+        let server = Server::Floor {
+            processes,
+            join_us: 0,
+            redis: Some(redis),
+        };
+        Self::connect("relay".to_owned(), crew, server).await
     }
 
     async fn connect(name: String, crew: Crew, server: Server<'a>) -> Result<Self, BenchError> {
@@ -89,7 +115,14 @@ impl<'a> System<'a> {
 
     /// Whether this is what all others are compared with.
     pub(super) fn is_floor(&self) -> bool {
-        matches!(self.server, Server::Floor { join_us: 0, .. })
+        matches!(
+            self.server,
+            Server::Floor {
+                join_us: 0,
+                redis: None,
+                ..
+            }
+        )
     }
 
     /// Bears the load once.
@@ -107,20 +140,19 @@ impl<'a> System<'a> {
             senders: args.senders.min(form.members),
         };
         let round = match &mut self.server {
-            Server::Cluster(cluster) => measure_cluster(&mut self.fleet, cluster, load).await?,
-            Server::Floor { process, join_us } => {
+            Server::Cluster(cluster) => {
+                let (redis, pids) = (cluster.redis.as_ref(), cluster.pids());
+                measure(&mut self.fleet, redis, pids, load, None).await?
+            }
+            Server::Floor {
+                processes,
+                join_us,
+                redis,
+            } => {
                 let load = Load { senders: 0, ..load };
-                let before = usage::cpu(process.pid)?;
-                let seen = self
-                    .fleet
-                    .run(load, Some((&mut **process, *join_us)))
-                    .await?;
-                let cpu = usage::cpu(process.pid)?.saturating_sub(before);
-                Round {
-                    seen,
-                    cpu: Some(cpu),
-                    redis: None,
-                }
+                let pids = processes.iter().map(|process| process.pid).collect();
+                let floors = Some((&mut processes[..], *join_us));
+                measure(&mut self.fleet, *redis, Some(pids), load, floors).await?
             }
         };
         self.rounds.push(round);
@@ -150,9 +182,13 @@ impl<'a> System<'a> {
         let sum = self.sum();
         let cpu = self.cpu_micros();
         let redis = self.rounds.iter().filter_map(|round| {
-            let RedisCost { cluster, bare } = round.redis.as_ref()?;
-            let each = micros(*cluster, round.seen.sent)?;
-            Some((each, *cluster as f64 / (*bare).max(1) as f64))
+            let RedisCost {
+                messages,
+                used,
+                bare,
+            } = round.redis.as_ref()?;
+            let each = micros(*used, *messages)?;
+            Some((each, *used as f64 / (*bare).max(1) as f64))
         });
         let (redis, ratio): (Vec<_>, Vec<_>) = redis.unzip();
         let is_measured = |cross: f64| (!sum.cross.is_empty()).then_some(cross);
@@ -202,14 +238,18 @@ fn crew(args: &FanoutArgs, form: &Form, nodes: Vec<std::net::SocketAddr>, access
     }
 }
 
-async fn measure_cluster(
+/// `pids`: the processes of all nodes, where they are known.
+async fn measure(
     fleet: &mut Fleet,
-    cluster: &Cluster,
+    redis: Option<&Redis>,
+    pids: Option<Vec<u32>>,
     load: Load,
+    floors: Option<(&mut [FloorProcess], u64)>,
 ) -> Result<Round, BenchError> {
+    let cpu = || pids.as_deref().map(usage::cpu_of).transpose();
     // What Redis does for the nodes anyway, for as long as the load will take.
     let length = Duration::from_secs_f64(load.count as f64 / load.rate);
-    let idle = match &cluster.redis {
+    let idle = match redis {
         Some(redis) => {
             let before = redis.cpu()?;
             sleep(length).await;
@@ -217,18 +257,19 @@ async fn measure_cluster(
         }
         None => 0,
     };
-    let redis_before = cluster.redis.as_ref().map(Redis::cpu).transpose()?;
-    let before = cluster.cpu()?;
-    let seen = fleet.run(load, None).await?;
-    let cpu = before.zip(cluster.cpu()?);
-    let redis = match (&cluster.redis, redis_before) {
+    let redis_before = redis.map(Redis::cpu).transpose()?;
+    let before = cpu()?;
+    let seen = fleet.run(load, floors).await?;
+    let cpu = before.zip(cpu()?);
+    let redis = match (redis, redis_before) {
         (Some(redis), Some(before)) => {
             let used = redis.cpu()?.saturating_sub(before);
             let bytes = load.payload + ENVELOPE;
             let bare =
                 tokio::task::block_in_place(|| redis.bare_publish(load.rate, load.count, bytes))?;
             Some(RedisCost {
-                cluster: used.saturating_sub(idle),
+                messages: load.count,
+                used: used.saturating_sub(idle),
                 bare: bare.saturating_sub(idle),
             })
         }

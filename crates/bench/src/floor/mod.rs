@@ -1,20 +1,33 @@
 //! The floor: what a delivery costs at the very least. One epoll thread, one prebuilt frame a
 //! message, one `send` a subscriber; no Redis, no history, no answers. It makes its messages itself,
-//! and speaks just enough for our own members.
+//! and speaks just enough for our own members. Several floors with a Redis between them are the floor
+//! of a cluster.
+
+mod relay;
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::Duration;
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use self::relay::Relay;
 use crate::clock;
 use crate::error::BenchError;
 use crate::message;
 use crate::plan::Load;
 use crate::worker::Poller;
+
+/// Arguments of `hubbub bench floor`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FloorArgs {
+    /// Publish every message here, and send what is heard from here
+    #[arg(long)]
+    redis: Option<SocketAddr>,
+}
 
 /// What the floor is told, as a JSON line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +38,9 @@ pub(crate) struct FloorOrder {
     pub(crate) name: String,
     /// Frames of a room wait so many microseconds for others to share their write.
     pub(crate) join_us: u64,
+    /// It makes the messages of every so manieth room, beginning with this one.
+    pub(crate) first_room: usize,
+    pub(crate) room_step: usize,
 }
 
 const IDLE: Duration = Duration::from_millis(20);
@@ -35,11 +51,11 @@ const WELCOME: &str = r#"{"type":"welcome","node":"floor"}"#;
 const JOINED: &str = r#"{"type":"joined","id":1,"epoch":"floor","offset":0,"recovered":true}"#;
 
 /// Serves until the parent closes the pipe. Its first line says where.
-pub(crate) fn run() -> Result<(), BenchError> {
+pub(crate) fn run(args: &FloorArgs) -> Result<(), BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     answer(&listener.local_addr()?.to_string())?;
-    let mut floor = Floor::new(listener)?;
+    let mut floor = Floor::new(listener, args.redis)?;
     let orders = orders();
     loop {
         match orders.try_recv() {
@@ -81,14 +97,17 @@ struct Floor {
     ready: Vec<usize>,
     streams: Vec<Option<TcpStream>>,
     rooms: Vec<Vec<u32>>,
+    relay: Option<Relay>,
 }
 
 impl Floor {
-    fn new(listener: TcpListener) -> io::Result<Self> {
+    fn new(listener: TcpListener, redis: Option<SocketAddr>) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add(&listener, LISTENER, false)?;
+        let relay = redis.map(|redis| Relay::connect(redis, &poller));
         Ok(Self {
             listener,
+            relay: relay.transpose()?,
             poller,
             ready: Vec::new(),
             streams: Vec::new(),
@@ -102,6 +121,8 @@ impl Floor {
         for &key in &ready {
             if key == LISTENER {
                 self.accept()?;
+            } else if key >= Relay::COMMANDS {
+                self.hear_redis(key)?;
             } else if self.hear(key).is_err() {
                 self.streams[key] = None;
             }
@@ -125,6 +146,23 @@ impl Floor {
         }
     }
 
+    fn hear_redis(&mut self, key: usize) -> io::Result<()> {
+        let Some(mut relay) = self.relay.take() else {
+            return Ok(());
+        };
+        if key == Relay::HEARD {
+            relay.hear(|channel, payload| {
+                if let Some(room) = std::str::from_utf8(channel).ok().and_then(number_of) {
+                    self.deliver(room, payload);
+                }
+            })?;
+        } else {
+            relay.read_answers()?;
+        }
+        self.relay = Some(relay);
+        Ok(())
+    }
+
     /// A request for an upgrade, or a `join`: our members write each at once.
     fn hear(&mut self, key: usize) -> io::Result<()> {
         let Some(mut stream) = self.streams[key].as_ref() else {
@@ -143,11 +181,18 @@ impl Floor {
             write_frame(&mut bytes, WELCOME.as_bytes());
             return stream.write_all(&bytes);
         }
-        let Some(room) = room(heard) else {
+        // Our members' mask is zero.
+        let Some(name) = message::text(heard, "room") else {
+            return Ok(());
+        };
+        let Some(room) = number_of(name) else {
             return Ok(());
         };
         if self.rooms.len() <= room {
             self.rooms.resize(room + 1, Vec::new());
+        }
+        if let Some(relay) = self.relay.as_mut().filter(|_| self.rooms[room].is_empty()) {
+            relay.subscribe(name)?;
         }
         self.rooms[room].push(key as u32);
         let mut bytes = Vec::new();
@@ -157,7 +202,13 @@ impl Floor {
 
     /// Sends every message when it is due, to each member of its room.
     fn bear(&mut self, order: &FloorOrder) -> io::Result<()> {
-        let FloorOrder { load, rooms, .. } = order;
+        let FloorOrder {
+            load, rooms, name, ..
+        } = order;
+        let is_ours = |number: u64| {
+            let room = number as usize % rooms;
+            room % order.room_step == order.first_room
+        };
         let mut joined: Vec<Vec<u8>> = vec![Vec::new(); *rooms];
         let mut due: VecDeque<(u64, usize)> = VecDeque::new();
         let mut next = load.base;
@@ -165,6 +216,10 @@ impl Floor {
             let now = clock::now();
             while next < load.end() && load.due(next) <= now {
                 let room = next as usize % rooms;
+                if !is_ours(next) {
+                    next += 1;
+                    continue;
+                }
                 if joined[room].is_empty() {
                     due.push_back((now + order.join_us * 1000, room));
                 }
@@ -176,7 +231,10 @@ impl Floor {
             }
             while let Some(&(_, room)) = due.front().filter(|(due, _)| *due <= now) {
                 due.pop_front();
-                self.deliver(room, &joined[room]);
+                match &mut self.relay {
+                    Some(relay) => relay.publish(&format!("{name}-{room}"), &joined[room])?,
+                    None => self.deliver(room, &joined[room]),
+                }
                 joined[room].clear();
             }
             let first = due.front().map_or(u64::MAX, |(due, _)| *due);
@@ -203,10 +261,8 @@ impl Floor {
 }
 
 /// The room's number, at the end of its name.
-fn room(frame: &[u8]) -> Option<usize> {
-    // Our members' mask is zero.
-    let (_, number) = message::text(frame, "room")?.rsplit_once('-')?;
-    number.parse().ok()
+fn number_of(room: &str) -> Option<usize> {
+    room.rsplit_once('-')?.1.parse().ok()
 }
 
 /// A frame as long as the event of a chat message.
