@@ -17,8 +17,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const DELETIONS: usize = 5_000;
 
 impl Node {
-    /// What may happen to a room without a stream before the archive was asked. Of whom something
-    /// was `seen` has one, unless Redis has lost it.
+    /// What may happen to a room without a stream before the archive was asked. A room in which
+    /// something was `seen` has one, unless Redis has lost it: to find that out costs another call
+    /// once, an epoch for a new life would cost every publish.
     pub(crate) fn at_once(&self, seen: u64) -> Begin {
         match self.archive {
             None if seen == 0 => Begin::above(0),

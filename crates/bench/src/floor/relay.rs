@@ -47,11 +47,13 @@ impl Relay {
     pub(super) fn read_answers(&mut self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         let length = self.commands.read(&mut buffer)?;
-        if buffer[..length].starts_with(b":") {
+        let answers = &buffer[..length];
+        // Each is `:SUBSCRIBERS`, and may come in parts.
+        if length > 0 && !answers.contains(&b'-') {
             return Ok(());
         }
-        let answer = String::from_utf8_lossy(&buffer[..length]);
-        Err(io::Error::other(format!("Redis answers: {answer}")))
+        let answers = String::from_utf8_lossy(answers);
+        Err(io::Error::other(format!("Redis answers: {answers}")))
     }
 
     /// Hands on each channel and payload that came.

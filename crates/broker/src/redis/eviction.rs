@@ -14,8 +14,9 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::Lives;
-use super::keys::{Key, Keys, PARTITIONS, partition_of};
+use super::keys::{Keys, PARTITIONS};
 use super::link::Link;
+use super::presence::Change;
 use super::scripts::Scripts;
 use super::webhooks::Webhooks;
 use crate::BrokerError;
@@ -87,26 +88,15 @@ impl Eviction {
     }
 
     async fn evict_from(&self, room: &RoomId, lease: &str) -> Result<u64, BrokerError> {
-        let keys = self.keys.room(room);
-        let lease_users = self.keys.lease_users(room, lease);
-        let lease_rooms = self.keys.lease_rooms(partition_of(room), lease);
-        let noted = self.webhooks.of_attendance(&self.keys, room);
+        let change = Change {
+            keys: &self.keys,
+            webhooks: &self.webhooks,
+            lives: self.lives,
+            room,
+            lease,
+        };
         let evict = async |connection: MultiplexedConnection| {
-            let mut names = vec![
-                keys.users(),
-                Key::from(&lease_users),
-                keys.meta(),
-                keys.changes(),
-                Key::from(&lease_rooms),
-            ];
-            noted.add_keys(&mut names, &[keys.webhooks(), keys.attendance()]);
-            let mut call = self.scripts.evict.call(&names);
-            call.arg(keys.channel())
-                .arg(room.as_str())
-                .arg(self.lives.unused)
-                .arg(self.lives.meta)
-                .arg(&noted.names)
-                .arg(self.webhooks.attendance);
+            let call = change.call(&self.scripts.evict);
             call.invoke::<u64>(connection).await
         };
         self.link.call(Instant::now() + PATIENCE, evict).await

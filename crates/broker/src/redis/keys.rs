@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 use hubbub_protocol::RoomId;
-use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
+use redis::{RedisWrite, ToRedisArgs};
 
 /// One tag a line, one in each 256 of the 16,384 slots of a Redis Cluster.
 const TAGS: &str = include_str!("partition-tags.txt");
@@ -52,8 +52,6 @@ impl ToRedisArgs for Key<'_> {
         out.write_arg_fmt(self);
     }
 }
-
-impl ToSingleRedisArg for Key<'_> {}
 
 /// The keys of one room, and its channel.
 #[derive(Debug)]

@@ -3,9 +3,46 @@
 use hubbub_protocol::{RoomId, User};
 use redis::aio::MultiplexedConnection;
 
-use super::RedisBroker;
-use super::keys::{Key, partition_of};
+use super::keys::{Key, Keys, partition_of};
+use super::scripts::{Call, Script};
+use super::webhooks::Webhooks;
+use super::{Lives, RedisBroker};
 use crate::{Attendance, BrokerError, Presence};
+
+/// A change of who is in a room through one lease.
+pub(super) struct Change<'a> {
+    pub(super) keys: &'a Keys,
+    pub(super) webhooks: &'a Webhooks,
+    pub(super) lives: Lives,
+    pub(super) room: &'a RoomId,
+    pub(super) lease: &'a str,
+}
+
+impl Change<'_> {
+    /// What the calls of the scripts begin with that make such a change.
+    pub(super) fn call<'s>(&self, script: &'s Script) -> Call<'s> {
+        let keys = self.keys.room(self.room);
+        let lease_users = self.keys.lease_users(self.room, self.lease);
+        let lease_rooms = self.keys.lease_rooms(partition_of(self.room), self.lease);
+        let noted = self.webhooks.of_attendance(self.keys, self.room);
+        let mut names = vec![
+            keys.users(),
+            Key::from(&lease_users),
+            keys.meta(),
+            keys.changes(),
+            Key::from(&lease_rooms),
+        ];
+        noted.add_keys(&mut names, &[keys.webhooks(), keys.attendance()]);
+        let mut call = script.call(&names);
+        call.arg(keys.channel())
+            .arg(self.room.as_str())
+            .arg(self.lives.unused)
+            .arg(self.lives.meta)
+            .arg(&noted.names)
+            .arg(self.webhooks.attendance);
+        call
+    }
+}
 
 impl RedisBroker {
     pub(crate) async fn register(
@@ -13,27 +50,15 @@ impl RedisBroker {
         room: &RoomId,
         users: &[Attendance],
     ) -> Result<Presence, BrokerError> {
-        let keys = self.0.keys.room(room);
-        let lease = self.0.lease.name();
-        let lease_users = self.0.keys.lease_users(room, &lease);
-        let lease_rooms = self.0.keys.lease_rooms(partition_of(room), &lease);
-        let noted = self.0.webhooks.of_attendance(&self.0.keys, room);
+        let change = Change {
+            keys: &self.0.keys,
+            webhooks: &self.0.webhooks,
+            lives: self.0.lives,
+            room,
+            lease: &self.0.lease.name(),
+        };
         let register = async |connection: MultiplexedConnection| {
-            let mut names = vec![
-                keys.users(),
-                Key::from(&lease_users),
-                keys.meta(),
-                keys.changes(),
-                Key::from(&lease_rooms),
-            ];
-            noted.add_keys(&mut names, &[keys.webhooks(), keys.attendance()]);
-            let mut call = self.0.scripts.presence.call(&names);
-            call.arg(keys.channel())
-                .arg(room.as_str())
-                .arg(self.0.lives.unused)
-                .arg(self.0.lives.meta)
-                .arg(&noted.names)
-                .arg(self.0.webhooks.attendance);
+            let mut call = change.call(&self.0.scripts.presence);
             for user in users {
                 match user {
                     Attendance::Enter(user) => {

@@ -3,8 +3,8 @@
 -- KEYS  7 changed rooms  8 rooms that wait for the archive
 --       9 marks of webhooks, if there are any, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 epoch that was seen, or ''  4 highest offset seen
---       5 epoch for a new life, '': begin none until the archive, which alone knows how far earlier
---       lives came, was asked  6 '1': a life that begins is a private room's
+--       5 epoch for a new life, '': begin none, since the room should have one, or since the archive,
+--       which alone knows how far earlier lives came, was not asked yet  6 '1': a life that begins is a private room's
 --       7 names of the webhooks that have to be told, with spaces between them
 --       8 number of events, then their digests, then for each: message id, frame without its end;
 --       a change of a message has KIND TARGET before its id, and after its frame its or its target's
