@@ -42,7 +42,6 @@ mod search;
 mod session;
 mod tempo;
 mod tickets;
-mod timer;
 #[doc(hidden)]
 pub mod trial;
 

@@ -32,7 +32,7 @@ use crate::pace::UserPaces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::session::Session;
-use crate::tempo::Beats;
+use crate::tempo::{Beats, Gathering};
 use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
@@ -65,6 +65,7 @@ pub struct Node {
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) beats: Beats,
+    pub(crate) gathering: Gathering,
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) repairs: Semaphore,
@@ -117,6 +118,7 @@ impl Node {
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             beats: Beats::new(),
+            gathering: Gathering::default(),
             agenda: Mutex::default(),
             heartbeat: Heartbeat::new(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),

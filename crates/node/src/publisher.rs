@@ -1,9 +1,9 @@
 //! From sessions to the broker: one publish in flight for a room, what queues meanwhile goes in
 //! the next one.
 //!
-//! That keeps each sender's order even over retries. In a busy room sends also wait some
-//! milliseconds for each other ([`crate::tempo`]), in any other one never. A send is answered by its
-//! deadline: with its place, or with `unavailable` (certainly not stored) or `unknown` (perhaps stored).
+//! That keeps each sender's order even over retries. In a busy room, or on a busy node, sends also
+//! wait some milliseconds for each other ([`crate::tempo`]). A send is answered by its deadline: with
+//! its place, or with `unavailable` (certainly not stored) or `unknown` (perhaps stored).
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -154,19 +154,30 @@ impl Drop for WorkedOn {
 impl WorkedOn {
     async fn work_off(mut self) {
         let (node, room) = (&*self.node, &self.room);
+        let mut is_first = true;
         loop {
             let here = node.hub.room(room);
-            if here.as_ref().is_some_and(|here| here.is_early(&node.beats)) {
-                node.beats.next().await;
-                // Senders rest until then too: what they say now is in it.
-                make_way().await;
+            let busy = here.as_ref().filter(|here| here.is_busy());
+            match busy {
+                Some(busy) if busy.is_early(&node.beats) => {
+                    node.beats.next().await;
+                    // Senders rest until then too: what they say now is in it.
+                    make_way().await;
+                }
+                None if is_first => node.gathering.wait().await,
+                // A busy room's first of this beat, or what came while others were on their way.
+                Some(_) | None => {}
             }
+            is_first = false;
             let batch = node.publisher.take(room);
             let Some(deadline) = batch.iter().map(|pending| pending.deadline).min() else {
                 break;
             };
             if let Some(here) = &here {
                 here.count_sends(batch.len());
+            }
+            if busy.is_none() {
+                node.gathering.count(batch.len());
             }
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
             let seen = || here.as_ref().and_then(|room| room.highest());

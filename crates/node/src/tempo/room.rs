@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::timer::Timer;
+use super::LONGEST as BEAT;
+use super::timer::Timer;
 
-/// From one beat to the next, and the longest that a send waits for others: with what Redis and the
-/// sockets take, hardly any is later than 6 ms.
-const BEAT: Duration = Duration::from_micros(4_800);
 /// Sends a millisecond, here, from which on a room is busy: below, there would be nothing to join.
 const BUSY: f32 = 0.5;
 /// Sends count for about so many milliseconds.
