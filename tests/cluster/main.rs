@@ -55,6 +55,7 @@ macro_rules! on_both_archives {
 
 mod access;
 mod archive;
+mod bench;
 mod changes;
 mod history;
 mod join;

@@ -157,9 +157,12 @@ impl Node {
         node
     }
 
-    /// Runs a task until it ends or the node is shut down.
+    /// Runs a task until it ends or the node is shut down. On the heap by itself: the runtime's place
+    /// for a task is aligned, and glibc (before 2.38) cannot use such a place again for the next of the
+    /// same size. Many of a few KB left a KB of holes a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.stopped.clone();
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             stopped.run_until_cancelled(task).await;
         });
