@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::LONGEST;
+use super::frequency::Frequency;
 use super::timer::Timer;
 use crate::lock::lock;
 
@@ -22,8 +23,8 @@ const WORTH: f32 = 1.5;
 const WEIGHT: f32 = 1.0 / 16.0;
 /// After waits that were not worth it, before the next.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Sends count for about so many seconds.
-const MEMORY: f32 = 0.2;
+/// Sends count for about so long.
+const MEMORY: Duration = Duration::from_millis(200);
 
 /// What the quiet rooms of one node have to publish together.
 #[derive(Debug, Default)]
@@ -34,9 +35,7 @@ pub(crate) struct Gathering {
 
 #[derive(Debug, Default)]
 struct Pace {
-    /// Sends a second, as they were when the last was counted.
-    rate: f32,
-    counted: Option<Instant>,
+    sends: Frequency,
     /// When what waits now goes out, or what waited last did.
     due: Option<Instant>,
     /// Sends since that wait began.
@@ -71,7 +70,7 @@ impl Pace {
             self.due = None;
             self.judge(now);
         }
-        let rate = self.rate_at(now);
+        let rate = self.sends.at(MEMORY, now);
         let is_quiet = rate * LONGEST.as_secs_f32() < LEAST;
         if is_quiet || self.pause.is_some_and(|pause| now < pause) {
             return None;
@@ -95,18 +94,9 @@ impl Pace {
     }
 
     fn count(&mut self, sends: usize, now: Instant) {
-        self.rate = self.rate_at(now) + sends as f32 / MEMORY;
-        self.counted = Some(now);
+        self.sends.count(sends, MEMORY, now);
         let sends = u16::try_from(sends).unwrap_or(u16::MAX);
         self.gathered = self.gathered.saturating_add(sends);
-    }
-
-    fn rate_at(&self, now: Instant) -> f32 {
-        let Some(counted) = self.counted else {
-            return 0.0;
-        };
-        let seconds = now.saturating_duration_since(counted).as_secs_f32();
-        self.rate * (-seconds / MEMORY).exp()
     }
 }
 

@@ -2,6 +2,7 @@
 //! several: those of one busy room ([`room`]), and those of many quiet ones on a node ([`gathering`]).
 //! On a node with little to do none ever waits.
 
+mod frequency;
 mod gathering;
 mod room;
 mod timer;

@@ -4,44 +4,35 @@
 use std::time::{Duration, Instant};
 
 use super::LONGEST as BEAT;
+use super::frequency::Frequency;
 use super::timer::Timer;
 
-/// Sends a millisecond, here, from which on a room is busy: below, there would be nothing to join.
-const BUSY: f32 = 0.5;
-/// Sends count for about so many milliseconds.
-const MEMORY: f32 = 20.0;
+/// Sends a second, here, from which on a room is busy: below, there would be nothing to join.
+const BUSY: f32 = 500.0;
+/// Sends count for about so long.
+const MEMORY: Duration = Duration::from_millis(20);
 
 /// The recent sends of one room on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Tempo {
-    /// When the last publish began.
-    last: Option<Instant>,
-    /// Sends a millisecond, as they were then.
-    rate: f32,
+    /// Counted when their publish began.
+    sends: Frequency,
 }
 
 impl Tempo {
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
-        self.rate_at(now) >= BUSY
+        self.sends.at(MEMORY, now) >= BUSY
     }
 
     /// Whether the next publish is to wait for the next beat.
     pub(crate) fn is_early(&self, beats: &Beats, now: Instant) -> bool {
-        self.last.is_some_and(|last| last >= beats.last(now)) && self.is_busy(now)
+        let last = self.sends.counted();
+        last.is_some_and(|last| last >= beats.last(now)) && self.is_busy(now)
     }
 
     /// Counts a publish that begins now.
     pub(crate) fn count(&mut self, sends: usize, now: Instant) {
-        self.rate = self.rate_at(now) + sends as f32 / MEMORY;
-        self.last = Some(now);
-    }
-
-    fn rate_at(&self, now: Instant) -> f32 {
-        let Some(last) = self.last else {
-            return 0.0;
-        };
-        let millis = now.saturating_duration_since(last).as_secs_f32() * 1000.0;
-        self.rate * (-millis / MEMORY).exp()
+        self.sends.count(sends, MEMORY, now);
     }
 }
 
