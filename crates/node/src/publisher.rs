@@ -159,7 +159,7 @@ impl WorkedOn {
             let here = node.hub.room(room);
             let busy = here.as_ref().filter(|here| here.is_busy());
             match busy {
-                Some(busy) if busy.is_early(&node.beats) => {
+                Some(busy) if busy.has_published(&node.beats) => {
                     node.beats.next().await;
                     // Senders rest until then too: what they say now is in it.
                     make_way().await;

@@ -275,9 +275,9 @@ impl Room {
         lock(&self.tempo).is_busy(Instant::now())
     }
 
-    /// Whether the next publish is to wait for the next beat.
-    pub(crate) fn is_early(&self, beats: &Beats) -> bool {
-        lock(&self.tempo).is_early(beats, Instant::now())
+    /// Whether a publish has begun in this beat: in a busy room, the next one waits for the next.
+    pub(crate) fn has_published(&self, beats: &Beats) -> bool {
+        lock(&self.tempo).has_published(beats, Instant::now())
     }
 
     /// A publish of so many sends begins.

@@ -1,5 +1,5 @@
-//! How quickly a room's sends come: in a quiet room each is published at once, a busy one publishes
-//! once a beat of its node, so that one call, one packet and one write carry several.
+//! How quickly a room's sends come: a busy room publishes once a beat of its node, so that one call,
+//! one packet and one write carry several.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,10 @@ impl Tempo {
         self.sends.at(MEMORY, now) >= BUSY
     }
 
-    /// Whether the next publish is to wait for the next beat.
-    pub(crate) fn is_early(&self, beats: &Beats, now: Instant) -> bool {
+    /// Whether a publish has begun in this beat.
+    pub(crate) fn has_published(&self, beats: &Beats, now: Instant) -> bool {
         let last = self.sends.counted();
-        last.is_some_and(|last| last >= beats.last(now)) && self.is_busy(now)
+        last.is_some_and(|last| last >= beats.last(now))
     }
 
     /// Counts a publish that begins now.
@@ -114,14 +114,17 @@ mod tests {
     fn a_busy_room_publishes_once_a_beat() {
         let (beats, mut tempo) = (Beats::new(), Tempo::default());
         let at = |micros| beats.first + Duration::from_micros(micros);
-        assert!(!tempo.is_early(&beats, at(1_000)));
+        let waits = |tempo: &Tempo, micros| {
+            tempo.is_busy(at(micros)) && tempo.has_published(&beats, at(micros))
+        };
+        assert!(!waits(&tempo, 1_000));
         tempo.count(20, at(1_000));
-        assert!(tempo.is_early(&beats, at(4_799)));
-        assert!(!tempo.is_early(&beats, at(4_800)), "not yet in this one");
+        assert!(waits(&tempo, 4_799));
+        assert!(!waits(&tempo, 4_800), "not yet in this one");
         tempo.count(4, at(4_900));
-        assert!(tempo.is_early(&beats, at(9_000)));
+        assert!(waits(&tempo, 9_000));
         tempo.count(1, at(500_000));
-        assert!(!tempo.is_early(&beats, at(500_001)), "quiet again");
+        assert!(!waits(&tempo, 500_001), "quiet again");
     }
 
     #[test]
