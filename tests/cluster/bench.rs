@@ -1,6 +1,8 @@
 //! `hubbub bench` itself, with loads so small that only its counting is looked at, not its figures.
 
-use hubbub_tests::process::run;
+use std::process::{Command, Output};
+
+use hubbub_tests::process::{binary, run};
 use hubbub_tests::redis::{Fsync, Redis};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,7 +17,10 @@ async fn bench(redis: &Redis, name: &'static str, args: &[&str]) -> Vec<Value> {
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         run(&[], &all)
     });
-    let output = done.await.expect("it is waited for");
+    rows(&done.await.expect("it is waited for"))
+}
+
+fn rows(output: &Output) -> Vec<Value> {
     let lines = String::from_utf8_lossy(&output.stdout);
     println!("{lines}");
     assert!(output.status.success(), "{output:?}");
@@ -63,4 +68,40 @@ async fn whoever_was_on_a_killed_node_is_counted_when_back() {
     assert_eq!((&row["back"], &row["not resumed"]), (&60.into(), &0.into()));
     let reads = row["stream reads"].as_u64().expect("a number");
     assert!((1..=6).contains(&reads), "for each room and node: {reads}");
+}
+
+const SMALL: &str = "--json --no-floor --rooms 2 --members 8 --rate 40 --seconds 1 --rounds 1";
+
+#[track_caller]
+fn check_small(rows: &[Value]) {
+    let [row] = rows else {
+        panic!("one line: {rows:?}")
+    };
+    assert_eq!(row["system"], "socketio");
+    assert_eq!(row["delivered"], 40 * 8, "each member hears every message");
+    assert_eq!((&row["lost"], &row["disorder"]), (&0.into(), &0.into()));
+    assert!(row["ack p99"].as_f64() > Some(0.0), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socketio_door_bears_the_same_load() {
+    let redis = Redis::start(Fsync::EverySecond).await;
+    let args: Vec<&str> = SMALL.split(' ').skip(1).collect();
+    let args = [&args[..], &["--nodes", "2", "--protocol", "socketio"]].concat();
+    check_small(&bench(&redis, "fanout", &args).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_system_bears_the_same_load() {
+    for peer in ["socketio", "socketio-streams"] {
+        let run = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/run");
+        let mut command = Command::new(run);
+        command
+            .args([peer, "fanout"])
+            .args(SMALL.split(' '))
+            .env("HUBBUB", binary());
+        let done = tokio::task::spawn_blocking(move || command.output());
+        let output = done.await.expect("it is waited for");
+        check_small(&rows(&output.expect("the script can be started")));
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         "bench idle looks at the nodes' memory: give each --url its --pid",
     ))?;
     let mut systems = vec![System {
-        name: "hubbub",
+        name: cluster.access.protocol.name(),
         nodes: cluster.addresses(),
         access: cluster.access.clone(),
         pids,
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     systems.extend(floor.iter().map(|floor| System {
         name: "floor",
         nodes: vec![floor.address],
-        access: Access::Guest,
+        access: Access::default(),
         pids: vec![floor.pid],
     }));
     let steps = systems.len() * args.connections.len();

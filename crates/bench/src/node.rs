@@ -13,9 +13,10 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::error::BenchError;
-use crate::plan::Access;
+use crate::plan::{Access, Credentials};
 use crate::redis::Redis;
 use crate::usage;
+use crate::worker::Protocol;
 
 /// How long a node may take to become ready.
 const START: Duration = Duration::from_secs(20);
@@ -56,9 +57,21 @@ pub(crate) struct Target {
     /// A setting of the nodes to start; may be repeated
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "url")]
     set: Vec<String>,
+    /// What is spoken to the nodes; nchan and pusher are for other systems, by --url
+    #[arg(long, value_enum, default_value_t)]
+    protocol: Protocol,
     /// Another program for the nodes to start, to compare with
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     program: Option<PathBuf>,
+}
+
+impl Target {
+    fn access(&self, credentials: Credentials) -> Access {
+        Access {
+            protocol: self.protocol,
+            credentials,
+        }
+    }
 }
 
 /// The nodes, and how clients get in.
@@ -100,7 +113,7 @@ impl Cluster {
         }
         Ok(Self {
             nodes,
-            access: Access::Secret(secret),
+            access: target.access(Credentials::Secret(secret)),
             redis,
         })
     }
@@ -120,11 +133,22 @@ impl Cluster {
             .iter()
             .zip(pids)
             .map(|(url, pid)| Node::attach(url, pid));
+        let secret = target.secret.clone();
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
-            access: target.secret.clone().map_or(Access::Guest, Access::Secret),
+            access: target.access(secret.map_or(Credentials::Guest, Credentials::Secret)),
             redis,
         })
+    }
+
+    /// An error for a bench that has no use for another protocol than ours.
+    pub(crate) fn check_is_hubbub(&self) -> Result<(), BenchError> {
+        match self.access.protocol {
+            Protocol::Hubbub => Ok(()),
+            _ => Err(BenchError::Arguments(
+                "this bench speaks hubbub.v1 to the nodes: leave --protocol out",
+            )),
+        }
     }
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {

@@ -5,9 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::Protocol;
+
+/// How the members get in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Access {
+    pub(crate) protocol: Protocol,
+    pub(crate) credentials: Credentials,
+}
+
 /// Who the members say they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) enum Access {
+pub(crate) enum Credentials {
     /// Guests, where the cluster takes some.
     #[default]
     Guest,

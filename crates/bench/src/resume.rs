@@ -36,6 +36,7 @@ pub(crate) struct ResumeArgs {
 
 pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     let mut cluster = Cluster::open(&args.target, 3).await?;
+    cluster.check_is_hubbub()?;
     let addresses = cluster.addresses();
     let (dying, others) = addresses.split_first().expect("there are three");
     let crew = Crew {

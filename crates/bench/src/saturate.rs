@@ -134,7 +134,7 @@ fn row(rate: f64, seen: &Seen, cpu: Option<u64>, holds: bool) -> Value {
         "p50": Seen::quantile(&[&seen.same, &seen.cross], 0.5),
         "p99 same": Seen::quantile(&[&seen.same], 0.99),
         "p99 cross": (!seen.cross.is_empty()).then(|| Seen::quantile(&[&seen.cross], 0.99)),
-        "ack p99": Seen::quantile(&[&seen.acks], 0.99),
+        "ack p99": (!seen.acks.is_empty()).then(|| Seen::quantile(&[&seen.acks], 0.99)),
         "joined": seen.deliveries as f64 / seen.reads.max(1) as f64,
         "lost": seen.lost(),
         "twice": seen.duplicates,

@@ -70,9 +70,11 @@ impl Tally {
         }
     }
 
-    /// Counts a message that has come at `now`.
-    pub(crate) fn hear(&mut self, heard: &mut Heard, number: u64, offset: u64, now: u64) {
+    /// Counts a message that has come at `now`. Without an offset one that came twice is counted as out
+    /// of order.
+    pub(crate) fn hear(&mut self, heard: &mut Heard, number: u64, offset: Option<u64>, now: u64) {
         let load = self.load;
+        let offset = offset.unwrap_or(heard.offset + 1);
         if !(load.base..load.end()).contains(&number) {
             heard.offset = offset;
             return;
@@ -143,7 +145,7 @@ mod tests {
     fn duplicates_and_holes_are_counted() {
         let (mut tally, mut heard) = (tally(), Heard::default());
         for (number, offset) in [(9, 4), (10, 5), (11, 6), (11, 6), (13, 8), (12, 7), (14, 9)] {
-            tally.hear(&mut heard, number, offset, 10_000_000);
+            tally.hear(&mut heard, number, Some(offset), 10_000_000);
         }
         let Seen {
             deliveries,
@@ -158,7 +160,7 @@ mod tests {
     fn one_senders_order_is_looked_at_whatever_the_offsets_say() {
         let (mut tally, mut heard) = (tally(), Heard::default());
         for (number, offset) in [(12, 1), (11, 2), (10, 3)] {
-            tally.hear(&mut heard, number, offset, 0);
+            tally.hear(&mut heard, number, Some(offset), 0);
         }
         assert_eq!((tally.seen.deliveries, tally.seen.disordered), (3, 1));
     }
@@ -166,8 +168,8 @@ mod tests {
     #[test]
     fn latencies_are_split_by_node_and_survive_the_pipe() {
         let (mut tally, mut heard) = (tally(), Heard::default());
-        tally.hear(&mut heard, 10, 1, 5_000_000);
-        tally.hear(&mut heard, 11, 2, 9_000_000);
+        tally.hear(&mut heard, 10, Some(1), 5_000_000);
+        tally.hear(&mut heard, 11, Some(2), 9_000_000);
         let seen = tally.finish();
         let mut merged = histogram();
         merge(&mut merged, &seen.same);

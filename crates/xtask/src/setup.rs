@@ -18,7 +18,12 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("psql", "postgresql"),
 ];
 /// The folders with the lock files of npm packages.
-const NPM_FOLDERS: [&str; 3] = ["tests/browser", "tests/socketio", "tests/sdk"];
+const NPM_FOLDERS: [&str; 4] = [
+    "tests/browser",
+    "tests/socketio",
+    "tests/sdk",
+    "crates/bench/peers/socketio",
+];
 /// The folder with the tests in Python.
 const PYTHON_FOLDER: &str = "tests/judges";
 /// Its virtual environment's interpreter, seen from the top.

@@ -12,7 +12,7 @@ use super::ear::{Ear, Heard};
 use super::http::Http;
 use crate::message;
 use crate::plan::Load;
-use crate::worker::wire;
+use crate::worker::{hubbub, wire};
 
 /// The room that Socket.IO clients are in from the start.
 pub(super) const ROOM: &str = "lobby";
@@ -144,7 +144,7 @@ impl Listener {
 }
 
 async fn enter_native(http: &mut Http, host: SocketAddr, token: &str) -> io::Result<()> {
-    http.write(wire::handshake(&host.to_string(), Some(token)).as_bytes())
+    http.write(hubbub::request(&host.to_string(), Some(token)).as_bytes())
         .await?;
     let (status, _) = http.head().await?;
     upgraded(status)?;

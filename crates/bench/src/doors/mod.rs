@@ -25,7 +25,6 @@ use crate::node::{Cluster, Target};
 use crate::plan::{Access, Load};
 use crate::report::{Output, Report};
 use crate::tally::counts;
-use crate::worker::mint;
 
 /// For presence to settle, and for what is still on its way at the end.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -59,6 +58,7 @@ pub(crate) struct DoorsArgs {
 
 pub(crate) async fn run(args: &DoorsArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;
+    cluster.check_is_hubbub()?;
     let doors = if args.door.is_empty() {
         Door::value_variants()
     } else {
@@ -163,11 +163,8 @@ async fn enter(
 }
 
 fn token(access: &Access, user: &str) -> Result<String, BenchError> {
-    match access {
-        Access::Token(token) => Ok(token.clone()),
-        Access::Secret(secret) => mint(secret, user).map_err(BenchError::Worker),
-        Access::Guest => Err(BenchError::Arguments(
-            "bench doors needs --secret with --url: REST knows no guests",
-        )),
-    }
+    let token = access.token(user).map_err(BenchError::Worker)?;
+    token.ok_or(BenchError::Arguments(
+        "bench doors needs --secret with --url: REST knows no guests",
+    ))
 }

@@ -108,7 +108,8 @@ impl Shape {
 }
 
 pub(crate) async fn run(args: &FanoutArgs) -> Result<(), BenchError> {
-    let mut clusters = vec![("hubbub", Cluster::open(&args.target, 1).await?)];
+    let cluster = Cluster::open(&args.target, 1).await?;
+    let mut clusters = vec![(cluster.access.protocol.name(), cluster)];
     for other in &args.against {
         let (name, program) = other
             .split_once('=')
@@ -159,7 +160,8 @@ fn floors(args: &FanoutArgs) -> Vec<u64> {
 }
 
 /// Connects everyone, then measures one after the other in each round, so that what disturbs the
-/// machine meets all alike.
+/// machine meets all alike. Each round has an order of its own, since who comes before tells on who
+/// comes after.
 async fn compare<'a>(
     args: &FanoutArgs,
     form: &Form,
@@ -178,8 +180,11 @@ async fn compare<'a>(
         systems.push(System::of_floor(args, form, join).await?);
     }
     sleep(SETTLE).await;
+    let mut order: Vec<usize> = (0..systems.len()).collect();
     for _ in 0..args.rounds {
-        for system in &mut systems {
+        fastrand::shuffle(&mut order);
+        for &at in &order {
+            let system = &mut systems[at];
             report.step(format!("{} {}", form.name, system.name()));
             system.measure(args, form).await?;
         }

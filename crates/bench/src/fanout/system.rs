@@ -66,7 +66,7 @@ impl<'a> System<'a> {
         join: u64,
     ) -> Result<Self, BenchError> {
         let processes = vec![FloorProcess::start(None).await?];
-        let crew = crew(args, form, vec![processes[0].address], Access::Guest);
+        let crew = crew(args, form, vec![processes[0].address], Access::default());
         let name = match join {
             0 => "floor".to_owned(),
             join => format!("floor, joined {join} ms"),
@@ -89,7 +89,7 @@ impl<'a> System<'a> {
         let start = || FloorProcess::start(Some(address));
         let processes = vec![start().await?, start().await?];
         let nodes = processes.iter().map(|process| process.address).collect();
-        let crew = crew(args, form, nodes, Access::Guest);
+        let crew = crew(args, form, nodes, Access::default());
         let server = Server::Floor {
             processes,
             join_us: 0,
@@ -200,7 +200,7 @@ impl<'a> System<'a> {
             "p50": Seen::quantile(&[&sum.same, &sum.cross], 0.5),
             "p99 same": Seen::quantile(&[&sum.same], 0.99),
             "p99 cross": is_measured(Seen::quantile(&[&sum.cross], 0.99)),
-            "ack p99": (sum.acked > 0).then(|| Seen::quantile(&[&sum.acks], 0.99)),
+            "ack p99": (!sum.acks.is_empty()).then(|| Seen::quantile(&[&sum.acks], 0.99)),
             "joined": sum.deliveries as f64 / sum.reads.max(1) as f64,
             "redis us": median(redis),
             "x publish": median(ratio),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::member::{Member, Stage};
 use super::poller::Poller;
-use super::token;
+use super::protocol::{Said, Since};
 use super::wire::{self, Kind};
 use crate::clock;
 use crate::message;
-use crate::plan::{Access, Plan};
+use crate::plan::Plan;
 use crate::tally::Tally;
 
 /// One frame must fit.
@@ -75,15 +75,23 @@ impl Crowd {
     pub(super) fn join(&mut self, key: usize) {
         let member = &mut self.members[key];
         let room = self.plan.room_name(member.number);
-        let epoch = &self.epochs[self.plan.room(member.number)];
-        let frame = match member.heard.offset {
-            0 => format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#),
-            offset => format!(
-                r#"{{"type":"join","id":1,"room":"{room}","since":{{"epoch":"{epoch}","offset":{offset}}}}}"#
-            ),
+        let since = Since {
+            epoch: &self.epochs[self.plan.room(member.number)],
+            offset: member.heard.offset,
         };
-        let said = member.say(&frame, &self.poller, key);
-        self.check(key, said);
+        match self.plan.access.protocol.join(
+            &room,
+            since,
+            &member.socket,
+            &self.plan.access.credentials,
+        ) {
+            Ok(Some(frame)) => {
+                let said = member.say(&frame, &self.poller, key);
+                self.check(key, said);
+            }
+            Ok(None) => self.joined(key, None, 0, false),
+            Err(reason) => self.lose(key, reason),
+        }
     }
 
     /// Lets the member that has its turn send message `number`, if it is one of ours.
@@ -96,16 +104,20 @@ impl Crowd {
         let Some(key) = self.key_of(member) else {
             return;
         };
-        let mut frame = format!(
-            r#"{{"type":"send","id":{number},"room":"{}-{room}","nonce":"b-{number}","body":"#,
-            self.plan.name
-        );
-        message::write_body(&mut frame, number, load.payload);
-        frame.push('}');
+        let mut body = String::new();
+        message::write_body(&mut body, number, load.payload);
+        let protocol = self.plan.access.protocol;
+        let frame = protocol.send(&self.plan.room_name(room), number, &body);
         let said = self.members[key].say(&frame, &self.poller, key);
         if let Some(tally) = &mut self.tally {
             tally.seen.sent += 1;
             tally.seen.refused += u64::from(said.is_err());
+            if !protocol.has_acks() {
+                tally.seen.acked += u64::from(said.is_ok());
+            }
+            if !protocol.has_echo() {
+                tally.seen.expected = tally.seen.expected.saturating_sub(1);
+            }
         }
         self.check(key, said);
     }
@@ -151,7 +163,11 @@ impl Crowd {
             Stage::Connecting => {
                 member.has_connected().map_err(text)?;
                 member.stage = Stage::Shaking;
-                let request = request(&self.plan, member.number)?;
+                let token = token(&self.plan, member.number)?;
+                let host = self.plan.nodes[self.plan.node(member.number)].to_string();
+                let room = self.plan.room_name(member.number);
+                let protocol = self.plan.access.protocol;
+                let request = protocol.request(&host, &room, token.as_deref());
                 return member
                     .write(request.as_bytes(), &self.poller, key)
                     .map_err(text);
@@ -175,11 +191,14 @@ impl Crowd {
                 return Ok(());
             };
             bytes = &bytes[begin..];
-            self.upgraded(key)?;
+            self.upgraded(key, now)?;
         }
         while let Some((kind, payload, length)) = wire::split(bytes) {
             match kind {
-                Kind::Text => self.take(key, payload, now)?,
+                Kind::Text => {
+                    let said = self.plan.access.protocol.hear(payload)?;
+                    self.take(key, said, now)?;
+                }
                 Kind::Ping => {
                     let answered = self.members[key].pong(payload, &self.poller, key);
                     answered.map_err(|error| error.to_string())?;
@@ -193,77 +212,67 @@ impl Crowd {
         Ok(())
     }
 
-    fn upgraded(&mut self, key: usize) -> Result<(), String> {
+    fn upgraded(&mut self, key: usize, now: u64) -> Result<(), String> {
         let member = &mut self.members[key];
         member.stage = Stage::Upgraded;
-        if matches!(self.plan.access, Access::Guest) {
-            // Else a node would wait a little for a guest's first word.
-            let said = member.say(r#"{"type":"hello"}"#, &self.poller, key);
-            said.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        let token = token(&self.plan, member.number)?;
+        let said = self.plan.access.protocol.upgraded(token.as_deref());
+        self.take(key, said, now)
     }
 
-    fn take(&mut self, key: usize, frame: &[u8], now: u64) -> Result<(), String> {
+    fn take(&mut self, key: usize, said: Said<'_>, now: u64) -> Result<(), String> {
         let member = &mut self.members[key];
-        let kind = frame.strip_prefix(br#"{"type":""#).unwrap_or_default();
-        if kind.starts_with(b"message\"") {
-            let Some((number, offset)) = message::read(frame) else {
-                return Err("a message that is none of ours".to_owned());
-            };
-            match &mut self.tally {
-                Some(tally) => tally.hear(&mut member.heard, number, offset, now),
-                None => member.heard.offset = offset,
+        match (said, &mut self.tally) {
+            (Said::Message { number, offset }, Some(tally)) => {
+                tally.hear(&mut member.heard, number, offset, now);
             }
-        } else if kind.starts_with(b"sent\"") {
-            let number = message::number(frame, "id");
-            if let (Some(tally), Some(number)) = (&mut self.tally, number) {
-                tally.ack(number, now);
+            (Said::Message { offset, .. }, None) => member.heard.offset = offset.unwrap_or(0),
+            (Said::Sent(number), Some(tally)) => tally.ack(number, now),
+            (Said::Lagged, Some(tally)) => tally.seen.lagged += 1,
+            (Said::Refused(reason), tally) => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                match tally {
+                    Some(tally) => tally.seen.refused += 1,
+                    None => return Err(reason),
+                }
+                self.complaint = Some(reason);
             }
-        } else if kind.starts_with(b"welcome\"") {
-            member.stage = Stage::Welcome;
-            self.events.push(Event::Welcome(key));
-        } else if kind.starts_with(b"joined\"") {
-            self.joined(key, frame);
-        } else if kind.starts_with(b"lagged\"") {
-            if let Some(tally) = &mut self.tally {
-                tally.seen.lagged += 1;
+            (Said::Welcome(socket), _) => {
+                member.stage = Stage::Welcome;
+                member.socket = socket.unwrap_or_default().into();
+                self.events.push(Event::Welcome(key));
             }
-        } else if kind.starts_with(b"error\"") {
-            let text = String::from_utf8_lossy(frame).into_owned();
-            match &mut self.tally {
-                Some(tally) => tally.seen.refused += 1,
-                None => return Err(text),
+            (
+                Said::Joined {
+                    epoch,
+                    offset,
+                    recovered,
+                },
+                _,
+            ) => self.joined(key, epoch, offset, recovered),
+            (Said::Wants(frame), _) => {
+                let said = member.say(&frame, &self.poller, key);
+                said.map_err(|error| error.to_string())?;
             }
-            self.complaint = Some(text);
+            (Said::Nothing | Said::Sent(_) | Said::Lagged, _) => {}
         }
         Ok(())
     }
 
-    fn joined(&mut self, key: usize, frame: &[u8]) {
+    fn joined(&mut self, key: usize, epoch: Option<&str>, offset: u64, recovered: bool) {
         let member = &mut self.members[key];
         member.stage = Stage::Joined;
-        let room = self.plan.room(member.number);
-        if let Some(epoch) = message::text(frame, "epoch") {
-            self.epochs[room] = epoch.to_owned();
+        member.heard.offset = offset;
+        if let Some(epoch) = epoch {
+            epoch.clone_into(&mut self.epochs[self.plan.room(member.number)]);
         }
-        // The newest of its events, or the room's head if there is none.
-        let newest = memchr::memmem::rfind(frame, br#""offset":"#);
-        let newest = newest.and_then(|at| message::number(&frame[at..], "offset"));
-        member.heard.offset = newest.unwrap_or(0);
-        let recovered = memchr::memmem::find(frame, br#""recovered":true"#).is_some();
         self.events.push(Event::Joined { key, recovered });
     }
 }
 
-fn request(plan: &Plan, number: usize) -> Result<String, String> {
-    let host = plan.nodes[plan.node(number)].to_string();
-    let token = match &plan.access {
-        Access::Guest => None,
-        Access::Token(token) => Some(token.clone()),
-        Access::Secret(secret) => Some(token::mint(secret, &format!("{}-{number}", plan.name))?),
-    };
-    Ok(wire::handshake(&host, token.as_deref()))
+/// What the member of this number shows, where the cluster asks for it.
+fn token(plan: &Plan, number: usize) -> Result<Option<String>, String> {
+    plan.access.token(&format!("{}-{number}", plan.name))
 }
 
 fn closed(payload: &[u8]) -> String {

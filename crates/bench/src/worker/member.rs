@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) number: usize,
     pub(crate) stage: Stage,
     pub(crate) heard: Heard,
+    /// What the server calls its connection, where a join wants to know.
+    pub(crate) socket: Box<str>,
     stream: Option<TcpStream>,
     input: Vec<u8>,
     output: Vec<u8>,

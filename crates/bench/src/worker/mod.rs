@@ -4,6 +4,7 @@ mod churn;
 mod crowd;
 mod member;
 mod poller;
+mod protocol;
 mod resume;
 mod token;
 pub(crate) mod wire;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use self::crowd::{Crowd, Event};
 pub(crate) use self::poller::Poller;
-pub(crate) use self::token::mint;
+pub(crate) use self::protocol::{Protocol, hubbub};
 use crate::clock;
 use crate::error::BenchError;
 use crate::plan::{Load, Order, Plan, Reply, Seen};

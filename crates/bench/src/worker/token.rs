@@ -1,9 +1,11 @@
-//! A token for each member, signed as the cluster's own.
+//! A token for each member, the one that is given or one signed as the cluster's own.
 
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
+
+use crate::plan::{Access, Credentials};
 
 /// Longer than any bench.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -15,8 +17,23 @@ struct Claims<'a> {
     exp: u64,
 }
 
+impl Access {
+    /// What `user` shows; `None` where nobody asks for it.
+    ///
+    /// # Errors
+    /// Why it could not be signed.
+    pub(crate) fn token(&self, user: &str) -> Result<Option<String>, String> {
+        match &self.credentials {
+            _ if !self.protocol.has_tokens() => Ok(None),
+            Credentials::Guest => Ok(None),
+            Credentials::Token(token) => Ok(Some(token.clone())),
+            Credentials::Secret(secret) => mint(secret, user).map(Some),
+        }
+    }
+}
+
 /// An HS256 token for `user`.
-pub(crate) fn mint(secret: &str, user: &str) -> Result<String, String> {
+fn mint(secret: &str, user: &str) -> Result<String, String> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let claims = Claims {
         sub: user,

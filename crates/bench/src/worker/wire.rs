@@ -1,7 +1,5 @@
 //! WebSocket frames as a client reads and writes them, and its handshake.
 
-use std::fmt::Write;
-
 /// What a frame of the server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -52,19 +50,12 @@ pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The request for an upgrade.
-pub(crate) fn handshake(host: &str, token: Option<&str>) -> String {
-    let mut request = format!(
-        "GET /v1/ws HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         sec-websocket-protocol: hubbub.v1\r\n"
-    );
-    if let Some(token) = token {
-        // Writing to a String cannot fail.
-        let _ = write!(request, "authorization: Bearer {token}\r\n");
-    }
-    request.push_str("\r\n");
-    request
+/// The request for an upgrade; each of `headers` ends its line.
+pub(crate) fn upgrade(host: &str, path: &str, headers: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
 }
 
 /// Where the frames begin after the answer to the handshake, once it is here as a whole.
