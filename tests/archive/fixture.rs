@@ -142,7 +142,7 @@ pub(crate) fn id(name: &str) -> UserId {
 pub(crate) fn user(name: &str) -> User {
     User {
         id: id(name),
-        name: name.to_uppercase(),
+        name: name.to_uppercase().into(),
     }
 }
 

@@ -180,7 +180,7 @@ pub(crate) fn room(name: &str) -> RoomId {
 pub(crate) fn user(name: &str) -> User {
     User {
         id: UserId::new(name).unwrap(),
-        name: name.to_uppercase(),
+        name: name.to_uppercase().into(),
     }
 }
 

@@ -231,7 +231,7 @@ fn claims(data: &[u8]) {
         let said: Said = serde_json::from_str(&said).expect("claims are JSON");
         assert_eq!(said.sub, identity.user.id.as_str());
         let name = &identity.user.name;
-        assert!(check_name(name).is_ok() || *name == without_turns(&said.sub));
+        assert!(check_name(name).is_ok() || **name == without_turns(&said.sub));
     }
     if let Ok(token) = std::str::from_utf8(data) {
         assert!(verify(token).is_none(), "nobody has signed it");

@@ -313,7 +313,7 @@ fn record(row: Columns) -> Result<Record, ArchiveError> {
         private,
         created_by: User {
             id: id.map_err(|_| ArchiveError::BadRow("a user id"))?,
-            name: name.unwrap_or_default(),
+            name: name.unwrap_or_default().into(),
         },
         created: to_u64(created.unwrap_or_default()),
         settings: serde_json::from_str(&settings).map_err(|_| ArchiveError::BadRow("settings"))?,

@@ -25,7 +25,7 @@ fn draft() -> Draft {
     };
     let user = User {
         id: UserId::new("alice").expect("a valid id"),
-        name: "Alice".to_owned(),
+        name: "Alice".into(),
     };
     Draft::message(&room, &user, None, &body)
 }

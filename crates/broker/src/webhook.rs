@@ -300,7 +300,7 @@ mod tests {
             event: WebhookEvent::Joined,
             user: User {
                 id: UserId::new("a").unwrap(),
-                name: String::new(),
+                name: "".into(),
             },
         }
     }

@@ -81,7 +81,7 @@ async fn show(mut events: mpsc::Receiver<ClientEvent>) {
 }
 
 fn show_message(event: &Event) {
-    let name = event.from.as_ref().map_or("?", |user| user.name.as_str());
+    let name = event.from.as_ref().map_or("?", |user| &*user.name);
     let text = event.body.as_ref().and_then(|body| body["text"].as_str());
     println!("{name}: {}", text.unwrap_or("(no text)"));
 }

@@ -317,7 +317,7 @@ mod tests {
     fn identity(guest: bool, rooms: Option<&str>) -> Identity {
         let user = hubbub_protocol::User {
             id: hubbub_protocol::UserId::new("u").unwrap(),
-            name: "U".to_owned(),
+            name: "U".into(),
         };
         Identity {
             guest,

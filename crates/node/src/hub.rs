@@ -33,9 +33,7 @@ struct Sessions {
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) user: UserId,
-    /// For those who look at lists.
-    pub(crate) name: Box<str>,
+    pub(crate) user: User,
     pub(crate) proof: Proof,
     pub(crate) client: Option<IpAddr>,
     /// Milliseconds since 1970.
@@ -46,8 +44,7 @@ impl Attached {
     pub(crate) fn new(identity: &Identity, client: Option<IpAddr>, outbox: &Arc<Outbox>) -> Self {
         Self {
             outbox: Arc::clone(outbox),
-            user: identity.user.id.clone(),
-            name: identity.user.name.as_str().into(),
+            user: identity.user.clone(),
             proof: Proof::of(identity),
             client,
             opened: now_ms(),
@@ -104,7 +101,10 @@ impl Hub {
         limit: u32,
     ) -> Result<(), CloseCode> {
         let mut sessions = lock(&self.sessions);
-        let count = sessions.by_user.entry(attached.user.clone()).or_default();
+        let count = sessions
+            .by_user
+            .entry(attached.user.id.clone())
+            .or_default();
         if limit > 0 && *count >= limit {
             return Err(CloseCode::TooManyConnections);
         }
@@ -142,10 +142,7 @@ impl Hub {
         let info = |(connection, attached): (&ConnectionId, &Attached)| {
             is_wanted(connection, attached).then(|| ConnectionInfo {
                 connection: connection.clone(),
-                user: User {
-                    id: attached.user.clone(),
-                    name: attached.name.to_string(),
-                },
+                user: attached.user.clone(),
                 node: String::new(),
                 address: attached.client,
                 opened: attached.opened,
@@ -191,7 +188,7 @@ impl Hub {
         let sessions = lock(&self.sessions);
         let user_of = |connection: &ConnectionId| {
             let attached = sessions.by_connection.get(connection)?;
-            Some((connection.clone(), attached.user.clone()))
+            Some((connection.clone(), attached.user.id.clone()))
         };
         connections.iter().filter_map(user_of).collect()
     }
@@ -212,7 +209,7 @@ mod tests {
         let connections: Vec<_> = (0..3).map(|_| ConnectionId::generate()).collect();
         let identity = Identity::of(User {
             id: user.clone(),
-            name: "Alice".to_owned(),
+            name: "Alice".into(),
         });
         let attach = |connection| {
             let attached = Attached::new(&identity, None, &outbox);

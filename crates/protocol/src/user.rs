@@ -1,5 +1,7 @@
 //! Who sent something, as other clients see them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::UserId;
@@ -10,5 +12,5 @@ pub struct User {
     /// Stable and unique: rights, presence and deduplication go by it.
     pub id: UserId,
     /// For people; not unique, and never a key.
-    pub name: String,
+    pub name: Arc<str>,
 }

@@ -108,7 +108,7 @@ mod tests {
             event: WebhookEvent::Joined,
             user: User {
                 id: UserId::new("bob").unwrap(),
-                name: "Bob".to_owned(),
+                name: "Bob".into(),
             },
         };
         let post = Post::new(&room, &Tiding::Attended(attended));

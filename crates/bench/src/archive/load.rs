@@ -115,7 +115,7 @@ impl Writer {
         let number = self.top;
         let id = UserId::new(&format!("user-{}", mix(number) % 500)).expect("a valid id");
         let from = User {
-            name: id.to_string(),
+            name: id.as_str().into(),
             id,
         };
         let target = number.saturating_sub(1 + mix(number) % 40).max(1);

@@ -186,7 +186,7 @@ mod tests {
         let mut room = MemoryRoom::default();
         let user = User {
             id: UserId::new("a").unwrap(),
-            name: "A".to_owned(),
+            name: "A".into(),
         };
         let enter = [Attendance::Enter(user.clone())];
         let exit = [Attendance::Exit(user.id.clone())];

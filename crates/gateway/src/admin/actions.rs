@@ -209,7 +209,7 @@ pub(super) async fn delete_message(
     act(state, operator, deed, async move {
         let by = User {
             id: UserId::new("operator").expect("letters are a valid user id"),
-            name: "Operator".to_owned(),
+            name: "Operator".into(),
         };
         let place = gate.node.remove_message(&by, &room, offset).await?;
         Ok(json!({ "room": room, "target": offset, "offset": place.offset }))

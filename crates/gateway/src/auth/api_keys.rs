@@ -74,7 +74,7 @@ fn identity(table: &ApiKey) -> Result<Identity, ApiKeyError> {
     let id = UserId::new(&format!("{PREFIX}{}", table.name));
     let user = User {
         id: id.map_err(|_| ApiKeyError::Name(table.name.clone()))?,
-        name: table.name.clone(),
+        name: table.name.as_str().into(),
     };
     Ok(Identity {
         rooms: table.rooms.clone(),
@@ -107,12 +107,12 @@ mod tests {
         let keys = ApiKeys::new(&[table("billing", &first), table("ops", &second)]).unwrap();
         let found = keys.find(&first).unwrap();
         assert_eq!(
-            (found.user.id.as_str(), found.user.name.as_str()),
+            (found.user.id.as_str(), &*found.user.name),
             ("key:billing", "billing")
         );
         let lobby = RoomId::new("lobby").unwrap();
         assert_eq!(found.rooms.as_ref().unwrap().rights(&lobby).as_str(), "rwp");
-        assert_eq!(keys.find(&second).unwrap().user.name, "ops");
+        assert_eq!(&*keys.find(&second).unwrap().user.name, "ops");
         for bad in ["", "a", &"c".repeat(32), &"a".repeat(33), &"a".repeat(31)] {
             assert!(keys.find(bad).is_none(), "{bad}");
         }

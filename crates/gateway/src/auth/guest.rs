@@ -38,7 +38,7 @@ pub fn new_guest(name: Option<String>) -> Identity {
         .expect("hexadecimal digits are a valid user id");
     let user = User {
         id,
-        name: name.unwrap_or_else(made_up_name),
+        name: name.unwrap_or_else(made_up_name).into(),
     };
     Identity {
         guest: true,
@@ -109,7 +109,7 @@ mod tests {
         assert_ne!(a.user.id, b.user.id);
         assert!(a.guest && a.user.id.as_str().starts_with(GUEST_PREFIX));
         assert_eq!(a.user.name.split(' ').count(), 2);
-        assert_eq!(new_guest(Some("Ann".to_owned())).user.name, "Ann");
+        assert_eq!(&*new_guest(Some("Ann".to_owned())).user.name, "Ann");
     }
 
     #[tokio::test(start_paused = true)]

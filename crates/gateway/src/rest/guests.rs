@@ -66,7 +66,7 @@ async fn make_guest(gate: &Gate, request: Request) -> Result<GuestToken, ApiErro
     let user = gate.new_guest(client, name)?.user;
     let grant = Grant {
         sub: user.id.clone(),
-        name: Some(user.name.clone()),
+        name: Some(user.name.to_string()),
         rooms: None,
         lifetime: LIFETIME,
     };

@@ -224,7 +224,7 @@ mod tests {
     fn user() -> User {
         User {
             id: UserId::new("alice").unwrap(),
-            name: "Alice".to_owned(),
+            name: "Alice".into(),
         }
     }
 

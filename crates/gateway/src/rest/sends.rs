@@ -194,10 +194,8 @@ impl Author {
     fn into_user(self) -> Result<User, String> {
         let name = self.name.map(|name| check_name(&name)).transpose();
         let name = name.map_err(|error| format!("'from': {error}"))?;
-        Ok(User {
-            name: name.unwrap_or_else(|| self.id.as_str().to_owned()),
-            id: self.id,
-        })
+        let name = name.as_deref().unwrap_or(self.id.as_str()).into();
+        Ok(User { name, id: self.id })
     }
 }
 
@@ -253,7 +251,7 @@ mod tests {
             panic!("a send")
         };
         assert_eq!(body.as_str(), "null");
-        assert_eq!(from.unwrap().name, "bob");
+        assert_eq!(&*from.unwrap().name, "bob");
         let own = json!({"room": "r", "body": 1, "nonce": "own"});
         let post = read_entry(own, Nonce::new("n").ok()).unwrap();
         assert_eq!(post.terms.nonce, Nonce::new("own").ok());

@@ -204,7 +204,7 @@ impl Node {
                 && query
                     .user
                     .as_ref()
-                    .is_none_or(|user| attached.user == *user)
+                    .is_none_or(|user| attached.user.id == *user)
                 && members
                     .as_ref()
                     .is_none_or(|members| members.contains(connection))

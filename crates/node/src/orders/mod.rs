@@ -125,9 +125,9 @@ impl Node {
             self.close_excluded();
         }
         match &issued.order {
-            Order::Kick { user, room: None } => self
-                .hub
-                .close_where(|attached| (attached.user == *user).then_some(CloseCode::Forbidden)),
+            Order::Kick { user, room: None } => self.hub.close_where(|attached| {
+                (attached.user.id == *user).then_some(CloseCode::Forbidden)
+            }),
             Order::Kick {
                 user,
                 room: Some(room),
@@ -178,9 +178,9 @@ impl Node {
 
     fn close_excluded(&self) {
         self.hub.close_where(|attached| {
-            let excluded = self
-                .rules
-                .exclusion(&attached.user, &attached.proof, attached.client);
+            let excluded =
+                self.rules
+                    .exclusion(&attached.user.id, &attached.proof, attached.client);
             excluded.map(Exclusion::close_code)
         });
     }

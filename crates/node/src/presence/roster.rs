@@ -203,7 +203,7 @@ mod tests {
     fn user(id: &str) -> User {
         User {
             id: UserId::new(id).unwrap(),
-            name: id.to_owned(),
+            name: id.into(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::command::Body;
 fn user(id: &str, name: &str) -> User {
     User {
         id: UserId::new(id).unwrap(),
-        name: name.to_owned(),
+        name: name.into(),
     }
 }
 

@@ -304,7 +304,7 @@ impl Auth {
             .and_then(|name| check_name(name).ok());
         let user = User {
             id,
-            name: name.unwrap_or_else(|| without_turns(&claims.sub)),
+            name: name.unwrap_or_else(|| without_turns(&claims.sub)).into(),
         };
         Ok(Identity {
             user,

@@ -80,7 +80,7 @@ fn a_minted_token_proves_its_bearer() {
     assert!(expires > now() * 1000 && expires <= (now() + 60) * 1000);
     let identity = verify(&auth(), &token).unwrap();
     assert_eq!(
-        (identity.user.id.as_str(), identity.user.name.as_str()),
+        (identity.user.id.as_str(), &*identity.user.name),
         ("alice", "Alice")
     );
     assert_eq!(identity.rooms, Some(rooms));
@@ -90,7 +90,7 @@ fn a_minted_token_proves_its_bearer() {
 fn hs384_and_hs512_count_too_and_a_name_is_optional() {
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         let token = sign(algorithm, SECRET, &json!({"sub": "bob", "exp": now() + 60}));
-        assert_eq!(verify(&auth(), &token).unwrap().user.name, "bob");
+        assert_eq!(&*verify(&auth(), &token).unwrap().user.name, "bob");
     }
 }
 
@@ -356,7 +356,7 @@ fn only_guests_tokens_name_guests() {
     assert!(matches!(auth().mint(&guest), Err(TokenError::Reserved(_))));
     let (token, _) = auth().mint_guest(&guest).unwrap();
     let identity = verify(&auth(), &token).unwrap();
-    assert!(identity.guest && identity.user.name == "Ann");
+    assert!(identity.guest && &*identity.user.name == "Ann");
     let jwt = Auth::new(
         &AuthSection {
             mode: AuthMode::Jwt,
