@@ -98,6 +98,11 @@ impl Cluster {
         if !target.url.is_empty() {
             return Self::attach(target, redis);
         }
+        if matches!(target.protocol, Protocol::Nchan | Protocol::Pusher) {
+            return Err(BenchError::Arguments(
+                "--protocol nchan and pusher are what other systems speak: name their nodes by --url",
+            ));
+        }
         let count = target.nodes.max(least);
         if count > 1 && redis.is_none() {
             return Err(BenchError::Arguments(

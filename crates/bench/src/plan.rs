@@ -71,6 +71,10 @@ impl Plan {
     pub(crate) fn room_name(&self, member: usize) -> String {
         format!("{}-{}", self.name, self.room(member))
     }
+
+    pub(crate) fn user_name(&self, member: usize) -> String {
+        format!("{}-{member}", self.name)
+    }
 }
 
 /// A steady load. Message `n` goes to room `n % rooms`; a room's first members take turns in sending.

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::error::BenchError;
 use crate::fanout::at_least_one;
 use crate::node::{Cluster, Target};
-use crate::plan::{Access, Load};
+use crate::plan::{Credentials, Load};
 use crate::report::{Output, Report};
 use crate::tally::counts;
 
@@ -105,7 +105,7 @@ async fn measure(
 ) -> Result<(Option<u64>, Heard), BenchError> {
     let addresses = cluster.addresses();
     let name = format!("bench-{:08x}", fastrand::u32(..));
-    let token = |number: usize| token(&cluster.access, &format!("{name}-{number}"));
+    let token = |number: usize| token(&cluster.access.credentials, &format!("{name}-{number}"));
     let mut sender = Sender::enter(addresses[0], token(args.listeners)?).await?;
     let listeners = match door {
         Some(door) => enter(args, door, &addresses, token).await?,
@@ -162,8 +162,8 @@ async fn enter(
     Ok(listeners)
 }
 
-fn token(access: &Access, user: &str) -> Result<String, BenchError> {
-    let token = access.token(user).map_err(BenchError::Worker)?;
+fn token(credentials: &Credentials, user: &str) -> Result<String, BenchError> {
+    let token = credentials.token(user).map_err(BenchError::Worker)?;
     token.ok_or(BenchError::Arguments(
         "bench doors needs --secret with --url: REST knows no guests",
     ))

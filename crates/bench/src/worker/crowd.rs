@@ -9,7 +9,7 @@ use super::protocol::{Said, Since};
 use super::wire::{self, Kind};
 use crate::clock;
 use crate::message;
-use crate::plan::Plan;
+use crate::plan::{Access, Plan};
 use crate::tally::Tally;
 
 /// One frame must fit.
@@ -79,12 +79,11 @@ impl Crowd {
             epoch: &self.epochs[self.plan.room(member.number)],
             offset: member.heard.offset,
         };
-        match self.plan.access.protocol.join(
-            &room,
-            since,
-            &member.socket,
-            &self.plan.access.credentials,
-        ) {
+        let Access {
+            protocol,
+            credentials,
+        } = &self.plan.access;
+        match protocol.join(&room, since, &member.socket, credentials) {
             Ok(Some(frame)) => {
                 let said = member.say(&frame, &self.poller, key);
                 self.check(key, said);
@@ -163,11 +162,7 @@ impl Crowd {
             Stage::Connecting => {
                 member.has_connected().map_err(text)?;
                 member.stage = Stage::Shaking;
-                let token = token(&self.plan, member.number)?;
-                let host = self.plan.nodes[self.plan.node(member.number)].to_string();
-                let room = self.plan.room_name(member.number);
-                let protocol = self.plan.access.protocol;
-                let request = protocol.request(&host, &room, token.as_deref());
+                let request = request(&self.plan, member.number)?;
                 return member
                     .write(request.as_bytes(), &self.poller, key)
                     .map_err(text);
@@ -215,8 +210,12 @@ impl Crowd {
     fn upgraded(&mut self, key: usize, now: u64) -> Result<(), String> {
         let member = &mut self.members[key];
         member.stage = Stage::Upgraded;
-        let token = token(&self.plan, member.number)?;
-        let said = self.plan.access.protocol.upgraded(token.as_deref());
+        let user = self.plan.user_name(member.number);
+        let Access {
+            protocol,
+            credentials,
+        } = &self.plan.access;
+        let said = protocol.upgraded(&user, credentials)?;
         self.take(key, said, now)
     }
 
@@ -270,9 +269,14 @@ impl Crowd {
     }
 }
 
-/// What the member of this number shows, where the cluster asks for it.
-fn token(plan: &Plan, number: usize) -> Result<Option<String>, String> {
-    plan.access.token(&format!("{}-{number}", plan.name))
+fn request(plan: &Plan, number: usize) -> Result<String, String> {
+    let host = plan.nodes[plan.node(number)].to_string();
+    let (room, user) = (plan.room_name(number), plan.user_name(number));
+    let Access {
+        protocol,
+        credentials,
+    } = &plan.access;
+    protocol.request(&host, &room, &user, credentials)
 }
 
 fn closed(payload: &[u8]) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
 
-use crate::plan::{Access, Credentials};
+use crate::plan::Credentials;
 
 /// Longer than any bench.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -17,17 +17,16 @@ struct Claims<'a> {
     exp: u64,
 }
 
-impl Access {
-    /// What `user` shows; `None` where nobody asks for it.
+impl Credentials {
+    /// What `user` shows; `None`: it is a guest.
     ///
     /// # Errors
     /// Why it could not be signed.
     pub(crate) fn token(&self, user: &str) -> Result<Option<String>, String> {
-        match &self.credentials {
-            _ if !self.protocol.has_tokens() => Ok(None),
-            Credentials::Guest => Ok(None),
-            Credentials::Token(token) => Ok(Some(token.clone())),
-            Credentials::Secret(secret) => mint(secret, user).map(Some),
+        match self {
+            Self::Guest => Ok(None),
+            Self::Token(token) => Ok(Some(token.clone())),
+            Self::Secret(secret) => mint(secret, user).map(Some),
         }
     }
 }

@@ -61,29 +61,45 @@ pub(super) struct Since<'a> {
 }
 
 impl Protocol {
-    /// The request for the upgrade. `token`: the member's own, where the cluster wants one.
-    pub(super) fn request(self, host: &str, room: &str, token: Option<&str>) -> String {
+    /// The request for the upgrade, by the member whose name is `user`.
+    ///
+    /// # Errors
+    /// Why the member's token could not be signed.
+    pub(super) fn request(
+        self,
+        host: &str,
+        room: &str,
+        user: &str,
+        credentials: &Credentials,
+    ) -> Result<String, String> {
         match self {
-            Self::Hubbub => hubbub::request(host, token),
-            Self::Socketio => socketio::request(host),
-            Self::Nchan => nchan::request(host, room),
-            Self::Pusher => pusher::request(host),
+            Self::Hubbub => Ok(hubbub::request(host, credentials.token(user)?.as_deref())),
+            Self::Socketio => Ok(socketio::request(host)),
+            Self::Nchan => Ok(nchan::request(host, room)),
+            Self::Pusher => Ok(pusher::request(host)),
         }
     }
 
-    /// Whether each member signs a token of its own when it connects.
-    pub(super) fn has_tokens(self) -> bool {
-        matches!(self, Self::Hubbub | Self::Socketio)
-    }
-
     /// What there is to do once the upgrade is through.
-    pub(super) fn upgraded(self, token: Option<&str>) -> Said<'static> {
+    ///
+    /// # Errors
+    /// Why the member's token could not be signed.
+    pub(super) fn upgraded(
+        self,
+        user: &str,
+        credentials: &Credentials,
+    ) -> Result<Said<'static>, String> {
         match self {
-            // Else a node would wait a little for a guest's first word.
-            Self::Hubbub if token.is_none() => Said::Wants(hubbub::HELLO.into()),
-            Self::Hubbub | Self::Pusher => Said::Nothing,
-            Self::Socketio => Said::Wants(socketio::connect(token).into()),
-            Self::Nchan => Said::Welcome(None),
+            Self::Hubbub if matches!(credentials, Credentials::Guest) => {
+                // Else a node would wait a little for a guest's first word.
+                Ok(Said::Wants(hubbub::HELLO.into()))
+            }
+            Self::Hubbub | Self::Pusher => Ok(Said::Nothing),
+            Self::Socketio => {
+                let token = credentials.token(user)?;
+                Ok(Said::Wants(socketio::connect(token.as_deref()).into()))
+            }
+            Self::Nchan => Ok(Said::Welcome(None)),
         }
     }
 
