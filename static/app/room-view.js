@@ -35,6 +35,8 @@ export class RoomView {
   #refusal = null;
   /** What came live (or was replayed) in this turn of the event loop: shown at once. */
   #incoming = [];
+  /** Those of them that came before, at another place: they are shown, and are no news. */
+  #known = new Set();
   /** What was said before the first join is counted by the server, not here. */
   #countFrom = Infinity;
   #older = element(
@@ -86,6 +88,7 @@ export class RoomView {
     for (const type of ["message", "edited", "deleted", "reacted"]) {
       on(type, (event) => this.#take(event));
     }
+    on("repeated", ({ event }) => this.#take(event, { isKnown: true }));
     on("read", (frame) => this.#hearRead(frame));
     on("presence", (frame) => this.presence.hear(frame));
     on("typing", (frame) => this.presence.hearTyping(frame));
@@ -228,9 +231,10 @@ export class RoomView {
     this.#page.log.reveal(this);
   }
 
-  #take(event) {
+  #take(event, { isKnown = false } = {}) {
     const { epoch, offset, message } = event;
     this.#position = { epoch, offset, message };
+    if (isKnown) this.#known.add(event);
     if (this.#incoming.push(event) === 1) queueMicrotask(() => this.#showIncoming());
   }
 
@@ -238,7 +242,8 @@ export class RoomView {
     const events = this.#incoming;
     this.#incoming = [];
     const isUnread = this.mark.unread > 0;
-    const news = events.filter((event) => this.#isNews(event));
+    const news = events.filter((event) => !this.#known.has(event) && this.#isNews(event));
+    this.#known.clear();
     this.#show(() => this.#apply(events), { quiet: !this.#isFilled });
     for (const event of news) this.mark.count(event.mentions?.includes(this.#page.identity.user.id));
     if (news.length > 0) this.#seeOrMark(news[0], isUnread);

@@ -6,10 +6,15 @@ import { Changes } from "./changes.js";
 import { element } from "./dom.js";
 import { MessageItem, relate } from "./message.js";
 
+/** The id of a message of which only the place is left; many have it. */
+const UNKNOWN = "-";
+
 export class Timeline {
   element = element("ol", { class: "messages", onkeydown: (event) => this.#walk(event) });
   /** Items by offset. */
   #items = [];
+  /** The same by message id. */
+  #byId = new Map();
   #changes = new Changes();
   /** What is newer than this is told apart by a line; null for no line. */
   #readTo = null;
@@ -60,18 +65,40 @@ export class Timeline {
 
   /** Puts messages in their places; what is there already stays. */
   add(events) {
-    for (const event of events) {
-      const at = this.#place(event.offset);
-      if (this.#items[at]?.event.offset === event.offset) continue;
-      this.#room.names.see(event.from);
-      const item = new MessageItem(this.#changes.apply(event), this.#room);
-      this.element.insertBefore(item.element, this.#items[at]?.element ?? null);
-      this.#items.splice(at, 0, item);
-      relate(item, this.#items[at - 1]?.event);
-      if (this.#items[at + 1]) relate(this.#items[at + 1], event);
-    }
+    for (const event of events) this.#add(event);
     this.#drawLine();
     this.#offerFocus();
+  }
+
+  #add(event) {
+    if (this.item(event.offset) || !this.#leavesOlderPlace(event)) return;
+    this.#room.names.see(event.from);
+    const at = this.#place(event.offset);
+    const item = new MessageItem(this.#changes.apply(event), this.#room);
+    this.element.insertBefore(item.element, this.#items[at]?.element ?? null);
+    this.#items.splice(at, 0, item);
+    if (event.message !== UNKNOWN) this.#byId.set(event.message, item);
+    relate(item, this.#items[at - 1]?.event);
+    if (this.#items[at + 1]) relate(this.#items[at + 1], event);
+  }
+
+  /** After a failover the server may number a message again, always higher. Takes it away from its
+   * older place; false when this is the older place. */
+  #leavesOlderPlace({ message, offset }) {
+    const other = this.#byId.get(message);
+    if (!other) return true;
+    if (other.event.offset > offset) return false;
+    const at = this.#place(other.event.offset);
+    this.#drop(this.#items.splice(at, 1));
+    if (this.#items[at]) relate(this.#items[at], this.#items[at - 1]?.event);
+    return true;
+  }
+
+  #drop(items) {
+    for (const { element, event } of items) {
+      element.remove();
+      this.#byId.delete(event.message);
+    }
   }
 
   /** An edit, a deletion or a reaction: of a message that is not here it is kept in mind. */
@@ -92,7 +119,7 @@ export class Timeline {
     const count = this.#items.length - max;
     if (count <= 0) return false;
     const gone = this.#items.splice(oldest ? 0 : max, count);
-    for (const item of gone) item.element.remove();
+    this.#drop(gone);
     relate(this.#items[0], undefined);
     this.#drawLine();
     this.#offerFocus();
@@ -102,6 +129,7 @@ export class Timeline {
   /** Empties the list. `changes` that are kept in mind stay, unless the room began anew. */
   clear({ changes = false } = {}) {
     this.#items = [];
+    this.#byId.clear();
     this.element.replaceChildren();
     if (changes) this.#changes.clear();
   }

@@ -11,7 +11,7 @@ export function fold(message, change) {
   return change.type === "deleted" ? tombstone(message) : message;
 }
 
-/** An edit without a body is one of a message that has been deleted since. */
+/** An edit without a body changes nothing: its message is deleted, or a newer edit has replaced it. */
 function edit(message, { body, mentions, ts, by, offset, deleted }) {
   if (deleted || message.edited?.offset >= offset) return message;
   const edited = { ...message, body, edited: { ts, by, offset } };

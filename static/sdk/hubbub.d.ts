@@ -22,14 +22,17 @@ export interface User {
 export interface Position {
   epoch: string;
   offset: number;
-  /** Id of the event at that offset; makes a fork after a failover visible. */
+  /**
+   * Id of the event at that offset; makes a fork after a failover visible. Absent where no event
+   * has come yet, after a join or a `reset`.
+   */
   message?: string;
 }
 
 /** What all durable events have. Offsets of one epoch are consecutive; all see the same order. */
 export interface Durable {
   room: string;
-  /** The event's own unique id. */
+  /** The event's own unique id, which it keeps when the server numbers it again (see `Repeated`). */
   message: string;
   /** Milliseconds since 1970. */
   ts: number;
@@ -139,9 +142,10 @@ export interface Lagged {
 }
 
 /**
- * What you have of the room may not connect to what follows: forget it and ask `history()`.
- * `reset`: the stream began a new life. `unrecovered`: what you missed is gone from it, and the
- * newest page follows as messages.
+ * Events may be missing between what you have and what follows: ask `history()`. `reset`: the
+ * stream began a new life. `unrecovered`: what you missed is gone from it, and the newest page
+ * follows. An event that was handed out before is not handed out again: where it comes again, it
+ * is told as `repeated`.
  */
 export interface Reset {
   type: "reset";
@@ -149,6 +153,19 @@ export interface Reset {
   epoch: string;
   offset: number;
   reason: "reset" | "unrecovered";
+}
+
+/**
+ * An event that was handed out at `before` stands at another place now: after a `reset` the server
+ * numbers again what it has kept. Changes that follow name its new offset as their `target`. A
+ * program that keeps messages by their offset moves this one; a program that has thrown away what
+ * it had at the `reset` takes `event` as it would have come.
+ */
+export interface Repeated {
+  type: "repeated";
+  room: string;
+  before: { epoch: string; offset: number };
+  event: Message | Change;
 }
 
 /** The room was entered: at first, and again after each reconnect. */
@@ -352,6 +369,7 @@ export interface RoomEvents {
   announcement: Announcement;
   lagged: Lagged;
   reset: Reset;
+  repeated: Repeated;
   joined: Joined;
   /** A rejoin was refused, or an operator or a new token has put this user out: the room is left. */
   error: HubbubError;

@@ -4,6 +4,7 @@ import { jitter } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { HubbubError } from "./error.js";
 import { iterate } from "./iterate.js";
+import { Seen } from "./seen.js";
 
 const REJOIN_BASE_MS = 500;
 const REJOIN_CAP_MS = 10_000;
@@ -18,6 +19,8 @@ export class Room extends Emitter {
   #joining = false;
   /** `{epoch, offset, message}` of the last event handed out; null before the first join. */
   #position = null;
+  /** What was handed out: the server may number it again after a failover. */
+  #seen = new Seen();
   #recent;
   #waiters = [];
   #attempts = 0;
@@ -51,7 +54,7 @@ export class Room extends Emitter {
   join({ recent, since } = {}) {
     if (this.#link.closed()) return Promise.reject(this.#link.closed());
     this.#wanted = true;
-    if (since) this.#position = { ...since };
+    if (since) this.#startAt(since);
     this.#recent = recent;
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
@@ -194,6 +197,13 @@ export class Room extends Emitter {
     return this.#link.outbox.add(type, this.name, fields, options);
   }
 
+  /** A program that asks for another place than the last one wants the events after it again. */
+  #startAt(since) {
+    const at = this.#position;
+    if (since.epoch !== at?.epoch || since.offset !== at.offset) this.#seen = new Seen();
+    this.#position = { ...since };
+  }
+
   #tellRead() {
     const { offset } = this.#read;
     this.#read.told = this.#link.post({ type: "read", room: this.name, offset });
@@ -255,6 +265,7 @@ export class Room extends Emitter {
 
   #reset({ room, epoch, offset }, reason) {
     this.#position = { epoch, offset };
+    this.#seen.reset();
     this.dispatch("reset", { type: "reset", room, epoch, offset, reason });
   }
 
@@ -273,6 +284,11 @@ export class Room extends Emitter {
     if (!this.#wanted || !at) return;
     if (event.epoch === at.epoch && event.offset <= at.offset) return;
     this.#position = { epoch: event.epoch, offset: event.offset, message: event.message };
+    const before = this.#seen.see(event);
+    if (before) {
+      this.dispatch("repeated", { type: "repeated", room: this.name, before, event });
+      return;
+    }
     this.dispatch(event.type, event);
     if (event.type !== "message" || typeof event.body?.event !== "string") return;
     this.dispatch(`event:${event.body.event}`, event.body.data, event);
@@ -282,6 +298,7 @@ export class Room extends Emitter {
     this.#wanted = false;
     this.#joined = false;
     this.#position = null;
+    this.#seen = new Seen();
     clearTimeout(this.#rejoin);
   }
 

@@ -4,13 +4,14 @@ const SERVICE_RESTART = 1012;
 /** Replayed events that are handed over with `joined`, as the server does on a socket. */
 const PAGE = 300;
 
+const placeOf = ({ epoch, offset, message }) => ({ epoch, offset, message });
 const isEvent = (frame) => frame.offset !== undefined && frame.epoch !== undefined;
 
 export class Seat {
   /** The join that has no answer yet. */
   command;
   #link;
-  /** `{ epoch, offset }` of what was heard last. */
+  /** `{ epoch, offset, message }` of what was heard last; `message` where that was an event. */
   #since;
   #isAlone;
   /** Of a room alone replayed events follow `joined`: it waits for them. */
@@ -27,7 +28,8 @@ export class Seat {
   /** Where a stream begins for it. */
   get place() {
     if (!this.#since) return { recent: this.command?.recent };
-    return { since: `${this.#since.epoch}:${this.#since.offset}` };
+    const { epoch, offset, message } = this.#since;
+    return { since: message ? `${epoch}:${offset}:${message}` : `${epoch}:${offset}` };
   }
 
   /** The same beside another room. */
@@ -47,10 +49,17 @@ export class Seat {
   /** `isPlaced`: an event that has a place of its own; a `joined` that has one is followed by none. */
   hear(frame, text, isPlaced) {
     if (this.#isLive) this.#pass(frame, text);
+    else if (frame.type === "reset") this.#hearReset(frame, text);
     else if (this.#joined && isPlaced) this.#collect(frame);
     else if (frame.type === "joined") this.#enter(frame, isPlaced);
-    // What a `reset` before it says, `joined` says as well.
-    else if (frame.type !== "reset") this.#link.hear(text, frame);
+    else this.#link.hear(text, frame);
+  }
+
+  /** What a `reset` before `joined` says, `joined` says as well; one after it is live. */
+  #hearReset(frame, text) {
+    if (!this.#joined) return;
+    this.#settle();
+    if (this.#isLive) this.#pass(frame, text);
   }
 
   #enter(joined, isPlaced) {
@@ -72,15 +81,21 @@ export class Seat {
     if (this.command) {
       const { id } = this.command;
       this.command = null;
-      this.#since = { epoch, offset: events.at(-1)?.offset ?? offset };
+      if (events.length > 0) this.#since = placeOf(events.at(-1));
+      else if (!recovered || !this.#isAt(epoch, offset)) this.#since = { epoch, offset };
       this.#link.hear(JSON.stringify({ ...joined, id }), joined);
     } else if (recovered) events.forEach((event) => this.#pass(event, JSON.stringify(event)));
     // A join says it, on the next connection.
     else this.#link.end(SERVICE_RESTART, `${this.room} could not be resumed`);
   }
 
+  #isAt(epoch, offset) {
+    return this.#since?.epoch === epoch && this.#since.offset === offset;
+  }
+
+  /** A `reset` has a place too: the events after it follow its offset. */
   #pass(frame, text) {
-    if (isEvent(frame)) this.#since = { epoch: frame.epoch, offset: frame.offset };
+    if (isEvent(frame)) this.#since = placeOf(frame);
     this.#link.hear(text, frame);
   }
 }

@@ -11,10 +11,10 @@ const NEWEST: HistorySpan = HistorySpan::Before(None);
 pub(crate) async fn what_was_appended_is_read_back_as_it_was(fixture: Fixture) {
     let archive = fixture.archive;
     let mut lobby = Script::new("lobby");
-    lobby.say("alice", "hi \u{0} 👍 \"quoted\" \\ \u{7f}");
+    lobby.say("alice", "hello");
     lobby.say_body("bob", Some("n-1"), &json!([1, null, {"a": "\u{0}"}]));
     lobby.say_body("bob", None, &json!("only text \u{0}"));
-    lobby.edit("alice", 1, "hello");
+    lobby.edit("alice", 1, "hi \u{0} 👍 \"quoted\" \\ \u{7f}");
     lobby.react("bob", 1, "👍", true);
     lobby.delete("bob", 2);
     let batch = lobby.batch();
@@ -26,7 +26,8 @@ pub(crate) async fn what_was_appended_is_read_back_as_it_was(fixture: Fixture) {
     assert_eq!(offsets(&stored), [1, 2, 3, 4, 5, 6]);
     for (stored, sent) in stored.iter().zip(&batch.events) {
         assert_eq!(stored.message, sent.message);
-        if sent.position.offset != 2 {
+        // The first is edited, the second deleted.
+        if sent.position.offset > 2 {
             assert_eq!(stored.frame, sent.frame);
         }
     }
@@ -244,6 +245,7 @@ pub(crate) async fn a_resume_ends_before_a_hole(fixture: Fixture) {
         base: None,
         events: Vec::new(),
         holes: vec![hole],
+        run: None,
     };
     archive.append(&[batch]).await.unwrap();
     assert_eq!(archive.life(&lobby.room).await.unwrap().unwrap().top, 9);

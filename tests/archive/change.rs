@@ -50,7 +50,82 @@ pub(crate) async fn history_shows_the_newest_edit(fixture: Fixture) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(value(&raw)["body"], json!({"text": "one"}));
+    assert_eq!(value(&raw)["body"], json!({"text": "three @bob"}));
+    assert_eq!(value(&raw)["edited"]["offset"], 3);
+}
+
+/// Beside the places, nothing of an old body is left: not in the row of the message, of an earlier
+/// edit, among the words or the mentions, nor in what is exported.
+pub(crate) async fn an_edit_takes_the_old_body_away(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", &format!("{CANARY} @bob"));
+    lobby.edit("alice", 1, &format!("again {CANARY}"));
+    lobby.store(archive).await;
+    lobby.edit("alice", 1, &format!("third {CANARY}"));
+    // The message has gone, its edits have not.
+    lobby.edit("alice", 77, &format!("of nothing {CANARY}"));
+    lobby.edit("alice", 77, "of nothing");
+    // In one batch with the next.
+    lobby.edit("alice", 1, "clean");
+    lobby.react("bob", 1, "x", true);
+    lobby.store(archive).await;
+    let raw = archive.events_after(&lobby.room, &lobby.epoch, 0, 99).await;
+    let raw = raw.unwrap();
+    assert_eq!(offsets(&raw), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(archive.export(&lobby.room, None, 99).await.unwrap(), raw);
+    let message = value(&raw[0]);
+    assert_eq!(
+        (
+            &message["body"],
+            &message["edited"]["offset"],
+            &message["mentions"]
+        ),
+        (&json!({"text": "clean"}), &json!(6), &json!(null))
+    );
+    assert_eq!(message["from"]["id"], "alice");
+    for (edit, expected) in [
+        (1, None),
+        (2, None),
+        (3, None),
+        (4, Some("of nothing")),
+        (5, Some("clean")),
+    ] {
+        let edit = value(&raw[edit]);
+        assert_eq!(edit["body"]["text"].as_str(), expected, "{edit}");
+        assert_eq!(edit["deleted"] == true, expected.is_none(), "{edit}");
+    }
+    let folded = value(&only(&fixture, &lobby).await);
+    assert_eq!(folded["reactions"][0]["count"], 1);
+    assert!(!is_anywhere(&fixture).await);
+    fixture.archive.close().await;
+    assert_eq!(files_with(fixture.dir.path(), CANARY), Vec::<String>::new());
+}
+
+/// Events from a stream have been rewritten there already.
+pub(crate) async fn a_rewritten_message_is_stored_as_it_comes(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "one");
+    lobby.edit("alice", 1, "two");
+    lobby.edit("alice", 1, "three");
+    let mut batch = lobby.batch();
+    let newest = batch.events[2].clone();
+    let newest = newest.read().unwrap();
+    batch.events[0].take_edit(&lobby.room, &newest).unwrap();
+    batch.events[1].bury(&lobby.room).unwrap();
+    let sent = batch.events.clone();
+    let late = batch.events.split_off(1);
+    fixture.archive.append(&[batch.clone()]).await.unwrap();
+    batch.events = late;
+    fixture.archive.append(&[batch]).await.unwrap();
+    let stored = fixture
+        .archive
+        .events_after(&lobby.room, &lobby.epoch, 0, 9)
+        .await
+        .unwrap();
+    assert_eq!(stored, sent);
+    let message = value(&only(&fixture, &lobby).await);
+    assert_eq!(message["body"], json!({"text": "three"}));
 }
 
 pub(crate) async fn an_edit_of_nothing_is_only_an_event(fixture: Fixture) {

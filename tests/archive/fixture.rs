@@ -178,6 +178,7 @@ impl Script {
             base: None,
             events: std::mem::take(&mut self.events),
             holes: Vec::new(),
+            run: None,
         }
     }
 
@@ -218,17 +219,27 @@ impl Script {
 
     pub(crate) fn edit(&mut self, by: &str, target: u64, text: &str) -> u64 {
         let body = Body::from(&json!({"text": text}));
-        self.push(&Draft::edit(&self.room, &user(by), None, target, &body))
+        let original = self.place_of(target);
+        let original = original.read().unwrap();
+        self.push(&Draft::edit(
+            &self.room,
+            &user(by),
+            None,
+            target,
+            &original,
+            &body,
+        ))
+    }
+
+    /// An event of which only the place is known: the archive has the rest.
+    fn place_of(&self, target: u64) -> Envelope {
+        let epoch = self.epoch.clone();
+        let offset = target;
+        Envelope::vanished(&self.room, Position { epoch, offset })
     }
 
     pub(crate) fn delete(&mut self, by: &str, target: u64) -> u64 {
-        let original = Envelope::vanished(
-            &self.room,
-            Position {
-                epoch: self.epoch.clone(),
-                offset: target,
-            },
-        );
+        let original = self.place_of(target);
         let original = original.read().unwrap();
         self.push(&Draft::delete(
             &self.room,

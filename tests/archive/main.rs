@@ -6,6 +6,7 @@
 mod append;
 mod change;
 mod fixture;
+mod identity;
 mod keep;
 mod rooms;
 mod search;
@@ -39,6 +40,8 @@ contract! {
     append::a_resume_ends_before_a_hole,
     append::a_nonce_is_found_again,
     change::history_shows_the_newest_edit,
+    change::an_edit_takes_the_old_body_away,
+    change::a_rewritten_message_is_stored_as_it_comes,
     change::an_edit_of_nothing_is_only_an_event,
     change::reactions_are_counted_in_order,
     change::a_deletion_leaves_only_the_place,
@@ -59,6 +62,10 @@ contract! {
     search::only_readable_rooms_are_searched,
     search::pages_of_hits_meet_without_a_seam,
     search::any_text_is_a_query,
+    identity::an_archive_keeps_its_id,
+    identity::an_archive_belongs_to_one_cluster,
+    identity::a_cluster_comes_back_with_another_redis,
+    identity::an_archive_is_released_when_nobody_uses_it,
     keep::old_events_go_and_leave_no_hole,
     keep::holes_and_duplicates_are_found,
     keep::a_room_is_exported_in_pages,

@@ -14,7 +14,7 @@ const wait = async (check) => {
 const joined = (fields) => ({
   type: "joined", room: "lobby", epoch: "e1", offset: 0, recovered: true, members: 1, rights: "rw", events: [], ...fields,
 });
-const say = (http, ...events) => events.forEach((each) => http.stream.say(each, `${each.epoch}:${each.offset}`));
+const say = (http, ...events) => events.forEach((each) => http.stream.say(each, `${each.epoch}:${each.offset}:${each.message}`));
 
 /** A client on the detour, in the lobby from offset 41 on. */
 async function startInside(t, options = {}) {
@@ -106,7 +106,7 @@ test("a stream that ends is resumed on the next node, without loss and without d
   await wait(() => chat.state.state === "reconnecting");
   await tick(t, 500);
   await wait(() => http.streams.length === 2);
-  assert.equal(http.stream.path, "/chat/v1/rooms/lobby/events?since=e1%3A41", "the next node");
+  assert.equal(http.stream.path, "/chat/v1/rooms/lobby/events?since=e1%3A41%3Am-41", "the next node");
   http.stream.say(joined({ offset: 43 }));
   say(http, event(42), event(43));
   await wait(() => heard.length === 4);
@@ -127,6 +127,47 @@ test("what cannot be resumed is told once, with the newest page", async (t) => {
   say(http, event(8, { epoch: "e2" }), event(9, { epoch: "e2" }));
   await wait(() => heard.length === 5);
   assert.deepEqual(heard, [40, 41, 9, 8, 9], "40, 41, the reset at 9, 8, 9");
+});
+
+test("a stream that brings nothing keeps the message of its place, and a reset has a place without one", async (t) => {
+  const { http, chat, lobby, heard } = await startInside(t);
+  const nextPath = async () => {
+    const count = http.streams.length;
+    http.stream.end();
+    await wait(() => chat.state.state === "reconnecting");
+    await tick(t, 20_000);
+    await wait(() => http.streams.length > count);
+    return http.stream.path.split("?")[1];
+  };
+  assert.equal(await nextPath(), "since=e1%3A41%3Am-41");
+  http.stream.say(joined({ offset: 41 }), "e1:41:m-41");
+  await wait(() => lobby.joined);
+  assert.deepEqual(lobby.position, { epoch: "e1", offset: 41, message: "m-41" });
+  assert.equal(await nextPath(), "since=e1%3A41%3Am-41");
+  // The reset comes while replayed events are still awaited.
+  http.stream.say(joined({ offset: 50 }));
+  say(http, event(42));
+  http.stream.say({ type: "reset", room: "lobby", epoch: "e2", offset: 60 }, "e2:60");
+  say(http, event(61, { epoch: "e2", message: "m-41" }), event(62, { epoch: "e2" }));
+  await wait(() => heard.length === 5);
+  assert.deepEqual(heard, [40, 41, 42, 60, 62], "what comes again is told apart");
+  assert.deepEqual(lobby.position, { epoch: "e2", offset: 62, message: "m-62" });
+  http.stream.say({ type: "reset", room: "lobby", epoch: "e3", offset: 70 }, "e3:70");
+  await wait(() => heard.length === 6);
+  assert.equal(await nextPath(), "since=e3%3A70");
+});
+
+test("a detour's stream that is renewed resumes each room with the message of its place", async (t) => {
+  const { http, chat } = await startInside(t);
+  const joining = chat.join("b", { since: { epoch: "e1", offset: 7, message: "m-7" } });
+  await wait(() => http.streams.length === 2);
+  assert.equal(http.stream.path.split("?")[1], "since=e1%3A41%3Am-41&also=b%40e1%3A7%3Am-7");
+  http.stream.say(joined({ offset: 41 }));
+  http.stream.say(joined({ id: "b", room: "b", offset: 7 }));
+  await joining;
+  await chat.room("lobby").leave();
+  await wait(() => http.streams.length === 3);
+  assert.equal(http.stream.path.split("?")[1], "since=e1%3A7%3Am-7");
 });
 
 test("sends and changes go by REST, in order, under their nonces, until there is an answer", async (t) => {
@@ -191,7 +232,7 @@ test("all rooms share one stream: one more, or one less, is another one from whe
   const joining = [chat.join("b", { recent: 5 }), chat.join("c"), chat.join("secret")];
   await wait(() => http.streams.length === 2);
   const second = http.stream;
-  assert.equal(second.path, "/v1/rooms/lobby/events?since=e1%3A41&also=b~5&also=c&also=secret");
+  assert.equal(second.path, "/v1/rooms/lobby/events?since=e1%3A41%3Am-41&also=b~5&also=c&also=secret");
   assert.deepEqual([first.signal.aborted, second.signal.aborted], [true, false]);
   second.say(joined({ offset: 42, events: [event(42)] }));
   second.say(joined({ id: "b", room: "b", offset: 2, events: [event(1, { room: "b" }), event(2, { room: "b" })] }));
@@ -205,7 +246,7 @@ test("all rooms share one stream: one more, or one less, is another one from whe
 
   await b.leave();
   await wait(() => http.streams.length === 3);
-  assert.equal(http.stream.path, "/v1/rooms/lobby/events?since=e1%3A42&also=c%40e1%3A1");
+  assert.equal(http.stream.path, "/v1/rooms/lobby/events?since=e1%3A42%3Am-42&also=c%40e1%3A1%3Am-1");
   http.stream.say(joined({ offset: 43, events: [event(43)] }));
   http.stream.say({ type: "left", room: "c" });
   await wait(() => !c.joined);
@@ -232,7 +273,7 @@ test("a stream that cannot be had now leaves the older one on, and a room that w
   await wait(() => chat.state.state === "reconnecting");
   await tick(t, 500);
   await wait(() => http.streams.length === 4);
-  assert.match(http.stream.path, /since=e1%3A42$/);
+  assert.match(http.stream.path, /since=e1%3A42%3Am-42$/);
 });
 
 test("an address has an end, and so the rooms of a client", async (t) => {

@@ -8,6 +8,7 @@ on_both_brokers!(
     with &[hubbub_tests::people::SIGNED];
     changes_are_heard_in_order_and_folded,
     a_deleted_message_is_gone_everywhere,
+    an_edited_body_is_gone_everywhere,
     only_the_author_edits_and_moderators_delete,
     what_is_not_there_cannot_be_changed,
     a_retry_of_a_change_is_a_duplicate,
@@ -16,6 +17,7 @@ on_both_archives!(
     with &[hubbub_tests::people::SIGNED, ("history.stream_len", "5")];
     changes_are_heard_in_order_and_folded,
     a_deleted_message_is_gone_everywhere,
+    an_edited_body_is_gone_everywhere,
     only_the_author_edits_and_moderators_delete,
     what_is_not_there_cannot_be_changed,
     a_retry_of_a_change_is_a_duplicate,
@@ -143,6 +145,56 @@ async fn a_deleted_message_is_gone_everywhere(cluster: Cluster) {
         let history = late.history(room).await;
         assert_eq!(history.len(), 2);
         assert_eq!(history[0]["deleted"], true);
+        assert!(
+            !format!("{resumed} {history:?}").contains("canary"),
+            "{resumed}"
+        );
+    }
+}
+
+/// A resuming client gets the newest body in the message's own place, and earlier edits without theirs.
+async fn an_edited_body_is_gone_everywhere(cluster: Cluster) {
+    let room = "edited";
+    let mut alice = cluster.user(0, "alice").await;
+    let mut bob = cluster.user(1, "bob").await;
+    let joined = alice.join(room).await;
+    bob.join(room).await;
+    let target = alice.say(room, "canary one @bob").await;
+    alice.ask(edit(room, target, "canary two")).await;
+    assert_eq!(alice.ask(edit(room, target, "clean")).await["offset"], 3);
+    for text in ["canary two", "clean"] {
+        let heard = bob.next_of("edited").await;
+        assert_eq!(heard["body"]["text"], text, "who is there hears all");
+    }
+    for number in 0..3 {
+        let mut late = cluster.user(number, "late").await;
+        let since = json!({"epoch": joined["epoch"], "offset": 0});
+        let since = json!({"type": "join", "room": room, "since": since});
+        let resumed = late.ask(since).await;
+        assert_eq!(resumed["recovered"], true, "{resumed}");
+        assert_eq!(offsets_in(&resumed), [1, 2, 3]);
+        let mut newest = cluster.user(number, "newest").await;
+        let recent = json!({"type": "join", "room": room, "recent": 10});
+        let recent = newest.ask(recent).await;
+        assert_eq!(recent["events"], resumed["events"], "one form everywhere");
+        let history = late.history(room).await;
+        let message = &resumed["events"][0];
+        assert_eq!(message["body"], json!({"text": "clean"}));
+        assert_eq!(message["edited"]["offset"], 3);
+        assert_eq!(message["mentions"], Value::Null);
+        assert_eq!(
+            (&history[0]["body"], &history[0]["edited"]),
+            (&message["body"], &message["edited"])
+        );
+        let superseded = &resumed["events"][1];
+        assert_eq!(
+            (
+                &superseded["type"],
+                &superseded["deleted"],
+                superseded.get("body")
+            ),
+            (&json!("edited"), &json!(true), None)
+        );
         assert!(
             !format!("{resumed} {history:?}").contains("canary"),
             "{resumed}"

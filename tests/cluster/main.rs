@@ -54,11 +54,14 @@ macro_rules! on_both_archives {
 }
 
 mod access;
+mod agreement;
 mod archive;
 mod bench;
 mod changes;
 mod history;
+mod identity;
 mod join;
+mod keep;
 mod nonce;
 mod order;
 mod orders;

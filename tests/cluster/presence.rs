@@ -17,6 +17,56 @@ on_both_brokers!(
     the_list_of_rooms_names_members_and_offset,
 );
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_redis_makes_nobody_leave() {
+    nobody_leaves_after(&["FLUSHALL"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_list_of_users_makes_nobody_leave() {
+    let lost = "for _, key in ipairs(redis.call('KEYS', '*:users')) do redis.call('DEL', key) end return 'OK'";
+    nobody_leaves_after(&["EVAL", lost, "0"]).await;
+}
+
+/// Nine guests on three nodes; Redis forgets who is there, and one of them leaves meanwhile.
+async fn nobody_leaves_after(command: &[&str]) {
+    let mut cluster = Cluster::redis(3, &[]).await;
+    let ann = guest(&cluster, "Ann").await;
+    let mut watcher = enter(&cluster, 1, &ann, "kept").await;
+    let everyone: Vec<String> = (0..9).map(|number| format!("guest {number}")).collect();
+    let everyone: Vec<&str> = everyone.iter().map(String::as_str).collect();
+    let mut raws = Vec::new();
+    for (number, name) in everyone.iter().enumerate() {
+        let guest = guest(&cluster, name).await;
+        raws.push(enter(&cluster, number, &guest, "kept").await);
+    }
+    heard(&mut watcher, "joined", &everyone).await;
+
+    let _: String = cluster.redis_mut().command(command).await;
+    let mut leaver = raws.pop().expect("nine guests");
+    leaver.ask(json!({"type": "leave", "room": "kept"})).await;
+    let still = [&everyone[..8], &["Ann"]].concat();
+    let took = wait_members(&mut raws[0], "kept", &still).await;
+    println!("everybody is registered again after {took:.2?}");
+    // A newcomer is told as ever, and only he; whoever has really left is told once.
+    let bob = guest(&cluster, "Bob").await;
+    let _bob = enter(&cluster, 2, &bob, "kept").await;
+    let (mut came, mut went) = (Vec::new(), Vec::new());
+    while !(came.contains(&"Bob".to_owned()) && went.contains(&"guest 8".to_owned())) {
+        let frame = watcher.next_of("presence").await;
+        came.extend(names(&frame["joined"]));
+        went.extend(names(&frame["left"]));
+    }
+    assert_eq!(
+        (came, went),
+        (vec!["Bob".to_owned()], vec!["guest 8".to_owned()])
+    );
+    let reply = watcher
+        .ask(json!({"type": "members", "room": "kept"}))
+        .await;
+    assert_eq!(reply["count"], 10, "{reply}");
+}
+
 /// Presence is counted by the broker and told at most once a second: five times that and some.
 const SOON: Duration = Duration::from_secs(15);
 

@@ -78,3 +78,39 @@ async fn an_emptied_redis_begins_above_the_archive() {
     let page = json!({"type": "history", "room": "room", "before": 31, "limit": 1});
     assert_eq!(alice.ask(page).await["events"][0]["offset"], 30);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_file_begins_another_epoch() {
+    let archive = ("archive.url", "sqlite://chat.db");
+    let at_once = [("drain.ready_delay", "0s"), ("drain.spread", "0s")];
+    let settings = [&[SIGNED, archive][..], &at_once].concat();
+    let mut node = NodeProcess::start("alone", &settings).await;
+    let file = node.dir().path().join("chat.db");
+    let copy = node.dir().path().join("copy.db");
+    let mut alice = Raw::connect_as(node.address(), &token("alice")).await;
+    let joined = alice.join("room").await;
+    alice.say("room", "kept").await;
+    node.sigterm();
+    node.wait_exit(hubbub_tests::raw::FRAME).await;
+    std::fs::copy(&file, &copy).expect("the file can be copied");
+    node.restart();
+    node.ready().await;
+    let mut alice = Raw::connect_as(node.address(), &token("alice")).await;
+    let again = join_since(&mut alice, "room", &joined["epoch"], 1).await;
+    assert_eq!(
+        (&again["epoch"], &again["recovered"]),
+        (&joined["epoch"], &json!(true)),
+        "{again}"
+    );
+    let lost = alice.say("room", "lost").await;
+    node.kill9();
+    std::fs::copy(&copy, &file).expect("the copy can be put back");
+    drop(std::fs::remove_file(file.with_extension("db-wal")));
+    node.restart();
+    node.ready().await;
+    let mut alice = Raw::connect_as(node.address(), &token("alice")).await;
+    let again = join_since(&mut alice, "room", &joined["epoch"], lost).await;
+    assert_eq!(again["recovered"], false, "{again}");
+    assert_ne!(again["epoch"], joined["epoch"]);
+    assert!(alice.say("room", "next").await > lost);
+}

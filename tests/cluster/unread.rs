@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 on_both_archives!(with &[hubbub_tests::people::SIGNED]; what_is_new_is_counted_on_any_node,);
 
+on_both_brokers!(with &[hubbub_tests::people::SIGNED]; a_direct_message_is_listed_without_an_archive);
+
 async fn entry(raw: &mut Raw, room: &str) -> Value {
     let rooms = raw.ask(json!({"type": "rooms"})).await;
     let rooms = rooms["rooms"].as_array().expect("rooms");
@@ -72,4 +74,29 @@ async fn what_is_new_is_counted_on_any_node(cluster: Cluster) {
         alice.say(room, &format!("many {n}")).await;
     }
     assert_eq!(entry(&mut bob, room).await["unread"], 100, "99+");
+}
+
+async fn a_direct_message_is_listed_without_an_archive(cluster: Cluster) {
+    let room = "dm:alice:bob";
+    let (mut alice, mut bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
+    let mut carol = cluster.user(2, "carol").await;
+    assert_eq!(entry(&mut bob, room).await, Value::Null);
+    alice.join(room).await;
+    alice.say(room, "are you there?").await;
+    let listed = entry(&mut bob, room).await;
+    assert_eq!(
+        (&listed["mine"], &listed["last"]["body"]["text"]),
+        (&json!(true), &json!("are you there?")),
+        "{listed}"
+    );
+    assert_eq!(entry(&mut alice, room).await["mine"], true);
+    assert_eq!(entry(&mut carol, room).await, Value::Null, "it is not hers");
+    bob.join(room).await;
+    assert_eq!(bob.history(room).await.len(), 1);
+    bob.say(room, "yes").await;
+    let answer = async || {
+        let frame = alice.next_of("message").await;
+        (frame["body"]["text"] == "yes").then_some(())
+    };
+    hubbub_tests::deadline::eventually("the answer comes", hubbub_tests::raw::FRAME, answer).await;
 }

@@ -140,6 +140,7 @@ fn write(diary: &mut Diary, event: ClientEvent) {
         ClientEvent::Joined(joined) if joined.recovered => {}
         ClientEvent::Joined(_)
         | ClientEvent::Gap { .. }
+        | ClientEvent::Repeated { .. }
         | ClientEvent::Reset { .. }
         | ClientEvent::RoomLost { .. }
         | ClientEvent::Refused(_)

@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use hubbub_broker::{
-    Attendance, Begin, Broker, BrokerConfig, Control, Delivery, HistorySection, Inbox,
-    MemoryCluster, News, Presence, Published, RedisSection,
+    Attendance, Broker, BrokerConfig, BrokerError, Control, Declaration, Delivery, Head,
+    HistorySection, Inbox, MemoryCluster, NewEpoch, News, Outcome, Page, Presence, Published,
+    Reconciliation, RedisSection, Span,
 };
 use hubbub_protocol::command::Body;
-use hubbub_protocol::{Draft, NodeId, Nonce, Packet, RoomId, User, UserId};
+use hubbub_protocol::{Draft, Epoch, NodeId, Nonce, Packet, Position, RoomId, User, UserId};
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::redis::{Fsync, Redis};
 
 /// The streams of these tests keep so many events (Redis rounds up to whole nodes of 100).
 pub(crate) const STREAM_LEN: usize = 200;
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two nodes over one broker.
 pub(crate) struct Pair {
@@ -91,6 +92,8 @@ impl Line {
     async fn redis(config: &BrokerConfig, name: &str) -> Self {
         let node = NodeId::new(name).unwrap();
         let (broker, inbox) = Broker::redis(config, &node).unwrap();
+        broker.declare(Declaration::default());
+        assert!(broker.joined(PATIENCE).await, "the node joins");
         eventually("the broker is ready", PATIENCE, || {
             let health = broker.health();
             async move { health.problem.is_none().then_some(()) }
@@ -105,13 +108,78 @@ impl Line {
         control.unwrap()
     }
 
-    /// Publishes one draft after the other, in one call.
+    /// Publishes drafts in one call, into a room that is reconciled first if it has to be.
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
+        loop {
+            match self.try_publish(room, drafts, None).await {
+                Err(BrokerError::Unreconciled) => self.accept(room).await,
+                published => return published.unwrap(),
+            }
+        }
+    }
+
+    /// Publishes once, having seen a place.
+    pub(crate) async fn try_publish(
+        &self,
+        room: &RoomId,
+        drafts: &[Draft],
+        seen: Option<Position>,
+    ) -> Result<Vec<Published>, BrokerError> {
         let deadline = Instant::now() + PATIENCE;
-        self.broker
-            .publish(room, drafts, &|| None, &Begin::above(0), deadline)
-            .await
-            .unwrap()
+        let seen = || seen.clone();
+        self.broker.publish(room, drafts, &seen, deadline).await
+    }
+
+    /// Takes the room's stream for what it should be; begins one if there is none.
+    pub(crate) async fn keep(&self, room: &RoomId) -> Head {
+        self.accept(room).await;
+        let state = self.broker.state(room).await.unwrap();
+        state.expect("the room has a stream").head
+    }
+
+    /// The same, where another line may be as fast.
+    async fn accept(&self, room: &RoomId) {
+        let state = self.broker.state(room).await.unwrap();
+        let outcome = match &state {
+            None => Outcome::Begin(NewEpoch::first()),
+            Some(_) => Outcome::Keep { mend_top: true },
+        };
+        let found = state.map(|state| state.head.epoch);
+        self.decide(room, found, outcome).await;
+    }
+
+    /// Begins a new epoch in place of the present one.
+    pub(crate) async fn begin(&self, room: &RoomId, begin: NewEpoch) -> Head {
+        let state = self.broker.state(room).await.unwrap();
+        let found = state.map(|state| state.head.epoch);
+        let head = self.decide(room, found, Outcome::Begin(begin)).await;
+        head.expect("nobody else decides")
+    }
+
+    /// Decides about a stream that was found in this epoch.
+    pub(crate) async fn decide(
+        &self,
+        room: &RoomId,
+        found: Option<Epoch>,
+        outcome: Outcome,
+    ) -> Option<Head> {
+        let decision = Reconciliation {
+            run: self.broker.run(room),
+            found,
+            is_final: true,
+            is_private: false,
+            outcome,
+        };
+        self.broker.reconcile(room, &decision).await.unwrap()
+    }
+
+    /// Reads from a room, which begins if it has no stream.
+    pub(crate) async fn read(&self, room: &RoomId, span: Span, limit: usize) -> Page {
+        if self.broker.state(room).await.unwrap().is_none() {
+            self.keep(room).await;
+        }
+        let page = self.broker.peek(room, span, limit).await;
+        page.unwrap().expect("the room has a stream")
     }
 
     /// This node has its first connection of the user in the room.

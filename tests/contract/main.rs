@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
 
 mod changes;
+mod epochs;
 mod fixture;
+mod history;
 mod orders;
 mod presence;
 mod stream;
@@ -35,12 +37,8 @@ contract! {
     stream::a_nonce_twice_in_one_batch_is_stored_once,
     stream::pages_are_read_from_either_end,
     stream::an_empty_room_has_one_epoch_and_offset_zero,
-    stream::a_new_life_begins_above_what_was_seen,
     stream::old_events_leave_a_long_stream,
     stream::asking_for_history_begins_nothing,
-    stream::a_fork_begins_one_new_life_above_what_was_seen,
-    stream::a_fork_is_proven_where_the_stream_is,
-    stream::a_life_with_events_is_not_lifted,
     stream::nothing_is_before_the_first,
     stream::only_subscribers_hear,
     stream::a_signal_is_heard_and_not_stored,
@@ -48,8 +46,19 @@ contract! {
     changes::what_is_deleted_cannot_be_changed,
     changes::a_delete_and_an_edit_in_one_batch_keep_their_order,
     changes::changes_are_found_by_their_messages,
+    changes::an_edit_takes_the_old_body_away,
+    changes::edits_of_one_message_are_bounded,
+    changes::tombstones_below_the_stream_are_left_out,
+    changes::old_events_expire,
     changes::tombstones_leave_with_their_stream,
-    changes::a_life_begins_only_when_it_may,
+    epochs::a_room_without_a_stream_takes_nothing,
+    epochs::a_stream_behind_what_was_seen_takes_nothing,
+    epochs::the_first_of_two_decisions_counts,
+    epochs::a_new_epoch_is_newer_than_any_known,
+    epochs::older_events_and_nonces_stay,
+    epochs::foreign_events_move_into_the_new_epoch,
+    epochs::a_change_of_another_epoch_is_refused,
+    epochs::what_is_lost_is_remembered,
     presence::a_user_is_counted_once_over_nodes,
     presence::many_changes_are_one_announcement,
     presence::entering_and_exiting_are_idempotent,
@@ -68,8 +77,23 @@ contract! {
     webhooks::a_room_waits_only_for_who_wants_it,
     webhooks::a_deleted_body_is_due_no_more,
     webhooks::what_left_the_stream_is_counted,
-    webhooks::what_a_fork_has_lost_is_counted,
+    webhooks::older_events_are_due_after_a_new_epoch_too,
     webhooks::joins_of_long_ago_give_way_and_are_counted,
+}
+
+#[tokio::test]
+async fn a_note_behind_its_stream_is_mended() {
+    epochs::a_note_behind_its_stream_is_mended(fixture::Pair::redis().await).await;
+}
+
+#[tokio::test]
+async fn a_run_that_ended_does_not_come_back() {
+    epochs::a_run_that_ended_does_not_come_back(fixture::Pair::redis().await).await;
+}
+
+#[tokio::test]
+async fn a_restart_begins_another_run() {
+    epochs::a_restart_begins_another_run(fixture::Pair::redis().await).await;
 }
 
 #[tokio::test]

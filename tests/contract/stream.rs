@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Begin, Fork, Page, Published, Span};
-use hubbub_protocol::{
-    ConnectionId, Epoch, Frame, MessageId, Packet, Position, RoomId, StoredEvent,
-};
+use hubbub_broker::{BrokerError, Published, Span};
+use hubbub_protocol::{ConnectionId, Frame, Packet, Position, RoomId, StoredEvent};
 
 use crate::fixture::{Line, Pair, STREAM_LEN, draft, room, stored};
 
@@ -21,11 +19,7 @@ async fn fill(line: &Line, room: &RoomId, count: usize) {
 }
 
 async fn offsets(line: &Line, room: &RoomId, span: Span, limit: usize) -> Vec<u64> {
-    let page = line
-        .broker
-        .read(room, span, limit, &Begin::above(0))
-        .await
-        .unwrap();
+    let page = line.read(room, span, limit).await;
     page.events
         .iter()
         .map(|event| event.position.offset)
@@ -51,12 +45,7 @@ pub(crate) async fn all_nodes_hear_one_order(mut pair: Pair) {
     for (index, frame) in a.iter().enumerate() {
         assert_eq!(StoredEvent::parse(frame).unwrap().offset, index as u64 + 1);
     }
-    let kept = pair
-        .a
-        .broker
-        .read(&room, Span::After(0), 300, &Begin::above(0))
-        .await
-        .unwrap();
+    let kept = pair.a.read(&room, Span::After(0), 300).await;
     let kept: Vec<_> = kept
         .events
         .iter()
@@ -113,28 +102,13 @@ pub(crate) async fn pages_are_read_from_either_end(pair: Pair) {
     assert_eq!(offsets(&pair.b, &room, Span::After(10), 9).await, [0; 0]);
     assert_eq!(offsets(&pair.b, &room, Span::Before(4), 2).await, [2, 3]);
     assert_eq!(offsets(&pair.b, &room, Span::Newest, 2).await, [9, 10]);
-    let page = pair
-        .b
-        .broker
-        .read(&room, Span::Newest, 0, &Begin::above(0))
-        .await
-        .unwrap();
+    let page = pair.b.read(&room, Span::Newest, 0).await;
     assert_eq!((page.head.offset, page.events.len()), (10, 0));
 }
 
 pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
     let room = room("empty");
-    let head = |line: &Line| {
-        let broker = line.broker.clone();
-        let room = room.clone();
-        async move {
-            broker
-                .read(&room, Span::Newest, 10, &Begin::above(0))
-                .await
-                .unwrap()
-                .head
-        }
-    };
+    let head = async |line: &Line| line.read(&room, Span::Newest, 10).await.head;
     let (a, b) = (head(&pair.a).await, head(&pair.b).await);
     assert_eq!((a.offset, &a), (0, &b));
     let outcome = pair
@@ -150,58 +124,29 @@ pub(crate) async fn an_empty_room_has_one_epoch_and_offset_zero(pair: Pair) {
 /// A publish that waits for Redis may have begun long ago.
 pub(crate) async fn what_was_heard_meanwhile_counts_too(mut pair: Pair) {
     let room = room("meanwhile");
+    let head = pair.a.keep(&room).await;
     let redis = pair.redis.as_mut().expect("over Redis");
     redis.kill9();
-    let offset = AtomicU64::new(41);
+    let offset = AtomicU64::new(0);
     let seen = || {
-        let (epoch, offset) = (Epoch::new("lost").ok()?, offset.load(Ordering::Relaxed));
-        Some(Position { epoch, offset })
+        Some(Position {
+            epoch: head.epoch.clone(),
+            offset: offset.load(Ordering::Relaxed),
+        })
     };
-    let (drafts, begin) = ([draft(&room, "alice", "n", "x")], Begin::above(0));
+    let drafts = [draft(&room, "alice", "n", "x")];
     let deadline = Instant::now() + Duration::from_secs(10);
-    let broker = &pair.a.broker;
-    let publish = broker.publish(&room, &drafts, &seen, &begin, deadline);
+    let publish = pair.a.broker.publish(&room, &drafts, &seen, deadline);
     let back = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         offset.store(50, Ordering::Relaxed);
         redis.restart().await;
     };
     let (published, ()) = tokio::join!(publish, back);
-    assert_eq!(stored(&published.unwrap()[0]), 51);
-}
-
-pub(crate) async fn a_new_life_begins_above_what_was_seen(pair: Pair) {
-    let room = room("seen");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let publish = async |nonce, epoch, offset| {
-        let drafts = [draft(&room, "alice", nonce, "x")];
-        let seen = Position { epoch, offset };
-        let begin = Begin::above(0);
-        let broker = &pair.a.broker;
-        let seen = || Some(seen.clone());
-        let published = broker.publish(&room, &drafts, &seen, &begin, deadline);
-        let outcome = published.await.unwrap().remove(0);
-        match outcome {
-            Published::Stored { position, .. } => position,
-            Published::Duplicate { .. } | Published::Gone => panic!("{nonce} is new"),
-        }
-    };
-    let lost = Epoch::new("lost").unwrap();
-    let first = publish("1", lost.clone(), 41).await;
-    assert_eq!(first.offset, 42);
-    let second = publish("2", lost, 50).await;
-    assert_eq!(
-        (&second.epoch, second.offset),
-        (&first.epoch, 43),
-        "it is another life"
+    assert!(
+        matches!(published, Err(BrokerError::Unreconciled)),
+        "{published:?}"
     );
-    let third = publish("3", first.epoch.clone(), 43).await;
-    assert_eq!((&third.epoch, third.offset), (&first.epoch, 44));
-    // The stream has lost what was seen in its own life.
-    let fourth = publish("4", first.epoch.clone(), 90).await;
-    assert_ne!(fourth.epoch, first.epoch);
-    assert_eq!(fourth.offset, 91);
-    assert_eq!(offsets(&pair.b, &room, Span::After(0), 10).await, [91]);
 }
 
 pub(crate) async fn old_events_leave_a_long_stream(pair: Pair) {
@@ -259,119 +204,6 @@ pub(crate) async fn a_signal_is_heard_and_not_stored(mut pair: Pair) {
     assert_eq!(offsets(&pair.a, &room, Span::Newest, 10).await, [0; 0]);
 }
 
-pub(crate) async fn a_fork_begins_one_new_life_above_what_was_seen(mut pair: Pair) {
-    let room = room("fork");
-    fill(&pair.a, &room, 5).await;
-    pair.b.broker.subscribe(&room).await.unwrap();
-    let before = pair
-        .a
-        .broker
-        .read(&room, Span::Newest, 0, &Begin::above(0))
-        .await
-        .unwrap()
-        .head;
-    let fork = |seen| Fork {
-        epoch: before.epoch.clone(),
-        seen,
-        event: None,
-        only_empty: false,
-    };
-    pair.a.broker.fork(&room, &fork(5)).await.unwrap();
-    pair.a.broker.fork(&room, &fork(41)).await.unwrap();
-    pair.b.broker.fork(&room, &fork(99)).await.unwrap();
-    let after = pair
-        .a
-        .broker
-        .read(&room, Span::After(0), 10, &Begin::above(0))
-        .await
-        .unwrap();
-    assert_ne!(after.head.epoch, before.epoch);
-    assert_eq!(
-        (after.head.offset, after.events.len()),
-        (41, 0),
-        "the second fork came too late"
-    );
-    let expected = Position {
-        epoch: after.head.epoch.clone(),
-        offset: 41,
-    };
-    assert_eq!(pair.b.hear_packet().await, Packet::Reset(expected));
-    let next = pair
-        .b
-        .publish(&room, &[draft(&room, "alice", "n0", "x")])
-        .await;
-    assert_eq!(stored(&next[0]), 42, "nonces of the old life are forgotten");
-}
-
-pub(crate) async fn a_fork_is_proven_where_the_stream_is(pair: Pair) {
-    let room = room("proof");
-    fill(&pair.a, &room, 5).await;
-    let page = pair
-        .a
-        .broker
-        .read(&room, Span::Newest, 1, &Begin::above(0))
-        .await
-        .unwrap();
-    let fork = |message: &MessageId| Fork {
-        epoch: page.head.epoch.clone(),
-        seen: 5,
-        event: Some((5, message.clone())),
-        only_empty: false,
-    };
-    let epoch = async || {
-        let page = pair
-            .b
-            .broker
-            .read(&room, Span::Newest, 0, &Begin::above(0))
-            .await;
-        page.unwrap().head.epoch
-    };
-    let same = fork(&page.events[0].message);
-    pair.a.broker.fork(&room, &same).await.unwrap();
-    assert_eq!(
-        epoch().await,
-        page.head.epoch,
-        "it is the event that was seen"
-    );
-    let other = fork(&MessageId::generate());
-    pair.a.broker.fork(&room, &other).await.unwrap();
-    assert_ne!(epoch().await, page.head.epoch);
-}
-
-pub(crate) async fn a_life_with_events_is_not_lifted(pair: Pair) {
-    let room = room("lift");
-    let head = |page: Page| page.head;
-    let read = async || {
-        head(
-            pair.a
-                .broker
-                .read(&room, Span::Newest, 0, &Begin::above(0))
-                .await
-                .unwrap(),
-        )
-    };
-    let lift = async |epoch: &Epoch, seen| {
-        let fork = Fork {
-            epoch: epoch.clone(),
-            seen,
-            event: None,
-            only_empty: true,
-        };
-        pair.b.broker.fork(&room, &fork).await.unwrap();
-    };
-    let empty = read().await;
-    lift(&empty.epoch, 278).await;
-    let lifted = read().await;
-    assert_ne!(lifted.epoch, empty.epoch);
-    assert_eq!(lifted.offset, 278);
-    fill(&pair.a, &room, 1).await;
-    lift(&lifted.epoch, 500).await;
-    assert_eq!(
-        (read().await.epoch, read().await.offset),
-        (lifted.epoch, 279)
-    );
-}
-
 pub(crate) async fn nothing_is_before_the_first(pair: Pair) {
     let room = room("before");
     fill(&pair.a, &room, 3).await;
@@ -383,6 +215,7 @@ pub(crate) async fn nothing_is_before_the_first(pair: Pair) {
 
 pub(crate) async fn two_nodes_at_once_never_take_one_place(pair: Pair) {
     let room = room("race");
+    pair.a.keep(&room).await;
     let publish = |line: &Line, name: &'static str| {
         let (broker, room) = (line.broker.clone(), room.clone());
         tokio::spawn(async move {
@@ -390,10 +223,7 @@ pub(crate) async fn two_nodes_at_once_never_take_one_place(pair: Pair) {
             for n in 0..200 {
                 let drafts = [draft(&room, name, &format!("{name}{n}"), "x")];
                 let deadline = Instant::now() + Duration::from_secs(10);
-                let begin = Begin::above(0);
-                let published = broker
-                    .publish(&room, &drafts, &|| None, &begin, deadline)
-                    .await;
+                let published = broker.publish(&room, &drafts, &|| None, deadline).await;
                 offsets.push(stored(&published.unwrap()[0]));
             }
             offsets

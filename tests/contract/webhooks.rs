@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubbub_broker::{
-    Attendance, Broker, Fork, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue,
+    Attendance, Broker, Mark, NewEpoch, Tiding, WaitingRooms, WebhookEvent, WebhookQueue,
 };
 use hubbub_protocol::event::StoredEvent;
 use hubbub_protocol::{Draft, RoomId};
@@ -209,28 +209,28 @@ pub(crate) async fn what_left_the_stream_is_counted(pair: Pair) {
     );
 }
 
-pub(crate) async fn what_a_fork_has_lost_is_counted(pair: Pair) {
+pub(crate) async fn older_events_are_due_after_a_new_epoch_too(pair: Pair) {
     let room = room("forked");
-    let outcomes = pair
-        .a
+    pair.a
         .publish(&room, &[draft(&room, "alice", "1", "x")])
         .await;
-    let epoch = outcomes[0].position().unwrap().epoch.clone();
     pair.a.enter(&room, &user("alice")).await;
-    let fork = Fork {
-        epoch,
-        seen: 10,
-        event: None,
-        only_empty: false,
+    let begin = NewEpoch {
+        above: 10,
+        ..NewEpoch::first()
     };
-    pair.a.broker.fork(&room, &fork).await.unwrap();
+    pair.a.begin(&room, begin).await;
     let (tidings, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
-    assert_eq!((tidings.as_str(), lost), ("joined:alice", 10));
+    assert_eq!(
+        (tidings.as_str(), lost),
+        ("1 joined:alice", 0),
+        "the older event stays"
+    );
     pair.a
         .publish(&room, &[draft(&room, "alice", "2", "x")])
         .await;
     let (tidings, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
-    assert_eq!((tidings.as_str(), lost), ("joined:alice 11", 10));
+    assert_eq!((tidings.as_str(), lost), ("1 joined:alice 11", 0));
     assert!(!tell_all(&pair.b.broker, &all(), &room).await);
 }
 

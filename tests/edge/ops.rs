@@ -1,6 +1,9 @@
 //! What operators see, on their own port only.
 
+use std::time::Duration;
+
 use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::get;
 use serde_json::json;
 
@@ -43,5 +46,28 @@ async fn metrics_count_what_happens() {
         "resumes",
     ] {
         assert!(metrics.contains(part), "{part} is missing in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_begins_to_evict_degrades_the_node_until_it_is_healed() {
+    let mut cluster = Cluster::redis(1, &[]).await;
+    let ops = cluster.ops(0);
+    let policies = [("allkeys-lru", "degraded: "), ("noeviction", "ready\n")];
+    for (policy, first_line) in policies {
+        let set = ["CONFIG", "SET", "maxmemory-policy", policy];
+        let _: String = cluster.redis_mut().command(&set).await;
+        eventually(
+            "the policy is noticed",
+            Duration::from_secs(20),
+            async || {
+                let answer = get(ops, "/readyz").await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                let is_named = answer.body.contains(&format!("from {policy} back"));
+                let is_noticed = answer.body.starts_with(first_line);
+                (is_noticed && is_named == (policy != "noeviction")).then_some(())
+            },
+        )
+        .await;
     }
 }

@@ -24,6 +24,7 @@ mod machine;
 mod mix;
 mod nemesis;
 mod node_dies;
+mod older_redis;
 mod redis_dies;
 mod redis_refuses;
 mod redis_slow;

@@ -121,7 +121,7 @@ async def event_stream(url, other):
                     # The library takes a bare `retry:` for a message without data.
                     elif event.event == "message" and event.data:
                         frame = event.json()
-                        assert event.id == f"{frame['epoch']}:{frame['offset']}"
+                        assert event.id == f"{frame['epoch']}:{frame['offset']}:{frame['message']}"
                         log.add(frame["body"]["text"], frame["offset"])
 
         async def send(text):

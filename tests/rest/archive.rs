@@ -238,7 +238,7 @@ async fn what_cannot_be_checked_is_exit_code_2() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_is_exported_as_it_was_sent() {
+async fn a_room_is_exported_as_it_stands() {
     let mut stage = Stage::new().await;
     talk(&mut stage.alice, "lobby").await;
     let mut heard = Vec::new();
@@ -263,6 +263,9 @@ async fn a_room_is_exported_as_it_was_sent() {
         let exported: Value = serde_json::from_str(line).expect("a line is JSON");
         if frame["offset"] == 5 {
             assert_eq!(exported["deleted"], true, "{line}");
+        } else if frame["offset"] == 4 {
+            assert_eq!(exported["body"]["text"], "changed", "{line}");
+            assert!(exported["edited"].is_object(), "{line}");
         } else {
             assert_eq!(line, frame.to_string());
         }

@@ -21,10 +21,11 @@ fn line<'a>(answer: &'a Answer, part: &str) -> Option<&'a str> {
 async fn each_part_has_a_line() {
     let cluster = Cluster::memory(1, &[]).await;
     let answer = get(cluster.ops(0), "/readyz").await;
-    assert_eq!(answer.body, "ready\nbroker: ok\ntokens: ok\n");
+    assert_eq!(answer.body, "ready\nbroker: ok\ntokens: ok\nsettings: ok\n");
     let cluster = Cluster::sqlite(1, &[SIGNED]).await;
     let answer = get(cluster.ops(0), "/readyz").await;
-    assert_eq!(answer.body, "ready\nbroker: ok\ntokens: ok\narchive: ok\n");
+    let parts = "broker: ok\ntokens: ok\narchive: ok\nsettings: ok\n";
+    assert_eq!(answer.body, format!("ready\n{parts}"));
 }
 
 /// Waits until the archive's line is `ok`, or is not.
@@ -55,8 +56,9 @@ async fn a_node_is_ready_once_the_archive_was_there() {
     assert_ne!(line(&answer, "archive"), Some("ok"));
 
     postgres.restart().await;
-    let answer = until_archive(ops, true).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    until_archive(ops, true).await;
+    let ready = async || (get(ops, "/readyz").await.status == 200).then_some(());
+    eventually("the node has joined", DEADLINE, ready).await;
     let mut alice = cluster.user(0, "alice").await;
     alice.join("room").await;
     alice.say("room", "while it is there").await;
@@ -69,7 +71,7 @@ async fn a_node_is_ready_once_the_archive_was_there() {
     );
     let answer = until_archive(ops, false).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.body.starts_with("ready\n"), "{answer:?}");
+    assert!(answer.body.starts_with("degraded: "), "{answer:?}");
 
     postgres.restart().await;
     let late = json!({"type": "send", "room": "room", "body": 3, "ack": "archived"});
@@ -80,4 +82,27 @@ async fn a_node_is_ready_once_the_archive_was_there() {
     .await;
     let answer = until_archive(ops, true).await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_file_is_taken_away_is_not_ready_and_stores_nothing() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory can be made");
+    let file = folder.path().join("chat.db");
+    let url = format!("sqlite://{}", file.display());
+    let settings = [SIGNED, ("archive.url", url.as_str())];
+    let node = hubbub_tests::process::NodeProcess::start("alone", &settings).await;
+    let token = hubbub_tests::people::token("alice");
+    let mut alice = hubbub_tests::raw::Raw::connect_as(node.address(), &token).await;
+    alice.join("room").await;
+    alice.say("room", "kept").await;
+    let away = folder.path().join("away");
+    std::fs::rename(&file, &away).expect("the file can be renamed");
+    let send = json!({"type": "send", "room": "room", "body": 1});
+    assert_eq!(alice.refused(send.clone()).await, "unavailable");
+    let answer = get(node.ops(), "/readyz").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("was removed"), "{answer:?}");
+    std::fs::rename(&away, &file).expect("the file can be put back");
+    assert_eq!(alice.ask(send).await["offset"], 2);
+    assert_eq!(get(node.ops(), "/readyz").await.status, 200);
 }

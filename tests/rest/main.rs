@@ -38,6 +38,7 @@ mod keys;
 mod messages;
 mod pages;
 mod people;
+mod positions;
 mod private;
 mod rooms;
 mod search;

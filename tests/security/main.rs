@@ -12,6 +12,7 @@ mod handshake;
 mod headers;
 mod heads;
 mod logs;
+mod paid;
 mod positions;
 mod proxy;
 mod rights;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::get;
+use hubbub_tests::operator::{KEYED, look};
 use hubbub_tests::postgres::Postgres;
 use hubbub_tests::process::NodeProcess;
 use hubbub_tests::raw::Raw;
@@ -72,6 +73,7 @@ async fn c43_a_cluster_runs_with_exactly_the_rights_of_the_page() {
         ("redis.url", &*redis_url),
         ("archive.url", &*archive_url),
         ("ack.level", "archived"),
+        KEYED,
     ];
     let one = NodeProcess::start("gw-1", &settings).await;
     let mut two = NodeProcess::start("gw-2", &settings).await;
@@ -82,6 +84,9 @@ async fn c43_a_cluster_runs_with_exactly_the_rights_of_the_page() {
     alice.join("lobby").await;
     bob.join("lobby").await;
     everything(&mut alice, &mut bob).await;
+    // Nodes answer each other through Redis.
+    let nodes = look(one.ops(), "/admin/nodes").await;
+    assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(2), "{nodes}");
     // The survivor takes back what the dead node had registered.
     two.kill9();
     let alone = async || {

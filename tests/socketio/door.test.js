@@ -58,6 +58,47 @@ test("all doors share the lobby", async (t) => {
   assert.ok(events().every((event) => typeof event.at(-1) === "string"), "each ends with its place");
 });
 
+test("a position carries the message's id, and a client that has heard another stream is told", async (t) => {
+  const [node] = await startNodes(t, 1);
+  const socket = client(t, node.url, SOCKET);
+  const places = [];
+  socket.on(EVENT, (text, place) => places.push(place));
+  await next(socket, "connect");
+  const [first, last] = [await socket.emitWithAck(EVENT, "one"), await socket.emitWithAck(EVENT, "two")];
+  const placeOf = ({ epoch, offset, message }) => `${offset}/${epoch}/${message}`;
+  await until("both are heard", () => places.length === 2);
+  assert.deepEqual(places, [placeOf(first), placeOf(last)]);
+
+  /** Comes back with these; resolves with the answer to the connect and the `joined` after it. */
+  const comeBack = async (pid, offset) => {
+    const talker = await Talker.open(node.url);
+    t.after(() => talker.socket.terminate());
+    talker.send(`40${JSON.stringify({ pid, offset })}`);
+    const find = (start) => talker.heard.find((packet) => packet.startsWith(start));
+    await until("joined", () => find('42["joined"'));
+    const [, joined] = JSON.parse(find('42["joined"').slice(2));
+    return { pid: JSON.parse(find("40{").slice(2)).pid, joined, heard: () => talker.heard };
+  };
+  const { epoch } = first;
+  for (const [pid, offset] of [
+    [`x/0/${epoch}`, placeOf(first)],
+    [`x/${placeOf(first)}`, "no position"],
+    [`x/0/${epoch}`, `${first.offset}/${epoch}`],
+    // The form of an event stream.
+    [`x/${epoch}:0`, `${epoch}:${first.offset}:${first.message}`],
+  ]) {
+    const back = await comeBack(pid, offset);
+    assert.deepEqual([back.pid, back.joined.recovered], [pid, true], offset);
+    await until("what was missed", () => back.heard().some((packet) => packet.includes(placeOf(last))));
+    assert.ok(!back.heard().some((packet) => packet.includes(`"${placeOf(first)}"]`)));
+  }
+  const other = `${last.offset}/${epoch}/01JANOTHERSTREAM`;
+  const lost = await comeBack(`x/0/${epoch}`, other);
+  assert.equal(lost.joined.recovered, false);
+  assert.equal(lost.joined.events.length, 2, "the newest page");
+  assert.ok(lost.pid.endsWith(`/${placeOf(last)}`), lost.pid);
+});
+
 test("an expired token ends the transport, and a new one in time does not", async (t) => {
   const [node] = await startNodes(t, 1);
   const short = await token(t, "alice", "--ttl", "3s");

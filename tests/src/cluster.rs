@@ -130,6 +130,15 @@ impl Cluster {
         }
     }
 
+    /// The cluster's Redis.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn redis_ref(&self) -> &Redis {
+        self.redis.as_ref().expect("a cluster with Redis")
+    }
+
     /// The Redis of its own.
     ///
     /// # Panics

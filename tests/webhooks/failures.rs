@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::receiver::{Mood, Receiver};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{Brokers, SOON, cluster, sum};
 
 on_both_brokers!(
     what_fails_is_tried_again_until_it_is_taken,
+    what_is_deleted_while_an_endpoint_is_down_is_told_without_its_body,
     an_event_that_is_never_taken_is_a_dead_letter,
     a_slow_endpoint_holds_up_nobody_else,
     an_endpoint_that_is_down_is_asked_seldom_and_told_everything_later,
@@ -47,6 +49,42 @@ async fn what_fails_is_tried_again_until_it_is_taken(brokers: Brokers) {
         0.0
     );
     assert!(sum(&cluster, "hubbub_webhook_failed_attempts_total").await >= 5.0);
+}
+
+async fn what_is_deleted_while_an_endpoint_is_down_is_told_without_its_body(brokers: Brokers) {
+    let receiver = Receiver::start().await;
+    let text = |body: &Value| body["event"]["body"]["text"].as_str().map(str::to_owned);
+    // The first holds the room until the next page has both others; then the second is refused.
+    receiver.judge(move |body| match text(body).as_deref() {
+        Some("first") => Mood::Slow(Duration::from_millis(1_500)),
+        _ => Mood::Status(503),
+    });
+    let table = receiver.table("events = [\"message\", \"deleted\"]");
+    let cluster = cluster(brokers, &table).await;
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("lobby").await;
+    alice.say("lobby", "first").await;
+    let asked = async |wanted: &str| {
+        let is_asked = async || {
+            let told = receiver.told();
+            let mut texts = told.iter().filter_map(|told| text(&told.body));
+            texts.any(|text| text == wanted).then_some(())
+        };
+        eventually("it was asked", SOON, is_asked).await;
+    };
+    asked("first").await;
+    alice.say("lobby", "second").await;
+    let target = alice.say("lobby", "a secret").await;
+    asked("second").await;
+    alice
+        .ask(json!({"type": "delete", "room": "lobby", "target": target}))
+        .await;
+    receiver.be(Mood::Fine);
+    let taken = receiver.wait_taken(4, 3 * SOON).await;
+    assert_eq!(taken[2].body["event"]["deleted"], true, "{:?}", taken[2]);
+    assert_eq!(taken[3].event(), "deleted");
+    let all = format!("{:?}", receiver.told());
+    assert!(!all.contains("a secret"), "{all}");
 }
 
 async fn an_event_that_is_never_taken_is_a_dead_letter(brokers: Brokers) {

@@ -28,6 +28,8 @@ async fn everything_is_told_in_order_and_signed(brokers: Brokers) {
     let mut bob = cluster.user(1, "bob").await;
     bob.join("lobby").await;
     bob.say("lobby", "two").await;
+    // Told before it is edited.
+    receiver.wait_taken(4, SOON).await;
     let change = json!({"type": "edit", "room": "lobby", "target": first, "body": {"text": "1"}});
     alice.ask(change).await;
     let react = json!({"type": "react", "room": "lobby", "target": first, "key": "👍", "on": true});

@@ -98,8 +98,18 @@ impl Archive {
     /// What is wrong, in words for an operator: what the last call failed with.
     #[must_use]
     pub fn health(&self) -> Option<String> {
-        let wrong = self.state().wrong();
+        let wrong = self.lost_file().or_else(|| self.state().wrong());
         wrong.or_else(|| (!self.is_ready()).then(|| "not connected yet".to_owned()))
+    }
+
+    /// Why nothing that is written now would be found again; `None`: it would be. Only an SQLite file can
+    /// be taken away so.
+    #[must_use]
+    pub fn lost_file(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.lost_file(),
+            Self::Postgres(_) => None,
+        }
     }
 
     /// Closes the connections; what is under way is waited for.
@@ -221,6 +231,14 @@ impl Tx {
     /// Whether it writes to SQLite, which keeps what can be searched in a table of its own.
     pub(crate) fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite(_))
+    }
+
+    /// Counts events that this transaction appends, where a restored file has to be told by that.
+    pub(crate) async fn count_events(&mut self, events: usize) -> Result<(), ArchiveError> {
+        match self {
+            Self::Sqlite(writing) => writing.count_events(events as u64).await,
+            Self::Postgres(_) => Ok(()),
+        }
     }
 
     pub(crate) async fn commit(self) -> Result<(), ArchiveError> {

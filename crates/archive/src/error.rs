@@ -42,6 +42,10 @@ pub enum ArchiveError {
         /// Which file.
         path: String,
     },
+    /// The operator: the database's file was removed or replaced while it was in use, so nothing that is
+    /// written now would be found again. Nothing of the call is stored.
+    #[error("the archive's file is gone: {0}; put it back or restart the node")]
+    FileGone(String),
     /// The operator: only a node brings a schema to the newest, this call was to read.
     #[error(
         "the archive's schema is version {found}, this program reads {known}: start a node once"
@@ -55,6 +59,17 @@ pub enum ArchiveError {
     /// Nobody but time: the database is away, busy or starting. The call can be repeated.
     #[error("the archive is not available: {0}")]
     Unavailable(String),
+    /// The caller: the room was compared again since these events were read from its stream. They
+    /// have to be read once more.
+    #[error("{room} was compared with another stream since its events were read")]
+    Fenced {
+        /// Which room.
+        room: RoomId,
+    },
+    /// Nobody but time: the database refused the statement because of the state of this session, as after
+    /// it was read-only for a while. The session is closed; the call can be repeated on another.
+    #[error("the archive's session cannot be used: {0}")]
+    StaleSession(String),
     /// The operator: there is no room on its disk. The call can be repeated.
     #[error("the archive's disk is full")]
     Full,
@@ -94,7 +109,10 @@ impl ArchiveError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Full)
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::StaleSession(_) | Self::FileGone(_) | Self::Full
+        )
     }
 
     fn sqlite(code: &str, error: sqlx::Error) -> Self {
@@ -105,12 +123,16 @@ impl ArchiveError {
         }
     }
 
-    /// By PostgreSQL's classes: 08 connection, 25006 a standby, 40 serialization, 53 resources,
-    /// 55P03 a lock, 57 an operator's intervention or our timeout, 58 its system.
+    /// By PostgreSQL's codes. Of the session: 25006 it is read-only, 26000 and 42P05 its prepared
+    /// statements are not ours. By its classes: 08 connection, 40 serialization, 53 resources, 57 an
+    /// operator's intervention or our timeout, 58 its system; and 55P03 a lock.
     fn postgres(code: &str, error: sqlx::Error) -> Self {
         match code.get(..2) {
             _ if code == "53100" => Self::Full,
-            _ if matches!(code, "25006" | "55P03") => Self::Unavailable(error.to_string()),
+            _ if matches!(code, "25006" | "26000" | "42P05") => {
+                Self::StaleSession(error.to_string())
+            }
+            _ if code == "55P03" => Self::Unavailable(error.to_string()),
             Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => {
                 Self::Unavailable(error.to_string())
             }

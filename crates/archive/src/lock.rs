@@ -1,57 +1,197 @@
-//! One process a file: an advisory lock beside it, which the system takes back when the process ends.
+//! [`FileLock`] gives an SQLite file to one process, and notices when the file is taken away.
+//!
+//! Two advisory locks are taken, which the system takes back when the process ends: one on the database
+//! file itself, so that a hard link is the same file, and one on the sidecar file `NAME.lock` beside it,
+//! which older versions take. The sidecar also holds the [`Origin`] of the last commit.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use hubbub_outage::Outage;
 
 use crate::ArchiveError;
+use crate::origin::Origin;
 
-/// Held for as long as it lives. The lock's file stays where it is: whoever removed it could not know
-/// who has opened it meanwhile.
+/// The longest sidecar that is read.
+const SIDECAR_BYTES: usize = 256;
+
+/// The lock of one database, held for as long as it lives. The sidecar stays where it is: a process that
+/// removed it could not know who has opened it meanwhile.
 #[derive(Debug)]
-pub(crate) struct FileLock(File);
+pub(crate) struct FileLock {
+    path: PathBuf,
+    sidecar: File,
+    /// Closing it would give up SQLite's own locks on the file, so it is dropped after SQLite's
+    /// connections.
+    database: File,
+    identity: Identity,
+    /// The write-ahead log that this process writes; `None`: not known yet.
+    log: Mutex<Option<Identity>>,
+    outage: Outage,
+}
+
+/// The file behind a path, by device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// `None`: there is no file of that name.
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
 
 impl FileLock {
-    /// Takes the lock of a file, by whichever name it is the same lock. Where there is no such file an
-    /// empty one is made, so that there is one to be locked before anybody opens it as a database.
+    /// Takes the locks of a database; by whichever name, it is the same database. Makes an empty file
+    /// where there is none, so that it can be locked before SQLite opens it.
     pub(crate) fn take(path: &Path) -> Result<Self, ArchiveError> {
         let refused = |path: &Path, error| ArchiveError::Open {
             path: path.display().to_string(),
             source: sqlx::Error::Io(error),
         };
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(|error| refused(path, error))?;
+        let mut create = OpenOptions::new();
+        create.create(true).append(true);
+        if !path.exists() {
+            create.open(path).map_err(|error| refused(path, error))?;
+        }
         let path = path.canonicalize().map_err(|error| refused(path, error))?;
-        let beside = beside(&path);
-        let file = OpenOptions::new()
+        let beside = beside(&path, ".lock");
+        // The sidecar goes first: to open and close a database that this very process uses would give
+        // up SQLite's locks on it.
+        let sidecar = OpenOptions::new()
             .create(true)
+            .read(true)
             .write(true)
             .truncate(false)
             .open(&beside)
             .map_err(|error| refused(&beside, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(ArchiveError::InUse {
-                path: path.display().to_string(),
-            }),
-            Err(TryLockError::Error(error)) => Err(refused(&beside, error)),
+        lock(&sidecar, &path)?;
+        let database = create.open(&path).map_err(|error| refused(&path, error))?;
+        lock(&database, &path)?;
+        let found = database.metadata().map_err(|error| refused(&path, error))?;
+        Ok(Self {
+            identity: Identity {
+                device: found.dev(),
+                inode: found.ino(),
+            },
+            path,
+            sidecar,
+            database,
+            log: Mutex::default(),
+            outage: Outage::new(),
+        })
+    }
+
+    /// Why what is committed now would be lost; `None`: the path still names the file that is open.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let path = self.path.display();
+        match Identity::of(&self.path) {
+            None => return Some(format!("{path} was removed while it was in use")),
+            Some(found) if found != self.identity => {
+                return Some(format!("{path} was replaced while it was in use"));
+            }
+            Some(_) => {}
         }
+        let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = log.is_some_and(|log| Identity::of(&self.log_path()) != Some(log));
+        is_other.then(|| format!("the write-ahead log of {path} was removed while it was in use"))
+    }
+
+    /// Remembers which write-ahead log the open connection writes, unless it is known.
+    pub(crate) fn learn_log(&self) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        *log = log.or_else(|| Identity::of(&self.log_path()));
+    }
+
+    /// Forgets the write-ahead log: the connection is closed, and the next one may make another.
+    pub(crate) fn forget_log(&self) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The origin in the sidecar; `None`: there is none, or it cannot be read.
+    pub(crate) fn sidecar(&self) -> Option<Origin> {
+        let mut bytes = [0; SIDECAR_BYTES];
+        let length = self.sidecar.read_at(&mut bytes, 0).ok()?;
+        let text = std::str::from_utf8(&bytes[..length]).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let (incarnation, events) = (words.next()?, words.next()?);
+        Some(Origin {
+            incarnation: incarnation.to_owned(),
+            events: events.parse().ok()?,
+        })
+    }
+
+    /// Writes the origin of a commit into the sidecar. It is not flushed to the disk: after a power
+    /// failure an older sidecar beside a newer database is harmless. A failure is harmless too: the
+    /// sidecar stays older.
+    pub(crate) fn set_sidecar(&self, origin: &Origin) {
+        let Origin {
+            incarnation,
+            events,
+        } = origin;
+        // Always as long, so that an overwritten one leaves no rest.
+        let line = format!("{incarnation:<40} {events:020}\n");
+        match self.sidecar.write_all_at(line.as_bytes(), 0) {
+            Ok(()) => drop(self.outage.end()),
+            Err(error) => self.report(&error),
+        }
+    }
+
+    /// Flushes the sidecar to the disk, so that it is not found empty after a power failure.
+    pub(crate) fn sync_sidecar(&self) {
+        if let Err(error) = self.sidecar.sync_all() {
+            self.report(&error);
+        }
+    }
+
+    fn report(&self, error: &std::io::Error) {
+        if let Some(now) = self.outage.fail(error) {
+            tracing::warn!(%error, failures = now.failures, path = %self.path.display(),
+                "cannot write the file beside the archive, a restored archive may go unnoticed");
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        beside(&self.path, "-wal")
     }
 }
 
-/// Said, not left to the closing: a child that is just being started holds the file a moment longer.
+/// Unlocks at once. A child process that is just being started holds the files a moment longer than this
+/// process, so closing them is not enough.
 impl Drop for FileLock {
     fn drop(&mut self) {
-        if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "the archive's lock was not given back");
+        for file in [&self.sidecar, &self.database] {
+            if let Err(error) = file.unlock() {
+                tracing::warn!(%error, "the archive's lock was not given back");
+            }
         }
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn lock(file: &File, path: &Path) -> Result<(), ArchiveError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(ArchiveError::InUse {
+            path: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(ArchiveError::Open {
+            path: path.display().to_string(),
+            source: sqlx::Error::Io(error),
+        }),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     PathBuf::from(name)
 }

@@ -23,19 +23,24 @@ struct Inner {
     /// For people, without a password.
     place: String,
     pool: PgPool,
-    state: State,
+    state: Arc<State>,
 }
 
 impl Postgres {
     pub(crate) fn new(options: PgConnectOptions, section: &ArchiveSection) -> Self {
         let place = format!("{}:{}", options.get_host(), options.get_port());
         warn_of_the_way(&options);
+        let state = Arc::new(State::new(section.statement_timeout));
+        let sessions = Arc::clone(&state);
         let pool = PoolOptions::new()
             .max_connections(section.pool)
             .acquire_timeout(section.statement_timeout)
             .idle_timeout(IDLE)
+            .before_acquire(move |_, session| {
+                let is_retired = sessions.is_retired(session.age);
+                Box::pin(async move { Ok(!is_retired) })
+            })
             .connect_lazy_with(session(options, section.statement_timeout));
-        let state = State::new(section.statement_timeout);
         Self(Arc::new(Inner { place, pool, state }))
     }
 

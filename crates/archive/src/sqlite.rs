@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::lock::FileLock;
+use crate::origin::{self, Origin};
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
 
@@ -21,8 +22,8 @@ struct Writer {
     /// `None` until it is needed, and after a failure.
     connection: Option<SqliteConnection>,
     is_closed: bool,
-    /// `None` for who only reads, and once it is closed. It goes last.
-    lock: Option<FileLock>,
+    /// `None` for a reader, and once it is closed. It goes last.
+    lock: Option<Arc<FileLock>>,
 }
 
 /// An archive in one file. Clones share it.
@@ -31,6 +32,8 @@ pub struct Sqlite(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    /// Set for as long as this process may write.
+    lock: Weak<FileLock>,
     options: SqliteConnectOptions,
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
@@ -43,6 +46,8 @@ struct Inner {
 pub(crate) struct Writing {
     connection: SqliteConnection,
     home: OwnedMutexGuard<Writer>,
+    /// The origin that the sidecar gets once this transaction is committed.
+    origin: Option<Origin>,
 }
 
 impl Sqlite {
@@ -54,7 +59,7 @@ impl Sqlite {
         };
         // Before it is opened: two that turn on the write-ahead log at once do not wait for each other,
         // and one of them would fail with "database is locked".
-        let lock = FileLock::take(path)?;
+        let lock = Arc::new(FileLock::take(path)?);
         let mut connection = options.connect().await.map_err(refused)?;
         migrate::sqlite(&mut connection)
             .await
@@ -62,6 +67,8 @@ impl Sqlite {
                 ArchiveError::Failed(source) => refused(source),
                 other => other,
             })?;
+        origin::settle(&mut connection, &lock).await?;
+        lock.learn_log();
         let writer = Writer {
             connection: Some(connection),
             is_closed: false,
@@ -113,11 +120,18 @@ impl Sqlite {
         state.set_ready();
         Self(Arc::new(Inner {
             path: path.to_owned(),
-            options,
+            lock: writer.lock.as_ref().map(Arc::downgrade).unwrap_or_default(),
+            // Only the first connection may make the file: a later one would replace one that is gone.
+            options: options.create_if_missing(false),
             writer: Arc::new(Mutex::new(writer)),
             readers,
             state,
         }))
+    }
+
+    /// Why nothing that is written now would be found again.
+    pub(crate) fn lost_file(&self) -> Option<String> {
+        self.0.lock.upgrade()?.problem()
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {
@@ -133,14 +147,29 @@ impl Sqlite {
         if home.is_closed {
             return Err(ArchiveError::Unavailable("it was closed".to_owned()));
         }
+        if let Some(problem) = home.lock.as_ref().and_then(|lock| lock.problem()) {
+            return Err(ArchiveError::FileGone(problem));
+        }
         let connection = match home.connection.take() {
             Some(connection) => connection,
-            None => self.0.options.connect().await?,
+            None => self.connect(home.lock.as_deref()).await?,
         };
-        let mut writing = Writing { connection, home };
+        let mut writing = Writing {
+            connection,
+            home,
+            origin: None,
+        };
         // Immediate: the lock is taken here, where waiting for it is safe, and not in mid-transaction.
         writing.execute("BEGIN IMMEDIATE").await?;
         Ok(writing)
+    }
+
+    /// Opens the writer's connection again. A log that has gone with the one before is no fault.
+    async fn connect(&self, lock: Option<&FileLock>) -> Result<SqliteConnection, ArchiveError> {
+        if let Some(lock) = lock {
+            lock.forget_log();
+        }
+        Ok(self.0.options.connect().await?)
     }
 
     /// Nobody writes after it. The file is left without a log, in which what was deleted could be read.
@@ -168,6 +197,12 @@ impl Writing {
         &mut self.connection
     }
 
+    /// Counts events that this transaction appends.
+    pub(crate) async fn count_events(&mut self, events: u64) -> Result<(), ArchiveError> {
+        self.origin = Some(origin::count(&mut self.connection, events).await?);
+        Ok(())
+    }
+
     async fn execute(&mut self, sql: &'static str) -> Result<(), ArchiveError> {
         sqlx::query(sql).execute(&mut self.connection).await?;
         Ok(())
@@ -178,7 +213,14 @@ impl Writing {
         let Self {
             connection,
             mut home,
+            origin,
         } = self;
+        if let Some(lock) = &home.lock {
+            lock.learn_log();
+            if let Some(origin) = &origin {
+                lock.set_sidecar(origin);
+            }
+        }
         home.connection = Some(connection);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -16,7 +16,13 @@ pub(crate) struct State {
     wrong: Mutex<Option<String>>,
     /// How long a call may take as a whole.
     patience: Duration,
+    /// Sessions that were opened before this moment are not used again.
+    retired: Mutex<Option<Instant>>,
 }
+
+/// Sessions are retired at most so often: while the database is read-only for all, each new session
+/// fails like the one before.
+const RETIREMENT: Duration = Duration::from_secs(1);
 
 impl State {
     pub(crate) fn new(statement_timeout: Duration) -> Self {
@@ -24,6 +30,7 @@ impl State {
             ready: AtomicBool::new(false),
             wrong: Mutex::new(None),
             patience: statement_timeout * 2,
+            retired: Mutex::new(None),
         }
     }
 
@@ -42,6 +49,27 @@ impl State {
             .clone()
     }
 
+    /// Has every session of this moment closed instead of used: what made one of them stale has most
+    /// likely reached all of them.
+    fn retire_sessions(&self) {
+        let mut retired = self
+            .retired
+            .lock()
+            .expect("nothing panics while it is held");
+        if retired.is_none_or(|at| at.elapsed() >= RETIREMENT) {
+            *retired = Some(Instant::now());
+        }
+    }
+
+    /// Whether a session of this age is not to be used again.
+    pub(crate) fn is_retired(&self, age: Duration) -> bool {
+        let retired = *self
+            .retired
+            .lock()
+            .expect("nothing panics while it is held");
+        retired.is_some_and(|at| age >= at.elapsed())
+    }
+
     /// Waits for `call` within the patience, and remembers how it ended. A server that is frozen
     /// enforces no timeout of its own.
     pub(crate) async fn watch<T>(
@@ -54,6 +82,9 @@ impl State {
                 "no answer within {patience:?}"
             )))
         });
+        if let Err(ArchiveError::StaleSession(_)) = &result {
+            self.retire_sessions();
+        }
         let wrong = result.as_ref().err().map(ToString::to_string);
         *self.wrong.lock().expect("nothing panics while it is held") = wrong;
         result

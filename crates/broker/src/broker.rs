@@ -1,5 +1,6 @@
 //! [`Broker`]: the one line to all other nodes, whichever way it goes.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
@@ -10,9 +11,9 @@ use hubbub_protocol::{
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
 use crate::{
-    Answers, Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Claim, Due, Fork, Grant,
-    Inbox, Mark, MemoryCluster, Page, Presence, Published, Question, Seen, Span, WaitingRooms,
-    WebhookQueue,
+    Answers, Attendance, BrokerConfig, BrokerError, BrokerMetrics, Claim, Due, Grant, Head, Inbox,
+    Mark, MemoryCluster, Page, Presence, Published, Question, Reconciliation, Run, Seen, Span,
+    StreamState, WaitingRooms, WebhookQueue,
 };
 
 /// One node's line to all others; clones share it.
@@ -33,6 +34,8 @@ pub enum Broker {
 pub struct BrokerHealth {
     /// `None`: commands and subscription work. Else what is missing, in words.
     pub problem: Option<String>,
+    /// Why it works with less than it promises; `None`: it does not.
+    pub degraded: Option<String>,
 }
 
 /// Calls the same method on whichever broker it is.
@@ -46,8 +49,8 @@ macro_rules! either {
 }
 
 impl Broker {
-    /// Joins the cluster at `redis.url`. Returns at once even when Redis is away: it goes on
-    /// trying for ever. Needs a tokio runtime.
+    /// Connects to the cluster at `redis.url`; the node joins after [`Broker::declare`]. Returns at once
+    /// even when Redis is away: it goes on trying for ever. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`BrokerError::BadUrl`] when the URL can never work.
@@ -87,22 +90,21 @@ impl Broker {
     /// Numbers, stores and publishes `drafts` in their order, all in one step. A draft whose
     /// sender has used its nonce before is not stored again.
     ///
-    /// `seen` says the highest place that the caller knows of: should the room's state be lost, or
-    /// end below it in the same life, a new life begins above it, if `begin` allows one. It is asked
-    /// at each try, since more may be heard between two. At most [`Broker::BATCH`] drafts.
+    /// `seen` says the highest place that the caller knows of: a stream that ends below it, or is of
+    /// an older epoch, takes nothing. It is asked at each try, since more may be heard between two.
+    /// At most [`Broker::BATCH`] drafts.
     ///
     /// # Errors
-    /// [`BrokerError::NoLife`] and [`BrokerError::Unavailable`]: none is stored.
+    /// [`BrokerError::Unreconciled`] and [`BrokerError::Unavailable`]: none is stored.
     /// [`BrokerError::Unknown`]: all or none is.
     pub async fn publish(
         &self,
         room: &RoomId,
         drafts: &[Draft],
         seen: Seen<'_>,
-        begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
-        either!(self, broker => broker.publish(room, drafts, seen, begin, deadline).await)
+        either!(self, broker => broker.publish(room, drafts, seen, deadline).await)
     }
 
     /// The most drafts of one publish.
@@ -135,33 +137,8 @@ impl Broker {
         either!(self, broker => broker.unsubscribe(room).await);
     }
 
-    /// Reads at most `limit` events and the head of the stream at the same moment. A room that
-    /// has no stream begins one, if `begin` allows it.
-    ///
-    /// # Errors
-    /// [`BrokerError::NoLife`]; or when Redis cannot be reached or gives no answer in time.
-    pub async fn read(
-        &self,
-        room: &RoomId,
-        span: Span,
-        limit: usize,
-        begin: &Begin,
-    ) -> Result<Page, BrokerError> {
-        either!(self, broker => broker.read(room, span, limit, begin).await)
-    }
-
-    /// The room's stream is not the one that nodes have seen: begins a new life above what was seen
-    /// and tells every node. Changes nothing when the epoch is another by now, so that of several
-    /// nodes that notice one begins it and the others adopt it, nor when the proof does not hold
-    /// where the stream is.
-    ///
-    /// # Errors
-    /// When Redis cannot be reached or gives no answer in time.
-    pub async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
-        either!(self, broker => broker.fork(room, fork).await)
-    }
-
-    /// Reads without beginning anything, so that asking costs nothing. `None`: there is no stream.
+    /// Reads at most `limit` events and the head of the stream at the same moment. `None`: the room
+    /// has no stream.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
@@ -174,19 +151,117 @@ impl Broker {
         either!(self, broker => broker.peek(room, span, limit).await)
     }
 
-    /// Events in the stream that edit, delete or react to the messages from `first` to `last`, in
-    /// their order; only the newest `limit` if there are more.
+    /// Where the room's stream stands, and whether it was reconciled in this run. `None`: the room
+    /// has no stream.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn state(&self, room: &RoomId) -> Result<Option<StreamState>, BrokerError> {
+        either!(self, broker => broker.state(room).await)
+    }
+
+    /// The run in which the room's stream is now; see [`Run`].
+    #[must_use]
+    pub fn run(&self, room: &RoomId) -> Run {
+        match self {
+            // A process is its run.
+            Self::Memory(_) => Run::from(""),
+            Self::Redis(broker) => broker.run(room),
+        }
+    }
+
+    /// The runs of all partitions; an empty one is not known yet.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Redis(broker) => broker.runs(),
+        }
+    }
+
+    /// Ends all runs, since there was one up to `newest` ([`crate::run_order`]): every room is compared
+    /// again before something is stored in it.
+    pub fn end_runs(&self, newest: u64) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(broker) => broker.end_runs(newest),
+        }
+    }
+
+    /// Counts the runs that this node has known: it grows with each change.
+    #[must_use]
+    pub fn run_number(&self) -> u64 {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Redis(broker) => broker.run_number(),
+        }
+    }
+
+    /// How long the present run has been known to this node.
+    #[must_use]
+    pub fn run_age(&self) -> Duration {
+        match self {
+            Self::Memory(_) => Duration::MAX,
+            Self::Redis(broker) => broker.run_age(),
+        }
+    }
+
+    /// Carries out what was decided about a room's stream, and tells every node if a new epoch
+    /// begins. `None`: the stream or its run is another one by now, so nothing was done, and the
+    /// caller looks again.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn reconcile(
+        &self,
+        room: &RoomId,
+        decision: &Reconciliation,
+    ) -> Result<Option<Head>, BrokerError> {
+        either!(self, broker => broker.reconcile(room, decision).await)
+    }
+
+    /// Reads one event as it stands in the stream now: a deleted one without its body. `None`: the
+    /// stream has no event of that epoch there any more.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn event_at(
+        &self,
+        room: &RoomId,
+        position: &Position,
+    ) -> Result<Option<Envelope>, BrokerError> {
+        let Some(before) = position.offset.checked_sub(1) else {
+            return Ok(None);
+        };
+        let page = self.peek(room, Span::After(before), 1).await?;
+        let mut events = page.into_iter().flat_map(|page| page.events);
+        Ok(events.find(|event| event.position == *position))
+    }
+
+    /// The changes of these messages that the stream has above the offset `above`, in their order:
+    /// the newest edit and the deletion of each message, and the newest `reactions` of all. Each
+    /// part of `messages` is a range of offsets.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.
     pub async fn changes(
         &self,
         room: &RoomId,
-        first: u64,
-        last: u64,
-        limit: usize,
+        messages: &[RangeInclusive<u64>],
+        above: u64,
+        reactions: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
-        either!(self, broker => broker.changes(room, first, last, limit).await)
+        either!(self, broker => broker.changes(room, messages, above, reactions).await)
+    }
+
+    /// Takes events that were stored before `cutoff` (milliseconds since 1970) out of the room's
+    /// stream. It ends at the first that is younger, so no hole arises, and the offsets of the others
+    /// stay. One call does a bounded part; returns whether there may be more.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or gives no answer in time.
+    pub async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
+        either!(self, broker => broker.expire(room, cutoff).await)
     }
 
     /// Rooms whose newest events wait for the archive, and which this node is to archive: those of
@@ -354,7 +429,8 @@ impl Broker {
         either!(self, broker => broker.summaries(rooms).await)
     }
 
-    /// The `limit` rooms that had an event or a presence change most recently, without private ones.
+    /// The rooms that had an event or a presence change most recently, without private ones: `limit` that
+    /// are no direct messages, then `limit` that are.
     ///
     /// # Errors
     /// When Redis cannot be reached.
@@ -370,6 +446,17 @@ impl Broker {
         match self {
             Self::Memory(broker) => Ok(broker.rooms_with_streams()),
             Self::Redis(broker) => broker.rooms_with_streams().await,
+        }
+    }
+
+    /// The rooms that may have a stream and whose part of the archive this node looks after.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn owned_rooms(&self) -> Result<Vec<RoomId>, BrokerError> {
+        match self {
+            Self::Memory(broker) => Ok(broker.owned_rooms()),
+            Self::Redis(broker) => broker.owned_rooms().await,
         }
     }
 
@@ -480,7 +567,10 @@ impl Broker {
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
         match self {
-            Self::Memory(_) => BrokerHealth { problem: None },
+            Self::Memory(_) => BrokerHealth {
+                problem: None,
+                degraded: None,
+            },
             Self::Redis(broker) => broker.health(),
         }
     }

@@ -37,6 +37,9 @@ pub struct RedisSection {
     /// Take a Redis whose `maxmemory-policy` may evict rooms in use. Their members are told by
     /// `reset`, but what was acked is gone.
     pub allow_eviction: bool,
+    /// Settings that may differ from those of the other nodes although that is harmful: for the time in
+    /// which the nodes are restarted one after the other with another value.
+    pub may_differ: Vec<String>,
     /// File with the certificates of who may vouch for Redis, PEM; empty: those of the system.
     pub tls_ca: String,
     /// File with this node's own certificate, PEM, for a Redis that asks for one; empty: none.
@@ -53,6 +56,7 @@ impl Default for RedisSection {
             url: String::new(),
             prefix: "hubbub".to_owned(),
             allow_eviction: false,
+            may_differ: Vec::new(),
             tls_ca: String::new(),
             tls_cert: String::new(),
             tls_key: String::new(),

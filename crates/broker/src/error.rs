@@ -9,9 +9,10 @@ pub enum BrokerError {
     /// Redis answers, but as it is set it would lose what it is given, or cannot run the scripts.
     #[error("redis.url: this redis cannot be used: {0}")]
     Unfit(String),
-    /// The room has no stream, and none may begin: see [`crate::Begin::Never`]. Nothing was done.
-    #[error("the room has no stream yet")]
-    NoLife,
+    /// The room's stream may not be what nodes or the archive have seen: it has to be reconciled
+    /// first ([`crate::Broker::reconcile`]). Nothing was done.
+    #[error("the room's stream has to be reconciled first")]
+    Unreconciled,
     /// Certainly not done: no connection, or Redis refused before it began.
     #[error("broker unavailable: {0}")]
     Unavailable(String),

@@ -56,13 +56,15 @@ pub struct RoomHead {
 /// What the broker is no longer sure of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
-    /// Who this node has in which room: everybody has to be registered again.
-    Registrations,
+    /// Whether Redis still has what it was given: it is another run ([`crate::Run`]).
+    Run,
+    /// This node's users in these rooms: all of them have to be registered again.
+    Registrations(Missed),
     /// Which rooms may have missed something.
     Missed(Missed),
 }
 
-/// Which rooms may have missed something.
+/// Which rooms are in doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missed {
     /// Every room of this node.
@@ -107,14 +109,18 @@ struct Doubts {
 
 #[derive(Debug, Default)]
 struct OpenDoubts {
-    registrations: bool,
+    run: bool,
+    registrations: Option<Missed>,
     missed: Option<Missed>,
 }
 
 impl OpenDoubts {
     fn take(&mut self) -> Option<Doubt> {
-        if std::mem::take(&mut self.registrations) {
-            return Some(Doubt::Registrations);
+        if std::mem::take(&mut self.run) {
+            return Some(Doubt::Run);
+        }
+        if let Some(rooms) = self.registrations.take() {
+            return Some(Doubt::Registrations(rooms));
         }
         self.missed.take().map(Doubt::Missed)
     }
@@ -230,16 +236,7 @@ impl InboxSender {
 
     /// The room may have missed something.
     pub(crate) fn doubt(&self, room: &RoomId) {
-        self.doubts.raise(|open| {
-            let missed = open.missed.get_or_insert(Missed::Rooms(HashSet::new()));
-            match missed {
-                Missed::All => {}
-                Missed::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *missed = Missed::All,
-                Missed::Rooms(rooms) => {
-                    rooms.insert(room.clone());
-                }
-            }
-        });
+        self.doubts.raise(|open| add(&mut open.missed, room));
     }
 
     /// Every room may have missed something.
@@ -247,9 +244,32 @@ impl InboxSender {
         self.doubts.raise(|open| open.missed = Some(Missed::All));
     }
 
+    /// Redis may have lost anything.
+    pub(crate) fn doubt_run(&self) {
+        self.doubts.raise(|open| open.run = true);
+    }
+
     /// What this node has registered is gone, or will be.
     pub(crate) fn doubt_registrations(&self) {
-        self.doubts.raise(|open| open.registrations = true);
+        self.doubts
+            .raise(|open| open.registrations = Some(Missed::All));
+    }
+
+    /// This node's registrations in the room are gone.
+    pub(crate) fn doubt_registrations_in(&self, room: &RoomId) {
+        self.doubts.raise(|open| add(&mut open.registrations, room));
+    }
+}
+
+/// Adds a room to those in doubt. Beyond [`DOUBTED_ROOMS`] all rooms are in doubt.
+fn add(missed: &mut Option<Missed>, room: &RoomId) {
+    let missed = missed.get_or_insert(Missed::Rooms(HashSet::new()));
+    match missed {
+        Missed::All => {}
+        Missed::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *missed = Missed::All,
+        Missed::Rooms(rooms) => {
+            rooms.insert(room.clone());
+        }
     }
 }
 

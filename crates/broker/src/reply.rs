@@ -1,6 +1,6 @@
 //! What the broker answers.
 
-use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position, User, UserId};
+use hubbub_protocol::{Envelope, Epoch, Frame, Position, User, UserId};
 
 /// The outcome for one draft of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,40 +37,10 @@ impl Published {
 /// Says the highest place that a node knows of in a room; `None`: it knows none.
 pub type Seen<'a> = &'a (dyn Fn() -> Option<Position> + Send + Sync);
 
-/// What may happen to a room that has no stream, or less than was seen of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begin {
-    /// Nothing: [`crate::BrokerError::NoLife`] tells, so that the archive can be asked how far
-    /// earlier lives came.
-    Never,
-    /// A life begins.
-    Above {
-        /// The highest offset of earlier lives; 0: none is known.
-        offset: u64,
-        /// The life that the embedded broker goes on with, having committed all of it. Redis begins
-        /// another one, since nobody knows what it has lost.
-        epoch: Option<Epoch>,
-        /// Only its members may be in the room.
-        is_private: bool,
-    },
-}
-
-impl Begin {
-    /// A new life above this offset.
-    #[must_use]
-    pub fn above(offset: u64) -> Self {
-        Self::Above {
-            offset,
-            epoch: None,
-            is_private: false,
-        }
-    }
-}
-
 /// Where a room's stream stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The stream's life.
+    /// The stream's epoch.
     pub epoch: Epoch,
     /// The newest event's number; 0 before the first.
     pub offset: u64,
@@ -92,12 +62,13 @@ pub enum Span {
 pub struct Page {
     /// Where the stream stands.
     pub head: Head,
-    /// Events in order of their offsets, without holes. Those older than the stream keeps are absent.
+    /// Events in order of their offsets, each with its own epoch. Within an epoch there are no holes.
+    /// Those older than the stream keeps are absent.
     pub events: Vec<Envelope>,
-    /// The offset above which this life began.
+    /// The offset above which this epoch began.
     pub base: u64,
-    /// How far the archive has this life, as far as the broker was told; always `None` where events
-    /// are committed before they are stored.
+    /// Up to here the archive has the room, as far as the broker was told; always `None` where
+    /// events are committed before they are stored.
     pub archived: Option<u64>,
     /// Only its members may be in the room, as far as the broker was told.
     pub is_private: bool,
@@ -108,23 +79,12 @@ pub struct Page {
 pub struct Presence {
     /// The room's presence version at that moment.
     pub version: u64,
+    /// Which list of users this is, see [`hubbub_protocol::PresenceDelta`]; 0: there is none.
+    pub registry: u64,
     /// How many users.
     pub count: u64,
     /// Who; empty when there are more than were asked for.
     pub members: Vec<User>,
-}
-
-/// Why a room's stream is taken for another one than nodes have seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fork {
-    /// The life in which it was seen.
-    pub epoch: Epoch,
-    /// The highest offset that was seen: a stream that ends below it has lost something.
-    pub seen: u64,
-    /// An event that was seen: a stream with another one in its place is another stream.
-    pub event: Option<(u64, MessageId)>,
-    /// Only while that life has no event, which would be lost.
-    pub only_empty: bool,
 }
 
 /// What a node has to say of one user in a room.
@@ -132,6 +92,14 @@ pub struct Fork {
 pub enum Attendance {
     /// The user's first connection here has come.
     Enter(User),
+    /// The user is still here, and was registered in this list before. Webhooks are told of it only if the
+    /// list is the same as then: a list that was lost says nothing about who came.
+    Again {
+        /// Who.
+        user: User,
+        /// The list's number, as [`Presence::registry`].
+        registry: u64,
+    },
     /// The user's last connection here has gone.
     Exit(UserId),
 }

@@ -72,7 +72,7 @@ async fn show(mut events: mpsc::Receiver<ClientEvent>) {
                 println!("# lost ({reason}), back in {retry_in:?}");
             }
             ClientEvent::Event(event) if event.kind == EventKind::Message => show_message(&event),
-            ClientEvent::Reset { .. } => println!("# what came before is gone"),
+            ClientEvent::Reset { .. } => println!("# messages may be missing here"),
             ClientEvent::RoomLost { error, .. } => println!("# {error}"),
             ClientEvent::Closed { code, reason } => println!("# over: {code:?} {reason}"),
             _ => {}

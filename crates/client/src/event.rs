@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hubbub_protocol::{Epoch, RoomId, User};
+use hubbub_protocol::{Epoch, Position, RoomId, User};
 use serde_json::Value;
 
 use crate::error::{Refusal, RequestError};
@@ -19,7 +19,7 @@ pub struct Event {
     pub epoch: Epoch,
     /// Its number.
     pub offset: u64,
-    /// A message's own id.
+    /// The event's own id, which it keeps at another position.
     pub message: Option<String>,
     /// Who did it.
     pub from: Option<User>,
@@ -89,6 +89,15 @@ pub enum ClientEvent {
     },
     /// A room's next event.
     Event(Event),
+    /// An event that came before has another position now: the server has lost a part of the stream
+    /// and has numbered again the events that it kept. Edits and reactions that follow name the new
+    /// offset as their target.
+    Repeated {
+        /// The event at its new position.
+        event: Event,
+        /// The position at which it came before.
+        before: Position,
+    },
     /// Offsets are missing: a breach of the server's promise. The client asks for them again.
     Gap {
         /// Which room.
@@ -98,7 +107,8 @@ pub enum ClientEvent {
         /// The one that came.
         got: u64,
     },
-    /// The room's stream has begun a new life: forget what you had.
+    /// The room's stream has begun a new life, and events may be missing: ask for the history.
+    /// Events that came before are not handed out again as [`ClientEvent::Event`].
     Reset {
         /// Which room.
         room: RoomId,

@@ -26,7 +26,8 @@
 //! What it promises, as long as the server keeps its own promises:
 //!
 //! * every event of a joined room comes once and in order, over any number of reconnects; what
-//!   could not be resumed is said ([`Joined::recovered`], [`ClientEvent::Reset`]);
+//!   could not be resumed is said ([`Joined::recovered`], [`ClientEvent::Reset`]), and an event that
+//!   the server numbers again after that comes as [`ClientEvent::Repeated`];
 //! * every send has exactly one result, and a retried send is stored once;
 //! * edits, deletions and reactions are sends like any other;
 //! * whatever ends a connection, except a close code 45xx, leads to a new one.
@@ -53,6 +54,7 @@ mod outgoing;
 mod pace;
 mod requests;
 mod rooms;
+mod seen;
 mod socket;
 mod stream;
 mod track;

@@ -14,6 +14,7 @@ use crate::event::{ClientEvent, Event};
 use crate::frame::{Answer, Joined};
 use crate::outgoing::Outgoing;
 use crate::requests::Reply;
+use crate::seen::Seen;
 use crate::track::{Track, Verdict};
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
@@ -43,6 +44,8 @@ struct Room {
     start: Start,
     /// `None` until the first join has been answered.
     track: Option<Track>,
+    /// Tells an event that the server has numbered again.
+    seen: Seen,
     state: State,
     backoff: Backoff,
     waiters: Vec<Waiter>,
@@ -156,7 +159,7 @@ impl Rooms {
             Verdict::Duplicate => {}
             Verdict::Next => {
                 track.advance(&event);
-                ready.push_back(ClientEvent::Event(event));
+                room.hand_on(event, ready);
             }
             Verdict::Gap { expected } => {
                 ready.push_back(ClientEvent::Gap {
@@ -175,6 +178,7 @@ impl Rooms {
             && room.state == State::In
         {
             room.track = Some(Track::at(epoch, offset));
+            room.seen.reset();
         }
     }
 
@@ -231,6 +235,7 @@ impl Room {
         Self {
             start,
             track,
+            seen: Seen::default(),
             state: State::Out(None),
             backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
             waiters: Vec::new(),
@@ -253,6 +258,9 @@ impl Room {
     }
 
     fn joined(&mut self, joined: Joined, events: Vec<Event>, ready: &mut Ready) {
+        if !joined.recovered {
+            self.seen.reset();
+        }
         let resumed = self.track.take().filter(|_| joined.recovered);
         let mut track = resumed.unwrap_or_else(|| match events.first() {
             Some(first) => Track::at(&joined.epoch, first.offset.saturating_sub(1)),
@@ -271,12 +279,20 @@ impl Room {
                 }),
             }
             track.advance(&event);
-            ready.push_back(ClientEvent::Event(event));
+            self.hand_on(event, ready);
         }
         self.track = Some(track);
         self.state = State::In;
         self.backoff.reset();
         self.answer(&Ok(joined));
+    }
+
+    /// Hands on the next event: as a new one, or as one that the user has had before.
+    fn hand_on(&mut self, event: Event, ready: &mut Ready) {
+        ready.push_back(match self.seen.see(&event) {
+            None => ClientEvent::Event(event),
+            Some(before) => ClientEvent::Repeated { event, before },
+        });
     }
 
     fn answer(&mut self, result: &Result<Joined, RequestError>) {

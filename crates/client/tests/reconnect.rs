@@ -142,6 +142,47 @@ async fn offsets(events: &mut Receiver<ClientEvent>, last: u64) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn an_event_that_comes_again_in_a_new_life_is_handed_out_once() {
+    let (first, second) = (Node::start().await, Node::start().await);
+    let (client, mut events) = start(&[&first, &second]);
+    let room = room();
+    let script = async {
+        let mut peer = first.welcome().await;
+        peer.join(1, &[1]).await;
+        peer.say(message(2)).await;
+        peer.say(json!({"type": "reset", "room": "r", "epoch": "f", "offset": 10}))
+            .await;
+        for (id, offset) in [(2, 11), (3, 12)] {
+            let mut event = message(id);
+            event["epoch"] = json!("f");
+            event["offset"] = json!(offset);
+            peer.say(event).await;
+        }
+        drop(peer);
+        let mut peer = second.welcome().await;
+        let join = peer.join(12, &[]).await;
+        (peer, join)
+    };
+    let (joined, (_peer, join)) = tokio::join!(client.join(&room, Start::Recent(1)), script);
+    joined.unwrap();
+    let since = json!({"epoch": "f", "offset": 12, "message": "M3"});
+    assert_eq!(join["since"], since);
+    let mut heard = Vec::new();
+    while heard.len() < 5 {
+        let event = timeout(DEADLINE, events.recv()).await.expect("in time");
+        match event.expect("not closed") {
+            ClientEvent::Event(event) => heard.push(format!("{}/{}", event.epoch, event.offset)),
+            ClientEvent::Repeated { event, before } => {
+                heard.push(format!("{} is now {}", before.offset, event.offset));
+            }
+            ClientEvent::Reset { .. } => heard.push("reset".to_owned()),
+            _ => {}
+        }
+    }
+    assert_eq!(heard, ["e/1", "e/2", "reset", "2 is now 11", "f/12"]);
+}
+
+#[tokio::test]
 async fn an_abrupt_end_leads_to_the_next_node_with_rooms_and_unanswered_sends() {
     let (first, second) = (Node::start().await, Node::start().await);
     let (client, mut events) = start(&[&first, &second]);

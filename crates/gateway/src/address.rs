@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
+use hubbub_outage::Outage;
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// More hops than this are an attack, not a network.
 const MAX_HOPS: usize = 32;
+/// Requests with forwarding headers that cannot be read.
+static UNREADABLE: Outage = Outage::new();
 
 /// The proxies whose headers are believed.
 #[derive(Debug)]
@@ -31,7 +34,10 @@ impl Proxies {
             return peer;
         }
         let Some(hops) = hops(headers) else {
-            tracing::warn!(%peer, "a trusted proxy sent forwarding headers that cannot be read");
+            if let Some(now) = UNREADABLE.fail(&peer) {
+                tracing::warn!(%peer, requests = now.failures,
+                    "a trusted proxy sent forwarding headers that cannot be read");
+            }
             return peer;
         };
         // The nearest hop stands last: walk towards the client for as long as we know the way.
@@ -110,14 +116,6 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
                 .map(IpAddr::V6)
         })?;
     Some(address.to_canonical())
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber owns.
-pub(crate) fn address_key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-    }
 }
 
 #[cfg(test)]
@@ -215,19 +213,5 @@ mod tests {
         let standard =
             HeaderMap::from_iter([(FORWARDED, "for=1.1.1.1;proto=https".parse().unwrap())]);
         assert!(proxies().is_secure(ip("10.0.0.1"), &standard));
-    }
-
-    #[test]
-    fn an_ipv6_subscriber_is_one_address() {
-        assert_eq!(
-            address_key(ip("2001:db8:1:2:3:4:5:6")),
-            address_key(ip("2001:db8:1:2::1"))
-        );
-        assert_ne!(
-            address_key(ip("2001:db8:1:2::1")),
-            address_key(ip("2001:db8:1:3::1"))
-        );
-        assert_eq!(address_key(ip("::ffff:1.2.3.4")), ip("1.2.3.4"));
-        assert_ne!(address_key(ip("1.2.3.4")), address_key(ip("1.2.3.5")));
     }
 }

@@ -5,20 +5,26 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hubbub_node::address_key;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::address::address_key;
 use crate::error::ApiError;
 
 /// One part in so many of `limits.connections` is for those who have not said who they are.
 const STRANGERS: usize = 10;
+/// An address gets at most one part in so many of `limits.accepts_per_second`.
+const ADDRESS_SHARE: u32 = 8;
+/// Addresses whose accepts are remembered; beyond, all begin anew.
+const REMEMBERED: usize = 50_000;
 
 /// Why somebody has to stay outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// `limits.accepts_per_second`.
     Rate,
+    /// One address's share of `limits.accepts_per_second`.
+    AddressRate,
     /// `limits.connections`.
     Full,
     /// `limits.connections_per_address`.
@@ -32,6 +38,7 @@ impl Refusal {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Rate => "rate",
+            Self::AddressRate => "address_rate",
             Self::Full => "full",
             Self::Address => "address",
             Self::Strangers => "strangers",
@@ -45,6 +52,7 @@ impl From<Refusal> for ApiError {
             Refusal::Rate => Self::Busy("too many new connections a second"),
             Refusal::Full => Self::Busy("it holds as many connections as it can"),
             Refusal::Address => Self::AddressFull,
+            Refusal::AddressRate => Self::AddressBusy,
             Refusal::Strangers => Self::Busy("too many have not said who they are"),
         }
     }
@@ -65,6 +73,8 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     bucket: Mutex<Bucket>,
     addresses: Mutex<HashMap<IpAddr, u32>>,
+    /// The last second's accepts of each address.
+    shares: Mutex<HashMap<IpAddr, Bucket>>,
     strangers: Arc<Semaphore>,
 }
 
@@ -73,6 +83,20 @@ pub(crate) struct Admission {
 struct Bucket {
     tokens: f64,
     filled: Instant,
+}
+
+impl Bucket {
+    /// Takes a token, if there is one.
+    fn take(&mut self, rate: f64, now: Instant) -> Option<()> {
+        let refill = now.duration_since(self.filled).as_secs_f64() * rate;
+        self.tokens = (self.tokens + refill).min(rate);
+        self.filled = now;
+        if self.tokens < 1.0 {
+            return None;
+        }
+        self.tokens -= 1.0;
+        Some(())
+    }
 }
 
 /// One of `limits.connections`, until it is dropped.
@@ -101,13 +125,23 @@ impl Admission {
                 filled: Instant::now(),
             }),
             addresses: Mutex::new(HashMap::new()),
+            shares: Mutex::default(),
             strangers: Arc::new(Semaphore::new(strangers)),
         })
     }
 
-    /// Lets a new TCP connection in.
+    /// Counts one more connection against `limits.accepts_per_second`. Its address pays first, so that one
+    /// whose share is spent takes nothing from others. `client`: `None` for a proxy that brings many
+    /// clients.
+    pub(crate) fn take_turn(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        if let Some(client) = client {
+            self.take_share(client)?;
+        }
+        self.take_token()
+    }
+
+    /// Counts one more connection against `limits.connections`.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
-        self.take_token()?;
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         // The permit exists from here on, so that an early return gives the place back.
         let permit = Permit(Arc::clone(self));
@@ -123,15 +157,27 @@ impl Admission {
         }
         let rate = f64::from(self.limits.accepts_per_second);
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let refill = now.duration_since(bucket.filled).as_secs_f64() * rate;
-        bucket.tokens = (bucket.tokens + refill).min(rate);
-        bucket.filled = now;
-        if bucket.tokens < 1.0 {
-            return Err(Refusal::Rate);
+        bucket.take(rate, Instant::now()).ok_or(Refusal::Rate)
+    }
+
+    /// Counts one more connection against the address's share of `limits.accepts_per_second`. Without
+    /// `limits.connections_per_address` addresses have no limit here either.
+    fn take_share(&self, client: IpAddr) -> Result<(), Refusal> {
+        let rate = self.limits.accepts_per_second / ADDRESS_SHARE;
+        if rate == 0 || self.limits.connections_per_address == 0 {
+            return Ok(());
         }
-        bucket.tokens -= 1.0;
-        Ok(())
+        let (rate, now) = (f64::from(rate), Instant::now());
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() >= REMEMBERED {
+            shares.clear();
+        }
+        let full = Bucket {
+            tokens: rate,
+            filled: now,
+        };
+        let bucket = shares.entry(address_key(client)).or_insert(full);
+        bucket.take(rate, now).ok_or(Refusal::AddressRate)
     }
 
     /// Counts one more connection of a client's address.
@@ -210,11 +256,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_second_has_so_many_accepts() {
         let admission = admission(0, 0, 10);
-        let in_a_burst = (0..20).filter(|_| admission.enter().is_ok()).count();
+        let in_a_burst = (0..20)
+            .filter(|_| admission.take_turn(None).is_ok())
+            .count();
         assert_eq!(in_a_burst, 10);
         tokio::time::advance(Duration::from_millis(500)).await;
-        let later = (0..20).filter(|_| admission.enter().is_ok()).count();
+        let later = (0..20)
+            .filter(|_| admission.take_turn(None).is_ok())
+            .count();
         assert_eq!(later, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_gets_its_share_and_takes_none_of_the_others() {
+        let admission = admission(0, 1_000, 80);
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().ok());
+        let turns = |client| {
+            let taken = (0..1_000).filter(|_| admission.take_turn(client).is_ok());
+            taken.count()
+        };
+        assert_eq!(turns(one), 10);
+        assert_eq!(admission.take_turn(one).unwrap_err(), Refusal::AddressRate);
+        let others = turns(other);
+        assert_eq!(others, 10, "as if nothing had happened");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_node::Limits;
+use hubbub_outage::Outage;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -15,6 +16,8 @@ use crate::tls::{Certificates, TlsStream};
 
 /// A balancer sends its header at once.
 const HEADER_PATIENCE: Duration = Duration::from_secs(2);
+/// Connections of trusted proxies without a PROXY header that can be read.
+static NO_HEADER: Outage = Outage::new();
 
 /// What a port asks for before HTTP.
 #[derive(Debug, Default)]
@@ -83,11 +86,17 @@ impl Entry {
                 Ok(caller)
             }
             Ok(Err(error)) => {
-                tracing::warn!(%peer, %error, "a trusted proxy did not say who its client is");
+                if let Some(now) = NO_HEADER.fail(&error) {
+                    tracing::warn!(%peer, %error, connections = now.failures,
+                        "a trusted proxy did not say who its client is");
+                }
                 Err("proxy")
             }
             Err(_) => {
-                tracing::warn!(%peer, "a trusted proxy sent no PROXY header in time");
+                if let Some(now) = NO_HEADER.fail("late") {
+                    tracing::warn!(%peer, connections = now.failures,
+                        "a trusted proxy sent no PROXY header in time");
+                }
                 Err("proxy")
             }
         }

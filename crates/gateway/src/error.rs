@@ -52,6 +52,8 @@ pub(crate) enum ApiError {
     WebSocketVersion,
     #[error("too many connections from this address: see limits.connections_per_address")]
     AddressFull,
+    #[error("too many new connections a second from this address: see limits.accepts_per_second")]
+    AddressBusy,
     #[error("too many connections of this user: see limits.connections_per_user")]
     UserFull,
     #[error("this node is busy: {0}")]
@@ -87,7 +89,7 @@ impl ApiError {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UriTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
-            Self::AddressFull | Self::UserFull | Self::LockedOut(_) => {
+            Self::AddressFull | Self::AddressBusy | Self::UserFull | Self::LockedOut(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Busy(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -109,7 +111,9 @@ impl ApiError {
             Self::NotFound | Self::State(StateProblem::Missing, _) => ErrorCode::NotFound,
             Self::State(StateProblem::Conflict, _) => ErrorCode::Conflict,
             Self::TooLarge(_) | Self::UriTooLong(_) => ErrorCode::TooLarge,
-            Self::AddressFull | Self::UserFull | Self::LockedOut(_) => ErrorCode::RateLimited,
+            Self::AddressFull | Self::AddressBusy | Self::UserFull | Self::LockedOut(_) => {
+                ErrorCode::RateLimited
+            }
             Self::Busy(_) | Self::Unavailable(_) => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
             Self::Command(error) => error.code(),
@@ -127,9 +131,11 @@ impl ApiError {
             Self::Method(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
             Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
             Self::Unauthorized(_) => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Self::AddressFull | Self::UserFull | Self::Busy(_) | Self::Unavailable(_) => {
-                Some(retry_soon())
-            }
+            Self::AddressFull
+            | Self::AddressBusy
+            | Self::UserFull
+            | Self::Busy(_)
+            | Self::Unavailable(_) => Some(retry_soon()),
             Self::LockedOut(seconds) => Some((RETRY_AFTER, HeaderValue::from(*seconds))),
             Self::Command(error) => retry_after(error),
             Self::BadRequest(_)

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use futures_util::FutureExt as _;
+use hubbub_node::address_key;
 use hubbub_protocol::CloseCode;
 use ipnet::IpNet;
 
-use crate::address::{Proxies, address_key};
+use crate::address::Proxies;
 use crate::proxy_header::read_header;
 use crate::rest::{messages, search};
 use crate::ws::decoder::{Decoder, Incoming, MessageLimits};

@@ -8,7 +8,6 @@ use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
 use hubbub_node::{CommandError, Identity, Limits, Node, Session};
 use hubbub_protocol::{CloseCode, Command, Request};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +40,6 @@ pub(crate) struct Gate {
     pub(crate) phase: Phase,
     /// Of the clients' port, where it has TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
-    /// Places for batches of messages, whose bodies are large.
-    pub(crate) batches: Semaphore,
 }
 
 /// The peer of one TCP connection, as handlers see it.

@@ -18,6 +18,7 @@ mod listener;
 mod metrics;
 mod openapi;
 mod ops;
+mod paid;
 mod patience;
 mod pipe;
 mod proxy_header;
@@ -38,7 +39,6 @@ pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSectio
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 pub use tls::TlsError;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,9 +58,6 @@ use crate::router::SocketIo;
 use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
 use crate::tls::Certificates;
-
-/// Batches of messages that are read or stored at once; each may have a MiB.
-const BATCHES_AT_ONCE: usize = 64;
 
 /// What a gateway needs to know at its start; limits come with the node.
 #[derive(Debug, Clone)]
@@ -160,7 +157,6 @@ impl Gateway {
             closing: CancellationToken::new(),
             phase: Phase::default(),
             certificates: certificates.clone(),
-            batches: Semaphore::new(BATCHES_AT_ONCE),
         });
 
         let (listener, http_addr) = http;

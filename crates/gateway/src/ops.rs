@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use hubbub_node::{ArchiveHealth, BrokerHealth};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -26,25 +27,19 @@ pub(crate) async fn get_livez() -> &'static str {
     "alive\n"
 }
 
-/// `GET /readyz`: 200, or 503 with what is missing, or 404 while draining: a balancer then keeps
-/// old connections and sends no new ones. After the verdict comes a line for each part.
+/// `GET /readyz`. The first line is the verdict: `ready` or `degraded: …` (200), `not ready: …` (503), or
+/// `draining` (404), at which a balancer keeps old connections and sends no new ones. After the verdict
+/// comes a line for each part.
 pub(crate) async fn get_readyz(State(state): State<OpsState>) -> (StatusCode, String) {
     let gate = &state.gate;
     if gate.phase.is_leaving() {
         return (StatusCode::NOT_FOUND, "draining\n".to_owned());
     }
     let parts = parts(gate);
-    let missing = parts.iter().find(|part| part.is_missing());
-    let (status, mut text) = match missing.and_then(|part| part.problem.as_deref()) {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(problem) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {problem}\n"),
-        ),
-    };
+    let (status, mut text) = verdict(&parts);
     for Part { name, problem, .. } in &parts {
         let state = problem.as_deref().unwrap_or("ok");
-        text.push_str(&format!("{name}: {}\n", state.replace('\n', " ")));
+        text.push_str(&format!("{name}: {}\n", one_line(state)));
     }
     (status, text)
 }
@@ -53,41 +48,106 @@ pub(crate) async fn get_readyz(State(state): State<OpsState>) -> (StatusCode, St
 struct Part {
     name: &'static str,
     problem: Option<String>,
-    /// Whether nobody can be served while there is a problem.
-    is_needed: bool,
+    effect: Effect,
 }
 
-impl Part {
-    fn is_missing(&self) -> bool {
-        self.is_needed && self.problem.is_some()
+/// The effect of a part's problem on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Clients are better served by another node.
+    NotReady,
+    /// The node serves with less than it promises, and so would every other node.
+    Degraded,
+    /// Clients notice nothing.
+    Noted,
+}
+
+/// The status and the first line.
+fn verdict(parts: &[Part]) -> (StatusCode, String) {
+    let problems = |effect: Effect| {
+        let parts = parts.iter().filter(move |part| part.effect == effect);
+        parts
+            .filter_map(|part| part.problem.as_deref())
+            .map(one_line)
+    };
+    if let Some(problem) = problems(Effect::NotReady).next() {
+        let text = format!("not ready: {problem}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
+    let degraded: Vec<String> = problems(Effect::Degraded).collect();
+    if degraded.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    (
+        StatusCode::OK,
+        format!("degraded: {}\n", degraded.join("; ")),
+    )
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
 }
 
 fn parts(gate: &Gate) -> Vec<Part> {
-    let mut parts = vec![Part {
-        name: "broker",
-        problem: gate.node.health().problem,
-        is_needed: true,
-    }];
+    let mut parts = vec![broker(gate.node.health())];
     parts.push(Part {
         name: "tokens",
         problem: gate.auth.problem().map(str::to_owned),
-        // Who is in stays in when the keys are away later.
-        is_needed: !gate.auth.was_ready(),
+        // Clients that are connected stay connected when the keys are away later.
+        effect: if gate.auth.was_ready() {
+            Effect::Noted
+        } else {
+            Effect::NotReady
+        },
     });
     // The certificate before is still in use.
     parts.extend(gate.certificates.as_ref().map(|certificates| Part {
         name: "tls",
         problem: certificates.problem(),
-        is_needed: false,
+        effect: Effect::Noted,
     }));
-    // Once it was there, the chat goes on without it; before, nobody knows where rooms stand.
-    parts.extend(gate.node.archive_health().map(|health| Part {
+    parts.extend(gate.node.archive_health().map(archive));
+    let degraded = gate.node.degradations().reasons().into_iter();
+    parts.extend(degraded.map(|(name, reason)| Part {
+        name,
+        problem: Some(reason),
+        effect: Effect::Degraded,
+    }));
+    // Last: where something else is missing, that is why the node has not joined.
+    parts.push(Part {
+        name: "settings",
+        problem: gate.node.obstacle(),
+        effect: Effect::NotReady,
+    });
+    parts
+}
+
+fn broker(health: BrokerHealth) -> Part {
+    let effect = if health.problem.is_some() {
+        Effect::NotReady
+    } else {
+        Effect::Degraded
+    };
+    Part {
+        name: "broker",
+        problem: health.problem.or(health.degraded),
+        effect,
+    }
+}
+
+/// Once the archive was there, the chat goes on without it, but older history and search are missing, and
+/// rooms that Redis may have lost events of take no sends. Before, nobody knows where rooms stand. A file
+/// that was taken away comes back only by an operator, and without it nothing is stored.
+fn archive(health: ArchiveHealth) -> Part {
+    Part {
         name: "archive",
         problem: health.problem,
-        is_needed: !health.was_reached,
-    }));
-    parts
+        effect: if health.is_lost || !health.was_reached {
+            Effect::NotReady
+        } else {
+            Effect::Degraded
+        },
+    }
 }
 
 /// `GET /metrics`, for Prometheus.
@@ -99,5 +159,37 @@ pub(crate) async fn get_metrics(State(state): State<OpsState>) -> Response {
             tracing::error!(%error, "the metrics could not be written");
             ApiError::Internal.into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(effect: Effect, problem: Option<&str>) -> Part {
+        Part {
+            name: "part",
+            problem: problem.map(str::to_owned),
+            effect,
+        }
+    }
+
+    #[test]
+    fn the_worst_problem_is_the_verdict() {
+        let noted = || part(Effect::Noted, Some("old"));
+        let degraded = || part(Effect::Degraded, Some("it\nevicts"));
+        let first = |parts: &[Part]| {
+            let (status, text) = verdict(parts);
+            (status.as_u16(), text)
+        };
+        let fine = part(Effect::NotReady, None);
+        assert_eq!(first(&[fine, noted()]), (200, "ready\n".to_owned()));
+        let both = [noted(), degraded(), part(Effect::Degraded, Some("behind"))];
+        assert_eq!(
+            first(&both),
+            (200, "degraded: it evicts; behind\n".to_owned())
+        );
+        let worst = [degraded(), part(Effect::NotReady, Some("away"))];
+        assert_eq!(first(&worst), (503, "not ready: away\n".to_owned()));
     }
 }

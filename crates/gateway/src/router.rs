@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
+use crate::paid;
 use crate::rest::asides::{mark_read, mark_typing};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
@@ -44,15 +45,20 @@ pub(crate) struct SocketIo {
 /// The clients' port.
 pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
-    let banned = Arc::clone(&gate);
+    let (banned, joining) = (Arc::clone(&gate), Arc::clone(&gate));
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
         .merge(resources(&gate))
         .with_state(gate)
         .merge(socketio.map(socketio_router).unwrap_or_default())
+        .layer(middleware::from_fn_with_state(
+            joining,
+            refuse_before_joining,
+        ))
         .fallback_service(files)
         .layer(middleware::from_fn_with_state(banned, refuse_banned))
         .layer(middleware::from_fn(check_head))
+        .layer(middleware::map_response(paid::hold))
 }
 
 /// Plain requests and answers, for programs and pages.
@@ -142,6 +148,20 @@ pub(crate) fn ops_router(state: OpsState, admin: AdminState) -> Router {
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
         .merge(admin_router(admin))
+}
+
+/// Nothing is done for clients before this node has joined its cluster: its settings may be wrong.
+async fn refuse_before_joining(
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !gate.node.has_joined() {
+        gate.metrics.rejected("joining");
+        let why = "this node has not joined its cluster yet: use another one, or try again";
+        return ApiError::Unavailable(why.to_owned()).into_response();
+    }
+    next.run(request).await
 }
 
 /// Nothing is done for an address that is banned.

@@ -104,23 +104,29 @@ impl Server {
         if !self.is_public {
             return Ok(Places::default());
         }
-        let permit = self.gate.admission.enter()?;
         // Whom a balancer is about to name takes a place then.
         let slot = match self.entry.has_header() {
             true => None,
             false => self.take_slot(peer)?,
         };
+        let permit = self.gate.admission.enter()?;
         Ok(Places {
             permit: Some(permit),
             slot,
         })
     }
 
-    /// A direct client's place; behind a trusted proxy each client takes its own later.
+    /// Takes a client's place, and then its turn among the new connections: an address that has no place
+    /// left takes nothing from others. Behind a trusted proxy each client takes its own place later.
     fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
+        let admission = &self.gate.admission;
         let is_direct = !self.gate.proxies.trusts(client.ip());
-        let slot = is_direct.then(|| self.gate.admission.take_slot(client.ip()));
-        slot.transpose()
+        let direct = is_direct.then(|| client.ip());
+        let slot = direct
+            .map(|client| admission.take_slot(client))
+            .transpose()?;
+        admission.take_turn(direct)?;
+        Ok(slot)
     }
 
     /// Owns a connection from its acceptance until it ends or a door takes it over.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_archive::Archive;
 use hubbub_broker::Span;
+use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, ConnectionId, Frame, RoomId, UserId};
 
@@ -20,10 +21,15 @@ use crate::{Identity, Rights};
 
 /// What the archive said is asked for again after this; changes are told to all nodes besides.
 const TRUST: Duration = Duration::from_secs(2);
+/// The broker's word about a room that is open on this node is trusted for so long where there is no
+/// archive: an open room hears of changes at once.
+const OPEN_TRUST: Duration = Duration::from_secs(30);
 /// How long a question to the archive may take: somebody waits.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Before the archive is asked again who may be in a room.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Looks that failed at who may be in a room.
+static UNKNOWN: Outage = Outage::new();
 /// Answers that are remembered; beyond, all are asked for again.
 const REMEMBERED: usize = 50_000;
 
@@ -45,6 +51,21 @@ impl AccessCache {
         answers.forgotten += 1;
         answers.private.remove(room);
         answers.members.retain(|(of, _), _| of != room);
+    }
+}
+
+impl AccessCache {
+    /// Remembers an answer, unless something was forgotten since it was asked for.
+    fn remember(&self, room: &RoomId, private: bool, forgotten: u64) {
+        let answers = &mut lock(&self.0);
+        if answers.forgotten != forgotten {
+            return;
+        }
+        if answers.private.len() >= REMEMBERED {
+            answers.private.clear();
+        }
+        let answer = (private, Instant::now());
+        answers.private.insert(room.clone(), answer);
     }
 }
 
@@ -86,7 +107,8 @@ impl Node {
                 .is_some_and(|pair| pair.contains(&user.as_str())));
         }
         let Some(archive) = &self.archive else {
-            return Ok(true);
+            // Only an archive knows the members: without one nobody is known to be one.
+            return Ok(!self.is_private_by_broker(room).await?);
         };
         Ok(!self.is_private(archive, room).await? || self.is_member(archive, room, user).await?)
     }
@@ -109,25 +131,61 @@ impl Node {
         }
         let asked = timeout(PATIENCE, archive.life(room)).await;
         let private = match asked {
-            Ok(Ok(life)) => life.is_some_and(|life| life.private),
+            Ok(Ok(Some(life))) => life.private,
+            // An archive that does not know the room cannot say that it is open to all.
+            Ok(Ok(None)) => {
+                self.ask_broker_soon(room, known.map(|(known, _)| known))
+                    .await?
+            }
             Ok(Err(error)) if !error.is_retryable() => return Err(CommandError::of_archive(error)),
             Ok(Err(_)) | Err(_) => {
-                let page = self.broker.peek(room, Span::Newest, 0).await;
-                let page = page.map_err(CommandError::of_read)?;
-                let told = page.map(|page| page.is_private);
+                let told = self.ask_broker(room).await?;
                 let known = known.map(|(private, _)| private);
                 told.or(known).ok_or(CommandError::Unavailable)?
             }
         };
-        let answers = &mut lock(&self.access.0);
-        if answers.forgotten == forgotten {
-            if answers.private.len() >= REMEMBERED {
-                answers.private.clear();
-            }
-            let answer = (private, Instant::now());
-            answers.private.insert(room.clone(), answer);
-        }
+        self.access.remember(room, private, forgotten);
         Ok(private)
+    }
+
+    /// Whether the broker holds the room for private: the only word where there is no archive. While the
+    /// broker is away or slow, what it said last counts.
+    async fn is_private_by_broker(&self, room: &RoomId) -> Result<bool, CommandError> {
+        let (known, forgotten) = {
+            let answers = lock(&self.access.0);
+            (answers.private.get(room).copied(), answers.forgotten)
+        };
+        if let Some((private, at)) = known {
+            let is_open = at.elapsed() >= TRUST && self.hub.room(room).is_some();
+            if at.elapsed() < if is_open { OPEN_TRUST } else { TRUST } {
+                return Ok(private);
+            }
+        }
+        let known = known.map(|(private, _)| private);
+        let private = self.ask_broker_soon(room, known).await?;
+        self.access.remember(room, private, forgotten);
+        Ok(private)
+    }
+
+    /// Whether the broker holds the room for private, or what was `known` before where the broker does
+    /// not answer soon. A room without a stream is not private.
+    async fn ask_broker_soon(
+        &self,
+        room: &RoomId,
+        known: Option<bool>,
+    ) -> Result<bool, CommandError> {
+        match timeout(PATIENCE, self.ask_broker(room)).await {
+            Ok(Ok(told)) => Ok(told.unwrap_or(false)),
+            Ok(Err(error)) => known.ok_or(error),
+            Err(_) => known.ok_or(CommandError::Unavailable),
+        }
+    }
+
+    /// Whether the broker was told that the room is private; `None`: the room has no stream.
+    async fn ask_broker(&self, room: &RoomId) -> Result<Option<bool>, CommandError> {
+        let page = self.broker.peek(room, Span::Newest, 0).await;
+        let page = page.map_err(CommandError::of_read)?;
+        Ok(page.map(|page| page.is_private))
     }
 
     async fn is_member(
@@ -191,7 +249,10 @@ impl Node {
                             break;
                         }
                         Err(error) => {
-                            tracing::warn!(room = %room.id, %error, "who may be here is unknown");
+                            if let Some(now) = UNKNOWN.fail(&error) {
+                                tracing::warn!(room = %room.id, %error, failures = now.failures,
+                                    lasted = ?now.lasted, "cannot look up who may be in a room, trying again");
+                            }
                             sleep(RETRY_PAUSE).await;
                         }
                     }

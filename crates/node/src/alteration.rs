@@ -7,7 +7,7 @@ use hubbub_protocol::command::{Body, Terms};
 use hubbub_protocol::{Draft, Envelope, EventKind, ReactionKey, RoomId, StoredEvent, User};
 
 use crate::Rights;
-use crate::error::CommandError;
+use crate::error::{CommandError, UNREADABLE};
 use crate::lock::lock;
 use crate::node::Node;
 
@@ -73,7 +73,9 @@ impl Node {
         let original = self.find_message(room, target, deadline).await?;
         let original = original.ok_or(CommandError::NotFound)?;
         let event = original.read().map_err(|error| {
-            tracing::error!(%room, %error, "the stream holds an event that cannot be read");
+            if let Some(now) = UNREADABLE.fail(&error) {
+ tracing::error!(%room, %error, events = now.failures, "the stream holds an event that cannot be read");
+}
             CommandError::Internal
         })?;
         let is_retry = terms.nonce.is_some();
@@ -85,10 +87,11 @@ impl Node {
         }
         let (by, nonce) = (editor.user, terms.nonce.clone());
         let draft = match alteration {
-            Alteration::Edit(body) => Draft::edit(room, by, nonce, target, body),
+            Alteration::Edit(body) => Draft::edit(room, by, nonce, target, &event, body),
             Alteration::Delete => Draft::delete(room, by, nonce, target, &event),
             Alteration::React { key, on } => Draft::react(room, by, nonce, target, key, *on),
         };
+        let draft = draft.of_epoch(original.position.epoch.clone());
         Ok(match event.deleted {
             true => draft.too_late(),
             false => draft,

@@ -217,7 +217,8 @@ pub struct Limits {
     pub outbox_bytes: ByteSize,
     /// Frames that wait for one connection; beyond: `lagged`.
     pub outbox_frames: usize,
-    /// Bytes that wait for all connections of this node; beyond: the largest are closed, 4408.
+    /// Bytes that wait for all connections of this node; beyond: the largest are closed, 4408. Answers
+    /// that are being made and bodies that are being read may take as much again.
     pub outbox_node_bytes: ByteSize,
     /// Sends a second of one connection, kept up.
     pub sends_per_second: u32,

@@ -24,7 +24,14 @@ pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
 pub(crate) async fn repair_doubts(mut doubts: DoubtReceiver, node: Arc<Node>) {
     loop {
         match doubts.next().await {
-            Doubt::Registrations => node.register_all_again(),
+            Doubt::Run => {
+                node.repair_all(node.hub.rooms());
+                node.compare_remembered_soon();
+            }
+            Doubt::Registrations(Missed::All) => node.register_again(node.hub.rooms()),
+            Doubt::Registrations(Missed::Rooms(rooms)) => {
+                node.register_again(rooms.iter().filter_map(|id| node.hub.room(id)));
+            }
             Doubt::Missed(Missed::All) => node.repair_all(node.hub.rooms()),
             Doubt::Missed(Missed::Rooms(rooms)) => {
                 node.repair_all(rooms.iter().filter_map(|id| node.hub.room(id)));
@@ -69,6 +76,8 @@ impl Node {
     }
 
     fn deliver_events(self: &Arc<Self>, room: &Arc<Room>, ts: u64, events: Vec<Envelope>) {
+        // Nothing is stored in a stream that was not reconciled.
+        room.prove_in(|| self.broker.run_number());
         let (is_missing, due) = room.take_live(events);
         if is_missing {
             self.repair(Arc::clone(room));

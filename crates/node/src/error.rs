@@ -2,9 +2,17 @@
 
 use hubbub_archive::ArchiveError;
 use hubbub_broker::BrokerError;
+use hubbub_outage::Outage;
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ErrorCode, Frame};
+
+/// Calls that the archive refuses, whoever makes them.
+static ARCHIVE: Outage = Outage::new();
+/// Calls that the broker refuses, whoever makes them.
+static BROKER: Outage = Outage::new();
+/// Stored events that this version cannot read, wherever it meets them.
+pub(crate) static UNREADABLE: Outage = Outage::new();
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,20 +112,25 @@ impl CommandError {
             tracing::debug!(%error, "the archive does not answer");
             return Self::Unavailable;
         }
-        tracing::error!(%error, "the archive failed");
+        if let Some(now) = ARCHIVE.fail(&error) {
+            tracing::error!(%error, failures = now.failures, lasted = ?now.lasted, "the archive failed");
+        }
         Self::Internal
     }
 
     /// The failure of something that stores nothing: it can simply be asked again.
     pub(crate) fn of_read(error: BrokerError) -> Self {
         match error {
-            BrokerError::Unavailable(_) | BrokerError::Unknown(_) => Self::Unavailable,
-            BrokerError::NoLife
-            | BrokerError::TooManyRules
+            BrokerError::Unavailable(_) | BrokerError::Unknown(_) | BrokerError::Unreconciled => {
+                Self::Unavailable
+            }
+            BrokerError::TooManyRules
             | BrokerError::Unexpected(_)
             | BrokerError::BadUrl(_)
             | BrokerError::Unfit(_) => {
-                tracing::error!(%error, "broker failed");
+                if let Some(now) = BROKER.fail(&error) {
+                    tracing::error!(%error, failures = now.failures, lasted = ?now.lasted, "the broker failed");
+                }
                 Self::Internal
             }
         }

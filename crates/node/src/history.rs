@@ -1,21 +1,22 @@
-//! Pages of messages as they stand now: from the room's stream as far as it reaches back, then from
-//! the archive, with everything in them that has been changed since.
+//! Pages of messages as they stand now, from the room's stream and the archive.
+//!
+//! The stream has the newest events, the archive those of long ago, and both have what lies between.
+//! A page walks along the offsets: it takes messages from the stream and asks the archive for every
+//! part that the stream does not have. That is what left the stream, and what Redis lost before a new
+//! epoch began. Nothing is counted on between two reads: a stream that is trimmed meanwhile shows a
+//! part more that is missing.
 
-use std::collections::BTreeMap;
-
-use hubbub_broker::Span;
+use hubbub_archive::HistorySpan as ArchiveSpan;
+use hubbub_broker::{Page, Span};
 use hubbub_protocol::command::HistorySpan;
-use hubbub_protocol::fold::{NAMED_USERS, Reactions, fold};
-use hubbub_protocol::{Envelope, EventKind, Frame, ReactionKey, RoomId, UserId};
-
-use indexmap::{IndexMap, IndexSet};
+use hubbub_protocol::{Envelope, EventKind, RoomId};
 
 use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
-/// Changes of one page that are taken from the stream; older ones of them are passed over.
-const CHANGES: usize = 5_000;
+/// The factor by which each step along the stream reads more events than the one before.
+const STEP_GROWTH: usize = 4;
 
 /// Messages in their order, and whether there are further ones.
 #[derive(Debug, Default)]
@@ -26,20 +27,28 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
-/// Messages from the stream.
-struct Streamed {
-    events: Vec<Envelope>,
-    /// There is nothing before them: the first event of all is among what was looked at.
-    is_whole: bool,
+/// A walk along a room's messages in one direction.
+struct Walk<'a> {
+    room: &'a RoomId,
+    /// The walk ends when it has found so many.
+    wanted: usize,
+    /// In the order of the walk.
+    found: Vec<Envelope>,
 }
 
-/// What has become of one message since.
-#[derive(Debug, Default)]
-struct Since {
-    edit: Option<Frame>,
-    tombstone: bool,
-    /// In the order in which they came.
-    reactions: Vec<(ReactionKey, UserId, bool)>,
+impl Walk<'_> {
+    fn left(&self) -> usize {
+        self.wanted.saturating_sub(self.found.len())
+    }
+
+    fn is_done(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn take(&mut self, messages: impl Iterator<Item = Envelope>) {
+        let left = self.left();
+        self.found.extend(messages.take(left));
+    }
 }
 
 impl Node {
@@ -61,10 +70,7 @@ impl Node {
             HistorySpan::After(after) => self.page_above(room, after, limit).await,
             HistorySpan::Around(offset) => {
                 let older = limit / 2;
-                let mut page = HistoryPage::default();
-                if older > 0 {
-                    page = self.page_before(room, Some(offset), older).await?;
-                }
+                let mut page = self.page_before(room, Some(offset), older).await?;
                 let from = offset.saturating_sub(1);
                 let newer = self.page_above(room, from, limit - older).await?;
                 page.events.extend(newer.events);
@@ -73,6 +79,8 @@ impl Node {
         }
     }
 
+    /// The newest messages below `before`, or of all. The archive may be away: then the page has what
+    /// the stream has.
     async fn page_before(
         &self,
         room: &RoomId,
@@ -81,61 +89,84 @@ impl Node {
     ) -> Result<HistoryPage, CommandError> {
         // One more than asked for shows whether there is more.
         let wanted = limit + 1;
-        let archived = self.archived_up_to(room).await?;
-        let Streamed {
-            mut events,
-            is_whole,
-        } = self.streamed_before(room, before, wanted).await?;
-        let first = events.first().map(|first| first.position.offset);
-        self.bring_up_to_date(room, &mut events, 0).await?;
-        if events.len() < wanted && !is_whole && self.archive.is_some() {
-            let missing = wanted - events.len();
-            let span = hubbub_archive::HistorySpan::Before(first.or(before));
-            let mut older = match self.archived_history(room, span, missing).await {
-                // What there is, is worth more than nothing: the rest can be asked for later.
-                Err(CommandError::Unavailable) if !events.is_empty() => {
-                    let events = events.split_off(events.len().saturating_sub(limit));
-                    return Ok(HistoryPage { events, more: true });
-                }
-                older => older?,
-            };
-            self.bring_up_to_date(room, &mut older, archived).await?;
-            older.append(&mut events);
-            events = older;
-        }
-        let more = events.len() > limit;
-        let events = events.split_off(events.len().saturating_sub(limit));
+        let found = Vec::new();
+        let mut walk = Walk {
+            room,
+            wanted,
+            found,
+        };
+        let is_cut = match self.walk_down(&mut walk, before).await {
+            Ok(()) => false,
+            Err(CommandError::Unavailable) if !walk.found.is_empty() => true,
+            Err(error) => return Err(error),
+        };
+        let mut events = walk.found;
+        let more = is_cut || events.len() > limit;
+        events.truncate(limit);
+        events.reverse();
         Ok(HistoryPage { events, more })
     }
 
-    /// The newest messages below `before` in the stream, oldest first.
-    async fn streamed_before(
+    async fn walk_down(
         &self,
-        room: &RoomId,
+        walk: &mut Walk<'_>,
         before: Option<u64>,
-        wanted: usize,
-    ) -> Result<Streamed, CommandError> {
-        let (mut found, mut before) = (Vec::new(), before);
+    ) -> Result<(), CommandError> {
+        let mut at = before;
+        // Changes stand between the messages, so a walk that finds too few reads on in larger steps.
+        let mut limit = walk.wanted;
         loop {
-            let span = before.map_or(Span::Newest, Span::Before);
-            let limit = wanted.max(self.config.limits.resume_page);
-            let page = self.broker.peek(room, span, limit).await;
-            let page = page.map_err(CommandError::of_read)?;
-            let events = page.map_or_else(Vec::new, |page| page.events);
-            before = events.first().map(|first| first.position.offset).or(before);
-            let is_last = events.len() < limit;
-            let mut messages: Vec<_> = events.into_iter().filter(is_message).collect();
-            messages.append(&mut found);
-            found = messages;
-            if found.len() >= wanted || is_last {
-                return Ok(Streamed {
-                    events: found.split_off(found.len().saturating_sub(wanted)),
-                    is_whole: before.is_some_and(|first| first <= 1),
-                });
+            let page = self.peek(walk.room, at.map_or(Span::Newest, Span::Before), limit);
+            let Some(page) = page.await? else { break };
+            // Nothing of the stream is above its head.
+            let above = page.head.offset + 1;
+            let mut next = at.map_or(above, |at| at.min(above));
+            let is_last = page.events.len() < limit;
+            for run in runs(page.events).into_iter().rev() {
+                let (first, last) = ends(&run);
+                self.archived_down(walk, last, Some(next)).await?;
+                if walk.is_done() {
+                    return Ok(());
+                }
+                match self.streamed(walk.room, run).await? {
+                    Some(messages) => walk.take(messages.into_iter().rev()),
+                    None => {
+                        let below = Some(last + 1);
+                        self.archived_down(walk, first - 1, below).await?;
+                    }
+                }
+                next = first;
             }
+            at = Some(next);
+            if walk.is_done() || next <= 1 {
+                return Ok(());
+            }
+            if is_last {
+                break;
+            }
+            limit = self.next_step(limit);
         }
+        self.archived_down(walk, 0, at).await
     }
 
+    /// Goes on through the messages above `low` and below `high` that only the archive has.
+    async fn archived_down(
+        &self,
+        walk: &mut Walk<'_>,
+        low: u64,
+        high: Option<u64>,
+    ) -> Result<(), CommandError> {
+        if walk.is_done() || high.is_some_and(|high| high <= low + 1) {
+            return Ok(());
+        }
+        let span = ArchiveSpan::Before(high);
+        let older = self.archived_messages(walk.room, span, walk.left()).await?;
+        let older = older.into_iter().rev();
+        walk.take(older.take_while(|event| event.position.offset > low));
+        Ok(())
+    }
+
+    /// The oldest messages above `after`.
     async fn page_above(
         &self,
         room: &RoomId,
@@ -143,199 +174,146 @@ impl Node {
         limit: usize,
     ) -> Result<HistoryPage, CommandError> {
         let wanted = limit + 1;
-        let archived = self.archived_up_to(room).await?;
-        let floor = self.stream_floor(room).await?;
-        let mut events = Vec::new();
-        if floor.is_none_or(|floor| after + 1 < floor) && self.archive.is_some() {
-            let span = hubbub_archive::HistorySpan::After(after);
-            events = self.archived_history(room, span, wanted).await?;
-            // From the stream's first event on, the stream knows better.
-            events.retain(|event| floor.is_none_or(|floor| event.position.offset < floor));
-            self.bring_up_to_date(room, &mut events, archived).await?;
-        }
-        if let Some(floor) = floor.filter(|_| events.len() < wanted) {
-            let missing = wanted - events.len();
-            let after = after.max(floor - 1);
-            let mut newer = self.streamed_above(room, after, missing).await?;
-            self.bring_up_to_date(room, &mut newer, 0).await?;
-            events.append(&mut newer);
-        }
+        let found = Vec::new();
+        let mut walk = Walk {
+            room,
+            wanted,
+            found,
+        };
+        self.walk_up(&mut walk, after).await?;
+        let mut events = walk.found;
         let more = events.len() > limit;
         events.truncate(limit);
         Ok(HistoryPage { events, more })
     }
 
-    /// Up to where the archive had the room when it was asked.
-    async fn archived_up_to(&self, room: &RoomId) -> Result<u64, CommandError> {
-        if self.broker.is_archived() || self.archive.is_none() {
-            return Ok(u64::MAX);
-        }
-        let head = self.broker.peek(room, Span::Newest, 0).await;
-        let head = head.map_err(CommandError::of_read)?;
-        Ok(head.and_then(|page| page.archived).unwrap_or(0))
-    }
-
-    /// The offset of the oldest event that the stream still has.
-    async fn stream_floor(&self, room: &RoomId) -> Result<Option<u64>, CommandError> {
-        let oldest = self.broker.peek(room, Span::After(0), 1).await;
-        let oldest = oldest.map_err(CommandError::of_read)?;
-        Ok(oldest.and_then(|page| Some(page.events.first()?.position.offset)))
-    }
-
-    /// The oldest messages after `after` in the stream.
-    async fn streamed_above(
-        &self,
-        room: &RoomId,
-        after: u64,
-        wanted: usize,
-    ) -> Result<Vec<Envelope>, CommandError> {
-        let (mut found, mut after) = (Vec::new(), after);
-        let limit = wanted.max(self.config.limits.resume_page);
-        loop {
-            let page = self.broker.peek(room, Span::After(after), limit).await;
-            let events = page
-                .map_err(CommandError::of_read)?
-                .map_or_else(Vec::new, |page| page.events);
-            let Some(last) = events.last() else {
-                return Ok(found);
-            };
-            after = last.position.offset;
-            found.extend(events.into_iter().filter(is_message));
-            if found.len() >= wanted {
-                found.truncate(wanted);
-                return Ok(found);
+    async fn walk_up(&self, walk: &mut Walk<'_>, after: u64) -> Result<(), CommandError> {
+        let mut at = after;
+        // A first look: where the stream goes on. Most of a page of long ago is not there.
+        let (mut limit, mut next) = (1, walk.wanted);
+        while !walk.is_done() {
+            let page = self.peek(walk.room, Span::After(at), limit).await?;
+            (limit, next) = (next, self.next_step(next));
+            let events = page.map_or_else(Vec::new, |page| page.events);
+            if events.is_empty() {
+                return self.archived_up(walk, at, u64::MAX).await;
             }
-        }
-    }
-
-    async fn archived_history(
-        &self,
-        room: &RoomId,
-        span: hubbub_archive::HistorySpan,
-        wanted: usize,
-    ) -> Result<Vec<Envelope>, CommandError> {
-        match &self.archive {
-            None => Ok(Vec::new()),
-            Some(archive) => archive
-                .history(room, span, wanted)
-                .await
-                .map_err(CommandError::of_archive),
-        }
-    }
-
-    /// Puts into messages what the stream says of them in events above `known`: the archive has put
-    /// the others into them already.
-    async fn bring_up_to_date(
-        &self,
-        room: &RoomId,
-        messages: &mut [Envelope],
-        known: u64,
-    ) -> Result<(), CommandError> {
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-            return Ok(());
-        };
-        let (first, last) = (first.position.offset, last.position.offset);
-        let changes = self.broker.changes(room, first, last, CHANGES).await;
-        let mut changes = changes.map_err(CommandError::of_read)?;
-        changes.retain(|change| change.position.offset > known);
-        let mut since = gather(&changes);
-        for message in messages {
-            if let Some(since) = since.remove(&message.position.offset) {
-                since.apply(room, message);
+            for run in runs(events) {
+                let (first, last) = ends(&run);
+                self.archived_up(walk, at, first).await?;
+                if walk.is_done() {
+                    return Ok(());
+                }
+                match self.streamed(walk.room, run).await? {
+                    Some(messages) => walk.take(messages.into_iter()),
+                    None => self.archived_up(walk, first - 1, last + 1).await?,
+                }
+                at = last;
             }
         }
         Ok(())
     }
+
+    /// Goes on through the messages above `low` and below `high` that only the archive has.
+    async fn archived_up(
+        &self,
+        walk: &mut Walk<'_>,
+        low: u64,
+        high: u64,
+    ) -> Result<(), CommandError> {
+        if walk.is_done() || high <= low + 1 {
+            return Ok(());
+        }
+        let span = ArchiveSpan::After(low);
+        let newer = self.archived_messages(walk.room, span, walk.left()).await?;
+        let newer = newer.into_iter();
+        walk.take(newer.take_while(|event| event.position.offset < high));
+        Ok(())
+    }
+
+    /// Returns how many events to read after a step that has read `limit`.
+    fn next_step(&self, limit: usize) -> usize {
+        (limit * STEP_GROWTH).min(limit.max(self.config.limits.resume_page))
+    }
+
+    /// The messages of a part of the stream as they stand now. `None`: the part has left the stream
+    /// for the archive meanwhile, so changes of its messages may have left too.
+    async fn streamed(
+        &self,
+        room: &RoomId,
+        run: Vec<Envelope>,
+    ) -> Result<Option<Vec<Envelope>>, CommandError> {
+        let (first, _) = ends(&run);
+        let mut messages = messages_of(run);
+        self.bring_up_to_date(room, &mut messages, 0).await?;
+        if messages.is_empty() || self.archive.is_none() || self.broker.is_archived() {
+            return Ok(Some(messages));
+        }
+        let oldest = self.peek(room, Span::After(first - 1), 1).await?;
+        let oldest = oldest.and_then(|page| page.events.into_iter().next());
+        let is_there = oldest.is_some_and(|oldest| oldest.position.offset == first);
+        Ok(is_there.then_some(messages))
+    }
+
+    async fn peek(
+        &self,
+        room: &RoomId,
+        span: Span,
+        limit: usize,
+    ) -> Result<Option<Page>, CommandError> {
+        let page = self.broker.peek(room, span, limit).await;
+        page.map_err(CommandError::of_read)
+    }
+
+    /// Messages from the archive, oldest first, with what the stream says of them since.
+    async fn archived_messages(
+        &self,
+        room: &RoomId,
+        span: ArchiveSpan,
+        wanted: usize,
+    ) -> Result<Vec<Envelope>, CommandError> {
+        let Some(archive) = &self.archive else {
+            return Ok(Vec::new());
+        };
+        // Asked first: what the archive gets meanwhile is put in twice, which is harmless.
+        let known = self.archived_up_to(room).await?;
+        let messages = archive.history(room, span, wanted).await;
+        let mut messages = messages.map_err(CommandError::of_archive)?;
+        self.bring_up_to_date(room, &mut messages, known).await?;
+        Ok(messages)
+    }
+
+    /// Up to where the archive had the room when it was asked.
+    async fn archived_up_to(&self, room: &RoomId) -> Result<u64, CommandError> {
+        if self.broker.is_archived() {
+            return Ok(u64::MAX);
+        }
+        let head = self.peek(room, Span::Newest, 0).await?;
+        Ok(head.and_then(|page| page.archived).unwrap_or(0))
+    }
 }
 
-fn is_message(event: &Envelope) -> bool {
-    event.kind() == EventKind::Message
+/// The parts of a page in which no offset is missing.
+fn runs(events: Vec<Envelope>) -> Vec<Vec<Envelope>> {
+    let mut runs: Vec<Vec<Envelope>> = Vec::new();
+    for event in events {
+        let offset = event.position.offset;
+        let last = runs.last_mut().filter(|run| ends(run).1 + 1 == offset);
+        match last {
+            Some(run) => run.push(event),
+            None => runs.push(vec![event]),
+        }
+    }
+    runs
 }
 
-/// What has become of each message, by its offset.
-fn gather(changes: &[Envelope]) -> BTreeMap<u64, Since> {
-    let mut all: BTreeMap<u64, Since> = BTreeMap::new();
-    for change in changes {
-        let Ok(event) = change.read() else { continue };
-        let Some(target) = event.target else { continue };
-        let since = all.entry(target).or_default();
-        match event.kind {
-            EventKind::Message => {}
-            EventKind::Edited => since.edit = Some(change.frame.clone()),
-            EventKind::Deleted => since.tombstone = true,
-            EventKind::Reacted => {
-                if let (Some(key), Some(by)) = (event.key, event.from) {
-                    since.reactions.push((key, by.id, event.on.unwrap_or(true)));
-                }
-            }
-        }
-    }
-    all
+/// The first and the last offset of a part.
+fn ends(run: &[Envelope]) -> (u64, u64) {
+    let offset = |event: Option<&Envelope>| event.map_or(0, |event| event.position.offset);
+    (offset(run.first()), offset(run.last()))
 }
 
-impl Since {
-    fn apply(self, room: &RoomId, event: &mut Envelope) {
-        if self.tombstone {
-            // Read before it was deleted: it holds the body still.
-            if event.bury(room).is_err() {
-                tracing::error!(%room, "a message cannot be read");
-            }
-            return;
-        }
-        let reactions = self.reactions_over(&event.frame);
-        event.frame = fold(&event.frame, self.edit.as_ref(), &reactions);
-    }
-
-    /// The reactions that the frame has already, with what came since.
-    fn reactions_over(&self, frame: &Frame) -> Vec<Reactions> {
-        #[derive(serde::Deserialize)]
-        struct Folded {
-            #[serde(default)]
-            reactions: Vec<Reactions>,
-        }
-        let known = serde_json::from_str::<Folded>(frame.as_str());
-        let known = known.map_or_else(|_| Vec::new(), |folded| folded.reactions);
-        let mut all: IndexMap<ReactionKey, Tally> = known
-            .into_iter()
-            .map(|reactions| (reactions.key.clone(), Tally::new(reactions)))
-            .collect();
-        for (key, user, on) in &self.reactions {
-            all.entry(key.clone()).or_default().count(user, *on);
-        }
-        let all = all.into_iter().map(|(key, tally)| tally.sum_up(key));
-        all.filter(|reactions| reactions.count > 0).collect()
-    }
-}
-
-/// Who reacted with one key.
-#[derive(Debug, Default)]
-struct Tally {
-    users: IndexSet<UserId>,
-    /// Users whose names are not known.
-    others: u64,
-}
-
-impl Tally {
-    fn new(reactions: Reactions) -> Self {
-        Self {
-            others: reactions.count.saturating_sub(reactions.users.len() as u64),
-            users: reactions.users.into_iter().collect(),
-        }
-    }
-
-    fn count(&mut self, user: &UserId, on: bool) {
-        if on {
-            self.users.insert(user.clone());
-        } else if !self.users.shift_remove(user) {
-            self.others = self.others.saturating_sub(1);
-        }
-    }
-
-    fn sum_up(self, key: ReactionKey) -> Reactions {
-        Reactions {
-            key,
-            count: self.users.len() as u64 + self.others,
-            users: self.users.into_iter().take(NAMED_USERS).collect(),
-        }
-    }
+fn messages_of(mut run: Vec<Envelope>) -> Vec<Envelope> {
+    run.retain(|event| event.kind() == EventKind::Message);
+    run
 }

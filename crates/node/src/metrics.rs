@@ -29,10 +29,14 @@ pub(crate) struct NodeMetrics {
     pub(crate) resets: Counter,
     /// Streams that were found to be other ones under the same epoch.
     pub(crate) forks: Counter,
+    pub(crate) lost_events: Counter,
+    pub(crate) refused_rooms: Counter,
     /// Times that a client was too slow for live frames.
     pub(crate) lagged: Counter,
     /// Clients closed because all outboxes together were too large.
     pub(crate) shed: Counter,
+    pub(crate) unpaid: Counter,
+    pub(crate) reserved_bytes: Gauge,
     /// Reads of a room's stream.
     pub(crate) stream_reads: Counter,
     /// Events brought into the archive.
@@ -57,8 +61,12 @@ impl Default for NodeMetrics {
             lost_resumes: Counter::default(),
             resets: Counter::default(),
             forks: Counter::default(),
+            lost_events: Counter::default(),
+            refused_rooms: Counter::default(),
             lagged: Counter::default(),
             shed: Counter::default(),
+            unpaid: Counter::default(),
+            reserved_bytes: Gauge::default(),
             stream_reads: Counter::default(),
             archived: Counter::default(),
             archive_holes: Counter::default(),
@@ -116,13 +124,33 @@ impl NodeMetrics {
         );
         registry.register(
             "forks",
-            "streams found to be other ones under the same epoch",
+            "streams that were not what had been seen, so that a new epoch began",
             self.forks.clone(),
+        );
+        registry.register(
+            "lost_events",
+            "acked events that Redis no longer had when a new epoch began",
+            self.lost_events.clone(),
+        );
+        registry.register(
+            "refused_rooms",
+            "times a room took no sends, since Redis may have lost events and the archive was away",
+            self.refused_rooms.clone(),
         );
         registry.register(
             "shed",
             "clients closed because all outboxes together were too large",
             self.shed.clone(),
+        );
+        registry.register(
+            "reserved_bytes",
+            "Memory reserved for answers and bodies of clients",
+            self.reserved_bytes.clone(),
+        );
+        registry.register(
+            "reservations_refused",
+            "Reads and bodies refused because the client, its address or the node had too much under way",
+            self.unpaid.clone(),
         );
         registry.register(
             "lagged",

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
 use crate::allowance::Allowances;
 use crate::courtesy::Courtesies;
+use crate::degradations::Degradations;
 use crate::delivery::{deliver_from, repair_doubts};
 use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
@@ -31,14 +33,14 @@ use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::pace::UserPaces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
+use crate::reconcile::{AckedPlaces, Inquiries};
+use crate::reservation::Reservations;
 use crate::session::Session;
 use crate::tempo::{Beats, Gathering};
 use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
 const REPAIRS_AT_ONCE: usize = 32;
-/// Reads for clients that are with the broker at once: each may bring a page of large events.
-const READS_AT_ONCE: usize = 32;
 /// Rooms whose users are registered at once.
 const REGISTRATIONS_AT_ONCE: usize = 64;
 /// Between two looks for something to give up: what was given up comes free meanwhile.
@@ -64,13 +66,18 @@ pub struct Node {
     pub(crate) paces: UserPaces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
+    pub(crate) places: AckedPlaces,
+    pub(crate) inquiries: Inquiries,
+    /// Remembered rooms are being compared with Redis.
+    pub(crate) is_comparing: AtomicBool,
     pub(crate) beats: Beats,
     pub(crate) gathering: Gathering,
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) heartbeat: Heartbeat,
+    degradations: Degradations,
     pub(crate) repairs: Semaphore,
     pub(crate) registrations: Semaphore,
-    pub(crate) reads: Semaphore,
+    pub(crate) reservations: Arc<Reservations>,
     outbox_budget: Arc<OutboxBudget>,
     pub(crate) metrics: Arc<NodeMetrics>,
     /// When this began, in milliseconds since 1970.
@@ -86,6 +93,8 @@ pub struct Node {
 pub struct ArchiveHealth {
     /// Whether it was there once, with the right schema. The chat goes on while it is away later.
     pub was_reached: bool,
+    /// Whether its file was taken away, so that nothing can be stored until an operator acts.
+    pub is_lost: bool,
     /// What its last call failed with; `None`: it went well.
     pub problem: Option<String>,
 }
@@ -101,8 +110,10 @@ impl Node {
         inbox: Inbox,
     ) -> Arc<Self> {
         let metrics = Arc::<NodeMetrics>::default();
+        let (inquiries, inquiry_queues) = Inquiries::new();
         let node = Arc::new(Self {
             outbox_budget: Arc::new(OutboxBudget::new(&config.limits)),
+            reservations: Reservations::new(&config.limits, metrics.reserved_bytes.clone()),
             id,
             config,
             broker,
@@ -117,13 +128,16 @@ impl Node {
             paces: UserPaces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
+            places: AckedPlaces::default(),
+            inquiries,
+            is_comparing: AtomicBool::new(false),
             beats: Beats::new(),
             gathering: Gathering::default(),
             agenda: Mutex::default(),
             heartbeat: Heartbeat::new(),
+            degradations: Degradations::default(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),
             registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
-            reads: Semaphore::new(READS_AT_ONCE),
             metrics,
             started: crate::orders::now_ms(),
             dismissed: CancellationToken::new(),
@@ -135,6 +149,7 @@ impl Node {
         }
         node.spawn(repair_doubts(inbox.doubts, Arc::clone(&node)));
         node.spawn(Arc::clone(&node).keep_orders(inbox.control));
+        node.spawn(Arc::clone(&node).keep_inquiries(inquiry_queues));
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_presence().await });
         let keeper = Arc::clone(&node);
@@ -147,12 +162,11 @@ impl Node {
             let keeper = Arc::clone(&node);
             node.spawn(async move { keeper.keep_marks(archive).await });
         }
-        if let Some(archive) = node.archive.clone() {
-            let keeper = Arc::clone(&node);
-            node.spawn(async move { keeper.keep_retention(archive).await });
-        }
+        let keeper = Arc::clone(&node);
+        node.spawn(async move { keeper.keep_retention().await });
         if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
-            node.spawn(Arc::clone(&node).keep_archive(archive));
+            node.spawn(Arc::clone(&node).keep_archive(archive.clone()));
+            node.spawn(Arc::clone(&node).keep_run_record(archive));
         }
         node
     }
@@ -180,10 +194,29 @@ impl Node {
         &self.config
     }
 
+    /// Why this node has not joined its cluster yet; `None`: it has.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.broker.obstacle()
+    }
+
+    /// Whether this node has joined its cluster, so that clients may come.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.broker.has_joined()
+    }
+
     /// Whether its line to the others works.
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
         self.broker.health()
+    }
+
+    /// Why this node serves with less than it promises: each degraded part with its reason. Another node
+    /// could not serve better, so this one stays ready.
+    #[must_use]
+    pub fn degradations(&self) -> &Degradations {
+        &self.degradations
     }
 
     /// How the archive is doing; `None`: there is none.
@@ -191,6 +224,7 @@ impl Node {
     pub fn archive_health(&self) -> Option<ArchiveHealth> {
         self.archive.as_ref().map(|archive| ArchiveHealth {
             was_reached: archive.is_ready(),
+            is_lost: archive.lost_file().is_some(),
             problem: archive.health(),
         })
     }

@@ -92,9 +92,23 @@ impl Node {
         // An earlier try that was cut short may have opened it, without a subscription since.
         room.close_gate();
         self.catch_up(room).await?;
+        self.prove(room).await?;
         self.open_presence(room).await?;
         self.count_rooms();
         debug!(room = %room.id, "room opened");
+        Ok(())
+    }
+
+    /// Notes that the room's stream was reconciled already, for the time when the archive cannot tell.
+    async fn prove(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
+        let number = self.broker.run_number();
+        let is_asked = self.archive.is_some() && !self.broker.is_archived();
+        if is_asked
+            && let Some(state) = self.broker.state(&room.id).await?
+            && state.reconciled.is_some()
+        {
+            room.prove_in(|| number);
+        }
         Ok(())
     }
 

@@ -6,8 +6,6 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use hubbub_protocol::UserId;
-use tokio::sync::SemaphorePermit;
-use tokio::time::timeout;
 
 use crate::Identity;
 use crate::error::CommandError;
@@ -33,10 +31,6 @@ pub enum Pace {
     /// As fast as one connection sends: `limits.sends_per_second`.
     Writes,
 }
-
-/// A place among those that are answered now, until it is dropped.
-#[derive(Debug)]
-pub struct Turn<'a>(#[expect(dead_code, reason = "held")] SemaphorePermit<'a>);
 
 impl Node {
     /// Counts one more request of a user who has no session here.
@@ -67,16 +61,5 @@ impl Node {
                 retry_after_ms: 10_000,
             }),
         }
-    }
-
-    /// Waits for a place among the reads that this node does at once: each may bring a page of large
-    /// events.
-    ///
-    /// # Errors
-    /// [`CommandError::Unavailable`] when none comes free within `limits.send_timeout`.
-    pub async fn turn(&self) -> Result<Turn<'_>, CommandError> {
-        let turn = timeout(self.config.limits.send_timeout, self.reads.acquire());
-        let turn = turn.await.map_err(|_| CommandError::Unavailable)?;
-        Ok(Turn(turn.expect("the semaphore is never closed")))
     }
 }

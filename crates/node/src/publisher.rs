@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{Begin, Broker, BrokerError, Published, Seen};
+use hubbub_broker::{Broker, BrokerError, Place, Published};
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{AckLevel, Draft, Frame, MessageId, Position, RoomId, StoredEvent};
@@ -19,16 +19,19 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout_at;
 use tracing::debug;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, UNREADABLE};
 use crate::lock::lock;
 use crate::node::Node;
 use crate::outbox::DueAnswer;
 use crate::posts::Receipt;
+use crate::reconcile::Need;
 
 /// Bytes of sends that wait for the broker on one node; beyond: `unavailable`.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one publish call.
 const BATCH_BYTES: usize = 512 * 1024;
+/// How often a room is reconciled for one publish.
+const RECONCILIATIONS: usize = 4;
 /// After a publish failed at once, before the next try.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -180,14 +183,8 @@ impl WorkedOn {
                 node.gathering.count(batch.len());
             }
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
-            let seen = || here.as_ref().and_then(|room| room.highest());
-            let published = node.store(room, &drafts, &seen, deadline).await;
-            match published {
+            match node.store(room, &drafts, deadline).await {
                 Ok(outcomes) => {
-                    let newest = outcomes.iter().filter_map(Published::position);
-                    if let (Some(here), Some(newest)) = (here, newest.max_by_key(|p| p.offset)) {
-                        here.acked(newest);
-                    }
                     let nonces = batch.iter().map(|pending| &pending.draft.nonce);
                     node.config.failpoints.after_publish(nonces);
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {
@@ -232,33 +229,54 @@ impl Node {
         }
     }
 
-    /// Publishes, into a new life if need be.
+    /// Publishes, once the room's stream is known to be what was seen of it.
     pub(crate) async fn store(
         &self,
         room: &RoomId,
         drafts: &[Draft],
-        seen: Seen<'_>,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
-        let known = seen().map_or(0, |seen| seen.offset);
-        let publish = async |begin: &Begin| {
-            let published = self.broker.publish(room, drafts, seen, begin, deadline);
-            published.await
-        };
-        match publish(&self.at_once(known)).await {
-            Err(BrokerError::NoLife) => {
-                let begin = timeout_at(deadline.into(), self.begin(room, known));
-                let late = |_| BrokerError::Unavailable("the archive does not answer".to_owned());
-                publish(&begin.await.map_err(late)??).await
+        let seen = || self.newest_seen(room);
+        for _ in 0..RECONCILIATIONS {
+            match self.broker.publish(room, drafts, &seen, deadline).await {
+                Err(BrokerError::Unreconciled) => {
+                    let reconciled = timeout_at(deadline.into(), self.reconcile(room, Need::Store));
+                    let late = |_| {
+                        BrokerError::Unavailable("the room was not compared in time".to_owned())
+                    };
+                    reconciled.await.map_err(late)??;
+                }
+                Ok(outcomes) => {
+                    self.remember(room, drafts, &outcomes);
+                    return Ok(outcomes);
+                }
+                Err(error) => return Err(error),
             }
-            published => published,
+        }
+        Err(BrokerError::Unavailable(
+            "the room's stream changes again and again".to_owned(),
+        ))
+    }
+
+    /// Remembers the newest place that was given.
+    fn remember(&self, room: &RoomId, drafts: &[Draft], outcomes: &[Published]) {
+        let stored = drafts.iter().zip(outcomes).rev();
+        let mut newest = stored.filter_map(|(draft, outcome)| match outcome {
+            Published::Stored { position, .. } => Some(Place {
+                position: position.clone(),
+                message: Some(draft.message.clone()),
+            }),
+            Published::Duplicate { .. } | Published::Gone => None,
+        });
+        if let Some(place) = newest.next() {
+            self.places.note(room, place);
         }
     }
 
     /// Answers a send that has a place, or is refused for good.
     fn answer(self: &Arc<Self>, room: &RoomId, pending: Pending, outcome: Published) {
         let place = match outcome {
-            Published::Stored { position, ts } => Place {
+            Published::Stored { position, ts } => SentPlace {
                 message: Some(pending.draft.message.clone()),
                 position,
                 ts: Some(ts),
@@ -315,7 +333,7 @@ impl Node {
 }
 
 /// Where a send is, as its answer says.
-struct Place {
+struct SentPlace {
     position: Position,
     message: Option<MessageId>,
     ts: Option<u64>,
@@ -329,10 +347,12 @@ impl Pending {
         room: &RoomId,
         position: Position,
         original: Option<&Frame>,
-    ) -> Result<Place, CommandError> {
+    ) -> Result<SentPlace, CommandError> {
         let original = original.map(|frame| StoredEvent::parse(frame.as_str()));
         let original = original.transpose().map_err(|error| {
-            tracing::error!(%room, %error, "the stream holds an event that cannot be read");
+            if let Some(now) = UNREADABLE.fail(&error) {
+ tracing::error!(%room, %error, events = now.failures, "the stream holds an event that cannot be read");
+}
             CommandError::Internal
         })?;
         if original
@@ -342,7 +362,7 @@ impl Pending {
             return Err(CommandError::Conflict);
         }
         let (message, ts) = original.map(|event| (event.message, event.ts)).unzip();
-        Ok(Place {
+        Ok(SentPlace {
             position,
             message,
             ts,
@@ -350,7 +370,7 @@ impl Pending {
         })
     }
 
-    fn acknowledge(self, room: &RoomId, place: &Place, reached: AckLevel) {
+    fn acknowledge(self, room: &RoomId, place: &SentPlace, reached: AckLevel) {
         match self.answer {
             Answer::Session { id, due, .. } => due.give(place.sent(id.as_ref(), room, reached)),
             Answer::Caller(caller) => {
@@ -372,7 +392,7 @@ impl Pending {
     }
 }
 
-impl Place {
+impl SentPlace {
     fn sent(&self, id: Option<&RequestId>, room: &RoomId, reached: AckLevel) -> Frame {
         Frame::encode(&ServerFrame::Sent {
             id,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_broker::{BrokerError, Fork, Head, Span};
+use hubbub_broker::{BrokerError, Head, Span};
 use hubbub_protocol::command::{JoinFrom, Since};
 use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId, RoomId};
 use tokio::time::sleep;
@@ -16,11 +16,14 @@ use tracing::{debug, info, warn};
 
 use crate::lock::lock;
 use crate::node::Node;
+use crate::reconcile::Need;
 use crate::room::log::{LOG_EVENTS, RoomLog};
 use crate::room::{Place, Room, RoomState, Stage, Taken};
 
 /// Between two tries to read a stream while Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Before a stream is read again that could not be followed, and stands by now.
+const FORK_PAUSE: Duration = Duration::from_millis(20);
 /// Why older events cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageError {
@@ -70,47 +73,23 @@ impl Node {
                 }
             };
             self.metrics.stream_reads.inc();
-            let seen = known.as_ref().map_or(0, |known| known.offset);
-            let mut page = self.read_life(&room.id, span, limit, seen).await?;
-            let is_new_life = known
-                .as_ref()
-                .is_some_and(|known| known.epoch != page.head.epoch);
-            if is_new_life {
-                // Nothing of what it has already is to be left out, wherever it began.
-                let all = Span::After(0);
-                page = self.read_life(&room.id, all, limit, seen).await?;
-            }
-            let life = page.head.epoch.clone();
-            if is_new_life && page.head.offset < seen && page.events.is_empty() {
-                // It was begun by a node that knew less: offsets must not go back. Once it has
-                // events, they count more.
-                let fork = Fork {
-                    epoch: life,
-                    seen,
-                    event: None,
-                    only_empty: true,
-                };
-                self.broker.fork(&room.id, &fork).await?;
-                continue;
+            let mut page = self.read_stream(&room.id, span, limit).await?;
+            if known.is_some_and(|known| known.epoch != page.head.epoch) {
+                // Nothing that the new epoch has already is to be left out.
+                let all = Span::After(page.base);
+                page = self.read_stream(&room.id, all, limit).await?;
             }
             match room.take_page(page, mark) {
                 Taken::Live | Taken::More => {}
                 Taken::Reset => {
                     self.metrics.resets.inc();
-                    warn!(room = %room.id, "the stream cannot be followed, members start over");
+                    warn!(room = %room.id, "a new epoch was begun, members start over");
                 }
                 Taken::Fork => {
-                    self.metrics.forks.inc();
-                    let seen = room.highest().map_or(seen, |highest| highest.offset);
-                    let seen = seen.max(self.archived_top(&room.id).await);
-                    warn!(room = %room.id, seen, "the stream is another one than before");
-                    let fork = Fork {
-                        epoch: life,
-                        seen,
-                        event: room.head_event(),
-                        only_empty: false,
-                    };
-                    self.broker.fork(&room.id, &fork).await?;
+                    if !self.reconcile(&room.id, Need::Follow).await? {
+                        // Another node has begun a new epoch, or this one has heard more than it read.
+                        sleep(FORK_PAUSE).await;
+                    }
                 }
             }
         }
@@ -195,13 +174,15 @@ impl Node {
     ) -> Result<Vec<Envelope>, PageError> {
         self.metrics.stream_reads.inc();
         let span = Span::After(after);
-        let page = self.read_life(&room.id, span, limit, room.head()).await?;
+        let page = self.read_stream(&room.id, span, limit).await?;
         if page.head.epoch != *epoch {
             return Err(PageError::Lost);
         }
         let follows = |events: &[Envelope]| {
             let first = events.first();
-            first.is_some_and(|first| first.position.offset == after + 1)
+            first.is_some_and(|first| {
+                first.position.offset == after + 1 && first.position.epoch == *epoch
+            })
         };
         if follows(&page.events) {
             return Ok(page.events);
@@ -365,9 +346,12 @@ impl Node {
             None => {
                 self.metrics.stream_reads.inc();
                 let span = Span::Before(head + 1);
-                let page = self.read_life(&room.id, span, count, head).await?;
+                let page = self.read_stream(&room.id, span, count).await?;
                 if page.head.epoch == epoch {
-                    self.complete(&room.id, after.max(page.base), &page.head, page.events)
+                    let mut events = page.events;
+                    // Those of older epochs are history.
+                    events.retain(|event| event.position.epoch == epoch);
+                    self.complete(&room.id, after.max(page.base), &page.head, events)
                         .await
                 } else {
                     Vec::new()

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use hubbub_archive::InboxEntry;
-use hubbub_broker::Presence;
+use hubbub_broker::{Presence, Span};
 use hubbub_protocol::frame::{MyRoom, RoomEntry, RoomSummary};
-use hubbub_protocol::{RoomId, UserId};
+use hubbub_protocol::{Envelope, EventKind, RoomId, UserId};
 use tokio::time::sleep;
 
 use crate::Identity;
@@ -14,6 +15,10 @@ use crate::node::Node;
 
 /// The most rooms that are listed, public ones and one's own each.
 const LISTED: usize = 1_000;
+/// Direct messages that are listed without an archive, and the newest events of each in which its last
+/// message is looked for.
+const DIRECT: usize = 100;
+const LAST: usize = 10;
 /// How often, and after which pause, the archive is asked again while it is behind the broker.
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +28,8 @@ impl Node {
     /// first.
     ///
     /// # Errors
-    /// What the broker cannot do now. While the archive is away, nothing is known of one's own rooms.
+    /// The broker's failure. Without an archive, or while it is away, only direct messages are
+    /// known of one's own rooms.
     pub async fn rooms(&self, identity: &Identity) -> Result<Vec<RoomEntry>, CommandError> {
         let public = self.broker.rooms(LISTED).await;
         let mut public = public.map_err(CommandError::of_read)?;
@@ -62,15 +68,15 @@ impl Node {
         with_me: &[&RoomSummary],
     ) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
         let Some(archive) = &self.archive else {
-            return Ok(Vec::new());
+            return self.direct_rooms(with_me).await;
         };
         self.save_marks(archive, Some(user)).await;
         for attempt in 1.. {
             let inbox = match archive.inbox(user, LISTED).await {
                 Ok(inbox) => inbox,
                 Err(error) if error.is_retryable() => {
-                    tracing::debug!(%error, "nobody knows what is new");
-                    return Ok(Vec::new());
+                    tracing::debug!(%error, "archive unavailable, unread counts omitted");
+                    return self.direct_rooms(with_me).await;
                 }
                 Err(error) => return Err(CommandError::of_archive(error)),
             };
@@ -89,6 +95,31 @@ impl Node {
         Ok(Vec::new())
     }
 
+    /// The newest direct messages, from the broker alone: without the archive nothing says how far they are
+    /// read.
+    async fn direct_rooms(
+        &self,
+        with_me: &[&RoomSummary],
+    ) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
+        let rooms = with_me.iter().take(DIRECT).map(async |summary| {
+            let last = self.broker.peek(&summary.room, Span::Newest, LAST).await?;
+            let events = last.map(|page| page.events).unwrap_or_default();
+            let mut messages = events.into_iter().rev().filter(is_message);
+            let mine = MyRoom {
+                mine: true,
+                title: None,
+                topic: None,
+                private: true,
+                last: messages.next().map(|message| message.frame),
+                read: 0,
+                unread: 0,
+                mentions: 0,
+            };
+            Ok(((*summary).clone(), mine))
+        });
+        try_join_all(rooms).await.map_err(CommandError::of_read)
+    }
+
     /// Who is in a room; names only up to `limits.presence_list`.
     ///
     /// # Errors
@@ -103,6 +134,10 @@ impl Node {
         let presence = self.broker.presence(room, limit).await;
         presence.map_err(CommandError::of_read)
     }
+}
+
+fn is_message(event: &Envelope) -> bool {
+    event.kind() == EventKind::Message
 }
 
 fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {

@@ -8,7 +8,7 @@ use crate::{Frame, ReactionKey, StoredEvent, UserId};
 /// Users who are named with one reaction; of further ones only the count.
 pub const NAMED_USERS: usize = 50;
 
-/// Who reacted with one key.
+/// The users who reacted with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reactions {
     /// Which reaction.
@@ -20,10 +20,13 @@ pub struct Reactions {
 }
 
 /// A message's frame with its newest edit and its reactions in it, in the order in which they came.
-/// A deleted message has neither. What is no message, or has not changed, stays as it is.
+/// A deleted message has neither. What is no message, or has not changed, stays as it is. An edit
+/// that is older than the one in the message changes nothing.
 #[must_use]
 pub fn fold(message: &Frame, edit: Option<&Frame>, reactions: &[Reactions]) -> Frame {
-    if edit.is_none() && reactions.is_empty() {
+    // A cheap look: a body may hold this text too.
+    let has_reactions = message.as_str().contains(r#""reactions":"#);
+    if edit.is_none() && reactions.is_empty() && !has_reactions {
         return message.clone();
     }
     let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(message.as_str()) else {
@@ -34,14 +37,22 @@ pub fn fold(message: &Frame, edit: Option<&Frame>, reactions: &[Reactions]) -> F
     }
     if let Some(edit) = edit.and_then(|edit| StoredEvent::parse(edit.as_str()).ok())
         && !edit.deleted
+        && offset_of_edit(&fields).is_none_or(|known| known < edit.offset)
     {
         take_edit(&mut fields, &edit);
     }
-    if !reactions.is_empty() {
+    if reactions.is_empty() {
+        fields.shift_remove("reactions");
+    } else {
         fields.insert("reactions".to_owned(), plain(reactions));
     }
     let json = serde_json::to_vec(&fields).expect("a map of values always serializes");
     Frame::from_json(json.into()).expect("JSON is UTF-8")
+}
+
+/// The offset of the edit that the message has already.
+fn offset_of_edit(fields: &Map<String, Value>) -> Option<u64> {
+    fields.get("edited")?.get("offset")?.as_u64()
 }
 
 fn take_edit(fields: &mut Map<String, Value>, edit: &StoredEvent<'_>) {
@@ -84,6 +95,8 @@ mod tests {
             users: vec![UserId::new("b").unwrap()],
         }];
         assert_eq!(fold(&message, None, &[]), message);
+        let ended = fold(&fold(&message, None, &reactions), None, &[]);
+        assert_eq!(ended, message, "the last reaction may end");
         let folded = fold(&message, Some(&edit), &reactions);
         let value: Value = serde_json::from_str(folded.as_str()).unwrap();
         let expected = serde_json::json!({

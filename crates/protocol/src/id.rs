@@ -89,7 +89,7 @@ string_id!(
     NodeId, "a node id", "1 to 128 of A-Z a-z 0-9 _ . : -", |v| is_token(v, 128)
 );
 string_id!(
-    /// One life of a room's stream. A new epoch means that clients start over.
+    /// One incarnation of a room's stream. A new epoch means that clients start over.
     Epoch, "an epoch", "1 to 32 of A-Z a-z 0-9 _ . : -", |v| is_token(v, 32)
 );
 string_id!(
@@ -153,24 +153,22 @@ impl ConnectionId {
     }
 }
 
-impl Epoch {
-    /// A new name: eight random letters and digits.
-    #[must_use]
-    pub fn generate() -> Self {
-        let ulid = new_ulid().to_lowercase();
-        Self(ulid[ulid.len() - 8..].into())
-    }
-}
-
 fn new_ulid() -> String {
     ulid::Ulid::generate().to_string()
 }
 
-/// A place in a room's life. Offsets count from 1 without holes within an epoch and never go
+/// Random lower-case letters and digits, at most 16.
+#[must_use]
+pub fn random_name(length: usize) -> String {
+    let ulid = new_ulid().to_lowercase();
+    ulid[ulid.len() - length.min(16)..].to_owned()
+}
+
+/// A place in a room. Offsets count from 1 without holes within an epoch and never go
 /// back over epochs; 0 is "before the first event". They stay below 2^53.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The life of the stream that `offset` counts in.
+    /// The incarnation of the stream that `offset` counts in.
     pub epoch: Epoch,
     /// The number of the last event.
     pub offset: u64,

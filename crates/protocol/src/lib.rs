@@ -3,6 +3,7 @@
 
 pub mod close;
 pub mod command;
+mod epoch;
 pub mod error;
 pub mod event;
 pub mod fold;
@@ -11,19 +12,23 @@ pub mod id;
 mod mention;
 pub mod order;
 pub mod packet;
+pub mod since;
 pub mod socketio;
 pub mod user;
 
 pub use close::CloseCode;
 pub use command::{AckLevel, Command, DecodeError, Request, RequestId, decode_command};
+pub use epoch::EpochOrder;
 pub use error::ErrorCode;
 pub use event::{Draft, Envelope, EventKind, StoredEvent};
 pub use frame::Frame;
 pub use id::{
-    ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, ReactionKey, RoomId, UserId,
+    ConnectionId, Epoch, InvalidId, MessageId, NodeId, Nonce, Position, ReactionKey, RoomId,
+    UserId, random_name,
 };
 pub use order::{Issued, Order, Subject, Tokens};
 pub use packet::{Packet, PacketError, PresenceDelta};
+pub use since::Since;
 pub use user::User;
 
 /// The native protocol's name, offered as WebSocket sub-protocol.

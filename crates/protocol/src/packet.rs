@@ -19,6 +19,10 @@ use crate::{ConnectionId, Envelope, Epoch, Frame, MessageId, Position, User};
 pub struct PresenceDelta {
     /// Counts the changes of a room's presence; a step of more than one means that one was lost.
     pub version: u64,
+    /// Which list of users this is a change of. Another number than before means that the broker has lost
+    /// the list and nodes fill a new one. 0: not known.
+    #[serde(default)]
+    pub registry: u64,
     /// Users present after this change.
     pub count: u64,
     /// Who came.

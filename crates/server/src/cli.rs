@@ -108,6 +108,16 @@ Examples:
   hubbub archive verify --archive-url postgres://hubbub@db/hubbub --redis-url redis://127.0.0.1:6379
   hubbub archive verify --config /etc/hubbub.toml";
 
+const ARCHIVE_ADOPT_HELP: &str = "\
+An archive belongs to the first cluster that uses it, and other clusters are refused: two clusters in one
+database would number their events alike. After this command the archive belongs to the next cluster that
+starts with it. The nodes that use it now must have been stopped for ten seconds.
+
+Exit code: 0 when it is done, 2 when it is not.
+
+Example:
+  hubbub archive adopt --archive-url postgres://hubbub@db/hubbub";
+
 const ARCHIVE_EXPORT_HELP: &str = "\
 Standard output gets JSON Lines: each event as it was sent, in the order of the offsets, with edits,
 deletions and reactions as events of their own.
@@ -204,6 +214,9 @@ pub(crate) enum ArchiveCommand {
     /// Write all events of a room, a line each
     #[command(after_help = ARCHIVE_EXPORT_HELP)]
     Export(ExportArgs),
+    /// Take the archive from the cluster it belongs to, for the next one that starts
+    #[command(after_help = ARCHIVE_ADOPT_HELP)]
+    Adopt(SettingsArgs),
 }
 
 /// Arguments of `hubbub archive export`.

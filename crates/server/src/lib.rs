@@ -1,6 +1,7 @@
 //! Configuration, wiring, start and shutdown of a node: the one place that knows which choices
 //! were made.
 
+mod agreement;
 pub mod cli;
 mod commands;
 pub mod config;

@@ -10,11 +10,13 @@ use hubbub_broker::{Broker, BrokerError, Inbox};
 use hubbub_gateway::auth::Auth;
 use hubbub_gateway::{AuthMode, Gateway, GatewayError};
 use hubbub_node::{DrainSection, Node};
+use hubbub_outage::Outage;
 use hubbub_protocol::{InvalidId, NodeId};
 use hubbub_webhooks::Webhooks;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::agreement::{self, Joining};
 use crate::config::{CheckError, Settings};
 use crate::files;
 use crate::past::{Embedded, Past};
@@ -26,6 +28,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(6);
 const REDIS_PATIENCE: Duration = Duration::from_millis(500);
 /// The same for the cluster's secret.
 const SECRET_PATIENCE: Duration = Duration::from_millis(500);
+/// A node that agrees with the living ones joins within this time when Redis and the archive answer at
+/// once; another one joins in the background.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two questions for the cluster's secret.
 const SECRET_RETRY: Duration = Duration::from_secs(1);
 /// How often a draining node counts its connections.
@@ -64,13 +69,15 @@ enum Own {
 /// A running node. Call [`Server::stop`] or [`Server::drain`] to end it.
 pub struct Server {
     node: Arc<Node>,
+    broker: Broker,
     gateway: Gateway,
     webhooks: Webhooks,
     drain: DrainSection,
     /// What this node alone uses, and closes when it ends.
     own: Own,
-    /// Asks for the cluster's secret until it is known; aborted when the server is dropped.
-    _tasks: JoinSet<()>,
+    /// The tasks that ask for the cluster's secret, fetch keys and join the cluster; aborted when the server
+    /// is dropped.
+    tasks: JoinSet<()>,
 }
 
 impl Server {
@@ -122,7 +129,16 @@ impl Server {
         let auth = Arc::new(settings.make_auth().map_err(CheckError::from)?);
         let mut tasks = JoinSet::new();
         let config = settings.node_config();
-        let node = Node::start(id, config, broker.clone(), archive, inbox);
+        let is_cluster = !settings.redis.url.is_empty();
+        if is_cluster {
+            let joining = Joining {
+                settings: settings.clone(),
+                broker: broker.clone(),
+                archive: archive.clone(),
+            };
+            tasks.spawn(joining.run());
+        }
+        let node = Node::start(id, config, broker.clone(), archive.clone(), inbox);
         let webhooks = match Webhooks::start(&settings.webhooks, &broker) {
             Ok(webhooks) => webhooks,
             Err(error) => {
@@ -130,7 +146,7 @@ impl Server {
                 return Err(CheckError::from(error).into());
             }
         };
-        provide_secret(&auth, broker, &mut tasks).await;
+        provide_secret(&auth, broker.clone(), &mut tasks).await;
         tasks.spawn(Arc::clone(&auth).keep_keys());
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
@@ -156,13 +172,17 @@ impl Server {
             gateway.ops_addr().map(|ops| ops.to_string()),
         );
         tracing::info!(node = %node.id(), %http, ops, "node started");
+        if is_cluster && broker.is_up() {
+            broker.joined(JOIN_PATIENCE).await;
+        }
         Ok(Self {
             node,
+            broker,
             gateway,
             webhooks,
             drain: settings.drain,
             own: Own::Nothing,
-            _tasks: tasks,
+            tasks,
         })
     }
 
@@ -212,13 +232,19 @@ impl Server {
         self.end(STOP_PATIENCE).await
     }
 
-    async fn end(self, patience: Duration) -> usize {
+    async fn end(mut self, patience: Duration) -> usize {
         let cut = self.gateway.shutdown(patience).await;
         self.webhooks.stop().await;
         self.node.shutdown().await;
+        self.tasks.shutdown().await;
         match self.own {
             Own::Nothing => {}
-            Own::Past(past) => past.close().await,
+            Own::Past(past) => {
+                if let Some(archive) = &past.archive {
+                    agreement::leave(&self.broker, archive).await;
+                }
+                past.close().await;
+            }
             Own::Embedded(embedded) => embedded.close().await,
         }
         let node = self.node.id();
@@ -241,10 +267,16 @@ async fn provide_secret(auth: &Arc<Auth>, broker: Broker, tasks: &mut JoinSet<()
     }
     let auth = Arc::clone(auth);
     tasks.spawn(async move {
+        let outage = Outage::new();
         loop {
             match broker.cluster_secret().await {
                 Ok(secret) => return auth.provide_secret(&secret),
-                Err(error) => tracing::warn!(%error, "the cluster's secret is not known yet"),
+                Err(error) => {
+                    if let Some(now) = outage.fail(&error) {
+                        tracing::warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                            "the cluster's secret is not known yet");
+                    }
+                }
             }
             sleep(SECRET_RETRY.mul_f64(0.5 + fastrand::f64())).await;
         }

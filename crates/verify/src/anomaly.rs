@@ -45,6 +45,15 @@ pub enum Anomaly {
         /// Which.
         at: Place,
     },
+    /// O2: one event has two places in one life.
+    NumberedTwice {
+        /// The event's id.
+        message: String,
+        /// One place.
+        at: Place,
+        /// The other one's offset.
+        again: u64,
+    },
     /// O3: offsets are missing.
     Hole {
         /// In whose log.
@@ -127,6 +136,9 @@ impl fmt::Display for Anomaly {
                 "lost: {client} heard {heard} last, and the room goes on to {head}"
             ),
             Self::Duplicate { client, at } => write!(f, "duplicated: {client} heard {at} twice"),
+            Self::NumberedTwice { message, at, again } => {
+                write!(f, "duplicated: event {message} is at {at} and at {again}")
+            }
             Self::Hole {
                 client,
                 at,

@@ -13,7 +13,7 @@ pub struct Counts {
     /// Acked events that a client did not hear, ends of logs before the head, acks that name
     /// another event.
     pub lost: usize,
-    /// Events that came twice, sends that are stored twice.
+    /// Events that came twice, events that are numbered twice, sends that are stored twice.
     pub duplicated: usize,
     /// Holes, steps back, unannounced lives, senders' orders.
     pub out_of_order: usize,
@@ -42,7 +42,9 @@ impl Counts {
             Anomaly::LostWrite { .. } | Anomaly::Behind { .. } | Anomaly::Misplaced { .. } => {
                 &mut self.lost
             }
-            Anomaly::Duplicate { .. } | Anomaly::StoredTwice { .. } => &mut self.duplicated,
+            Anomaly::Duplicate { .. }
+            | Anomaly::NumberedTwice { .. }
+            | Anomaly::StoredTwice { .. } => &mut self.duplicated,
             Anomaly::Hole { .. } | Anomaly::OutOfOrder { .. } | Anomaly::SenderOrder { .. } => {
                 &mut self.out_of_order
             }

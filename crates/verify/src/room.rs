@@ -16,7 +16,7 @@ pub(crate) struct Event {
     pub(crate) by: ClientId,
     pub(crate) message: Option<Box<str>>,
     pub(crate) nonce: Option<Box<str>>,
-    is_deleted: bool,
+    is_rewritten: bool,
 }
 
 /// One life of the room's stream.
@@ -47,6 +47,9 @@ pub(crate) struct Acked {
 pub(crate) struct Room {
     name: String,
     lives: Vec<Life>,
+    /// Message id → every place of the event: its life, its offset. The server numbers an event
+    /// again in a new life, so an event may have one place in each.
+    places: HashMap<Box<str>, Vec<(usize, u64)>>,
     /// Life, user and nonce → offset.
     nonces: HashMap<(usize, Box<str>, Box<str>), u64>,
     pub(crate) trails: BTreeMap<ClientId, Trail>,
@@ -60,12 +63,20 @@ pub(crate) struct Room {
 
 /// What a frame at a known place is.
 pub(crate) enum Meeting {
-    /// The first one there. `again`: the same send is at this other offset too.
+    /// The first one there. `again`: its life has the same at another offset too.
     First {
-        again: Option<(String, u64)>,
+        again: Option<Again>,
     },
     Same,
     Different,
+}
+
+/// An event that an epoch has twice, and the offset of the other one.
+pub(crate) enum Again {
+    /// The same event, by its id.
+    Event { message: String, other: u64 },
+    /// Another event of the same send, by its sender's nonce.
+    Send { nonce: String, other: u64 },
 }
 
 #[derive(Deserialize)]
@@ -75,12 +86,24 @@ struct Details {
     from: Option<From>,
     #[serde(default)]
     deleted: bool,
+    /// Present on a message that was edited.
+    edited: Option<serde::de::IgnoredAny>,
+}
+
+impl Details {
+    /// Whether the frame no longer has the body that was sent.
+    fn is_rewritten(&self) -> bool {
+        self.deleted || self.edited.is_some()
+    }
 }
 
 #[derive(Deserialize)]
 struct From {
     id: Box<str>,
 }
+
+/// The id of an event of which only the place is left; many events have it.
+const UNKNOWN: &str = "-";
 
 pub(crate) fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -164,6 +187,13 @@ impl Room {
         places.next().map(|((life, ..), offset)| (*life, *offset))
     }
 
+    /// Whether a client has heard an acked event at another place than its ack names.
+    pub(crate) fn is_heard_elsewhere(&self, trail: &Trail, acked: &[Acked]) -> bool {
+        let ids = acked.iter().filter_map(|acked| acked.message.as_deref());
+        let mut places = ids.filter_map(|id| self.places.get(id)).flatten();
+        places.any(|(life, offset)| trail.covers(*life, *offset))
+    }
+
     /// Compares a frame with what is known at its place.
     ///
     /// # Errors
@@ -180,9 +210,10 @@ impl Room {
             if known.digest == digest {
                 return Ok(Meeting::Same);
             }
-            // A deleted message is replayed without its content.
+            // A deleted message is replayed without its body, an edited one with its newest body.
             let details: Details = serde_json::from_str(frame)?;
-            let is_same = (details.deleted || known.is_deleted) && details.message == known.message;
+            let is_rewritten = details.is_rewritten() || known.is_rewritten;
+            let is_same = is_rewritten && details.message == known.message;
             return Ok(if is_same {
                 Meeting::Same
             } else {
@@ -190,21 +221,41 @@ impl Room {
             });
         }
         let details: Details = serde_json::from_str(frame)?;
-        let mut again = None;
-        if let (Some(nonce), Some(from)) = (&details.nonce, details.from) {
-            let key = (life, from.id, nonce.clone());
-            if let Some(first) = self.nonces.insert(key, offset) {
-                again = Some((nonce.to_string(), first));
-            }
-        }
+        let is_rewritten = details.is_rewritten();
+        let same_send = self.note_nonce(life, offset, &details);
+        let again = self.note_message(life, offset, &details).or(same_send);
         let event = Event {
             digest,
             by: client,
+            is_rewritten,
             message: details.message,
             nonce: details.nonce,
-            is_deleted: details.deleted,
         };
         self.lives[life].events.insert(offset, event);
         Ok(Meeting::First { again })
+    }
+
+    /// Remembers where the event is. Returns its other place in the same life.
+    fn note_message(&mut self, life: usize, offset: u64, details: &Details) -> Option<Again> {
+        let message = details.message.as_ref().filter(|id| &***id != UNKNOWN)?;
+        let places = self.places.entry(message.clone()).or_default();
+        let other = places.iter().find(|(known, _)| *known == life);
+        let other = other.map(|(_, offset)| *offset);
+        places.push((life, offset));
+        Some(Again::Event {
+            message: message.to_string(),
+            other: other?,
+        })
+    }
+
+    /// Remembers where the send is. Returns its other place in the same life.
+    fn note_nonce(&mut self, life: usize, offset: u64, details: &Details) -> Option<Again> {
+        let (nonce, from) = (details.nonce.as_ref()?, details.from.as_ref()?);
+        let key = (life, from.id.clone(), nonce.clone());
+        let other = self.nonces.insert(key, offset)?;
+        Some(Again::Send {
+            nonce: nonce.to_string(),
+            other,
+        })
     }
 }

@@ -134,7 +134,8 @@ impl Trail {
         });
     }
 
-    fn covers(&self, life: usize, offset: u64) -> bool {
+    /// Whether the client has heard what is there.
+    pub(crate) fn covers(&self, life: usize, offset: u64) -> bool {
         self.runs
             .iter()
             .any(|run| run.life == life && run.after < offset && offset <= run.upto)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::anomaly::Anomaly;
 use crate::report::{Anomalies, Report, RoomReport};
-use crate::room::{Acked, Event, Meeting, Refused, Room};
+use crate::room::{Acked, Again, Event, Meeting, Refused, Room};
 use crate::trail::{Fate, Step};
 
 /// A client whose log is judged.
@@ -145,11 +145,18 @@ impl Verifier {
         match meeting {
             Meeting::Same | Meeting::First { again: None } => {}
             Meeting::First {
-                again: Some((nonce, first)),
+                again: Some(Again::Send { nonce, other }),
             } => found.push(Anomaly::StoredTwice {
                 nonce,
                 at,
-                again: first,
+                again: other,
+            }),
+            Meeting::First {
+                again: Some(Again::Event { message, other }),
+            } => found.push(Anomaly::NumberedTwice {
+                message,
+                at,
+                again: other,
             }),
             Meeting::Different => {
                 let known = self.room(heard.room).event(life, offset);
@@ -286,7 +293,9 @@ impl Verifier {
                 }
             }
             for (client, trail) in &room.trails {
-                match trail.fate(life, offset, |one, other| room.is_older(one, other)) {
+                let fate = trail.fate(life, offset, |one, other| room.is_older(one, other));
+                match fate {
+                    Fate::Skipped { .. } | Fate::Lost if room.is_heard_elsewhere(trail, here) => {}
                     Fate::Heard | Fate::NotExpected => {}
                     Fate::Skipped { known_life: false } => report.skipped += 1,
                     Fate::Skipped { known_life: true } => report.skipped_in_known_life += 1,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_broker::{Broker, BrokerError, WebhookQueue};
+use hubbub_outage::Outage;
 use hubbub_protocol::RoomId;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::breaker::Breaker;
 use crate::lane::Lane;
@@ -40,6 +41,12 @@ pub(crate) struct Courier {
     pub(crate) breaker: Breaker,
     pub(crate) requests: Semaphore,
     pub(crate) metrics: WebhookMetrics,
+    /// Rooms whose events cannot be read.
+    pub(crate) unreadable: Outage,
+    /// Events that were given up.
+    pub(crate) dead_letters: Outage,
+    /// Events that were gone before they were delivered.
+    pub(crate) lost: Outage,
     /// Cancelled when no further request may be begun.
     pub(crate) stopping: CancellationToken,
 }
@@ -79,19 +86,22 @@ impl Courier {
     /// Runs until the node stops, and then until no request is on its way.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut lanes = Lanes::default();
-        let mut is_in_trouble = false;
+        let outage = Outage::new();
         let looks = async {
             loop {
                 lanes.reap();
                 match self.look(&mut lanes).await {
                     Ok(()) => {
-                        is_in_trouble = false;
+                        if let Some(over) = outage.end() {
+                            info!(webhook = self.queue.name, failures = over.failures,
+                                lasted = ?over.lasted, "can look for events to deliver again");
+                        }
                         sleep(LOOK_INTERVAL).await;
                     }
                     Err(error) => {
-                        // Once a fault: the broker's own figures say how long it lasts.
-                        if !std::mem::replace(&mut is_in_trouble, true) {
-                            warn!(webhook = self.queue.name, %error, "cannot look for what to deliver");
+                        if let Some(now) = outage.fail(&error) {
+                            warn!(webhook = self.queue.name, %error, failures = now.failures,
+                                lasted = ?now.lasted, "cannot look for events to deliver");
                         }
                         sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
                     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_broker::{BrokerError, Due, Mark, Tiding};
+use hubbub_broker::{BrokerError, Mark, Tiding};
 use hubbub_protocol::RoomId;
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
@@ -19,7 +19,10 @@ const PAGES: usize = 32;
 /// Deliveries, and how long, until the mark is moved: so many are made again after a node's death.
 const UNMARKED: usize = 8;
 const UNMARKED_TIME: Duration = Duration::from_millis(500);
-/// Between two tries to move a mark while Redis is away; times a random number up to 1.
+/// An event that was read longer ago is read again before it is posted: its message may have been
+/// deleted or edited since.
+const FRESH: Duration = Duration::from_millis(5);
+/// Between two tries to read an event or to move a mark while Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// One room that waits for one webhook.
@@ -31,7 +34,7 @@ pub(crate) struct Lane {
 /// What became of an event.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Delivered, or given up.
+    /// Delivered, given up, or gone from the stream.
     Done,
     /// The node stops, or is not the owner any more: somebody else goes on.
     Left,
@@ -55,14 +58,17 @@ impl Lane {
         let webhook = &queue.name;
         match error {
             BrokerError::Unexpected(_) => {
-                error!(webhook, room = %self.room, %error, "cannot read what to deliver");
+                if let Some(now) = self.courier.unreadable.fail(error) {
+                    error!(webhook, room = %self.room, %error, failures = now.failures,
+                        lasted = ?now.lasted, "cannot read the events to deliver");
+                }
                 // Moves no mark back. If that fails too, the room stays where it is.
                 drop(broker.told(queue, &self.room, Mark::default()).await);
             }
             BrokerError::BadUrl(_)
             | BrokerError::Unfit(_)
             | BrokerError::TooManyRules
-            | BrokerError::NoLife
+            | BrokerError::Unreconciled
             | BrokerError::Unavailable(_)
             | BrokerError::Unknown(_) => {
                 debug!(webhook, room = %self.room, %error, "cannot deliver now");
@@ -77,12 +83,13 @@ impl Lane {
             // Nothing waits any more: another owner was quicker.
             return broker.told(queue, &self.room, Mark::default()).await;
         };
-        self.count_lost(&due);
+        self.count_lost(due.lost);
+        let read_at = Instant::now();
         let mut mark = due.from;
         let (mut unmarked, mut marked) = (0, Instant::now());
         for tiding in &due.tidings {
             if queue.wants(tiding.event()) {
-                if self.deliver(tiding).await == Outcome::Left {
+                if self.deliver(tiding, read_at).await? == Outcome::Left {
                     self.tell(mark).await?;
                     return Ok(false);
                 }
@@ -118,9 +125,41 @@ impl Lane {
         !self.courier.stopping.is_cancelled() && self.courier.broker.tells(&self.room)
     }
 
-    async fn deliver(&self, tiding: &Tiding) -> Outcome {
+    /// Reads an event again, so that a body that was deleted or replaced meanwhile is not posted.
+    /// `None`: it has left the stream. While Redis is away this waits, as long as the node delivers.
+    async fn reread(&self, tiding: &Tiding) -> Result<Option<Tiding>, BrokerError> {
+        let Tiding::Event(event) = tiding else {
+            return Ok(Some(tiding.clone()));
+        };
+        loop {
+            let read = self.courier.broker.event_at(&self.room, &event.position);
+            match read.await {
+                Err(BrokerError::Unavailable(_) | BrokerError::Unknown(_)) if self.goes_on() => {
+                    sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
+                }
+                read => return Ok(read?.map(Tiding::Event)),
+            }
+        }
+    }
+
+    /// The newest form of an event to be posted; `None`: it is gone, which is counted.
+    async fn current(
+        &self,
+        tiding: &Tiding,
+        read_at: Instant,
+    ) -> Result<Option<Post>, BrokerError> {
+        if read_at.elapsed() < FRESH {
+            return Ok(Some(Post::new(&self.room, tiding)));
+        }
+        let current = self.reread(tiding).await?;
+        if current.is_none() {
+            self.count_lost(1);
+        }
+        Ok(current.map(|tiding| Post::new(&self.room, &tiding)))
+    }
+
+    async fn deliver(&self, tiding: &Tiding, read_at: Instant) -> Result<Outcome, BrokerError> {
         let courier = &*self.courier;
-        let post = Post::new(&self.room, tiding);
         let mut trial = Trial::new();
         loop {
             let turn = async {
@@ -130,16 +169,19 @@ impl Lane {
                 )
             };
             let Some((permit, turn)) = courier.stopping.run_until_cancelled(turn).await else {
-                return Outcome::Left;
+                return Ok(Outcome::Left);
             };
             if !self.goes_on() {
-                return Outcome::Left;
+                return Ok(Outcome::Left);
             }
+            let Some(post) = self.current(tiding, read_at).await? else {
+                return Ok(Outcome::Done);
+            };
             let failure = match courier.poster.post(&post).await {
                 Ok(()) => {
                     turn.succeed();
                     courier.metrics.delivered.inc();
-                    return Outcome::Done;
+                    return Ok(Outcome::Done);
                 }
                 Err(failure) => failure,
             };
@@ -150,23 +192,27 @@ impl Lane {
             debug!(webhook, id = post.id, %failure, "not delivered");
             let Some(pause) = trial.fail(courier.give_up_after, failure.retry_after()) else {
                 courier.metrics.dead_letters.inc();
-                error!(webhook, id = post.id, event = post.event, tries = trial.tries, %failure,
-                    "given up: a dead letter");
-                return Outcome::Done;
+                if let Some(now) = courier.dead_letters.fail(&failure) {
+                    error!(webhook, id = post.id, event = post.event, tries = trial.tries, %failure,
+                        dead_letters = now.failures, "gave up an event, it is a dead letter");
+                }
+                return Ok(Outcome::Done);
             };
             let paused = courier.stopping.run_until_cancelled(sleep(pause)).await;
             if paused.is_none() {
-                return Outcome::Left;
+                return Ok(Outcome::Left);
             }
         }
     }
 
-    fn count_lost(&self, due: &Due) {
-        if due.lost > 0 {
+    fn count_lost(&self, events: u64) {
+        if events > 0 {
             let webhook = &self.courier.queue.name;
-            self.courier.metrics.dropped.inc_by(due.lost);
-            warn!(webhook, room = %self.room, events = due.lost,
-                "they left the room's stream before they were delivered");
+            self.courier.metrics.dropped.inc_by(events);
+            if let Some(now) = self.courier.lost.fail(&self.room) {
+                warn!(webhook, room = %self.room, events, times = now.failures,
+                    "events left the room's stream before they were delivered");
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use config::{Webhook, WebhookError, check};
 use hubbub_broker::Broker;
+use hubbub_outage::Outage;
 use prometheus_client::registry::Registry;
 pub use secret::Secret;
 use tokio::sync::Semaphore;
@@ -54,6 +55,9 @@ impl Webhooks {
                 breaker: breaker::Breaker::new(&queue.name),
                 requests: Semaphore::new(REQUESTS),
                 metrics: metrics.of(&queue.name),
+                unreadable: Outage::new(),
+                dead_letters: Outage::new(),
+                lost: Outage::new(),
                 broker: broker.clone(),
                 stopping: stopping.clone(),
                 queue,

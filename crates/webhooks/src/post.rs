@@ -1,4 +1,4 @@
-//! What is posted: one event of a room as JSON, the same bytes at every try.
+//! The body of a post: one event of a room as JSON, with the same ID at every try.
 
 use std::fmt::Write;
 

@@ -21,6 +21,12 @@ impl Secret {
         Self(text.to_owned())
     }
 
+    /// The secret itself, for digests.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     /// The key, or what is expected instead.
     pub(crate) fn key(&self) -> Result<hmac::Key, &'static str> {
         let bytes = match self.0.strip_prefix(PREFIX) {

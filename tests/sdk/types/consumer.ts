@@ -1,7 +1,7 @@
 // What an application writes against the SDK, under the strictest rules: it must check as it stands.
 
 import { Hubbub, HubbubError, fold, newGuest, newNonce } from "hubbub";
-import type { Change, ConnectionState, Json, Message, Room, Sent, User } from "hubbub";
+import type { Change, ConnectionState, Json, Message, Position, Room, Sent, User } from "hubbub";
 
 const chat: Hubbub = new Hubbub({
   urls: ["http://127.0.0.1:3000"],
@@ -39,6 +39,12 @@ lobby.on("event:anything", (data) => {
   console.log(json);
 });
 lobby.on("reset", ({ reason }) => console.log(reason === "unrecovered"));
+lobby.on("repeated", ({ before, event }) => {
+  const places: number[] = [before.offset, event.offset];
+  console.log(places, event.type === "message" ? event.from.id : event.target.toFixed());
+});
+const kept: Position | null = lobby.position;
+if (kept) await lobby.join({ since: kept });
 const sent: Sent = await lobby.send({ text: "hi" }, { nonce: newNonce(), ack: "archived" });
 await lobby.emit("move", move);
 await lobby.emit("start");

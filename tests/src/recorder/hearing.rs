@@ -13,7 +13,8 @@ use crate::raw::{self, Raw};
 pub(super) async fn record_client(mut events: mpsc::Receiver<ClientEvent>, log: Arc<Log>) {
     while let Some(event) = events.recv().await {
         match event {
-            ClientEvent::Event(event) => {
+            // Everything that the server says is judged, also events that the client does not take for new.
+            ClientEvent::Event(event) | ClientEvent::Repeated { event, .. } => {
                 log.page(|page| hear(page, &event));
                 log.write(event.offset, event.ts, event.raw);
             }

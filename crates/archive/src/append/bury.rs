@@ -12,7 +12,7 @@ use crate::archive::{Pair, Tx, json};
 use crate::value::values;
 
 #[derive(Serialize)]
-struct Tombstone {
+pub(super) struct Tombstone {
     id: i64,
     frame: String,
 }
@@ -26,7 +26,7 @@ const BODIES: &str = "SELECT e.id, e.room_id, e.frame FROM json_each($1) AS j \
             AND e.target = CAST(j.value->>'target' AS BIGINT) WHERE e.kind = 1 \
     UNION SELECT e.id, e.room_id, e.frame FROM json_each($2) AS j \
         JOIN events e ON e.id = CAST(j.value->>0 AS BIGINT)";
-const BURY: Pair = Pair {
+pub(super) const BURY: Pair = Pair {
     sqlite: "UPDATE events SET frame = j.value->>'frame', deleted = TRUE, edit_id = NULL, \
             edit_number = NULL \
         FROM json_each($1) AS j WHERE events.id = j.value->>'id'",
@@ -62,7 +62,7 @@ pub(super) async fn bury(
     Ok(ids)
 }
 
-fn tombstone(room: &RoomId, id: i64, frame: &str) -> Result<Tombstone, ArchiveError> {
+pub(super) fn tombstone(room: &RoomId, id: i64, frame: &str) -> Result<Tombstone, ArchiveError> {
     let event = StoredEvent::parse(frame).map_err(|_| ArchiveError::BadRow("a frame"))?;
     let frame = event.tombstone(room).as_str().to_owned();
     Ok(Tombstone { id, frame })

@@ -1,4 +1,5 @@
 //! What new edits, deletions and reactions do to the messages that they name.
+//! The frames of edited messages are rewritten in `supersede`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,10 @@ pub(super) struct Changed<'a> {
     pub(super) late_edits: BTreeSet<i64>,
     /// The words that messages have now.
     pub(super) words: Vec<WordsRow<'a>>,
+    /// Messages with a new newest edit.
+    pub(super) edits: Vec<(i64, &'a Fresh<'a>)>,
+    /// Messages of which a new edit came, be it the newest or not: room and offset.
+    pub(super) edited: BTreeSet<(i64, u64)>,
 }
 
 /// A message that something refers to, and what is to become of it.
@@ -107,6 +112,7 @@ pub(super) async fn apply<'a>(
         }
     }
     for (place, edit) in of_kind(fresh, EventKind::Edited) {
+        changed.edited.insert(place);
         for target in targets.get_mut(&place).into_iter().flatten() {
             if target.deleted {
                 changed.late_edits.insert(edit.id);
@@ -116,6 +122,7 @@ pub(super) async fn apply<'a>(
             }
         }
     }
+    changed.edits = newest_edits(&targets);
     changed.words = edit(tx, &targets).await?;
     react(tx, fresh, &targets).await?;
     Ok(changed)
@@ -169,6 +176,13 @@ pub(super) fn target_rows(places: &BTreeSet<(i64, u64)>) -> Vec<TargetRow> {
             room: *room,
             target: *target,
         })
+        .collect()
+}
+
+fn newest_edits<'a>(targets: &Targets<'a>) -> Vec<(i64, &'a Fresh<'a>)> {
+    let targets = targets.values().flatten();
+    targets
+        .filter_map(|target| Some((target.id, target.edit?)))
         .collect()
 }
 

@@ -5,6 +5,7 @@ mod change;
 mod insert;
 mod rooms;
 mod search;
+mod supersede;
 mod taken;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +16,7 @@ pub(crate) use self::change::{TargetRow, strip};
 pub(crate) use self::rooms::enter as enter_rooms;
 pub(crate) use self::search::unsearch;
 use crate::archive::Tx;
-use crate::{Archive, ArchiveError};
+use crate::{Archive, ArchiveError, fence};
 
 /// What is to be appended to one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub struct RoomBatch {
     pub events: Vec<Envelope>,
     /// What is known to be lost.
     pub holes: Vec<Hole>,
+    /// The run in which the events were read from the room's stream; `None`: they come from no
+    /// stream that can be another one.
+    pub run: Option<String>,
 }
 
 /// Events that were lost on their way to the archive, and are known to be lost.
@@ -57,7 +61,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`] and [`ArchiveError::Full`]: repeat it; [`ArchiveError::BadEvent`] and
-    /// [`ArchiveError::Taken`]: it will never succeed.
+    /// [`ArchiveError::Taken`]: it will never succeed; [`ArchiveError::Fenced`]: read the events again.
     pub async fn append(&self, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
         let append = async {
             let mut tx = self.begin().await?;
@@ -70,13 +74,16 @@ impl Archive {
 
 async fn append(tx: &mut Tx, batch: &[RoomBatch]) -> Result<(), ArchiveError> {
     let known = rooms::enter(tx, batch.iter().map(|part| &part.room)).await?;
+    fence::check(tx, batch).await?;
     let entries = read(batch, &known)?;
     let fresh = insert::events(tx, &entries).await?;
     taken::refuse(tx, &entries, &fresh, &known).await?;
+    tx.count_events(fresh.len()).await?;
     rooms::open_direct(tx, &known).await?;
     rooms::advance(tx, batch, &known).await?;
     rooms::note_holes(tx, batch, &known).await?;
     let changed = change::apply(tx, &fresh).await?;
+    supersede::supersede(tx, &changed, &known).await?;
     let buried = bury::bury(tx, &changed, &known).await?;
     search::index(tx, &fresh, &changed.words, &buried).await
 }

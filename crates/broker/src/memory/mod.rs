@@ -12,6 +12,7 @@ mod tickets;
 mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,8 +27,8 @@ use self::stream::MemoryStream;
 use self::tickets::Tickets;
 use crate::inbox::{InboxSender, inbox};
 use crate::{
-    Attendance, Begin, BrokerConfig, BrokerError, BrokerMetrics, Fork, Head, Inbox, Page, Presence,
-    Span,
+    Attendance, BrokerConfig, BrokerError, BrokerMetrics, Head, Inbox, Outcome, Page, Presence,
+    Reconciliation, Span, StreamState,
 };
 
 /// How often idle rooms are looked for, at most.
@@ -147,7 +148,7 @@ impl State {
     fn stream(&self, room: &RoomId) -> Result<&MemoryStream, BrokerError> {
         let room = self.rooms.get(room);
         room.and_then(|room| room.stream.as_ref())
-            .ok_or(BrokerError::NoLife)
+            .ok_or(BrokerError::Unreconciled)
     }
 
     fn summary(&self, id: &RoomId) -> RoomSummary {
@@ -248,35 +249,46 @@ impl MemoryBroker {
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn read(
-        &self,
-        room: &RoomId,
-        span: Span,
-        limit: usize,
-        begin: &Begin,
-    ) -> Result<Page, BrokerError> {
-        let mut state = self.cluster.lock();
-        let room = state.room(room);
-        room.touch();
-        Ok(room.begin(begin)?.read(span, limit))
+    pub(crate) async fn state(&self, room: &RoomId) -> Result<Option<StreamState>, BrokerError> {
+        let state = self.cluster.lock();
+        let Some(room) = state.rooms.get(room) else {
+            return Ok(None);
+        };
+        let standing = |stream: &MemoryStream| StreamState {
+            is_private: room.is_private,
+            ..stream.state()
+        };
+        Ok(room.stream.as_ref().map(standing))
     }
 
-    /// Never needed here, since nothing but this memory can hold the room's stream; it does what
-    /// the contract says all the same.
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
-    pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
+    pub(crate) async fn reconcile(
+        &self,
+        room: &RoomId,
+        decision: &Reconciliation,
+    ) -> Result<Option<Head>, BrokerError> {
         let mut state = self.cluster.lock();
-        let Some(stream) = state.room(room).stream.as_mut() else {
-            return Ok(());
-        };
-        if stream.is_forked(fork) {
-            let freed = stream.begin_again(fork.seen);
-            let Head { epoch, offset } = stream.head();
-            state.bytes -= freed;
-            let packet = Packet::Reset(Position { epoch, offset });
-            state.broadcast(room, &packet, 64, &self.metrics);
+        let here = state.room(room);
+        let epoch = here.stream.as_ref().map(|stream| stream.head().epoch);
+        if epoch != decision.found {
+            return Ok(None);
         }
-        Ok(())
+        here.touch();
+        here.is_private |= decision.is_private;
+        if let Outcome::Begin(begin) = &decision.outcome {
+            match &mut here.stream {
+                None => here.stream = Some(MemoryStream::begin(begin, now_ms())),
+                Some(stream) => {
+                    let grown = stream.begin_again(begin, now_ms());
+                    let Head { epoch, offset } = stream.head();
+                    state.bytes = state.bytes.saturating_add_signed(grown);
+                    let packet = Packet::Reset(Position { epoch, offset });
+                    state.broadcast(room, &packet, 64, &self.metrics);
+                }
+            }
+        }
+        let stream = state.stream(room)?;
+        Ok(Some(stream.head()))
     }
 
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
@@ -301,13 +313,35 @@ impl MemoryBroker {
     pub(crate) async fn changes(
         &self,
         room: &RoomId,
-        first: u64,
-        last: u64,
-        limit: usize,
+        messages: &[RangeInclusive<u64>],
+        above: u64,
+        reactions: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
         let state = self.cluster.lock();
         let stream = state.rooms.get(room).and_then(|room| room.stream.as_ref());
-        Ok(stream.map_or_else(Vec::new, |stream| stream.changes(first, last, limit)))
+        Ok(stream.map_or_else(Vec::new, |stream| {
+            stream.changes(messages, above, reactions)
+        }))
+    }
+
+    /// Everything is near, so one call takes all of them.
+    #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
+    pub(crate) async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
+        let mut state = self.cluster.lock();
+        let here = state.rooms.get_mut(room);
+        let stream = here.and_then(|here| here.stream.as_mut());
+        let freed = stream.map_or(0, |stream| stream.expire(cutoff));
+        state.bytes -= freed;
+        Ok(false)
+    }
+
+    pub(crate) fn owned_rooms(&self) -> Vec<RoomId> {
+        let is_owner = self.cluster.lock().nodes.keys().min() == Some(&self.node);
+        if is_owner {
+            self.rooms_with_streams()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether what is published is in the archive before it is acked.
@@ -353,8 +387,13 @@ impl MemoryBroker {
             .filter_map(|(id, room)| room.changed().map(|at| (at, id)))
             .collect();
         rooms.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
-        let rooms = rooms.into_iter().take(limit);
-        Ok(rooms.map(|(_, id)| state.summary(id)).collect())
+        let (direct, others): (Vec<_>, Vec<_>) = rooms
+            .into_iter()
+            .map(|(_, id)| id)
+            .partition(|id| id.is_direct());
+        let rooms = others.into_iter().take(limit);
+        let rooms = rooms.chain(direct.into_iter().take(limit));
+        Ok(rooms.map(|id| state.summary(id)).collect())
     }
 
     pub(crate) fn rooms_with_streams(&self) -> Vec<RoomId> {

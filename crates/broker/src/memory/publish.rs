@@ -3,17 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::{Draft, Packet, Position, RoomId};
+use hubbub_outage::Outage;
+use hubbub_protocol::{Draft, EpochOrder, Packet, Position, RoomId};
 use tokio::time::{sleep, timeout_at};
 
 use super::journal::{Journal, JournalError, UsedNonce};
 use super::stream::{NONCE_GENERATION, Plan};
 use super::{MemoryBroker, State, now_ms};
 use crate::digest::DigestKey;
-use crate::{Begin, BrokerError, Published, Seen};
+use crate::{BrokerError, Published, Seen};
 
 /// Before a commit that is not certain is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Commits whose answer does not say whether they were done.
+static UNCERTAIN: Outage = Outage::new();
 
 impl MemoryBroker {
     pub(crate) async fn publish(
@@ -21,7 +24,6 @@ impl MemoryBroker {
         room: &RoomId,
         drafts: &[Draft],
         seen: Seen<'_>,
-        begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         let began = Instant::now();
@@ -30,12 +32,12 @@ impl MemoryBroker {
             None => {
                 // Under one lock: nothing else takes the places that were planned.
                 let mut state = self.cluster.lock();
-                live_on(&mut state, room, seen.as_ref(), begin)?;
+                is_reliable(&state, room, seen.as_ref())?;
                 let plan = self.plan(&state, room, drafts)?;
                 Ok(self.apply(&mut state, room, plan))
             }
             Some(journal) => {
-                live_on(&mut self.cluster.lock(), room, None, begin)?;
+                is_reliable(&self.cluster.lock(), room, seen.as_ref())?;
                 // In a task of its own: what is committed is stored too, whoever has given up.
                 let (broker, journal) = (self.clone(), journal.clone());
                 let (room, drafts) = (room.clone(), drafts.to_vec());
@@ -103,14 +105,14 @@ impl MemoryBroker {
     ) -> Result<Vec<Published>, BrokerError> {
         let writing = {
             let state = self.cluster.lock();
-            let here = state.rooms.get(room).ok_or(BrokerError::NoLife)?;
+            let here = state.rooms.get(room).ok_or(BrokerError::Unreconciled)?;
             std::sync::Arc::clone(&here.writing)
         };
         let _one_at_a_time = writing.lock_owned().await;
         self.learn_nonces(journal, room, drafts).await?;
         let (plan, base) = {
-            let mut state = self.cluster.lock();
-            live_on(&mut state, room, seen, &Begin::Never)?;
+            let state = self.cluster.lock();
+            is_reliable(&state, room, seen)?;
             let base = state.stream(room)?.base();
             (self.plan(&state, room, drafts)?, base)
         };
@@ -118,14 +120,23 @@ impl MemoryBroker {
             let mut may_be_there = false;
             loop {
                 match journal.commit(room, base, &plan.events).await {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        if may_be_there && let Some(over) = UNCERTAIN.end() {
+                            tracing::info!(%room, failures = over.failures, lasted = ?over.lasted,
+                                "commits to the archive have an answer again");
+                        }
+                        break;
+                    }
                     Err(JournalError::Refused(why)) if !may_be_there => {
                         return Err(BrokerError::Unavailable(why));
                     }
                     // Until it is certain: another event must not take its place.
                     Err(JournalError::Refused(why) | JournalError::Unknown(why)) => {
                         may_be_there = true;
-                        tracing::warn!(%room, why, "perhaps committed, trying again");
+                        if let Some(now) = UNCERTAIN.fail(&why) {
+                            tracing::warn!(%room, why, failures = now.failures, lasted = ?now.lasted,
+                                "a commit to the archive had no clear answer, trying it again");
+                        }
                         sleep(RETRY_PAUSE).await;
                     }
                 }
@@ -164,7 +175,8 @@ impl MemoryBroker {
         let refused = |error: JournalError| BrokerError::Unavailable(error.to_string());
         let found = journal.find_nonces(room, unknown).await.map_err(refused)?;
         let mut state = self.cluster.lock();
-        let stream = state.room(room).begin(&Begin::Never)?;
+        let stream = state.room(room).stream.as_mut();
+        let stream = stream.ok_or(BrokerError::Unreconciled)?;
         let epoch = stream.head().epoch;
         for used in found {
             if let Some(position) = used.position.filter(|position| position.epoch == epoch) {
@@ -176,37 +188,15 @@ impl MemoryBroker {
     }
 }
 
-/// Makes sure that the room has a life, and none that ends below what was seen of it.
-fn live_on(
-    state: &mut State,
-    room: &RoomId,
-    seen: Option<&Position>,
-    begin: &Begin,
-) -> Result<(), BrokerError> {
-    let begin = &match begin {
-        Begin::Above {
-            offset,
-            epoch,
-            is_private,
-        } => {
-            let seen = seen.map_or(0, |seen| seen.offset);
-            let is_known = seen <= *offset;
-            Begin::Above {
-                offset: seen.max(*offset),
-                epoch: epoch.clone().filter(|_| is_known),
-                is_private: *is_private,
-            }
-        }
-        Begin::Never => Begin::Never,
-    };
-    let stream = state.room(room).begin(begin)?;
-    let head = stream.head();
-    if let Some(seen) = seen
-        && seen.epoch == head.epoch
-        && seen.offset > head.offset
-    {
-        let freed = stream.begin_again(seen.offset);
-        state.bytes -= freed;
+/// Fails unless the room has a stream that ends no lower than what was seen of it.
+fn is_reliable(state: &State, room: &RoomId, seen: Option<&Position>) -> Result<(), BrokerError> {
+    let head = state.stream(room)?.head();
+    let is_behind = seen.is_some_and(|seen| match head.epoch.order(&seen.epoch) {
+        EpochOrder::Same | EpochOrder::Newer => head.offset < seen.offset,
+        EpochOrder::Older | EpochOrder::Rival => true,
+    });
+    match is_behind {
+        true => Err(BrokerError::Unreconciled),
+        false => Ok(()),
     }
-    Ok(())
 }

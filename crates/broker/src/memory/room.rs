@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::stream::{MemoryStream, NONCE_GENERATION};
 use super::webhooks::RoomQueues;
-use crate::{Attendance, Begin, BrokerError, HistorySection, Presence};
+use crate::{Attendance, HistorySection, Presence};
 
 #[derive(Debug)]
 pub(super) struct MemoryRoom {
@@ -51,19 +51,6 @@ impl Default for MemoryRoom {
 }
 
 impl MemoryRoom {
-    /// The room's stream, begun if it has none and may have one.
-    pub(super) fn begin(&mut self, begin: &Begin) -> Result<&mut MemoryStream, BrokerError> {
-        match (&mut self.stream, begin) {
-            (None, Begin::Never) => Err(BrokerError::NoLife),
-            (stream, _) => {
-                if let (None, Begin::Above { is_private, .. }) = (&stream, begin) {
-                    self.is_private |= is_private;
-                }
-                Ok(stream.get_or_insert_with(|| MemoryStream::begin(begin)))
-            }
-        }
-    }
-
     pub(super) fn changed(&self) -> Option<Instant> {
         self.changed
     }
@@ -115,7 +102,9 @@ impl MemoryRoom {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         for user in users {
             match user {
-                Attendance::Enter(user) => joined.extend(self.enter(node, user)),
+                Attendance::Enter(user) | Attendance::Again { user, .. } => {
+                    joined.extend(self.enter(node, user));
+                }
                 Attendance::Exit(id) => left.extend(self.exit(node, id)),
             }
         }
@@ -154,6 +143,7 @@ impl MemoryRoom {
         self.changed = Some(self.used);
         PresenceDelta {
             version: self.presence_version,
+            registry: 0,
             count: self.users.len() as u64,
             joined,
             left,
@@ -171,6 +161,7 @@ impl MemoryRoom {
         };
         Presence {
             version: self.presence_version,
+            registry: 0,
             count: self.users.len() as u64,
             members,
         }

@@ -1,13 +1,14 @@
 //! One room's stream in memory: its events, its nonces, and what has been changed in it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::event::{Change, ChangeKind, seal};
-use hubbub_protocol::{Draft, Envelope, Epoch, Position};
+use hubbub_protocol::event::{Change, ChangeKind, renumber, seal};
+use hubbub_protocol::{Draft, Envelope, Epoch, EventKind, Frame, Position, StoredEvent};
 
 use crate::digest::{Digest, DigestKey};
-use crate::{Begin, Fork, Head, HistorySection, Page, Published, Span};
+use crate::{Head, HistorySection, NewEpoch, Page, Place, Published, Span, StreamState};
 
 /// A nonce is kept for one to two generations.
 pub(super) const NONCE_GENERATION: Duration = Duration::from_secs(15 * 60);
@@ -17,7 +18,7 @@ const EVENT_OVERHEAD: usize = 160;
 #[derive(Debug)]
 pub(super) struct MemoryStream {
     epoch: Epoch,
-    /// `None`: the life began before this process.
+    /// `None`: the epoch began before this process.
     base: Option<u64>,
     top: u64,
     events: VecDeque<Kept>,
@@ -28,13 +29,25 @@ pub(super) struct MemoryStream {
     generation: Instant,
 }
 
-/// An event, and what takes its place once its message is deleted.
+/// An event, and what takes its place once its body has to go.
 #[derive(Debug)]
 struct Kept {
     event: Envelope,
     /// The message that it changes.
     target: Option<u64>,
-    tombstone: Option<Envelope>,
+    /// Of an edit that still has its body.
+    tombstone: Option<Frame>,
+}
+
+/// The new form of a message after an edit or a deletion.
+#[derive(Debug)]
+struct Rewrite {
+    target: u64,
+    /// The edit or the deletion.
+    offset: u64,
+    /// The event that takes the message's place, if the message is here.
+    instead: Frame,
+    is_deletion: bool,
 }
 
 /// What a publish will do, before it is done: it changes nothing until it is applied.
@@ -44,9 +57,7 @@ pub(super) struct Plan {
     pub(super) events: Vec<Envelope>,
     kept: Vec<Kept>,
     nonces: Vec<(Digest, u64)>,
-    /// Messages that are deleted, with what takes their place.
-    /// `None`: the message itself is not here.
-    buried: Vec<(u64, Option<Envelope>)>,
+    rewrites: Vec<Rewrite>,
 }
 
 /// What a plan has changed.
@@ -55,20 +66,54 @@ pub(super) struct Applied {
     pub(super) removed_bytes: usize,
 }
 
+/// The name of the epoch that begins or goes on.
+fn name_of(begin: &NewEpoch, now: u64) -> Epoch {
+    let resumed = begin.resume.clone();
+    resumed.unwrap_or_else(|| Epoch::begin(now, begin.floor))
+}
+
+impl Kept {
+    /// The event at its place in another epoch, `shift` further; so is its target if that is not
+    /// below `from`.
+    fn renumbered(self, epoch: &Epoch, from: u64, shift: u64) -> Self {
+        let target = self.target.map(|target| match target >= from {
+            true => target + shift,
+            false => target,
+        });
+        let position = Position {
+            epoch: epoch.clone(),
+            offset: self.event.position.offset + shift,
+        };
+        let renumbered = |frame: &Frame| renumber(frame, &position, target);
+        Self {
+            tombstone: self.tombstone.as_ref().map(renumbered),
+            target,
+            event: Envelope {
+                frame: renumbered(&self.event.frame),
+                position: position.clone(),
+                previous: None,
+                ..self.event
+            },
+        }
+    }
+}
+
 fn cost(event: &Envelope) -> usize {
     event.frame.len() + EVENT_OVERHEAD
 }
 
+/// Whether a frame is a form of this event.
+fn is_of(frame: &Frame, event: &Envelope) -> bool {
+    StoredEvent::parse(frame.as_str()).is_ok_and(|parsed| parsed.message == event.message)
+}
+
 impl MemoryStream {
-    pub(super) fn begin(begin: &Begin) -> Self {
-        let (epoch, top) = match begin {
-            Begin::Never => (None, 0),
-            Begin::Above { offset, epoch, .. } => (epoch.clone(), *offset),
-        };
+    /// A room's first stream in this process. `now`: milliseconds since 1970.
+    pub(super) fn begin(begin: &NewEpoch, now: u64) -> Self {
         Self {
-            base: epoch.is_none().then_some(top),
-            epoch: epoch.unwrap_or_else(Epoch::generate),
-            top,
+            base: begin.resume.is_none().then_some(begin.above),
+            epoch: name_of(begin, now),
+            top: begin.above,
             events: VecDeque::new(),
             deleted: BTreeSet::new(),
             nonces: HashMap::new(),
@@ -114,7 +159,7 @@ impl MemoryStream {
             events: Vec::new(),
             kept: Vec::new(),
             nonces: Vec::new(),
-            buried: Vec::new(),
+            rewrites: Vec::new(),
         };
         for draft in drafts {
             let digest = key.digest(draft);
@@ -137,32 +182,39 @@ impl MemoryStream {
         };
         let previous = plan.events.last();
         let previous = previous.or(self.events.back().map(|last| &last.event));
-        let event = |open: &[u8]| Envelope {
+        let event = Envelope {
             position: position.clone(),
             message: draft.message.clone(),
             previous: previous.map(|last| last.message.clone()),
-            frame: seal(open, ts, &position),
+            frame: seal(&draft.open, ts, &position),
         };
-        let kept = Kept {
-            event: event(&draft.open),
+        let mut kept = Kept {
+            event,
             target: draft.change.as_ref().map(|change| change.target),
-            tombstone: match &draft.change {
-                Some(Change {
-                    kind: ChangeKind::Edit { open_tombstone },
-                    ..
-                }) => Some(event(open_tombstone)),
-                Some(_) | None => None,
-            },
+            tombstone: None,
         };
-        if let Some(change) = &draft.change
-            && let ChangeKind::Delete { tombstone } = &change.kind
-        {
-            let here = self.index_of(change.target);
-            let bury = |index: usize| Envelope {
-                frame: tombstone.clone(),
-                ..self.events[index].event.clone()
-            };
-            plan.buried.push((change.target, here.map(bury)));
+        let offset = position.offset;
+        let rewrite = |target: &u64, instead: Frame, is_deletion| Rewrite {
+            target: *target,
+            offset,
+            instead,
+            is_deletion,
+        };
+        if let Some(Change { target, kind, .. }) = &draft.change {
+            match kind {
+                ChangeKind::Edit {
+                    open_tombstone,
+                    replacement,
+                } => {
+                    kept.tombstone = Some(seal(open_tombstone, ts, &position));
+                    let instead = replacement.seal(ts, offset);
+                    plan.rewrites.push(rewrite(target, instead, false));
+                }
+                ChangeKind::Delete { tombstone } => {
+                    plan.rewrites.push(rewrite(target, tombstone.clone(), true));
+                }
+                ChangeKind::React | ChangeKind::TooLate => {}
+            }
         }
         plan.nonces.push((digest, position.offset));
         plan.events.push(kept.event.clone());
@@ -183,9 +235,8 @@ impl MemoryStream {
             applied.added_bytes += cost(&kept.event);
             self.events.push_back(kept);
         }
-        for (target, tombstone) in plan.buried {
-            applied.removed_bytes += self.bury(target, tombstone.as_ref());
-            self.deleted.insert(target);
+        for rewrite in plan.rewrites {
+            self.rewrite(&rewrite, &mut applied);
         }
         while self.deleted.len() > history.stream_len {
             self.deleted.pop_first();
@@ -197,19 +248,25 @@ impl MemoryStream {
         applied
     }
 
-    /// Puts tombstones in the place of a message and its edits; returns the bytes freed.
-    fn bury(&mut self, target: u64, tombstone: Option<&Envelope>) -> usize {
-        let mut freed = 0;
-        for kept in &mut self.events {
-            let grave = match (&kept.tombstone, tombstone) {
-                (Some(grave), _) if kept.target == Some(target) => grave.clone(),
-                (_, Some(grave)) if kept.event.position.offset == target => grave.clone(),
-                _ => continue,
-            };
-            freed += cost(&kept.event).saturating_sub(cost(&grave));
-            kept.event = grave;
+    /// Gives a message its new form and takes the bodies out of its earlier edits.
+    fn rewrite(&mut self, rewrite: &Rewrite, applied: &mut Applied) {
+        if rewrite.is_deletion {
+            self.deleted.insert(rewrite.target);
         }
-        freed
+        for kept in &mut self.events {
+            let place = kept.event.position.offset;
+            let is_edit = kept.target == Some(rewrite.target) && place < rewrite.offset;
+            let frame = if place == rewrite.target && is_of(&rewrite.instead, &kept.event) {
+                rewrite.instead.clone()
+            } else if let Some(tombstone) = kept.tombstone.take_if(|_| is_edit) {
+                tombstone
+            } else {
+                continue;
+            };
+            applied.removed_bytes += cost(&kept.event);
+            kept.event.frame = frame;
+            applied.added_bytes += cost(&kept.event);
+        }
     }
 
     fn is_target_deleted(&self, draft: &Draft, plan: &Plan) -> bool {
@@ -218,14 +275,27 @@ impl MemoryStream {
         };
         let is_buried = |event: &Envelope| event.read().is_ok_and(|event| event.deleted);
         matches!(change.kind, ChangeKind::TooLate)
+            || self.is_foreign(change)
             || self.deleted.contains(&change.target)
             || plan
-                .buried
+                .rewrites
                 .iter()
-                .any(|(target, _)| *target == change.target)
+                .any(|rewrite| rewrite.is_deletion && rewrite.target == change.target)
             || self
                 .index_of(change.target)
                 .is_some_and(|index| is_buried(&self.events[index].event))
+    }
+
+    /// Whether the target is an event of another epoch that does not stand in this room.
+    fn is_foreign(&self, change: &Change) -> bool {
+        let Some(epoch) = change.epoch.as_ref().filter(|epoch| **epoch != self.epoch) else {
+            return false;
+        };
+        match self.index_of(change.target) {
+            Some(index) => self.events[index].event.position.epoch != *epoch,
+            // One that has left the stream with all before it may be in the archive.
+            None => self.keeps(change.target) || self.base.is_some_and(|base| change.target > base),
+        }
     }
 
     fn known(&self, digest: &Digest) -> Option<u64> {
@@ -236,12 +306,19 @@ impl MemoryStream {
     fn duplicate(&self, offset: u64, plan: &Plan) -> Published {
         let here = self.index_of(offset).map(|index| &self.events[index].event);
         let planned = || plan.events.iter().find(|e| e.position.offset == offset);
-        let position = Position {
-            epoch: self.epoch.clone(),
-            offset,
-        };
-        let original = here.or_else(planned).map(|event| event.frame.clone());
-        Published::Duplicate { position, original }
+        let original = here.or_else(planned);
+        // It may be of an epoch that has ended: the event itself knows.
+        let position = original.map_or_else(
+            || Position {
+                epoch: self.epoch.clone(),
+                offset,
+            },
+            |event| event.position.clone(),
+        );
+        Published::Duplicate {
+            position,
+            original: original.map(|event| event.frame.clone()),
+        }
     }
 
     fn index_of(&self, offset: u64) -> Option<usize> {
@@ -280,42 +357,113 @@ impl MemoryStream {
         }
     }
 
-    /// The newest `limit` events that change one of these messages, in order.
-    pub(super) fn changes(&self, first: u64, last: u64, limit: usize) -> Vec<Envelope> {
-        let is_one = |kept: &&Kept| {
-            let is_target = |target| (first..=last).contains(&target);
-            kept.target.is_some_and(is_target)
+    /// The changes of these messages above `above`, in order: the edits and deletions that count, and
+    /// the newest `reactions`.
+    pub(super) fn changes(
+        &self,
+        messages: &[RangeInclusive<u64>],
+        above: u64,
+        reactions: usize,
+    ) -> Vec<Envelope> {
+        let mut left = reactions;
+        let mut counts = |kept: &&Kept| {
+            let is_one = |target| messages.iter().any(|part| part.contains(&target));
+            if !kept.target.is_some_and(is_one) {
+                return false;
+            }
+            match kept.event.kind() {
+                EventKind::Reacted => {
+                    let is_new = left > 0;
+                    left = left.saturating_sub(1);
+                    is_new
+                }
+                // One that was edited again has no body.
+                EventKind::Edited => kept.tombstone.is_some(),
+                EventKind::Message | EventKind::Deleted => true,
+            }
         };
-        let mut newest: Vec<_> = self
+        let newer = self.events.iter().rev();
+        let newer = newer.take_while(|kept| kept.event.position.offset > above);
+        let mut found: Vec<_> = newer.filter(|kept| counts(kept)).collect();
+        found.reverse();
+        found.into_iter().map(|kept| kept.event.clone()).collect()
+    }
+
+    /// Drops the oldest events that were stored before `cutoff`; returns the bytes freed.
+    pub(super) fn expire(&mut self, cutoff: u64) -> usize {
+        let mut freed = 0;
+        while let Some(oldest) = self.events.front() {
+            // One that cannot be read has no time that would keep it.
+            if oldest.event.read().is_ok_and(|event| event.ts >= cutoff) {
+                break;
+            }
+            freed += cost(&oldest.event);
+            self.events.pop_front();
+        }
+        freed
+    }
+
+    /// Where it stands. What this memory holds is lost only with the process, so every stream is
+    /// reconciled.
+    pub(super) fn state(&self) -> StreamState {
+        let last = self.events.back().map(|kept| &kept.event);
+        StreamState {
+            head: self.head(),
+            base: self.base.unwrap_or(0),
+            last: last.map(|event| Place {
+                position: event.position.clone(),
+                message: Some(event.message.clone()),
+            }),
+            archived: None,
+            is_private: false,
+            reconciled: Some(self.top),
+            lost: Vec::new(),
+        }
+    }
+
+    /// Begins a new epoch. Older events stay where they are, but for those that move into it.
+    /// Returns how many bytes were added.
+    pub(super) fn begin_again(&mut self, begin: &NewEpoch, now: u64) -> isize {
+        let base = self.top.max(begin.above);
+        let begin = &NewEpoch {
+            floor: begin.floor.max(self.epoch.number()),
+            ..begin.clone()
+        };
+        self.epoch = name_of(begin, now);
+        self.base = Some(base);
+        self.top = base;
+        let first = begin.carry_from.unwrap_or(u64::MAX);
+        let first = self
             .events
-            .iter()
-            .rev()
-            .filter(is_one)
-            .take(limit)
-            .collect();
-        newest.reverse();
-        newest.into_iter().map(|kept| kept.event.clone()).collect()
-    }
-
-    /// Whether what was seen of this life is not what is here.
-    pub(super) fn is_forked(&self, fork: &Fork) -> bool {
-        let is_other = fork.event.as_ref().is_some_and(|(offset, message)| {
-            let here = self.index_of(*offset);
-            here.is_some_and(|index| self.events[index].event.message.is_other(message))
-        });
-        let is_kept = fork.only_empty && !self.events.is_empty();
-        self.epoch == fork.epoch && !is_kept && (self.top < fork.seen || is_other)
-    }
-
-    /// Begins a new life above `seen`; returns the bytes freed.
-    pub(super) fn begin_again(&mut self, seen: u64) -> usize {
-        self.epoch = Epoch::generate();
-        self.top = self.top.max(seen);
-        self.base = Some(self.top);
-        self.deleted.clear();
-        self.nonces.clear();
-        self.older_nonces.clear();
-        self.clear()
+            .partition_point(|kept| kept.event.position.offset < first);
+        let before: usize = self
+            .events
+            .range(first..)
+            .map(|kept| cost(&kept.event))
+            .sum();
+        let moving = self.events.split_off(first);
+        let Some(from) = moving.front().map(|kept| kept.event.position.offset) else {
+            return 0;
+        };
+        let shift = base + 1 - from;
+        for kept in moving {
+            let kept = kept.renumbered(&self.epoch, from, shift);
+            self.top = kept.event.position.offset;
+            self.events.push_back(kept);
+        }
+        for offset in self
+            .nonces
+            .values_mut()
+            .chain(self.older_nonces.values_mut())
+        {
+            *offset += if *offset >= from { shift } else { 0 };
+        }
+        let after: usize = self
+            .events
+            .range(first..)
+            .map(|kept| cost(&kept.event))
+            .sum();
+        after.cast_signed() - before.cast_signed()
     }
 
     /// Drops all events; returns the bytes freed.
@@ -369,7 +517,7 @@ mod tests {
     }
 
     fn filled(events: u64, history: &HistorySection) -> MemoryStream {
-        let mut stream = MemoryStream::begin(&Begin::above(0));
+        let mut stream = MemoryStream::begin(&NewEpoch::first(), 0);
         let drafts: Vec<_> = (0..events).map(|n| draft(&format!("n{n}"))).collect();
         append(&mut stream, &drafts, history);
         stream
@@ -421,8 +569,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_life_begins_above_what_was_seen() {
-        let mut room = MemoryStream::begin(&Begin::above(41));
+    fn a_new_epoch_begins_above_what_was_seen() {
+        let begin = NewEpoch {
+            above: 41,
+            ..NewEpoch::first()
+        };
+        let mut room = MemoryStream::begin(&begin, 0);
         let outcomes = append(&mut room, &[draft("a")], &HistorySection::default());
         assert_eq!(outcomes[0].position().unwrap().offset, 42);
     }

@@ -116,10 +116,22 @@ impl RedisBroker {
     }
 
     pub(crate) async fn rooms_with_streams(&self) -> Result<Vec<RoomId>, BrokerError> {
+        self.rooms_of((0..PARTITIONS).collect()).await
+    }
+
+    pub(crate) async fn owned_rooms(&self) -> Result<Vec<RoomId>, BrokerError> {
+        self.rooms_of(self.owned()).await
+    }
+
+    /// The rooms of these partitions that may have a stream, in the order of their names.
+    async fn rooms_of(&self, partitions: Vec<usize>) -> Result<Vec<RoomId>, BrokerError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
         let ask = async |mut connection: MultiplexedConnection| {
             let mut pipe = redis::pipe();
-            for partition in 0..PARTITIONS {
-                pipe.zrange(self.0.keys.changes(partition), 0, -1);
+            for partition in &partitions {
+                pipe.zrange(self.0.keys.changes(*partition), 0, -1);
             }
             pipe.query_async::<Vec<Vec<String>>>(&mut connection).await
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use hubbub_outage::Outage;
 use hubbub_protocol::RoomId;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
@@ -41,13 +42,18 @@ pub(crate) struct Eviction {
 impl Eviction {
     /// Runs for as long as the node.
     pub(crate) async fn run(mut self) {
+        let outage = Outage::new();
         while let Some(leases) = self.expired.recv().await {
             sleep(PAUSE.mul_f64(fastrand::f64())).await;
             for lease in leases {
                 match self.evict(&lease).await {
                     Ok(0) => {}
                     Ok(users) => info!(lease, users, "took back what a dead node had registered"),
-                    Err(error) => warn!(lease, %error, "cannot evict a dead node yet"),
+                    Err(error) => {
+                        if let Some(now) = outage.fail(&error) {
+                            warn!(lease, %error, failures = now.failures, "cannot evict a dead node yet");
+                        }
+                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
-//! A part of a stream without holes: what was deleted left the stream, and its tombstone takes its
-//! place.
+//! A part of a stream: its entries and the events that stand in the place of those that left it.
+
+use std::ops::Range;
 
 use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position, RoomId};
 use redis::Value;
@@ -7,143 +8,219 @@ use redis::Value;
 use super::values::parse_entry;
 use crate::BrokerError;
 
-/// Whose part it is.
+/// The facts about the part beside its events.
 pub(super) struct Excerpt<'a> {
     pub(super) room: &'a RoomId,
+    /// The stream's present epoch.
     pub(super) epoch: &'a Epoch,
-    /// The stream reaches back to here: what is missing after it was deleted.
-    pub(super) after: Option<u64>,
+    /// The offset above which the present epoch began. Older epochs may be below it.
+    pub(super) base: u64,
+    /// From this offset on the stream has every event: a hole is an event of which nothing is left.
+    pub(super) low: u64,
+    /// The epoch of the event before `low`, where it is known.
+    pub(super) before: Option<Epoch>,
+}
+
+/// The end of an excerpt that is kept when there is more than was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Oldest,
+    Newest,
 }
 
 impl Excerpt<'_> {
-    /// Joins a stream's entries, in any order, with the tombstones beside them. A hole between two
-    /// entries is a deleted event, even where nothing else is left of it. Tombstones from before
-    /// the stream's beginning are of no use and left out.
+    /// Joins a stream's entries, in any order, with the tombstones between them, at most `limit`
+    /// events. Within an epoch the result has no holes. Events that Redis lost between two epochs
+    /// are not made up.
     pub(super) fn join(
         &self,
         entries: Vec<Value>,
-        tombstones: Vec<String>,
+        tombstones: &[String],
+        end: End,
+        limit: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
-        let mut events = entries
-            .into_iter()
-            .map(parse_entry)
-            .collect::<Result<Vec<_>, _>>()?;
-        let first = events.iter().map(|event| event.position.offset).min();
+        let mut events = Vec::with_capacity(entries.len() + tombstones.len() / 2);
         for tombstone in tombstones.chunks_exact(2) {
-            events.push(self.tombstone(&tombstone[0], &tombstone[1])?);
+            events.push(tombstone_event(&tombstone[0], &tombstone[1])?);
+        }
+        // A node of an older version leaves two for one event: without a body is right.
+        events.sort_by_key(|(event, deleted)| (event.position.offset, !deleted));
+        let mut events: Vec<_> = events.into_iter().map(|(event, _)| event).collect();
+        for entry in entries {
+            events.push(parse_entry(entry)?);
         }
         events.sort_by_key(|event| event.position.offset);
         events.dedup_by_key(|event| event.position.offset);
-        Ok(self.without_holes(events, first))
+        Ok(match end {
+            End::Oldest => self.oldest(events, limit),
+            End::Newest => self.newest(events, limit),
+        })
     }
 
-    /// Backwards from the end: down to the first entry a hole is filled, below it it ends the part.
-    fn without_holes(&self, events: Vec<Envelope>, first: Option<u64>) -> Vec<Envelope> {
-        let known = self.after.map(|after| after + 1).or(first);
-        let mut whole: Vec<Envelope> = Vec::with_capacity(events.len());
-        for event in events.into_iter().rev() {
-            let offset = event.position.offset;
-            while let Some(next) = whole.last().map(|next| next.position.offset)
-                && next > offset + 1
-            {
-                if known.is_none_or(|known| next <= known) {
-                    whole.reverse();
-                    return whole;
-                }
-                whole.push(self.vanished(next - 1));
+    fn oldest(&self, events: Vec<Envelope>, limit: usize) -> Vec<Envelope> {
+        let mut whole: Vec<Envelope> = Vec::with_capacity(limit.min(events.len()));
+        for event in events {
+            let hole = self.hole(whole.last(), &event);
+            let left = limit.saturating_sub(whole.len());
+            whole.extend(hole.take(left).map(|offset| self.vanished(&event, offset)));
+            if whole.len() >= limit {
+                break;
             }
             whole.push(event);
         }
-        while let (Some(after), Some(next)) = (self.after, whole.last())
-            && next.position.offset > after + 1
-        {
-            whole.push(self.vanished(next.position.offset - 1));
+        whole
+    }
+
+    fn newest(&self, mut events: Vec<Envelope>, limit: usize) -> Vec<Envelope> {
+        let mut whole: Vec<Envelope> = Vec::with_capacity(limit.min(events.len()));
+        while let Some(event) = events.pop().filter(|_| whole.len() < limit) {
+            let hole = self.hole(events.last(), &event).rev();
+            let left = limit - whole.len() - 1;
+            let vanished: Vec<_> = hole
+                .take(left)
+                .map(|offset| self.vanished(&event, offset))
+                .collect();
+            whole.push(event);
+            whole.extend(vanished);
         }
         whole.reverse();
         whole
     }
 
-    fn vanished(&self, offset: u64) -> Envelope {
-        Envelope::vanished(self.room, self.place(offset))
+    /// The offsets between two neighbours that belong to the epoch of the second one.
+    fn hole(&self, previous: Option<&Envelope>, next: &Envelope) -> Range<u64> {
+        let (known, epoch) = match previous {
+            Some(previous) => (previous.position.offset, Some(&previous.position.epoch)),
+            None => (self.low.saturating_sub(1), self.before.as_ref()),
+        };
+        let Position { epoch: own, offset } = &next.position;
+        let from = if epoch == Some(own) {
+            known + 1
+        } else if own == self.epoch {
+            known.max(self.base) + 1
+        } else {
+            *offset
+        };
+        from..*offset
     }
 
-    fn place(&self, offset: u64) -> Position {
-        Position {
-            epoch: self.epoch.clone(),
-            offset,
-        }
+    /// An event of which nothing is left but its place.
+    fn vanished(&self, next: &Envelope, offset: u64) -> Envelope {
+        let epoch = next.position.epoch.clone();
+        Envelope::vanished(self.room, Position { epoch, offset })
     }
+}
 
-    /// Reads `MESSAGE FRAME` and the offset.
-    fn tombstone(&self, text: &str, offset: &str) -> Result<Envelope, BrokerError> {
-        let unexpected = || BrokerError::Unexpected("a tombstone cannot be read".to_owned());
-        let (message, frame) = text.split_once(' ').ok_or_else(unexpected)?;
-        Ok(Envelope {
-            position: self.place(offset.parse().map_err(|_| unexpected())?),
-            message: MessageId::new(message).map_err(|_| unexpected())?,
-            previous: None,
-            frame: Frame::from_json(frame.to_owned().into()).ok_or_else(unexpected)?,
-        })
-    }
+/// Reads `MESSAGE FRAME` and the offset; says whether the frame is without a body.
+fn tombstone_event(text: &str, offset: &str) -> Result<(Envelope, bool), BrokerError> {
+    let unexpected = || BrokerError::Unexpected("a tombstone cannot be read".to_owned());
+    let (message, frame) = text.split_once(' ').ok_or_else(unexpected)?;
+    let frame = Frame::from_json(frame.to_owned().into()).ok_or_else(unexpected)?;
+    let event = hubbub_protocol::StoredEvent::parse(frame.as_str()).map_err(|_| unexpected())?;
+    let (epoch, deleted) = (event.epoch, event.deleted);
+    let envelope = Envelope {
+        position: Position {
+            epoch,
+            offset: offset.parse().map_err(|_| unexpected())?,
+        },
+        message: MessageId::new(message).map_err(|_| unexpected())?,
+        previous: None,
+        frame,
+    };
+    Ok((envelope, deleted))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn epoch_of(offset: u64) -> &'static str {
+        if offset > BASE { "k" } else { "j" }
+    }
+
+    /// The present epoch `k` began above it, after `j`.
+    const BASE: u64 = 100;
+
     fn entry(offset: u64) -> Value {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let frame = format!(r#"{{"type":"message","offset":{offset}}}"#);
-        let fields = [
-            text("e"),
-            text("k"),
-            text("m"),
-            text("M"),
-            text("f"),
-            text(&frame),
-        ];
+        let fields = ["e", epoch_of(offset), "m", "M", "f", &frame].map(text);
         Value::Array(vec![
             text(&format!("{offset}-0")),
             Value::Array(fields.to_vec()),
         ])
     }
 
-    fn joined(after: Option<u64>, entries: &[u64], tombstones: &[u64]) -> Vec<String> {
+    fn tombstone(offset: u64) -> [String; 2] {
+        let epoch = epoch_of(offset);
+        let frame = format!(
+            r#"T {{"type":"message","message":"T","ts":1,"epoch":"{epoch}","offset":{offset}}}"#
+        );
+        [frame, offset.to_string()]
+    }
+
+    fn joined(
+        (low, before): (u64, Option<&str>),
+        entries: &[u64],
+        tombstones: &[u64],
+        (end, limit): (End, usize),
+    ) -> Vec<String> {
         let (room, epoch) = (RoomId::new("r").unwrap(), Epoch::new("k").unwrap());
         let excerpt = Excerpt {
             room: &room,
             epoch: &epoch,
-            after,
+            base: BASE,
+            low,
+            before: before.map(|epoch| Epoch::new(epoch).unwrap()),
         };
-        let tombstones = tombstones
-            .iter()
-            .flat_map(|offset| ["T {}".to_owned(), offset.to_string()]);
-        let events = excerpt
-            .join(
-                entries.iter().copied().map(entry).collect(),
-                tombstones.collect(),
-            )
-            .unwrap();
-        let show = |event: Envelope| format!("{}{}", event.message, event.position.offset);
+        let entries = entries.iter().copied().map(entry).collect();
+        let tombstones: Vec<_> = tombstones.iter().flat_map(|o| tombstone(*o)).collect();
+        let events = excerpt.join(entries, &tombstones, end, limit).unwrap();
+        let show = |event: Envelope| {
+            let Position { epoch, offset } = event.position;
+            format!("{}{offset}{epoch}", event.message)
+        };
         events.into_iter().map(show).collect()
     }
 
+    const ALL: (End, usize) = (End::Newest, 99);
+
     #[test]
     fn tombstones_stand_where_events_stood() {
-        assert_eq!(joined(None, &[4, 2], &[3]), ["M2", "T3", "M4"]);
-        assert_eq!(joined(None, &[4], &[5, 6]), ["M4", "T5", "T6"]);
-        assert_eq!(joined(None, &[], &[5, 6]), ["T5", "T6"]);
+        let whole = joined((102, None), &[104, 102], &[103], ALL);
+        assert_eq!(whole, ["M102k", "T103k", "M104k"]);
+        assert_eq!(
+            joined((105, None), &[], &[105, 106], ALL),
+            ["T105k", "T106k"]
+        );
     }
 
     #[test]
-    fn a_hole_between_entries_is_a_deleted_event() {
-        assert_eq!(joined(None, &[2, 5], &[4]), ["M2", "-3", "T4", "M5"]);
-        assert_eq!(joined(Some(1), &[4], &[]), ["-2", "-3", "M4"]);
+    fn a_hole_within_an_epoch_is_an_event_without_anything_left() {
+        let whole = joined((102, None), &[102, 105], &[104], ALL);
+        assert_eq!(whole, ["M102k", "-103k", "T104k", "M105k"]);
+        let whole = joined((102, Some("k")), &[104], &[], ALL);
+        assert_eq!(whole, ["-102k", "-103k", "M104k"]);
+        let whole = joined((2, Some("j")), &[4], &[], (End::Oldest, 99));
+        assert_eq!(whole, ["-2j", "-3j", "M4j"]);
     }
 
     #[test]
-    fn what_is_older_than_the_stream_is_left_out() {
-        assert_eq!(joined(None, &[7, 8], &[3, 6]), ["T6", "M7", "M8"]);
-        assert_eq!(joined(None, &[], &[3, 6]), ["T6"]);
+    fn what_was_lost_between_two_epochs_is_not_made_up() {
+        for end in [End::Newest, End::Oldest] {
+            let whole = joined((97, None), &[97, 103], &[], (end, 99));
+            assert_eq!(whole, ["M97j", "-101k", "-102k", "M103k"]);
+            let whole = joined((98, Some("j")), &[101], &[99], (end, 99));
+            assert_eq!(whole, ["-98j", "T99j", "M101k"]);
+        }
+    }
+
+    #[test]
+    fn the_asked_end_is_kept() {
+        let entries = [101, 105, 109];
+        let oldest = joined((101, None), &entries, &[], (End::Oldest, 3));
+        assert_eq!(oldest, ["M101k", "-102k", "-103k"]);
+        let newest = joined((101, None), &entries, &[], (End::Newest, 3));
+        assert_eq!(newest, ["-107k", "-108k", "M109k"]);
     }
 }

@@ -82,6 +82,12 @@ impl Greeting {
         self.server.is_changed.swap(false, Ordering::Relaxed)
     }
 
+    /// The run ID of the server that answered last; empty where it does not tell.
+    pub(crate) fn run_id(&self) -> String {
+        let known = self.server.run_id.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What Redis showed on the newest connection.
     pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
         self.contact.subscribe()
@@ -157,6 +163,11 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     fields.find_map(|(key, value)| (key == name).then_some(value))
 }
 
+/// Returns the `maxmemory-policy` in the text of INFO if it evicts.
+pub(super) fn evicting_policy(info: &str) -> Option<&str> {
+    field(info, "maxmemory_policy").filter(|policy| *policy != "noeviction")
+}
+
 /// Reads the text of INFO. What it does not say is not held against it.
 fn judge(info: &str, allow_eviction: bool) -> Contact {
     let field = |name| field(info, name);
@@ -170,8 +181,8 @@ fn judge(info: &str, allow_eviction: bool) -> Contact {
             "it is version {version}, and {OLDEST_VERSION} is the oldest that works"
         ));
     }
-    match field("maxmemory_policy") {
-        None | Some("noeviction") => {}
+    match evicting_policy(info) {
+        None => {}
         Some(policy) if allow_eviction => {
             warn!(
                 policy,

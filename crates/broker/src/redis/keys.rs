@@ -16,6 +16,7 @@ pub(crate) const PARTITIONS: usize = 64;
 const NAME_BYTES: usize = 64;
 const CHANGES: &str = ":changes";
 const WAITING: &str = ":archive";
+const RUN: &str = ":run";
 
 /// Makes all names of one cluster.
 #[derive(Debug, Clone)]
@@ -62,8 +63,8 @@ pub(crate) struct RoomKeys {
 }
 
 impl RoomKeys {
-    /// The first keys of every script that may begin a new life of the room, in their order.
-    pub(crate) fn of_life(&self) -> [Key<'_>; 6] {
+    /// The first keys of every script that may store events, in their order.
+    pub(crate) fn of_event(&self) -> [Key<'_>; 8] {
         [
             self.meta(),
             self.stream(),
@@ -71,15 +72,8 @@ impl RoomKeys {
             self.of_room(":nonces-older"),
             self.tombstones(),
             self.edits(),
-        ]
-    }
-
-    /// The first keys of every script that may store events, in their order.
-    pub(crate) fn of_event(&self) -> [Key<'_>; 8] {
-        let [meta, stream, nonces, older, tombstones, edits] = self.of_life();
-        let (changes, waiting) = (self.changes(), self.waiting());
-        [
-            meta, stream, nonces, older, tombstones, edits, changes, waiting,
+            self.changes(),
+            self.waiting(),
         ]
     }
 
@@ -123,6 +117,11 @@ impl RoomKeys {
     /// Rooms of the partition that wait for the archive.
     pub(crate) fn waiting(&self) -> Key<'_> {
         self.of_partition(WAITING)
+    }
+
+    /// The run of the partition.
+    pub(crate) fn run(&self) -> Key<'_> {
+        self.of_partition(RUN)
     }
 
     fn of_room(&self, part: &'static str) -> Key<'_> {
@@ -174,6 +173,11 @@ impl Keys {
         self.partition(partition) + CHANGES
     }
 
+    /// The run of a partition.
+    pub(crate) fn run(&self, partition: usize) -> String {
+        self.partition(partition) + RUN
+    }
+
     /// Rooms of a partition that wait for the archive, by the time when they began to.
     pub(crate) fn waiting(&self, partition: usize) -> String {
         self.partition(partition) + WAITING
@@ -192,6 +196,21 @@ impl Keys {
     /// Leases by the time of their last renewal.
     pub(crate) fn nodes(&self) -> String {
         format!("{}:nodes", self.prefix)
+    }
+
+    /// Leases of nodes that wait to join, by the time of their last renewal.
+    pub(crate) fn waiting_nodes(&self) -> String {
+        format!("{}:nodes:waiting", self.prefix)
+    }
+
+    /// The settings that nodes have declared, by lease.
+    pub(crate) fn node_settings(&self) -> String {
+        format!("{}:nodes:settings", self.prefix)
+    }
+
+    /// The ID by which the archive knows the cluster, and the ID of this Redis data.
+    pub(crate) fn identity(&self) -> String {
+        format!("{}:identity", self.prefix)
     }
 
     /// Orders of operators by their sequence.
@@ -292,6 +311,7 @@ mod tests {
             names.users(),
             names.changes(),
             names.waiting(),
+            names.run(),
             names.webhooks(),
             names.attendance(),
         ];
@@ -303,7 +323,7 @@ mod tests {
             keys.lease_users(&room, "gw-1:x"),
             keys.lease_rooms(partition_of(&room), "gw-1:x"),
         ];
-        let of_room = names.of_life().into_iter().chain(others);
+        let of_room = names.of_event().into_iter().chain(others);
         for name in of_room.map(|key| key.to_string()).chain(whole) {
             assert!(name.starts_with(&tag), "{name} has not {tag}");
         }

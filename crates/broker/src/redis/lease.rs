@@ -10,18 +10,23 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hubbub_protocol::{Epoch, NodeId};
+use hubbub_outage::Outage;
+use hubbub_protocol::{NodeId, random_name};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::greeting::Greeting;
 use super::keys::{Key, Keys};
 use super::link::Link;
+use super::neighbours::Neighbours;
+use super::runs::Runs;
 use super::scripts::Scripts;
-use crate::BrokerError;
+use super::standing::Standing;
+use crate::agreement::{ClusterIdentity, Difference, join};
 use crate::inbox::InboxSender;
+use crate::{BrokerError, Declaration};
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
@@ -29,6 +34,8 @@ const RENEWAL: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(3);
 /// How long it lives without renewal.
 const LIFE: Duration = Duration::from_secs(6);
+/// How often a node that may not join compares its settings again.
+const JOIN_RETRY: Duration = Duration::from_secs(1);
 /// Within which every living node has learnt which others live: a renewal's interval and some.
 const LEARNT: Duration = Duration::from_millis(2_500);
 
@@ -121,7 +128,7 @@ impl Lease {
 
 /// A random part, so that a restart or a new lease is another node.
 fn new_name(node: &NodeId) -> Arc<str> {
-    format!("{node}.{}", Epoch::generate()).into()
+    format!("{node}.{}", random_name(8)).into()
 }
 
 /// The name that people gave the node, out of its lease's: after it come a start's and a lease's own
@@ -140,74 +147,266 @@ pub(crate) struct LeaseKeeper {
     pub(crate) inbox: InboxSender,
     /// Tells when another Redis answers than before.
     pub(crate) greeting: Greeting,
+    /// Whether this node has joined, and what it has declared.
+    pub(crate) standing: Standing,
     /// Expired leases, for whoever takes back what they have left. Not taken while it is busy:
     /// the next renewal names them again.
     pub(crate) expired: mpsc::Sender<Vec<String>>,
+    pub(super) runs: Runs,
 }
 
+/// On what condition a renewal takes the lease.
+enum Entry<'a> {
+    /// The node has joined before.
+    Member,
+    /// The node joins if every living lease is one of these, whose settings were compared.
+    AgreedWith(&'a [String]),
+}
+
+/// The findings of a renewal in Redis.
+struct Renewal {
+    /// Whether this node's lease was alive.
+    is_known: bool,
+    has_joined: bool,
+    /// Redis has an older renewal than this node has made: it was put back to an earlier state.
+    has_gone_back: bool,
+    expired: Vec<String>,
+    /// The leases of nodes that wait to join.
+    waiting: Vec<String>,
+    identity: Option<ClusterIdentity>,
+}
+
+/// The answer of the script `renew`: see there.
+type Renewed = (
+    bool,
+    bool,
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+    String,
+    String,
+    String,
+);
+
 impl LeaseKeeper {
-    /// Runs for as long as the node.
+    /// Runs for as long as the node: joins once this node's settings agree with those of every living
+    /// node, and renews the lease from then on.
+    pub(crate) async fn run(self) {
+        let declaration = self.standing.declaration().await;
+        let mut neighbours = Neighbours::new(Arc::clone(&declaration));
+        self.join(&declaration, &mut neighbours).await;
+        self.keep(&declaration, neighbours).await;
+    }
+
+    /// Returns when the node has joined. The script joins only if the nodes that live at that moment
+    /// are those that were compared, so that of two nodes that start together and differ one waits.
+    async fn join(&self, declaration: &Declaration, neighbours: &mut Neighbours) {
+        let (mut agreed, mut written) = (Vec::new(), String::new());
+        loop {
+            let entry = Entry::AgreedWith(&agreed);
+            match self.renew(declaration, entry, &mut written).await {
+                Ok(renewal) => {
+                    self.lease.set_renewed(Instant::now());
+                    if renewal.has_joined {
+                        return self.standing.join();
+                    }
+                    agreed = self.compare(neighbours).await;
+                    if !agreed.is_empty() {
+                        continue;
+                    }
+                }
+                Err(error) => warn!(%error, "cannot join the cluster yet"),
+            }
+            tokio::time::sleep(JOIN_RETRY).await;
+        }
+    }
+
+    /// The living leases, if this node agrees with all of them; else none, and `/readyz` says why.
+    async fn compare(&self, neighbours: &mut Neighbours) -> Vec<String> {
+        let living = self.lease.living().to_vec();
+        let settings = match self.settings_of(&living).await {
+            Ok(settings) => settings,
+            Err(error) => {
+                warn!(%error, "cannot read the other nodes' settings yet");
+                return Vec::new();
+            }
+        };
+        let differences = living.iter().zip(&settings);
+        let differences: Vec<Difference> = differences
+            .flat_map(|(lease, settings)| neighbours.compare(lease, settings.as_deref()))
+            .filter(|difference| difference.is_blocking)
+            .collect();
+        if !differences.is_empty() {
+            self.standing.wait_for(join(&differences));
+            return Vec::new();
+        }
+        for (lease, settings) in living.iter().zip(&settings) {
+            neighbours.note(lease, settings.as_deref(), true);
+        }
+        living
+    }
+
+    /// Renews the lease every [`RENEWAL`].
     ///
     /// A node has others evicted only after it has itself renewed without a break for the life of
     /// a lease: after a fault of Redis everyone has had that time to come back.
-    pub(crate) async fn run(self) {
+    async fn keep(&self, declaration: &Declaration, mut neighbours: Neighbours) {
         let mut renewed: Option<Instant> = None;
+        let mut written = String::new();
         let mut unbroken_since = Instant::now();
+        let outage = Outage::new();
         let mut due = tokio::time::interval(RENEWAL);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
             // Before the call: that is the time which the answer proves.
             let now = Instant::now();
-            match self.renew().await {
-                Ok((is_known, expired)) => {
+            match self.renew(declaration, Entry::Member, &mut written).await {
+                Ok(renewal) => {
+                    // A lease that was renewed a moment ago does not expire.
+                    let is_gone = !renewal.is_known
+                        && renewed.is_some_and(|last| now.duration_since(last) < LIFE / 2);
+                    if renewal.has_gone_back || is_gone {
+                        warn!("redis has an older state than before, all rooms are compared again");
+                        self.runs.end_all(0);
+                        self.inbox.doubt_run();
+                    }
                     let is_late = renewed.is_some_and(|last| now.duration_since(last) > LIFE);
                     // What the one before had acked, this one may lack.
                     let is_other = self.greeting.take_change();
-                    if is_late || is_other || (renewed.is_some() && !is_known) {
-                        self.begin_again().await;
+                    if is_late || is_other || (renewed.is_some() && !renewal.is_known) {
+                        self.begin_again(declaration, &mut written).await;
                         unbroken_since = now;
                     }
                     renewed = Some(now);
                     self.lease.set_renewed(now);
-                    if !expired.is_empty() && now.duration_since(unbroken_since) >= LIFE {
+                    if let Some(over) = outage.end() {
+                        info!(failures = over.failures, lasted = ?over.lasted, "the lease is renewed again");
+                    }
+                    self.look_around(declaration, &renewal, &mut neighbours)
+                        .await;
+                    if !renewal.expired.is_empty() && now.duration_since(unbroken_since) >= LIFE {
                         // Full: it is at work on earlier ones.
-                        drop(self.expired.try_send(expired));
+                        drop(self.expired.try_send(renewal.expired));
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "cannot renew the lease");
+                    if let Some(now) = outage.fail(&error) {
+                        warn!(%error, failures = now.failures, lasted = ?now.lasted, "cannot renew the lease");
+                    }
                     unbroken_since = Instant::now();
                 }
             }
         }
     }
 
+    /// Logs what differs between this node and those that it has not compared yet.
+    async fn look_around(
+        &self,
+        declaration: &Declaration,
+        renewal: &Renewal,
+        neighbours: &mut Neighbours,
+    ) {
+        if let (Some(own), Some(found)) = (&declaration.identity, &renewal.identity)
+            && own != found
+        {
+            warn!(%own, %found, "redis holds another cluster's identity, restart this node");
+        }
+        let (living, own) = (self.lease.living(), self.lease.name());
+        let leases = living.iter().chain(&renewal.waiting);
+        let unknown = neighbours.unknown(&own, leases);
+        if unknown.is_empty() {
+            return;
+        }
+        match self.settings_of(&unknown).await {
+            Ok(settings) => {
+                for (lease, settings) in unknown.iter().zip(settings) {
+                    let has_joined = living.contains(lease);
+                    neighbours.note(lease, settings.as_deref(), has_joined);
+                }
+            }
+            Err(error) => warn!(%error, "cannot read the other nodes' settings yet"),
+        }
+    }
+
     /// Everything that was registered is gone, or will be: the old name, renewed a moment ago, is
     /// left to expire.
-    async fn begin_again(&self) {
+    async fn begin_again(&self, declaration: &Declaration, written: &mut String) {
         self.lease.take_another();
-        if let Err(error) = self.renew().await {
+        written.clear();
+        if let Err(error) = self.renew(declaration, Entry::Member, written).await {
             warn!(%error, "cannot announce the new lease, the next renewal does");
         }
         warn!(lease = %self.lease.name(), "the lease was lost, registering everybody again");
         self.inbox.doubt_registrations();
     }
 
-    /// Whether the lease was known, and which ones have expired.
-    async fn renew(&self) -> Result<(bool, Vec<String>), BrokerError> {
-        let nodes = self.keys.nodes();
+    /// Renews the lease. `written` is when it was renewed last, as Redis said.
+    async fn renew(
+        &self,
+        declaration: &Declaration,
+        entry: Entry<'_>,
+        written: &mut String,
+    ) -> Result<Renewal, BrokerError> {
+        let (nodes, waiting) = (self.keys.nodes(), self.keys.waiting_nodes());
+        let (settings, identity) = (self.keys.node_settings(), self.keys.identity());
+        let secret = self.keys.secret();
+        let keys = [&nodes, &waiting, &settings, &identity, &secret].map(Key::from);
+        let known_secret = self.greeting.secret().map_or(&[][..], |secret| &secret[..]);
+        let declared = declaration.to_json();
+        let own = declaration.identity.as_ref().map(ToString::to_string);
         let renew = async |connection: MultiplexedConnection| {
-            let mut call = self.scripts.renew.call(&[Key::from(&nodes)]);
+            let mut call = self.scripts.renew.call(&keys);
             call.arg(&*self.lease.name());
             call.arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
-            call.invoke::<(bool, Vec<String>, Vec<String>)>(connection)
-                .await
+            call.arg(&declared).arg(own.as_deref().unwrap_or_default());
+            call.arg(known_secret);
+            match entry {
+                Entry::Member => call.arg(1),
+                Entry::AgreedWith(leases) => call.arg(0).arg(leases),
+            };
+            call.invoke::<Renewed>(connection).await
         };
-        let (is_known, expired, living) = self.link.call(Instant::now() + RENEWAL, renew).await?;
+        let answer = self.link.call(Instant::now() + RENEWAL, renew).await?;
+        let (is_known, has_joined, expired, living, waiting, identity, before, now) = answer;
         self.lease.set_living(living);
-        Ok((is_known, expired))
+        // An answer may have been lost, so that Redis knows a later renewal than this node.
+        let is_older = |before: &str| before.parse::<u64>().ok() < written.parse::<u64>().ok();
+        let has_gone_back = !before.is_empty() && is_older(&before);
+        *written = now;
+        Ok(Renewal {
+            is_known,
+            has_joined,
+            has_gone_back,
+            expired,
+            waiting,
+            identity: ClusterIdentity::parse(&identity),
+        })
     }
+
+    /// The settings that these leases have declared; `None` for a node of a version that declares nothing.
+    async fn settings_of(&self, leases: &[String]) -> Result<Vec<Option<String>>, BrokerError> {
+        read_settings(&self.link, &self.keys, leases).await
+    }
+}
+
+/// The settings of these leases, as they were declared, in the same order.
+pub(super) async fn read_settings(
+    link: &Link,
+    keys: &Keys,
+    leases: &[String],
+) -> Result<Vec<Option<String>>, BrokerError> {
+    if leases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = keys.node_settings();
+    let read = async |mut connection: MultiplexedConnection| {
+        let mut read = redis::cmd("HMGET");
+        read.arg(&key).arg(leases);
+        read.query_async::<Vec<Option<String>>>(&mut connection)
+            .await
+    };
+    link.call(Instant::now() + RENEWAL, read).await
 }
 
 #[cfg(test)]

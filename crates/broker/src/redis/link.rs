@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hubbub_outage::Outage;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, RedisResult,
@@ -140,6 +141,7 @@ impl Link {
             greet,
             live: Arc::new(sender),
             doubts,
+            losses: Outage::new(),
         };
         (link, keeper.run())
     }
@@ -217,6 +219,8 @@ struct Keeper<G> {
     greet: G,
     live: Arc<watch::Sender<Option<Live>>>,
     doubts: Arc<Doubts>,
+    /// Connections that were made and lost. A connection that flaps must not fill the log.
+    losses: Outage,
 }
 
 impl<G, F> Keeper<G>
@@ -225,7 +229,7 @@ where
     F: Future<Output = RedisResult<()>> + Send,
 {
     async fn run(self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, outage) = (Backoff::new(), Outage::new());
         for number in 1.. {
             match within(2 * CONNECT_TIMEOUT, self.connect(number)).await {
                 Ok(connection) => {
@@ -233,7 +237,12 @@ where
                     if number > 1 {
                         self.metrics.reconnects.inc();
                     }
-                    info!(number, "connected to redis");
+                    match outage.end() {
+                        Some(over) => {
+                            info!(number, failures = over.failures, lasted = ?over.lasted, "connected to redis again");
+                        }
+                        None => info!(number, "connected to redis"),
+                    }
                     backoff = Backoff::new();
                     self.live.send_replace(Some(Live {
                         connection: connection.clone(),
@@ -242,9 +251,16 @@ where
                     let why = wait_until_dead(connection, number, &self.doubts).await;
                     self.live.send_replace(None);
                     self.metrics.redis_up.set(0);
-                    warn!(number, %why, "lost the connection to redis");
+                    if let Some(now) = self.losses.fail(&why) {
+                        warn!(number, %why, losses = now.failures, "lost the connection to redis");
+                    }
                 }
-                Err(error) => warn!(%error, "cannot connect to redis, trying again"),
+                Err(error) => {
+                    if let Some(now) = outage.fail(&error) {
+                        warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                            "cannot connect to redis, trying again");
+                    }
+                }
             }
             sleep(backoff.next_pause()).await;
         }

@@ -9,14 +9,21 @@ mod greeting;
 mod keys;
 mod lease;
 mod link;
+mod members;
+mod neighbours;
 mod orders;
 mod pace;
+mod policy;
 mod presence;
 mod publish;
+mod reconcile;
 mod replicated;
+mod runs;
 mod scripts;
+mod standing;
 mod stream;
 mod subscriber;
+mod sweep;
 mod tickets;
 mod values;
 mod watch;
@@ -26,26 +33,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::{ConnectionId, Frame, NodeId, Packet, RoomId};
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 pub(crate) use self::address::client;
 use self::address::warn_of_the_way;
 use self::eviction::Eviction;
 use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
+pub(crate) use self::keys::PARTITIONS;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
 use self::orders::OrderWatch;
+use self::policy::{Policy, PolicyWatch};
 use self::replicated::Replication;
+use self::runs::Runs;
 use self::scripts::Scripts;
+use self::standing::Standing;
 use self::subscriber::{Channels, Subscriber};
+use self::sweep::Sweep;
 use self::watch::Watch;
 use self::webhooks::Webhooks;
-use crate::inbox::inbox;
+use crate::inbox::{InboxSender, inbox};
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
 /// What is for the moment only is not worth a longer wait.
@@ -60,12 +74,16 @@ struct Shared {
     config: BrokerConfig,
     lives: Lives,
     lease: Lease,
+    standing: Standing,
     keys: Keys,
     scripts: Arc<Scripts>,
     link: Link,
+    runs: Runs,
+    inbox: InboxSender,
     replication: Replication,
     subscriber: Subscriber,
     greeting: Greeting,
+    policy: Policy,
     metrics: BrokerMetrics,
     webhooks: Webhooks,
     tasks: TaskTracker,
@@ -87,6 +105,36 @@ struct Lives {
     /// It never had an event.
     unused: u64,
     meta: u64,
+}
+
+/// Receives each new connection, before anybody may use it.
+#[derive(Debug, Clone)]
+struct Host {
+    greeting: Greeting,
+    runs: Runs,
+    inbox: InboxSender,
+}
+
+impl Host {
+    async fn receive(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
+        self.greeting.greet(connection.clone()).await?;
+        if self.runs.see_server(&self.greeting.run_id()) {
+            self.inbox.doubt_run();
+        }
+        match self.runs.check(&mut connection).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.inbox.doubt_run();
+                Ok(())
+            }
+            Err(error) if error.is_io_error() => Err(error),
+            // It can still be read; a send reads the runs again before it is refused.
+            Err(error) => {
+                warn!(%error, "redis takes no writes, sends will be refused");
+                Ok(())
+            }
+        }
+    }
 }
 
 impl RedisBroker {
@@ -116,14 +164,20 @@ impl RedisBroker {
             meta: Self::seconds(config.history.meta_ttl),
         };
         let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new(config)));
+        let standing = Standing::new();
         let (sender, inbox) = inbox();
 
-        let host = greeting.clone();
+        let runs = Runs::new(&keys, &scripts);
+        let host = Host {
+            greeting: greeting.clone(),
+            runs: runs.clone(),
+            inbox: sender.clone(),
+        };
         let (link, keep_link) = Link::new(client.clone(), metrics.clone(), move |connection| {
             let host = host.clone();
             async move {
                 match role {
-                    Role::Node => host.greet(connection).await,
+                    Role::Node => host.receive(connection).await,
                     Role::Onlooker => Ok(()),
                 }
             }
@@ -164,13 +218,30 @@ impl RedisBroker {
             scripts: Arc::clone(&scripts),
             inbox: sender.clone(),
             greeting: greeting.clone(),
+            standing: standing.clone(),
             expired,
+            runs: runs.clone(),
+        };
+        let sweep = Sweep {
+            link: link.clone(),
+            keys: keys.clone(),
+            scripts: Arc::clone(&scripts),
+            lease: lease.clone(),
+            subscriber: subscriber.clone(),
+            inbox: sender.clone(),
         };
         let watch = Watch {
             link: link.clone(),
             keys: keys.clone(),
             subscriber: subscriber.clone(),
-            inbox: sender,
+            runs: runs.clone(),
+            inbox: sender.clone(),
+        };
+
+        let policy = Policy::default();
+        let policy_watch = PolicyWatch {
+            link: link.clone(),
+            policy: policy.clone(),
         };
 
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
@@ -180,19 +251,27 @@ impl RedisBroker {
             tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(sweep.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
+        }
+        if role == Role::Node && !config.redis.allow_eviction {
+            tasks.spawn(closed.clone().run_until_cancelled_owned(policy_watch.run()));
         }
         tasks.close();
         let shared = Shared {
             config: config.clone(),
             lives,
             lease,
+            standing,
             keys,
             scripts,
             link,
+            runs,
+            inbox: sender,
             replication,
             subscriber,
             greeting,
+            policy,
             metrics,
             webhooks,
             tasks,
@@ -258,7 +337,17 @@ impl RedisBroker {
         match timeout(patience, answered).await {
             Ok(Ok(contact)) => match &*contact {
                 Contact::Unfit(why) => Err(BrokerError::Unfit(why.clone())),
-                Contact::None | Contact::Fit | Contact::Replica => Ok(()),
+                Contact::None | Contact::Replica => Ok(()),
+                Contact::Fit => {
+                    // Its runs are read before anybody may use it. Should that fail, the node goes on
+                    // trying.
+                    let ready = self
+                        .0
+                        .link
+                        .call(Instant::now() + patience, async |_| Ok(()));
+                    drop(ready.await);
+                    Ok(())
+                }
             },
             // It is away: the node goes on trying, and is not ready.
             Ok(Err(_)) | Err(_) => Ok(()),
@@ -277,19 +366,23 @@ impl RedisBroker {
     pub(crate) fn health(&self) -> BrokerHealth {
         if let Some(why) = self.0.greeting.refusal() {
             let problem = Some(format!("redis cannot be used: {why}"));
-            return BrokerHealth { problem };
+            return BrokerHealth {
+                problem,
+                degraded: None,
+            };
         }
         let problem = if !self.0.link.is_up() {
             Some("redis does not answer commands")
         } else if !self.0.subscriber.is_alive() {
             Some("the subscription to redis is silent")
-        } else if !self.0.lease.is_fresh() {
+        } else if self.0.standing.has_joined() && !self.0.lease.is_fresh() {
             Some("redis takes no writes")
         } else {
             None
         };
         BrokerHealth {
             problem: problem.map(str::to_owned),
+            degraded: self.0.policy.problem(),
         }
     }
 

@@ -32,8 +32,8 @@ const PAGE: usize = 500;
 const SCAN: usize = 1_000;
 /// Between two looks for answers.
 const ANSWER_PAUSE: Duration = Duration::from_millis(25);
-/// So long an answer waits for who has asked.
-const ANSWER_LIFE: Duration = Duration::from_secs(10);
+/// Seconds for which an answer waits for the node that asked. Whole seconds: SECURITY.md grants EXPIRE only.
+const ANSWER_LIFE_SECONDS: i64 = 10;
 /// The word for "there are new orders"; a question begins with another letter.
 const NEW_ORDERS: &str = "o";
 
@@ -323,10 +323,7 @@ impl RedisBroker {
         let answer = async |mut connection: MultiplexedConnection| {
             let mut pipe = redis::pipe();
             pipe.hset(&key, &*lease, text);
-            pipe.pexpire(
-                &key,
-                i64::try_from(ANSWER_LIFE.as_millis()).unwrap_or(i64::MAX),
-            );
+            pipe.expire(&key, ANSWER_LIFE_SECONDS);
             pipe.exec_async(&mut connection).await
         };
         self.0.link.call(self.deadline(), answer).await

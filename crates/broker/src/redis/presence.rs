@@ -50,6 +50,7 @@ impl RedisBroker {
         room: &RoomId,
         users: &[Attendance],
     ) -> Result<Presence, BrokerError> {
+        self.check_joined()?;
         let change = Change {
             keys: &self.0.keys,
             webhooks: &self.0.webhooks,
@@ -61,20 +62,19 @@ impl RedisBroker {
             let mut call = change.call(&self.0.scripts.presence);
             for user in users {
                 match user {
-                    Attendance::Enter(user) => {
-                        let json = serde_json::to_string(user).expect("strings always serialize");
-                        call.arg("enter").arg(user.id.as_str()).arg(json);
-                    }
+                    Attendance::Enter(user) => enter(&mut call, user, 0),
+                    Attendance::Again { user, registry } => enter(&mut call, user, *registry),
                     Attendance::Exit(id) => {
-                        call.arg("exit").arg(id.as_str()).arg("");
+                        call.arg("exit").arg(id.as_str()).arg("").arg(0);
                     }
                 }
             }
-            call.invoke::<(u64, u64)>(connection).await
+            call.invoke::<(u64, u64, u64)>(connection).await
         };
-        let (count, version) = self.0.link.call(self.deadline(), register).await?;
+        let (count, version, registry) = self.0.link.call(self.deadline(), register).await?;
         Ok(Presence {
             version,
+            registry,
             count,
             members: Vec::new(),
         })
@@ -89,19 +89,30 @@ impl RedisBroker {
         let ask = async |connection: MultiplexedConnection| {
             let mut call = self.0.scripts.members.call(&[keys.users(), keys.meta()]);
             call.arg(limit);
-            call.invoke::<(u64, u64, Vec<String>)>(connection).await
+            call.invoke::<(u64, u64, Vec<String>, u64)>(connection)
+                .await
         };
-        let (count, version, values) = self.0.link.call(self.deadline(), ask).await?;
+        let (count, version, values, registry) = self.0.link.call(self.deadline(), ask).await?;
         let members = values
             .iter()
             .map(|value| parse_user(value))
             .collect::<Result<_, _>>()?;
         Ok(Presence {
             version,
+            registry,
             count,
             members,
         })
     }
+}
+
+/// Adds a user who is here, and the list in which the node has registered the user before.
+fn enter(call: &mut Call<'_>, user: &User, registry: u64) {
+    let json = serde_json::to_string(user).expect("strings always serialize");
+    call.arg("enter")
+        .arg(user.id.as_str())
+        .arg(json)
+        .arg(registry);
 }
 
 /// Reads `NODES JSON`.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hubbub_protocol::event::{Change, ChangeKind};
-use hubbub_protocol::{Draft, Epoch, Frame, Position, RoomId};
+use hubbub_protocol::{Draft, Envelope, Epoch, Position, RoomId};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
@@ -11,11 +11,13 @@ use super::RedisBroker;
 use super::scripts::Call;
 use super::values::{parse_epoch, parse_number};
 use crate::digest::DigestKey;
-use crate::{Begin, BrokerError, Published, Seen, Span};
+use crate::{BrokerError, Published, Seen, Span};
 
-/// What the script says of a draft; everything else is a duplicate.
+/// The script's word for each draft; every other number means a duplicate.
 const STORED: u64 = 0;
 const GONE: u64 = 2;
+/// Stands for the epoch of a target where the caller does not know it.
+const ANY_EPOCH: &str = "-";
 
 impl RedisBroker {
     pub(crate) async fn publish(
@@ -23,17 +25,11 @@ impl RedisBroker {
         room: &RoomId,
         drafts: &[Draft],
         seen: Seen<'_>,
-        begin: &Begin,
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
+        self.check_joined()?;
         let began = Instant::now();
         let keys = self.0.keys.room(room);
-        let (new_epoch, base, is_private) = match begin {
-            Begin::Never => (None, 0, false),
-            Begin::Above {
-                offset, is_private, ..
-            } => (Some(Epoch::generate()), *offset, *is_private),
-        };
         let noted = self.0.webhooks.of_events(&self.0.keys, room, drafts);
         let mut names = keys.of_event().to_vec();
         noted.add_keys(&mut names, &[keys.webhooks()]);
@@ -42,9 +38,8 @@ impl RedisBroker {
             let mut call = self.0.scripts.publish.call(&names);
             call.arg(keys.channel()).arg(room.as_str());
             call.arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
-                .arg(seen.as_ref().map_or(0, |seen| seen.offset).max(base))
-                .arg(new_epoch.as_ref().map_or("", Epoch::as_str))
-                .arg(u8::from(is_private));
+                .arg(seen.as_ref().map_or(0, |seen| seen.offset));
+            call.arg(&*self.run(room));
             call.arg(&noted.names).arg(drafts.len());
             for draft in drafts {
                 call.arg(&key.digest(draft)[..]);
@@ -68,7 +63,7 @@ impl RedisBroker {
         deadline: Instant,
     ) -> Result<Vec<Published>, BrokerError> {
         if reply.len() == 2 && drafts > 0 {
-            return Err(BrokerError::NoLife);
+            return Err(BrokerError::Unreconciled);
         }
         if reply.len() != 2 + 2 * drafts {
             return Err(BrokerError::Unexpected(
@@ -91,8 +86,17 @@ impl RedisBroker {
                     // Whatever went wrong, the script has run.
                     let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
                     let original = self.original(room, &position, deadline).await;
-                    let original = original.map_err(unknown)?;
-                    Published::Duplicate { position, original }
+                    // It may be of an epoch that has ended: the event itself knows.
+                    match original.map_err(unknown)? {
+                        None => Published::Duplicate {
+                            position,
+                            original: None,
+                        },
+                        Some(event) => Published::Duplicate {
+                            position: event.position,
+                            original: Some(event.frame),
+                        },
+                    }
                 }
             });
         }
@@ -105,13 +109,11 @@ impl RedisBroker {
         room: &RoomId,
         position: &Position,
         deadline: Instant,
-    ) -> Result<Option<Frame>, BrokerError> {
+    ) -> Result<Option<Envelope>, BrokerError> {
         let before = Span::After(position.offset.saturating_sub(1));
         let page = self.read_stream(room, before, 1, deadline).await?;
-        let first = page
-            .and_then(|page| page.events.into_iter().next())
-            .filter(|event| event.position == *position);
-        Ok(first.map(|event| event.frame))
+        let first = page.and_then(|page| page.events.into_iter().next());
+        Ok(first.filter(|event| event.position.offset == position.offset))
     }
 }
 
@@ -120,16 +122,27 @@ fn add_draft(call: &mut Call<'_>, draft: &Draft) {
         None => {
             call.arg(draft.message.as_str()).arg(&draft.open[..]);
         }
-        Some(Change { target, kind }) => {
-            let (letter, tombstone) = match kind {
-                ChangeKind::Edit { open_tombstone } => ('e', &open_tombstone[..]),
-                ChangeKind::Delete { tombstone } => ('d', tombstone.as_bytes()),
-                ChangeKind::React => ('r', &b""[..]),
-                ChangeKind::TooLate => ('x', &b""[..]),
+        Some(Change {
+            target,
+            epoch,
+            kind,
+        }) => {
+            let (letter, instead) = match kind {
+                ChangeKind::Edit {
+                    open_tombstone,
+                    replacement,
+                } => {
+                    let lines = [open_tombstone, &replacement.open, &replacement.end];
+                    ('e', lines.map(|line| &line[..]).join(&b'\n'))
+                }
+                ChangeKind::Delete { tombstone } => ('d', tombstone.as_bytes().to_vec()),
+                ChangeKind::React => ('r', Vec::new()),
+                ChangeKind::TooLate => ('x', Vec::new()),
             };
-            call.arg(format!("{letter} {target} {}", draft.message))
+            let epoch = epoch.as_ref().map_or(ANY_EPOCH, Epoch::as_str);
+            call.arg(format!("{letter} {target} {epoch} {}", draft.message))
                 .arg(&draft.open[..])
-                .arg(tombstone);
+                .arg(instead);
         }
     }
 }

@@ -18,11 +18,15 @@ const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
 const CALL_ARGS: usize = 32;
 const CALL_BYTES: usize = 1_536;
 
-const BEGIN: &str = include_str!("lua/begin.lua");
+const EPOCH: &str = include_str!("lua/epoch.lua");
+const STREAM_END: &str = include_str!("lua/stream_end.lua");
+const CARRY: &str = include_str!("lua/carry.lua");
 const CHANGE: &str = include_str!("lua/change.lua");
 const NOTE: &str = include_str!("lua/note.lua");
 const ATTEND: &str = include_str!("lua/attend.lua");
+const EXCERPT: &str = include_str!("lua/excerpt.lua");
 const ANNOUNCE: &str = include_str!("lua/announce.lua");
+const REGISTRY: &str = include_str!("lua/registry.lua");
 
 /// A script, loaded into Redis when that does not know it.
 #[derive(Debug)]
@@ -78,15 +82,18 @@ impl Call<'_> {
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) publish: Script,
-    pub(crate) open: Script,
+    pub(crate) run: Script,
+    pub(crate) state: Script,
+    pub(crate) reconcile: Script,
     pub(crate) read: Script,
     pub(crate) changes: Script,
+    pub(crate) expire: Script,
     pub(crate) archived: Script,
     pub(crate) private: Script,
     pub(crate) waiting: Script,
-    pub(crate) fork: Script,
     pub(crate) presence: Script,
     pub(crate) members: Script,
+    pub(crate) registered: Script,
     pub(crate) renew: Script,
     pub(crate) evict: Script,
     pub(crate) order: Script,
@@ -106,24 +113,32 @@ impl Scripts {
         let publishing = format!(
             "local STREAM_LEN, STREAM_LIFE, META_LIFE = '{stream_len}', {stream_life}, {meta_life}\n\
              local NONCE_GENERATION, BACKLOG = {NONCE_GENERATION_SECONDS}, {backlog}\n\
-             {BEGIN}{NOTE}{CHANGE}"
+             {EPOCH}{NOTE}{CHANGE}"
         );
-        let attendance = format!("{ANNOUNCE}{NOTE}{ATTEND}");
+        let attendance = format!("{REGISTRY}{ANNOUNCE}{NOTE}{ATTEND}");
+        let reconciling = format!("{EPOCH}{STREAM_END}{CARRY}");
+        let with_end =
+            |script: &str| Script::new(&format!("#!lua flags=no-writes\n{STREAM_END}{script}"));
         let with = |shared: &str, script: &str| Script::new(&format!("#!lua\n{shared}{script}"));
+        let reading =
+            |script: &str| Script::new(&format!("#!lua flags=no-writes\n{EXCERPT}{script}"));
         Self {
             publish: with(&publishing, include_str!("lua/publish.lua")),
-            open: with(BEGIN, include_str!("lua/open.lua")),
-            read: Script::new(include_str!("lua/read.lua")),
+            run: Script::new(include_str!("lua/run.lua")),
+            state: with_end(include_str!("lua/state.lua")),
+            reconcile: with(&reconciling, include_str!("lua/reconcile.lua")),
+            read: reading(include_str!("lua/read.lua")),
             changes: Script::new(include_str!("lua/changes.lua")),
+            expire: Script::new(include_str!("lua/expire.lua")),
             archived: Script::new(include_str!("lua/archived.lua")),
             private: with("", include_str!("lua/private.lua")),
             waiting: with("", include_str!("lua/waiting.lua")),
-            fork: with(BEGIN, include_str!("lua/fork.lua")),
             presence: with(&attendance, include_str!("lua/presence.lua")),
             members: Script::new(include_str!("lua/members.lua")),
+            registered: Script::new(include_str!("lua/registered.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
             evict: with(&attendance, include_str!("lua/evict.lua")),
-            due: Script::new(include_str!("lua/due.lua")),
+            due: reading(include_str!("lua/due.lua")),
             told: Script::new(include_str!("lua/told.lua")),
             order: with("", include_str!("lua/order.lua")),
             pace: with("", include_str!("lua/pace.lua")),

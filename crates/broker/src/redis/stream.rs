@@ -1,5 +1,6 @@
 //! Reading a room's stream from Redis.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use hubbub_protocol::frame::RoomSummary;
@@ -8,11 +9,13 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
-use super::archive::backlog;
-use super::excerpt::Excerpt;
+use super::excerpt::{End, Excerpt};
 use super::keys::PARTITIONS;
-use super::values::{parse_entry, parse_epoch, parse_number};
-use crate::{Begin, BrokerError, Fork, Head, Page, Span};
+use super::values::{parse_entry, parse_number};
+use crate::{BrokerError, Head, Page, Span};
+
+/// Entries that one call of the script that expires looks at.
+const EXPIRED_AT_ONCE: usize = 500;
 
 /// What the script that reads answers, in its order.
 type Read = (
@@ -21,43 +24,13 @@ type Read = (
     Vec<Value>,
     Vec<String>,
     u64,
+    String,
     Value,
     String,
     String,
 );
 
 impl RedisBroker {
-    pub(crate) async fn read(
-        &self,
-        room: &RoomId,
-        span: Span,
-        limit: usize,
-        begin: &Begin,
-    ) -> Result<Page, BrokerError> {
-        let page = self.read_stream(room, span, limit, self.deadline()).await?;
-        match (page, begin) {
-            (Some(page), _) => Ok(page),
-            (None, Begin::Never) => Err(BrokerError::NoLife),
-            // A life that begins now has no events; should another node have begun it meanwhile,
-            // its events are announced to whoever has subscribed.
-            (
-                None,
-                Begin::Above {
-                    offset, is_private, ..
-                },
-            ) => {
-                let head = self.begin(room, *offset, *is_private).await?;
-                Ok(Page {
-                    base: head.offset,
-                    head,
-                    events: Vec::new(),
-                    archived: None,
-                    is_private: *is_private,
-                })
-            }
-        }
-    }
-
     pub(crate) async fn peek(
         &self,
         room: &RoomId,
@@ -70,59 +43,34 @@ impl RedisBroker {
     pub(crate) async fn changes(
         &self,
         room: &RoomId,
-        first: u64,
-        last: u64,
-        limit: usize,
+        messages: &[RangeInclusive<u64>],
+        above: u64,
+        reactions: usize,
     ) -> Result<Vec<Envelope>, BrokerError> {
         let keys = self.0.keys.room(room);
         let read = async |connection: MultiplexedConnection| {
             let mut call = self.0.scripts.changes.call(&[keys.stream(), keys.edits()]);
-            call.arg(first).arg(last).arg(limit);
+            call.arg(above).arg(reactions);
+            for part in messages {
+                call.arg(part.start()).arg(part.end());
+            }
             call.invoke::<Vec<Value>>(connection).await
         };
         let entries = self.0.link.call(self.deadline(), read).await?;
         entries.into_iter().map(parse_entry).collect()
     }
 
-    pub(crate) async fn fork(&self, room: &RoomId, fork: &Fork) -> Result<(), BrokerError> {
+    /// Takes events that were stored before `cutoff` (milliseconds since 1970) out of the stream.
+    /// Returns whether there may be more of them.
+    pub(crate) async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
         let keys = self.0.keys.room(room);
-        let new_epoch = Epoch::generate();
-        let (offset, message) = match &fork.event {
-            Some((offset, message)) => (offset.to_string(), message.as_str()),
-            None => (String::new(), ""),
+        let expire = async |connection: MultiplexedConnection| {
+            let names = [keys.stream(), keys.tombstones()];
+            let mut call = self.0.scripts.expire.call(&names);
+            call.arg(cutoff).arg(EXPIRED_AT_ONCE);
+            call.invoke::<bool>(connection).await
         };
-        let begin = async |connection: MultiplexedConnection| {
-            let mut call = self.0.scripts.fork.call(&keys.of_event());
-            call.arg(keys.channel())
-                .arg(room.as_str())
-                .arg(new_epoch.as_str())
-                .arg(fork.seen)
-                .arg(self.0.lives.unused)
-                .arg(fork.epoch.as_str())
-                .arg(u8::from(fork.only_empty));
-            call.arg(&offset).arg(message).arg(backlog(&self.0.config));
-            call.invoke::<()>(connection).await
-        };
-        self.0.link.call(self.deadline(), begin).await
-    }
-
-    /// Where the room's stream stands, begun above `seen` if there is none.
-    async fn begin(&self, room: &RoomId, seen: u64, is_private: bool) -> Result<Head, BrokerError> {
-        let keys = self.0.keys.room(room);
-        let new_epoch = Epoch::generate();
-        let begin = async |connection: MultiplexedConnection| {
-            let mut call = self.0.scripts.open.call(&keys.of_life());
-            call.arg(new_epoch.as_str())
-                .arg(seen)
-                .arg(self.0.lives.unused)
-                .arg(u8::from(is_private));
-            call.invoke::<(Value, Value)>(connection).await
-        };
-        let (epoch, top) = self.0.link.call(self.deadline(), begin).await?;
-        Ok(Head {
-            epoch: parse_epoch(epoch)?,
-            offset: parse_number(top)?,
-        })
+        self.0.link.call(self.deadline(), expire).await
     }
 
     /// `None`: the room has no stream.
@@ -134,43 +82,35 @@ impl RedisBroker {
         deadline: Instant,
     ) -> Result<Option<Page>, BrokerError> {
         let keys = self.0.keys.room(room);
-        let (direction, offset) = match span {
+        let (direction, offset, end) = match span {
             // Nothing is before the first, and Redis has no word for that.
-            Span::Before(0) => ("before", 1),
-            Span::After(offset) => ("after", offset),
-            Span::Before(offset) => ("before", offset),
-            Span::Newest => ("newest", 0),
+            Span::Before(0) => ("before", "1".to_owned(), End::Newest),
+            Span::After(offset) => ("after", offset.to_string(), End::Oldest),
+            Span::Before(offset) => ("before", offset.to_string(), End::Newest),
+            Span::Newest => ("before", "+".to_owned(), End::Newest),
         };
         let read = async |connection: MultiplexedConnection| {
             let names = [keys.meta(), keys.stream(), keys.tombstones()];
             let mut call = self.0.scripts.read.call(&names);
-            call.arg(direction).arg(offset).arg(limit);
+            call.arg(direction).arg(&offset).arg(limit);
             call.invoke::<Read>(connection).await
         };
-        let (epoch, top, entries, tombstones, reaches_back, base, archived, private) =
+        let (epoch, top, entries, tombstones, low, before, base, archived, private) =
             self.0.link.call(deadline, read).await?;
         if epoch.is_empty() {
             return Ok(None);
         }
         let epoch =
             Epoch::new(&epoch).map_err(|error| BrokerError::Unexpected(error.to_string()))?;
-        let after = match span {
-            Span::After(offset) if reaches_back == 1 => Some(offset),
-            Span::After(_) | Span::Before(_) | Span::Newest => None,
-        };
-        let events = Excerpt {
+        let base = parse_number(base)?;
+        let excerpt = Excerpt {
             room,
             epoch: &epoch,
-            after,
-        }
-        .join(entries, tombstones)?;
-        let events = match span {
-            Span::After(_) => events.into_iter().take(limit).collect(),
-            Span::Before(_) | Span::Newest => {
-                let more = events.len().saturating_sub(limit);
-                events.into_iter().skip(more).collect()
-            }
+            base,
+            low,
+            before: Epoch::new(&before).ok(),
         };
+        let events = excerpt.join(entries, &tombstones, end, limit)?;
         let head = Head {
             epoch,
             offset: parse_number(top)?,
@@ -178,7 +118,7 @@ impl RedisBroker {
         Ok(Some(Page {
             head,
             events,
-            base: parse_number(base)?,
+            base,
             archived: archived.parse().ok(),
             is_private: !private.is_empty(),
         }))

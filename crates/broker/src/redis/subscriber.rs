@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hubbub_outage::Outage;
 use hubbub_protocol::{Packet, RoomId};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, PushInfo, PushKind, RedisResult, Value};
@@ -33,6 +34,10 @@ const PROBE_SILENCE: Duration = Duration::from_secs(3);
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Channels in one SUBSCRIBE.
 const CHUNK: usize = 500;
+/// Packets that this version cannot read.
+static UNREADABLE: Outage = Outage::new();
+/// Subscriptions that could not be ended.
+static UNSUBSCRIBE: Outage = Outage::new();
 
 /// What the node wants to hear, and through what; clones share it.
 #[derive(Clone)]
@@ -132,8 +137,9 @@ impl Subscriber {
         let connection = self.live.borrow().clone();
         if let Some(mut connection) = connection
             && let Err(error) = within(CONFIRM_TIMEOUT, connection.unsubscribe(&channel)).await
+            && let Some(now) = UNSUBSCRIBE.fail(&error)
         {
-            warn!(%error, "cannot unsubscribe, what comes is ignored");
+            warn!(%error, failures = now.failures, "cannot unsubscribe, packets of the room are ignored");
         }
     }
 
@@ -218,7 +224,10 @@ impl Shared {
                 }
             }
             Err(error) => {
-                warn!(%room, %error, "a packet that this version cannot read");
+                if let Some(now) = UNREADABLE.fail(&error) {
+                    warn!(%room, %error, packets = now.failures,
+                        "this version cannot read a packet, its room is read again");
+                }
                 self.inbox.doubt(&room);
             }
         }
@@ -231,11 +240,16 @@ async fn keep(
     shared: Arc<Shared>,
     live: watch::Sender<Option<MultiplexedConnection>>,
 ) {
-    let mut backoff = Backoff::new();
+    let (mut backoff, outage, losses) = (Backoff::new(), Outage::new(), Outage::new());
     loop {
         match within(Duration::from_secs(10), connect(&client, &shared)).await {
             Ok((connection, lost)) => {
-                info!("subscribed to redis");
+                match outage.end() {
+                    Some(over) => {
+                        info!(failures = over.failures, lasted = ?over.lasted, "subscribed to redis again");
+                    }
+                    None => info!("subscribed to redis"),
+                }
                 backoff = Backoff::new();
                 live.send_replace(Some(connection));
                 shared.inbox.doubt_all();
@@ -244,9 +258,16 @@ async fn keep(
                 *shared.probe() = None;
                 shared.metrics.subscription_up.set(0);
                 shared.metrics.reconnects.inc();
-                warn!(why, "lost the subscription to redis");
+                if let Some(now) = losses.fail(why) {
+                    warn!(why, losses = now.failures, "lost the subscription to redis");
+                }
             }
-            Err(error) => warn!(%error, "cannot subscribe to redis, trying again"),
+            Err(error) => {
+                if let Some(now) = outage.fail(&error) {
+                    warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                        "cannot subscribe to redis, trying again");
+                }
+            }
         }
         sleep(backoff.next_pause()).await;
     }

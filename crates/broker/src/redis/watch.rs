@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::keys::{Keys, partition_of};
 use super::link::Link;
+use super::runs::Runs;
 use super::subscriber::Subscriber;
 use crate::BrokerError;
 use crate::inbox::{InboxSender, RoomHead};
@@ -29,6 +30,7 @@ pub(crate) struct Watch {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
     pub(crate) subscriber: Subscriber,
+    pub(super) runs: Runs,
     pub(crate) inbox: InboxSender,
 }
 
@@ -40,6 +42,9 @@ impl Watch {
             sleep(LOOK_INTERVAL).await;
             let began = Instant::now();
             let since = looked.map_or(0, |(_, ms)| ms.saturating_sub(OVERLAP_MS));
+            if let Err(error) = self.check_runs().await {
+                debug!(%error, "cannot look whether redis still is the same");
+            }
             match self.look(since).await {
                 Ok(ms) => {
                     let is_late = looked.is_some_and(|(last, last_ms)| {
@@ -54,6 +59,20 @@ impl Watch {
                 Err(error) => debug!(%error, "cannot look at what changed"),
             }
         }
+    }
+
+    /// Notices a Redis that was emptied or put back under a connection that lives on.
+    async fn check_runs(&self) -> Result<(), BrokerError> {
+        let check =
+            async |mut connection: MultiplexedConnection| self.runs.check(&mut connection).await;
+        if self
+            .link
+            .call(Instant::now() + LOOK_INTERVAL, check)
+            .await?
+        {
+            self.inbox.doubt_run();
+        }
+        Ok(())
     }
 
     /// Returns the time of Redis, in milliseconds, at the look.

@@ -6,14 +6,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Value};
 
 use super::RedisBroker;
-use super::excerpt::Excerpt;
+use super::excerpt::{End, Excerpt};
 use super::keys::{Key, Keys, partition_of};
 use super::values::parse_number;
 use crate::webhook::Unsorted;
 use crate::{Attended, BrokerError, Due, Mark, WaitingRooms, WebhookEvent, WebhookQueue};
 
-/// Mark, epoch, top, last join or leave, entries, tombstones, whether the stream reaches back to
-/// before them, joins and leaves.
+/// Mark, epoch, top, last join or leave, entries, tombstones, the offset from which on nothing is
+/// missing, the epoch before it, where the epoch began, joins and leaves.
 type Read = (
     String,
     String,
@@ -21,6 +21,8 @@ type Read = (
     Value,
     Vec<Value>,
     Vec<String>,
+    u64,
+    String,
     u64,
     Vec<Value>,
 );
@@ -142,7 +144,7 @@ impl RedisBroker {
                 .arg(u8::from(webhook.wants_attendance()));
             call.invoke::<Read>(connection).await
         };
-        let (mark, epoch, top, attended, entries, tombstones, reaches_back, attendance) =
+        let (mark, epoch, top, attended, entries, tombstones, low, before, base, attendance) =
             self.0.link.call(self.deadline(), ask).await?;
         if mark.is_empty() {
             return Ok(None);
@@ -155,10 +157,11 @@ impl RedisBroker {
             let excerpt = Excerpt {
                 room,
                 epoch: &epoch,
-                after: (reaches_back == 1).then_some(mark.offset),
+                base,
+                low,
+                before: Epoch::new(&before).ok(),
             };
-            events = excerpt.join(entries, tombstones)?;
-            events.truncate(limit);
+            events = excerpt.join(entries, &tombstones, End::Oldest, limit)?;
         }
         let attendance = attendance.into_iter().map(parse_attended);
         let unsorted = Unsorted {

@@ -56,7 +56,11 @@ impl Fixture {
     }
 
     fn event(&mut self, epoch: &str, offset: u64) {
-        let Ok(Incoming::Event(event)) = read(&text(epoch, offset)) else {
+        self.event_text(&text(epoch, offset));
+    }
+
+    fn event_text(&mut self, text: &str) {
+        let Ok(Incoming::Event(event)) = read(text) else {
             panic!("no event")
         };
         self.rooms.event(event, self.now, &mut self.ready);
@@ -66,6 +70,10 @@ impl Fixture {
     fn heard(&mut self) -> Vec<String> {
         let short = |event| match event {
             ClientEvent::Event(event) => format!("{}/{}", event.epoch, event.offset),
+            ClientEvent::Repeated { event, before } => {
+                let (from, to) = (before.offset, event.offset);
+                format!("{}/{from} again at {}/{to}", before.epoch, event.epoch)
+            }
             ClientEvent::Joined(joined) => format!("joined {}", joined.recovered),
             ClientEvent::Gap { expected, got, .. } => format!("gap {expected} {got}"),
             ClientEvent::RoomLost { .. } => "lost".to_owned(),
@@ -204,4 +212,84 @@ fn a_join_without_an_answer_ends_at_its_deadline() {
     f.rooms.expire(f.now + Duration::from_secs(10));
     assert!(matches!(reply.try_recv(), Ok(Err(RequestError::TimedOut))));
     assert_eq!(f.rooms.next_wake(), None);
+}
+
+/// The event with this id at another position, of any kind.
+fn moved(kind: &str, message: &str, epoch: &str, offset: u64) -> String {
+    format!(
+        r#"{{"type":"{kind}","room":"r","message":"{message}","target":1,"by":{{"id":"a","name":"A"}},"key":"x","on":true,"ts":1,"body":1,"epoch":"{epoch}","offset":{offset}}}"#
+    )
+}
+
+#[test]
+fn an_event_that_is_numbered_again_after_a_reset_is_not_new() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    f.event("e", 6);
+    f.event_text(&moved("edited", "M7", "e", 7));
+    f.event_text(&moved("reacted", "M8", "e", 8));
+    f.heard();
+    let (room, epoch) = (RoomId::new("r").unwrap(), Epoch::new("f").unwrap());
+    f.rooms.reset(&room, &epoch, 20);
+    for (kind, message, offset) in [
+        ("message", "M6", 21),
+        ("message", "new", 22),
+        ("edited", "M7", 23),
+        ("reacted", "M8", 24),
+    ] {
+        f.event_text(&moved(kind, message, "f", offset));
+    }
+    assert_eq!(
+        f.heard(),
+        [
+            "e/6 again at f/21",
+            "f/22",
+            "e/7 again at f/23",
+            "e/8 again at f/24"
+        ]
+    );
+    f.rooms.disconnected();
+    let position = r#""since":{"epoch":"f","offset":24,"message":"M8"}"#;
+    assert!(f.due()[0].contains(position), "its position counts");
+}
+
+#[test]
+fn a_page_after_a_failed_resume_brings_only_what_is_new() {
+    let mut f = Fixture::new();
+    f.join(Start::Now);
+    f.due();
+    f.joined("e", 5, true, &[]);
+    f.event("e", 6);
+    f.heard();
+    f.rooms.disconnected();
+    f.due();
+    let (id, events) = (
+        f.last_id,
+        [
+            moved("message", "M6", "f", 9),
+            moved("message", "M9", "f", 10),
+        ]
+        .join(","),
+    );
+    f.answer(&format!(
+        r#"{{"type":"joined","id":{id},"room":"r","epoch":"f","offset":10,"recovered":false,"members":1,"rights":"rw","events":[{events}]}}"#
+    ));
+    assert_eq!(f.heard(), ["joined false", "e/6 again at f/9", "f/10"]);
+}
+
+#[test]
+fn a_room_that_is_joined_anew_remembers_nothing() {
+    let mut f = Fixture::new();
+    let room = RoomId::new("r").unwrap();
+    f.join(Start::Recent(2));
+    f.due();
+    f.joined("e", 5, true, &[4, 5]);
+    f.rooms.leave(&room);
+    f.join(Start::Recent(2));
+    f.due();
+    f.joined("e", 5, true, &[4, 5]);
+    let twice = ["joined true", "e/4", "e/5"].repeat(2);
+    assert_eq!(f.heard(), twice);
 }

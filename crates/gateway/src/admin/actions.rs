@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::bodies::{Announce, Ban, Kick, Mute, Revoke, check_reason, check_text};
 use super::{AdminState, Operator};
 use crate::error::{ApiError, StateProblem};
-use crate::rest::body::read_json;
+use crate::rest::body::read_free_json;
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
@@ -222,7 +222,7 @@ async fn body<T: DeserializeOwned>(
     request: Request,
     example: &str,
 ) -> Result<T, ApiError> {
-    let read = read_json(&state.gate, request, MAX_BODY_BYTES, example).await?;
+    let read = read_free_json(&state.gate, request, MAX_BODY_BYTES, example).await?;
     read.ok_or_else(|| ApiError::BadRequest(format!("the body must be like {example}")))
 }
 

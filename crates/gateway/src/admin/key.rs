@@ -6,9 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use hubbub_node::address_key;
 use tokio::time::Instant;
-
-use crate::address::address_key;
 
 /// Wrong keys from one address before it is locked out.
 const GUESSES: u32 = 10;

@@ -41,6 +41,18 @@ pub(super) async fn list_nodes(State(state): State<AdminState>) -> Result<Respon
     Ok(Json(state.gate.node.nodes().await?).into_response())
 }
 
+/// `GET /admin/settings`: which nodes differ in what.
+pub(super) async fn list_settings(State(state): State<AdminState>) -> Result<Response, ApiError> {
+    let node = &state.gate.node;
+    match node.settings_of_all().await {
+        Ok(settings) => Ok(Json(settings).into_response()),
+        Err(error) => Err(match node.obstacle() {
+            Some(obstacle) => ApiError::Unavailable(obstacle),
+            None => error.into(),
+        }),
+    }
+}
+
 /// `GET /admin/connections?user=&room=&node=&after=&limit=`.
 pub(super) async fn list_connections(
     State(state): State<AdminState>,

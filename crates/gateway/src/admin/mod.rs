@@ -46,6 +46,7 @@ pub(crate) fn admin_router(state: AdminState) -> Router {
     let guard = middleware::from_fn_with_state(state.clone(), check_key);
     Router::new()
         .route("/admin/nodes", get(lists::list_nodes))
+        .route("/admin/settings", get(lists::list_settings))
         .route("/admin/nodes/{node}/drain", post(actions::drain_node))
         .route("/admin/connections", get(lists::list_connections))
         .route("/admin/rooms", get(lists::list_rooms))

@@ -5,11 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hubbub_node::Identity;
+use hubbub_node::{Identity, address_key};
 use hubbub_protocol::{User, UserId};
 use tokio::time::Instant;
-
-use crate::address::address_key;
 
 /// How every guest's id begins; a token that names one must be ours.
 pub const GUEST_PREFIX: &str = "guest-";

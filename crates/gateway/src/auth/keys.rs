@@ -212,6 +212,19 @@ fn signer(pem: &str, rules: &Rules) -> Option<(Signer, Key)> {
     key.is_for(algorithm).then_some((signer, key))
 }
 
+/// The keys of `auth.public_key` as they are written, each in one text without white space, so that
+/// nodes can compare them.
+#[must_use]
+pub fn public_key_blocks(section: &AuthSection) -> Vec<String> {
+    if section.public_key.is_empty() {
+        return Vec::new();
+    }
+    // A file that cannot be read was refused at the start.
+    let text = text_or_file("auth.public_key", &section.public_key).unwrap_or_default();
+    let without_space = |block: &Block<'_>| block.text.split_whitespace().collect();
+    blocks(&text).iter().map(without_space).collect()
+}
+
 fn text_or_file(setting: &'static str, value: &str) -> Result<String, KeyError> {
     if value.contains("-----BEGIN") {
         return Ok(value.to_owned());

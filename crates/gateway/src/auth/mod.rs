@@ -13,4 +13,4 @@ pub mod origin;
 pub use api_keys::ApiKeyError;
 pub use jwks::BadUrl;
 pub use jwt::{Auth, AuthError, Grant, TokenError};
-pub use keys::KeyError;
+pub use keys::{KeyError, public_key_blocks};

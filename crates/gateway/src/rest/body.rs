@@ -1,20 +1,48 @@
-//! What a request says in its body: JSON, small, in time.
+//! The body of a request: JSON, small, in time, and reserved before it is read.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hubbub_node::{Amount, Payer, Reservation, address_key};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
-use crate::gate::Gate;
+use crate::gate::{Gate, Peer};
 
-/// Reads a JSON object like `example`; an empty body is none.
-pub(crate) async fn read_json<T: DeserializeOwned>(
+/// Bytes in memory for each byte of a body that is read and parsed.
+const PARSED: usize = 4;
+
+/// Reads a client's JSON object like `example`; an empty body is none.
+pub(super) async fn read_json<T: DeserializeOwned>(
+    gate: &Gate,
+    request: Request,
+    limit: usize,
+    example: &str,
+) -> Result<Option<T>, ApiError> {
+    let (body, _reservation) = read_reserved_json(gate, request, limit, example).await?;
+    Ok(body)
+}
+
+/// Reads as [`read_json`] does, and returns the reservation too: for bodies that are worked on for long.
+pub(super) async fn read_reserved_json<T: DeserializeOwned>(
+    gate: &Gate,
+    request: Request,
+    limit: usize,
+    example: &str,
+) -> Result<(Option<T>, Reservation), ApiError> {
+    let (payer, amount) = cost(gate, &request, limit)?;
+    let reservation = gate.node.reserve(&payer, amount).await?;
+    let body = read_free_json(gate, request, limit, example).await?;
+    Ok((body, reservation))
+}
+
+/// Reads as [`read_json`] does, from an operator, for whom nothing is reserved.
+pub(crate) async fn read_free_json<T: DeserializeOwned>(
     gate: &Gate,
     request: Request,
     limit: usize,
@@ -27,6 +55,21 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     }
     kind?;
     parse(&body, example).map(Some)
+}
+
+/// Returns who pays for a body, and how much memory it takes once it is parsed. The client's address
+/// pays, so a slow client holds up nobody at another address.
+fn cost(gate: &Gate, request: &Request, limit: usize) -> Result<(Payer, Amount), ApiError> {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = length.unwrap_or(limit).min(limit);
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.ok_or(ApiError::Internal)?;
+    let payer = Payer {
+        address: Some(address_key(gate.client(peer, request.headers()))),
+        ..Payer::default()
+    };
+    Ok((payer, Amount::bytes(bytes.saturating_mul(PARSED))))
 }
 
 /// A body needs its type: pages of other origins can send all other types without asking.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
-use hubbub_node::{CommandError, Exclusion, Identity, Pace, Post, Receipt};
+use hubbub_node::{
+    Amount, CommandError, Exclusion, Identity, Pace, Payer, Post, Receipt, Reservation, address_key,
+};
 
 use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
@@ -16,6 +18,7 @@ use crate::gate::{Gate, Peer};
 /// Whoever the request's token names, within their pace.
 pub(crate) struct Caller {
     pub(super) identity: Identity,
+    payer: Payer,
     gate: Arc<Gate>,
 }
 
@@ -86,18 +89,29 @@ impl Caller {
                 return Err(ApiError::Unauthorized(revoked));
             }
         }
+        let payer = Payer {
+            connection: None,
+            user: Some(identity.user.id.clone()),
+            address: Some(address_key(gate.client(peer, &parts.headers))),
+        };
         Ok(Self {
             identity,
+            payer,
             gate: Arc::clone(gate),
         })
     }
 
-    /// Waits for a place among the reads of this node, and reads.
+    /// Reserves a read before it is done. [`crate::paid`] makes the answer.
+    pub(super) async fn reserve(&self, amount: Amount) -> Result<Reservation, ApiError> {
+        Ok(self.gate.node.reserve(&self.payer, amount).await?)
+    }
+
+    /// Reads something small.
     pub(super) async fn read<T>(
         &self,
         answer: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, ApiError> {
-        let _turn = self.gate.node.turn().await?;
+        let _reservation = self.reserve(Amount::read(0)).await?;
         Ok(answer.await?)
     }
 

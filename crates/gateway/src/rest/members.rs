@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use hubbub_node::CommandError;
+use axum::response::Response;
+use hubbub_node::{Amount, CommandError};
 use hubbub_protocol::{RoomId, User, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,7 @@ use super::rooms::of_record;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::paid;
 
 /// A user id needs no more.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -51,19 +51,16 @@ pub(crate) async fn list_members(
     InRoom(room): InRoom,
 ) -> Result<Response, ApiError> {
     let (node, identity) = (&gate.node, &caller.identity);
-    let read = async {
-        let presence = node.members(identity, &room).await?;
-        let invited = node.invited(identity, &room).await?;
-        Ok((presence, invited))
-    };
-    let (presence, invited) = caller.read(read).await?;
+    let reservation = caller.reserve(Amount::read(paid::LIST_BYTES)).await?;
+    let presence = node.members(identity, &room).await?;
+    let invited = node.invited(identity, &room).await?;
     let members = Members {
         room,
         count: presence.count,
         members: presence.members,
         invited,
     };
-    Ok(Json(members).into_response())
+    paid::value(&members, reservation)
 }
 
 /// Lets a user into a private room.

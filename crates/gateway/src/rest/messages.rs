@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hubbub_node::HistoryPage;
 use hubbub_protocol::RoomId;
 use hubbub_protocol::command::HistorySpan;
@@ -16,6 +15,7 @@ use super::query::Query;
 use crate::error::ApiError;
 use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::paid;
 
 /// Messages of a page when nobody says how many; the node knows how many there may be.
 const DEFAULT_LIMIT: u64 = 50;
@@ -32,9 +32,10 @@ pub(crate) async fn get_messages(
     let span = span(&query)?;
     let limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = gate.node.history(&caller.identity, &room, span, limit);
-    let page = caller.read(page).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], encode(&room, &page)).into_response())
+    let node = &gate.node;
+    let reservation = caller.reserve(node.cost_of_page(limit)).await?;
+    let page = node.history(&caller.identity, &room, span, limit).await?;
+    Ok(paid::json(encode(&room, &page), reservation))
 }
 
 /// What a query string asks for; `None`: it is refused.

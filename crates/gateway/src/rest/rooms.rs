@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use hubbub_node::{CommandError, NewRoom, RoomChange};
+use hubbub_node::{Amount, CommandError, NewRoom, RoomChange};
 use hubbub_protocol::frame::RoomEntry;
 use hubbub_protocol::{MessageId, RoomId, User, UserId};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,6 +20,7 @@ use crate::auth::name::turns_or_controls;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::paid;
 
 /// A record's parts together, with room for escapes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -88,8 +89,9 @@ pub(crate) async fn list_rooms(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let rooms = caller.read(gate.node.rooms(&caller.identity)).await?;
-    Ok(Json(Rooms { rooms }).into_response())
+    let reservation = caller.reserve(Amount::read(paid::LIST_BYTES)).await?;
+    let rooms = gate.node.rooms(&caller.identity).await?;
+    paid::value(&Rooms { rooms }, reservation)
 }
 
 /// What is known of a room.
@@ -99,7 +101,7 @@ pub(crate) async fn get_room(
     caller: Caller,
     InRoom(room): InRoom,
 ) -> Result<Response, ApiError> {
-    let _turn = gate.node.turn().await?;
+    let _reservation = caller.reserve(Amount::read(0)).await?;
     let record = gate.node.record(&caller.identity, &room).await;
     Ok(Json(record.map_err(of_record)?).into_response())
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
-use hubbub_node::{Fragment, SearchCursor, SearchPage, SearchRequest};
+use axum::response::Response;
+use hubbub_node::{Amount, Fragment, SearchCursor, SearchPage, SearchRequest};
 use hubbub_protocol::{Frame, RoomId};
 use serde::Serialize;
 
@@ -16,6 +15,7 @@ use super::query::Query;
 use crate::error::ApiError;
 use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::paid;
 
 /// Hits of a page when nobody says how many, and at most.
 const DEFAULT_LIMIT: u64 = 20;
@@ -48,9 +48,14 @@ pub(crate) async fn search_messages(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let request = request(&Query::of(&uri)?)?;
-    let page = gate.node.search(&caller.identity, request);
-    let page = caller.read(page).await?;
-    Ok(Json(Found::from(page)).into_response())
+    let node = &gate.node;
+    let cost = Amount {
+        searches: 1,
+        ..node.cost_of_page(request.limit)
+    };
+    let reservation = caller.reserve(cost).await?;
+    let page = node.search(&caller.identity, request).await?;
+    paid::value(&Found::from(page), reservation)
 }
 
 /// What a query string asks for; `None`: it is refused.

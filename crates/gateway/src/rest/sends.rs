@@ -13,9 +13,8 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ErrorCode, Frame, Nonce, RoomId, User, UserId};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::time::timeout;
 
-use super::body::read_json;
+use super::body::{read_json, read_reserved_json};
 use super::caller::Sender;
 use super::idempotency::IdempotencyKey;
 use super::path::InRoom;
@@ -111,11 +110,8 @@ pub(crate) async fn send_messages(
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let patience = gate.limits().send_timeout;
-    let place = timeout(patience, gate.batches.acquire()).await;
-    let _place = place.map_err(|_| ApiError::Busy("too many batches at once"))?;
-    let batch: Option<Batch> = read_json(&gate, request, MAX_BATCH_BYTES, BATCH_EXAMPLE).await?;
-    let Some(Batch { messages }) = batch else {
+    let body = read_reserved_json(&gate, request, MAX_BATCH_BYTES, BATCH_EXAMPLE).await?;
+    let (Some(Batch { messages }), reservation) = body else {
         let missing = format!("send a body like {BATCH_EXAMPLE}");
         return Err(ApiError::BadRequest(missing));
     };
@@ -126,7 +122,12 @@ pub(crate) async fn send_messages(
     let (posts, refused) = read_batch(messages, &key);
     let node = Arc::clone(&gate.node);
     let identity = caller.identity().clone();
-    let post_all = async move { Ok(node.post_all(&identity, posts).await) };
+    let post_all = async move {
+        let receipts = node.post_all(&identity, posts).await;
+        // The messages are in memory until they are stored, even if the caller goes away.
+        drop(reservation);
+        Ok(receipts)
+    };
     let receipts = caller.change(post_all).await?.into_iter();
     let mut tried = receipts.map(|receipt| match receipt {
         Ok(receipt) => receipt.frame,

@@ -2,17 +2,13 @@
 
 use std::io::Write;
 
-use hubbub_protocol::command::Since;
-use hubbub_protocol::id::OFFSET_LIMIT;
-use hubbub_protocol::{CloseCode, Epoch, Frame, Position};
+use hubbub_protocol::{CloseCode, Epoch, Frame, Position, Since};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 /// Frames that have a place in the room's order.
 const DURABLE: [&str; 4] = ["message", "edited", "deleted", "reacted"];
-/// Between the parts of an event's id; an epoch may have one in it.
-const SEPARATOR: char = ':';
 /// Before the events of a `joined` frame; nothing that a user chose stands before it.
 const EVENTS: &str = ",\"events\":[";
 
@@ -20,12 +16,12 @@ const EVENTS: &str = ",\"events\":[";
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// How a stream tells what happens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Form {
-    /// Each event of the room stands by itself, with its place as id. `resumes`: the client asked for
-    /// what it has missed.
-    OneRoom { resumes: bool },
-    /// A place in one of several rooms would be no place to come back to.
+    /// Each event of the room stands by itself, with its position as id. `since` is the position
+    /// that the client resumes from.
+    OneRoom { since: Option<Since> },
+    /// Events have no id: a position in one of several rooms is no position to resume from.
     AsOnSocket,
 }
 
@@ -46,14 +42,16 @@ pub(super) fn retry(after_ms: u32, out: &mut Vec<u8>) {
 }
 
 /// A frame as one event, or as several: those that `joined` has are events of their own.
-pub(super) fn frame(frame: &Frame, form: Form, out: &mut Vec<u8>) {
+pub(super) fn frame(frame: &Frame, form: &Form, out: &mut Vec<u8>) {
     let text = frame.as_str();
-    let Form::OneRoom { resumes } = form else {
+    let Form::OneRoom { since } = form else {
         return event(kind_of(text), text, None, out);
     };
     match kind_of(text) {
-        "joined" => joined(text, resumes, out),
-        kind if DURABLE.contains(&kind) => event(kind, text, place_of(text).as_ref(), out),
+        "joined" => joined(text, since.as_ref(), out),
+        // The events after a live reset follow its offset, so a client resumes from there.
+        "reset" => event("reset", text, position_of(text).as_ref(), out),
+        kind if DURABLE.contains(&kind) => event(kind, text, position_of(text).as_ref(), out),
         kind => event(kind, text, None, out),
     }
 }
@@ -69,54 +67,47 @@ pub(super) fn close(code: CloseCode, out: &mut Vec<u8>) {
     event("close", &frame.to_string(), None, out);
 }
 
-/// The place that an event's id says; `None`: it was no id of ours.
-pub(super) fn since(id: &str) -> Option<Since> {
-    let (epoch, offset) = id.rsplit_once(SEPARATOR)?;
-    let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
-    let offset = offset.parse().ok().filter(|_| is_number)?;
-    let epoch = Epoch::new(epoch).ok()?;
-    (offset < OFFSET_LIMIT).then_some(Since {
-        position: Position { epoch, offset },
-        message: None,
-    })
-}
-
-/// A place where nobody can be: what comes of it is that the client starts over.
+/// A position that no room has: a client that resumes from it starts over.
 pub(super) fn nowhere() -> Since {
-    let epoch = Epoch::new("-").expect("a dash is a valid epoch");
-    let position = Position { epoch, offset: 0 };
-    Since {
-        position,
-        message: None,
-    }
+    Since::at(Epoch::new("-").expect("a dash is a valid epoch"), 0)
 }
 
-fn joined(text: &str, resumes: bool, out: &mut Vec<u8>) {
+fn joined(text: &str, since: Option<&Since>, out: &mut Vec<u8>) {
     let (Ok(joined), Some(head)) = (serde_json::from_str::<Joined<'_>>(text), text.find(EVENTS))
     else {
         tracing::error!("a frame of our own cannot be read");
         return event("joined", text, None, out);
     };
-    let Position { epoch, offset } = &joined.position;
-    if resumes && !joined.recovered {
+    if since.is_some() && !joined.recovered {
+        // Without an id: a client that loses the connection before the newest page is told again.
+        let Position { epoch, offset } = &joined.position;
         let room = joined.room.get();
         let reset =
             format!(r#"{{"type":"reset","room":{room},"epoch":"{epoch}","offset":{offset}}}"#);
         event("reset", &reset, None, out);
     }
-    let place = joined.events.is_empty().then_some(&joined.position);
+    let position = joined.events.is_empty().then(|| reached(&joined, since));
     let empty = format!("{}{EVENTS}]}}", &text[..head]);
-    event("joined", &empty, place, out);
+    event("joined", &empty, position.as_ref(), out);
     for one in joined.events {
         let text = one.get();
-        event(kind_of(text), text, place_of(text).as_ref(), out);
+        event(kind_of(text), text, position_of(text).as_ref(), out);
     }
 }
 
-fn event(kind: &str, json: &str, place: Option<&Position>, out: &mut Vec<u8>) {
-    out.reserve(json.len() + 80);
-    if let Some(Position { epoch, offset }) = place {
-        write_to(out, format_args!("id: {epoch}{SEPARATOR}{offset}\n"));
+/// The position after a join that brings no events. A client that has missed nothing keeps the
+/// message id that it came with.
+fn reached(joined: &Joined<'_>, since: Option<&Since>) -> Since {
+    let Position { epoch, offset } = &joined.position;
+    let same = since.filter(|since| joined.recovered && since.position == joined.position);
+    same.cloned()
+        .unwrap_or_else(|| Since::at(epoch.clone(), *offset))
+}
+
+fn event(kind: &str, json: &str, position: Option<&Since>, out: &mut Vec<u8>) {
+    out.reserve(json.len() + 120);
+    if let Some(position) = position {
+        write_to(out, format_args!("id: {position}\n"));
     }
     // Compact JSON has no line break in it.
     write_to(out, format_args!("event: {kind}\ndata: {json}\n\n"));
@@ -133,58 +124,117 @@ fn kind_of(text: &str) -> &str {
     kind.map_or("message", |(kind, _)| kind)
 }
 
+/// The position of an event or a reset, with the event's id where the frame has one.
+fn position_of(text: &str) -> Option<Since> {
+    if let Some((position, message)) = last_position(text).zip(message_of(text)) {
+        return Some(Since::event(position, message));
+    }
+    let since: Since = serde_json::from_str(text).ok()?;
+    let message = since.message.unwrap_or_default();
+    Some(Since::event(since.position, &message))
+}
+
 /// The last two fields of an event.
-fn place_of(text: &str) -> Option<Position> {
+fn last_position(text: &str) -> Option<Position> {
     let (rest, offset) = text.strip_suffix('}')?.rsplit_once(r#","offset":"#)?;
     let (_, epoch) = rest.strip_suffix('"')?.rsplit_once(r#","epoch":""#)?;
-    let epoch = Epoch::new(epoch).ok();
-    let place = epoch.zip(offset.parse().ok());
-    let place = place.map(|(epoch, offset)| Position { epoch, offset });
-    place.or_else(|| serde_json::from_str(text).ok())
+    let epoch = Epoch::new(epoch).ok()?;
+    let offset = offset.parse().ok()?;
+    Some(Position { epoch, offset })
+}
+
+/// The third field of an event. Neither it nor the room before it ever has an escaped character.
+fn message_of(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(r#","room":""#)?;
+    let (_, rest) = rest.split_once('"')?;
+    let (message, _) = rest.strip_prefix(r#","message":""#)?.split_once('"')?;
+    Some(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn encode(json: &str, resumes: bool) -> String {
-        write(json, Form::OneRoom { resumes })
+    fn encode(json: &str, since: Option<&str>) -> String {
+        let since = since.map(|since| since.parse().unwrap());
+        write(json, &Form::OneRoom { since })
     }
 
-    fn write(json: &str, form: Form) -> String {
+    fn write(json: &str, form: &Form) -> String {
         let mut out = Vec::new();
         frame(&Frame::from_text(json.to_owned()), form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn an_event_of_the_room_has_its_place_as_id() {
-        let tricky = r#"{"type":"message","body":",\"epoch\":\"x\",\"offset\":1}","ts":5,"epoch":"a:b","offset":58}"#;
+    fn an_event_of_the_room_has_its_position_as_id() {
+        let tricky = r#"{"type":"message","room":"r","message":"M1","body":",\"epoch\":\"x\",\"offset\":1,\"message\":\"M2\"}","ts":5,"epoch":"a:b","offset":58}"#;
         assert_eq!(
-            encode(tricky, false),
-            format!("id: a:b:58\nevent: message\ndata: {tricky}\n\n")
+            encode(tricky, None),
+            format!("id: a:b:58:M1\nevent: message\ndata: {tricky}\n\n")
         );
+        // Of this event only the position is left.
+        let vanished = r#"{"type":"message","room":"r","message":"-","deleted":true,"ts":0,"epoch":"e","offset":9}"#;
+        assert!(encode(vanished, None).starts_with("id: e:9\n"));
         let typing = r#"{"type":"typing","room":"r","user":{},"on":true}"#;
         assert_eq!(
-            encode(typing, false),
+            encode(typing, None),
             format!("event: typing\ndata: {typing}\n\n")
         );
     }
 
     #[test]
+    fn every_kind_of_event_has_its_message_in_its_id() {
+        for kind in DURABLE {
+            let text = format!(
+                r#"{{"type":"{kind}","room":"r","message":"M4","target":1,"ts":1,"epoch":"e","offset":4}}"#
+            );
+            assert!(encode(&text, None).starts_with("id: e:4:M4\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_live_reset_is_a_position_to_resume_from() {
+        let reset = r#"{"type":"reset","room":"r","epoch":"f","offset":12}"#;
+        let text = format!("id: f:12\nevent: reset\ndata: {reset}\n\n");
+        assert_eq!(encode(reset, None), text);
+        assert_eq!(
+            write(reset, &Form::AsOnSocket),
+            format!("event: reset\ndata: {reset}\n\n")
+        );
+    }
+
+    #[test]
     fn the_events_of_a_join_are_events_of_their_own() {
-        let one = r#"{"type":"message","ts":1,"epoch":"e","offset":1}"#;
-        let two = r#"{"type":"edited","ts":1,"epoch":"e","offset":2}"#;
+        let one = r#"{"type":"message","room":"r","message":"M1","ts":1,"epoch":"e","offset":1}"#;
+        let two = r#"{"type":"edited","room":"r","message":"M2","ts":1,"epoch":"e","offset":2}"#;
         let head = r#"{"type":"joined","room":"r","epoch":"e","offset":2,"recovered":true"#;
-        let text = encode(&format!(r#"{head},"events":[{one},{two}]}}"#), true);
+        let text = encode(&format!(r#"{head},"events":[{one},{two}]}}"#), Some("e:0"));
         let expected = format!(
             "event: joined\ndata: {head},\"events\":[]}}\n\n\
-             id: e:1\nevent: message\ndata: {one}\n\n\
-             id: e:2\nevent: edited\ndata: {two}\n\n"
+             id: e:1:M1\nevent: message\ndata: {one}\n\n\
+             id: e:2:M2\nevent: edited\ndata: {two}\n\n"
         );
         assert_eq!(text, expected);
-        let nothing = encode(&format!(r#"{head},"events":[]}}"#), true);
-        assert!(nothing.starts_with("id: e:2\nevent: joined\n"), "{nothing}");
+    }
+
+    #[test]
+    fn a_join_without_events_keeps_the_message_that_the_client_came_with() {
+        let joined = |recovered: bool| {
+            format!(
+                r#"{{"type":"joined","room":"r","epoch":"e","offset":2,"recovered":{recovered},"events":[]}}"#
+            )
+        };
+        let id_after = |since: Option<&str>, recovered| {
+            let text = encode(&joined(recovered), since);
+            let (_, id) = text.split_once("id: ").unwrap();
+            id.split_once('\n').unwrap().0.to_owned()
+        };
+        assert_eq!(id_after(None, true), "e:2");
+        assert_eq!(id_after(Some("e:2"), true), "e:2");
+        assert_eq!(id_after(Some("e:2:M2"), true), "e:2:M2");
+        assert_eq!(id_after(Some("e:1:M1"), true), "e:2");
+        assert_eq!(id_after(Some("e:2:M2"), false), "e:2", "another stream");
     }
 
     #[test]
@@ -194,43 +244,17 @@ mod tests {
             r#"{{"type":"joined","id":"r","room":"r","epoch":"e","offset":1,"recovered":false,"events":[{one}]}}"#
         );
         for (kind, json) in [("message", one), ("joined", &joined)] {
-            let text = write(json, Form::AsOnSocket);
+            let text = write(json, &Form::AsOnSocket);
             assert_eq!(text, format!("event: {kind}\ndata: {json}\n\n"));
         }
     }
 
     #[test]
-    fn who_cannot_resume_is_told_to_start_over() {
+    fn a_client_that_cannot_resume_is_told_to_start_over() {
         let head = r#"{"type":"joined","room":"r","epoch":"e","offset":2,"recovered":false"#;
         let frame = format!(r#"{head},"events":[]}}"#);
         let reset = "event: reset\ndata: {\"type\":\"reset\",\"room\":\"r\",\"epoch\":\"e\",\"offset\":2}\n\n";
-        assert!(encode(&frame, true).starts_with(reset));
-        assert!(!encode(&frame, false).contains("reset"));
-    }
-
-    #[test]
-    fn an_id_is_read_back() {
-        let read = |id: &str| since(id).map(|since| since.position);
-        let place = read("a:b:58").unwrap();
-        assert_eq!((place.epoch.as_str(), place.offset), ("a:b", 58));
-        assert!(read("e:0").is_some());
-        for bad in [
-            "",
-            "e",
-            "e:",
-            ":5",
-            "e:-1",
-            "e:+1",
-            "e:1.5",
-            "e:x",
-            "e f:1",
-            "e:9007199254740992",
-            "e:99999999999999999999999",
-            "\u{1f419}:1",
-        ] {
-            assert!(read(bad).is_none(), "{bad}");
-        }
-        let long = format!("{}:1", "e".repeat(33));
-        assert!(read(&long).is_none());
+        assert!(encode(&frame, Some("d:7:M7")).starts_with(reset));
+        assert!(!encode(&frame, None).contains("reset"));
     }
 }

@@ -79,7 +79,7 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     let write_timeout = gate.limits().write_timeout;
     let speak = async {
         // In its place from the start: what is moved takes its room twice, for as long as the stream is on.
-        let mut speak = pin!(speak(&stream, &mut outbox, head, form, write_timeout));
+        let mut speak = pin!(speak(&stream, &mut outbox, head, &form, write_timeout));
         if !also.is_empty() {
             tokio::select! {
                 biased;
@@ -135,7 +135,7 @@ async fn speak(
     stream: &EventStream,
     outbox: &mut OutboxReader,
     head: Vec<u8>,
-    form: Form,
+    form: &Form,
     write_timeout: Duration,
 ) -> End {
     let mut out = head;
@@ -185,7 +185,7 @@ async fn tell(
     outbox: &OutboxReader,
     batch: &mut Vec<Frame>,
     out: &mut Vec<u8>,
-    form: Form,
+    form: &Form,
     write_timeout: Duration,
 ) -> Result<(), End> {
     let mut frames = std::mem::take(batch).into_iter().peekable();

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use hubbub_node::{Identity, Pace, TicketUse};
 use hubbub_protocol::RoomId;
 use hubbub_protocol::command::JoinFrom;
+use hubbub_protocol::since::InvalidSince;
 use tokio::time::Instant;
 
 use super::encode::{self, Form};
@@ -33,18 +34,18 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Where a client begins.
 struct Beginning {
     from: JoinFrom,
-    /// It asks for what it has missed.
-    resumes: bool,
     /// Further rooms, in the same stream.
     also: Vec<(RoomId, JoinFrom)>,
 }
 
 /// A room's events as they happen, from one's own place on.
 ///
-/// What can be refused is refused with a status. `id` is `EPOCH:OFFSET`, by which any node resumes.
+/// A refusal has a status of its own. `id` is `EPOCH:OFFSET:MESSAGE`, by which any node
+/// resumes; the message's id shows that the stream is still the one that the client has heard. Where
+/// no event is known at a position, `id` is `EPOCH:OFFSET`, and both forms are accepted.
 /// With `also` frames are as on a WebSocket: events stand in `joined`, none has an id, and a further
 /// room that is refused is an `error` whose `id` is the room's name.
-#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more."), ("ticket" = Option<String>, Query, description = "From `POST /v1/tickets`, for who can send no header.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after this position: `EPOCH:OFFSET:MESSAGE` or `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET:MESSAGE` (or `ROOM@EPOCH:OFFSET`)."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more."), ("ticket" = Option<String>, Query, description = "From `POST /v1/tickets`, for who can send no header.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
     State(gate): State<Arc<Gate>>,
     Extension(peer): Extension<Peer>,
@@ -74,10 +75,7 @@ pub(crate) async fn open_events(
     let listener = Box::new(Listener {
         gate,
         client,
-        form: match (beginning.also.is_empty(), beginning.resumes) {
-            (true, resumes) => Form::OneRoom { resumes },
-            (false, _) => Form::AsOnSocket,
-        },
+        form: form(beginning.from, &beginning.also),
         also: beginning.also,
         session,
         outbox,
@@ -89,6 +87,18 @@ pub(crate) async fn open_events(
     Ok(head(Body::from_stream(futures_util::stream::empty::<
         Result<axum::body::Bytes, std::convert::Infallible>,
     >())))
+}
+
+/// Events of several rooms have no ids, so that frames are as on a WebSocket.
+fn form(from: JoinFrom, also: &[(RoomId, JoinFrom)]) -> Form {
+    if !also.is_empty() {
+        return Form::AsOnSocket;
+    }
+    let since = match from {
+        JoinFrom::Since(since) => Some(since),
+        JoinFrom::Now | JoinFrom::Recent(_) => None,
+    };
+    Form::OneRoom { since }
 }
 
 fn head(body: Body) -> Response {
@@ -148,42 +158,39 @@ fn beginning(headers: &HeaderMap, query: &Query) -> Result<Beginning, ApiError> 
     let also: Vec<_> = also.collect::<Result<_, _>>()?;
     let resume = |since| Beginning {
         from: JoinFrom::Since(since),
-        resumes: true,
         also: also.clone(),
     };
     let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     if let Some(last) = last.filter(|last| !last.is_empty()) {
-        let last = std::str::from_utf8(last).ok().and_then(encode::since);
+        let last = std::str::from_utf8(last)
+            .ok()
+            .and_then(|id| id.parse().ok());
         return Ok(resume(last.unwrap_or_else(encode::nowhere)));
     }
     if let Some(since) = query.text("since")? {
-        let wrong = "'since' must be EPOCH:OFFSET, as the id of an event";
-        let since = encode::since(since);
-        return Ok(resume(
-            since.ok_or_else(|| ApiError::BadRequest(wrong.to_owned()))?,
-        ));
+        let since = since
+            .parse()
+            .map_err(|wrong: InvalidSince| ApiError::BadRequest(format!("'since': {wrong}")))?;
+        return Ok(resume(since));
     }
     let recent = query.number("recent")?;
     Ok(Beginning {
         from: recent.map_or(JoinFrom::Now, |recent| {
             JoinFrom::Recent(usize::try_from(recent).unwrap_or(usize::MAX))
         }),
-        resumes: false,
         also,
     })
 }
 
-/// `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET`; neither sign is ever in a room's name.
+/// `ROOM`, `ROOM~RECENT` or `ROOM@SINCE`; neither sign is ever in a room's name.
 fn further_room(text: &str) -> Result<(RoomId, JoinFrom), ApiError> {
     let wrong = || {
-        let wrong = "'also' must be ROOM, ROOM~RECENT or ROOM@EPOCH:OFFSET";
+        let wrong =
+            "'also' must be ROOM, ROOM~RECENT, ROOM@EPOCH:OFFSET or ROOM@EPOCH:OFFSET:MESSAGE";
         ApiError::BadRequest(wrong.to_owned())
     };
     let (room, from) = if let Some((room, since)) = text.split_once('@') {
-        (
-            room,
-            JoinFrom::Since(encode::since(since).ok_or_else(wrong)?),
-        )
+        (room, JoinFrom::Since(since.parse().map_err(|_| wrong())?))
     } else if let Some((room, recent)) = text.split_once('~') {
         (room, JoinFrom::Recent(recent.parse().map_err(|_| wrong())?))
     } else {
@@ -211,16 +218,19 @@ mod tests {
     #[test]
     fn what_the_browser_remembers_counts_most() {
         let since = |query: &str, last| match begin(query, last).unwrap().from {
-            JoinFrom::Since(since) => since.position.offset,
+            JoinFrom::Since(since) => since.to_string(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(since("since=e:5&recent=3", None), 5);
-        assert_eq!(since("since=e:5", Some("e:7")), 7);
-        assert_eq!(since("since=e:5", Some("")), 5);
-        assert_eq!(since("", Some("nonsense 🐙")), 0, "starts over");
-        assert!(begin("", Some("nonsense")).unwrap().resumes);
+        assert_eq!(since("since=e:5&recent=3", None), "e:5");
+        assert_eq!(since("since=e:5:M5", None), "e:5:M5");
+        assert_eq!(since("since=e%3A5%3AM5", None), "e:5:M5");
+        assert_eq!(since("since=e:5", Some("e:7")), "e:7");
+        assert_eq!(since("since=e:5:M5", Some("e:7:M7")), "e:7:M7");
+        assert_eq!(since("since=e:5", Some("")), "e:5");
+        assert_eq!(since("", Some("nonsense 🐙")), "-:0", "starts over");
+        assert_eq!(since("", Some("e:7:M 7")), "-:0", "starts over");
         let recent = begin("recent=3", None).unwrap();
-        assert!(matches!(recent.from, JoinFrom::Recent(3)) && !recent.resumes);
+        assert!(matches!(recent.from, JoinFrom::Recent(3)));
         assert!(matches!(begin("", None).unwrap().from, JoinFrom::Now));
         assert!(begin("since=nonsense", None).is_err() && begin("recent=x", None).is_err());
     }
@@ -228,7 +238,7 @@ mod tests {
     #[test]
     fn further_rooms_begin_each_at_its_own_place() {
         let also = |query: &str| begin(query, None).map(|beginning| beginning.also);
-        let rooms = also("also=a&recent=3&also=b.c~5&also=d:e@e:7").unwrap();
+        let rooms = also("also=a&recent=3&also=b.c~5&also=d:e@e:7:M7").unwrap();
         let names: Vec<_> = rooms.iter().map(|(room, _)| room.as_str()).collect();
         assert_eq!(names, ["a", "b.c", "d:e"]);
         let [
@@ -239,8 +249,8 @@ mod tests {
         else {
             panic!("{rooms:?}")
         };
-        assert_eq!(since.position.offset, 7);
-        for bad in ["", "a~", "a~x", "a@", "a@7", "a b", "~5", "a~-1"] {
+        assert_eq!(since.to_string(), "e:7:M7");
+        for bad in ["", "a~", "a~x", "a@", "a@7", "a@e:7:", "a b", "~5", "a~-1"] {
             assert!(
                 also(&format!("also={}", bad.replace(' ', "%20"))).is_err(),
                 "{bad}"

@@ -2,6 +2,7 @@
 
 use hubbub_archive::{Archive, ArchiveError, RoomBatch};
 use hubbub_broker::{Commit, JournalError, JournalRequest, UsedNonce};
+use hubbub_outage::Outage;
 use hubbub_protocol::RoomId;
 use tokio::sync::mpsc;
 
@@ -12,7 +13,7 @@ const NONCE_LIFE_MS: u64 = 15 * 60 * 1_000;
 
 /// Commits what the embedded broker asks for, until that is gone.
 pub async fn keep_journal(archive: Archive, mut requests: mpsc::Receiver<JournalRequest>) {
-    let mut group = Vec::with_capacity(GROUP);
+    let (mut group, outage) = (Vec::with_capacity(GROUP), Outage::new());
     while requests.recv_many(&mut group, GROUP).await > 0 {
         let mut commits = Vec::new();
         for request in group.drain(..) {
@@ -28,17 +29,22 @@ pub async fn keep_journal(archive: Archive, mut requests: mpsc::Receiver<Journal
                 }
             }
         }
-        commit_together(&archive, commits).await;
+        commit_together(&archive, commits, &outage).await;
     }
 }
 
-async fn commit_together(archive: &Archive, commits: Vec<Commit>) {
+async fn commit_together(archive: &Archive, commits: Vec<Commit>, outage: &Outage) {
     if commits.is_empty() {
         return;
     }
     let batch: Vec<RoomBatch> = commits.iter().map(batch_of).collect();
     match archive.append(&batch).await {
-        Ok(()) => commits.into_iter().for_each(|commit| tell(commit, Ok(()))),
+        Ok(()) => {
+            if let Some(over) = outage.end() {
+                tracing::info!(failures = over.failures, lasted = ?over.lasted, "events are committed again");
+            }
+            commits.into_iter().for_each(|commit| tell(commit, Ok(())));
+        }
         // One that can never be stored is not to stop the others.
         Err(error) if !error.is_retryable() && commits.len() > 1 => {
             for commit in commits {
@@ -47,7 +53,10 @@ async fn commit_together(archive: &Archive, commits: Vec<Commit>) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "events cannot be committed");
+            if let Some(now) = outage.fail(&error) {
+                tracing::warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                    "events cannot be committed to the archive");
+            }
             for commit in commits {
                 tell(commit, Err(refusal(&error)));
             }
@@ -61,6 +70,7 @@ fn batch_of(commit: &Commit) -> RoomBatch {
         base: commit.base,
         events: commit.events.clone(),
         holes: Vec::new(),
+        run: None,
     }
 }
 

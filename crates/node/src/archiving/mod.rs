@@ -2,6 +2,7 @@
 //! before anybody hears of them.
 
 mod journal;
+mod progress;
 mod queue;
 
 pub use self::journal::keep_journal;

@@ -1,10 +1,11 @@
 //! From the rooms' streams into the archive: the owner of a partition takes the rooms that wait, a few
 //! at a time, and commits their new events in their order.
 //!
-//! Whoever takes a partition over goes on where the archive itself ends, so that nothing depends on
-//! the node that took a message. What has left a stream before it was archived is recorded as a hole.
+//! A new owner goes on where the archive itself ends, so that nothing depends on the node that took a
+//! message. Before a room is archived in a run of the broker, its stream is compared with the archive
+//! ([`crate::reconcile`]). Events that have left a stream before they were archived are recorded as a
+//! hole.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,12 +13,15 @@ use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream;
 use hubbub_archive::{Archive, ArchiveError, Hole, RoomBatch};
-use hubbub_broker::{BrokerError, Fork, Page, Span};
-use hubbub_protocol::{Position, RoomId};
+use hubbub_broker::{BrokerError, Page, Run, Span, StreamState};
+use hubbub_outage::Outage;
+use hubbub_protocol::{Epoch, Position, RoomId};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::progress::{Known, Progress};
 use crate::node::Node;
+use crate::reconcile::Need;
 
 /// How often the queues are looked at while nothing waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -31,9 +35,9 @@ const ROOMS_AT_ONCE: usize = 16;
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// While the archive or Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// A stream is compared with what the archive has of it once in so long, in case that Redis came
-/// back with another one.
-const TRUST: Duration = Duration::from_secs(30);
+
+/// Rooms that cannot be archived.
+static BLOCKED: Outage = Outage::new();
 
 /// Why a room cannot be archived now.
 #[derive(Debug, thiserror::Error)]
@@ -44,22 +48,14 @@ enum QueueError {
     Archive(#[from] ArchiveError),
 }
 
-/// How far the archive has a room, and when that was last compared with the stream.
-#[derive(Debug)]
-struct Known {
-    position: Position,
-    compared: Instant,
-}
-
-/// What one owner knows of its rooms; what it does not know it asks for.
-#[derive(Debug, Default)]
-struct Progress(HashMap<RoomId, Known>);
-
 /// A room's next events, and where the archive stands with them.
 #[derive(Debug)]
 struct Next {
     batch: RoomBatch,
     position: Position,
+    /// The stream's epoch.
+    epoch: Epoch,
+    run: Run,
 }
 
 impl QueueError {
@@ -77,7 +73,7 @@ impl Node {
     /// Runs for as long as the node.
     pub(crate) async fn keep_archive(self: Arc<Self>, archive: Archive) {
         let mut progress = Progress::default();
-        let mut is_in_trouble = false;
+        let outage = Outage::new();
         let mut counted: Option<Instant> = None;
         loop {
             if counted.is_none_or(|at| at.elapsed() > COUNT_INTERVAL) {
@@ -86,16 +82,19 @@ impl Node {
             }
             match self.archive_some(&archive, &mut progress).await {
                 Ok(rows) => {
-                    is_in_trouble = false;
+                    if let Some(over) = outage.end() {
+                        info!(failures = over.failures, lasted = ?over.lasted,
+                            "events reach the archive again");
+                    }
                     // What comes meanwhile is committed together.
                     if rows < BATCH_ROWS / 2 {
                         sleep(LOOK_INTERVAL).await;
                     }
                 }
                 Err(error) => {
-                    // Once a fault: the metrics say how long it lasts.
-                    if !std::mem::replace(&mut is_in_trouble, true) {
-                        warn!(%error, "events wait for the archive");
+                    if let Some(now) = outage.fail(&error) {
+                        warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                            "events wait for the archive");
                     }
                     progress = Progress::default();
                     sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
@@ -145,27 +144,38 @@ impl Node {
         }
         drop(nexts);
         stale.iter().for_each(|room| progress.forget(room));
-        let all = self.commit(archive, all).await?;
+        let all = self.commit(archive, all, progress).await?;
+        let rows = all.iter().map(|next| next.batch.events.len()).sum();
         self.metrics.archived.inc_by(rows as u64);
         let told = all.iter().map(|next| {
-            let Next { batch, position } = next;
+            let Next {
+                batch, position, ..
+            } = next;
             self.broker.archived(&batch.room, position)
         });
         try_join_all(told).await?;
-        for Next { batch, position } in all {
-            progress.set(batch.room, position);
+        for next in all {
+            let known = Known::new(next.position, next.epoch, next.run);
+            progress.set(next.batch.room, known);
         }
         Ok(rows)
     }
 
     /// A room that cannot be archived is not to hold up the others.
     async fn pass_by(&self, room: &RoomId, error: &QueueError) -> Result<(), QueueError> {
-        error!(%room, %error, "a room cannot be archived");
+        if let Some(now) = BLOCKED.fail(error) {
+            error!(%room, %error, failures = now.failures, "a room cannot be archived");
+        }
         Ok(self.broker.postpone(room).await?)
     }
 
     /// Returns those that were committed.
-    async fn commit(&self, archive: &Archive, mut all: Vec<Next>) -> Result<Vec<Next>, QueueError> {
+    async fn commit(
+        &self,
+        archive: &Archive,
+        mut all: Vec<Next>,
+        progress: &mut Progress,
+    ) -> Result<Vec<Next>, QueueError> {
         while !all.is_empty() {
             let batch: Vec<RoomBatch> = all.iter().map(|next| next.batch.clone()).collect();
             match archive.append(&batch).await {
@@ -176,9 +186,22 @@ impl Node {
                     source,
                 }) => {
                     error!(%room, offset, %source, "an event cannot be archived");
-                    pass_over(&mut all, &room, offset);
+                    pass_over(&mut all, &room, offset, "it cannot be read");
                 }
                 Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(ArchiveError::Fenced { room }) => {
+                    progress.forget(&room);
+                    all.retain(|next| next.batch.room != room);
+                }
+                Err(ArchiveError::Taken { room, offset }) => {
+                    progress.forget(&room);
+                    match progress.is_refused_again(&room, offset) {
+                        // Comparing it anew has not helped: the others are not to wait for it.
+                        true => pass_over(&mut all, &room, offset, "another event has its place"),
+                        // It is compared with the archive before the next try.
+                        false => all.retain(|next| next.batch.room != room),
+                    }
+                }
                 Err(error) if all.len() == 1 => {
                     self.pass_by(&batch[0].room, &error.into()).await?;
                     all.clear();
@@ -186,7 +209,7 @@ impl Node {
                 Err(_) => {
                     let mut done = Vec::new();
                     for next in all {
-                        done.extend(Box::pin(self.commit(archive, vec![next])).await?);
+                        done.extend(Box::pin(self.commit(archive, vec![next], progress)).await?);
                     }
                     return Ok(done);
                 }
@@ -200,161 +223,188 @@ impl Node {
         Ok(all)
     }
 
-    /// What comes next of a room; `None`: nothing, or its stream is no longer the one that was
-    /// archived and begins a new life first.
+    /// The next events of a room; `None`: there are none, or its stream has changed meanwhile.
     async fn next_of(
         &self,
         archive: &Archive,
         progress: &Progress,
         room: &RoomId,
     ) -> Result<Option<Next>, QueueError> {
-        let Some(start) = self.start_of_archiving(archive, progress, room).await? else {
+        let run = self.broker.run(room);
+        let known = progress.get(room, &run);
+        let start = match &known {
+            Some(known) => Start::after(known.position.clone()),
+            None => match self.start_of_archiving(archive, room).await? {
+                Some(start) => start,
+                None => return Ok(None),
+            },
+        };
+        let span = Span::After(start.offset);
+        let Some(page) = self.broker.peek(room, span, BATCH_ROWS).await? else {
             return Ok(None);
         };
-        let span = Span::After(start.position.offset);
-        let page = self.broker.peek(room, span, BATCH_ROWS).await?;
-        let follows = |page: &Page| {
-            page.head.epoch == start.position.epoch && page.head.offset >= start.position.offset
-        };
-        let Some(page) = page.filter(follows) else {
+        let is_same = known.is_none_or(|known| known.epoch == page.head.epoch);
+        if !is_same || page.head.offset < start.offset || *run != *self.broker.run(room) {
             return Ok(None);
-        };
-        Ok(Some(next_in(room, page, start)))
+        }
+        Ok(Some(next_in(room, page, start, run)))
     }
 
-    /// Up to where the archive has the room's present life.
+    /// Where to go on in the room's stream, once that was compared with the archive.
     async fn start_of_archiving(
         &self,
         archive: &Archive,
-        progress: &Progress,
         room: &RoomId,
     ) -> Result<Option<Start>, QueueError> {
-        if let Some(position) = progress.get(room) {
-            return Ok(Some(Start {
-                position: position.clone(),
-                base: None,
-                hole: None,
-            }));
-        }
-        let Some(page) = self.broker.peek(room, Span::Newest, 0).await? else {
+        if self.broker.state(room).await?.is_none() {
             // Its stream and its place are gone: nothing waits any more.
             let nowhere = Position {
-                epoch: hubbub_protocol::Epoch::generate(),
+                epoch: Epoch::begin(0, 0),
                 offset: 0,
             };
             self.broker.archived(room, &nowhere).await?;
             return Ok(None);
-        };
-        let (head, base) = (page.head, page.base);
-        let life = archive.life(room).await?;
-        let archived = life.and_then(|life| Some((life.epoch?, life.top)));
-        let Some((epoch, top)) = archived else {
-            return Ok(Some(Start::of_life(head.epoch, base, None)));
-        };
-        if epoch != head.epoch {
-            let hole = (top < base).then(|| Hole {
-                epoch,
-                first: top + 1,
-                last: base,
-                reason: "the broker lost them before they were archived".to_owned(),
-            });
-            return Ok(Some(Start::of_life(head.epoch, base, hole)));
         }
-        let event = archive.event(room, top).await?;
-        let fork = Fork {
-            epoch: epoch.clone(),
-            seen: top,
-            event: event.map(|event| (top, event.message)),
-            only_empty: false,
-        };
-        if self.is_forked(room, &fork, head.offset).await? {
-            warn!(%room, top, "the stream is another one than was archived");
-            self.broker.fork(room, &fork).await?;
+        self.reconcile(room, Need::Archive).await?;
+        let Some(state) = self.broker.state(room).await? else {
             return Ok(None);
-        }
-        Ok(Some(Start {
-            position: Position { epoch, offset: top },
-            base: Some(base),
-            hole: None,
-        }))
-    }
-
-    /// Whether the stream ends below what was archived, or has another event in its place.
-    async fn is_forked(&self, room: &RoomId, fork: &Fork, head: u64) -> Result<bool, QueueError> {
-        if head < fork.seen {
-            return Ok(true);
-        }
-        let Some((offset, message)) = &fork.event else {
-            return Ok(false);
         };
-        let before = Span::After(offset.saturating_sub(1));
-        let page = self.broker.peek(room, before, 1).await?;
-        let here = page.and_then(|page| page.events.into_iter().next());
-        let here = here.filter(|here| here.position.offset == *offset);
-        Ok(here.is_some_and(|here| here.message.is_other(message)))
+        let end = archive.life(room).await?;
+        let end = end.and_then(|life| Some((life.epoch?, life.top)));
+        match end {
+            Some((epoch, top)) if epoch == state.head.epoch => Ok(Some(Start {
+                base: Some(state.base),
+                ..Start::after(Position { epoch, offset: top })
+            })),
+            // A new epoch: the stream may hold events of older ones that are not archived yet.
+            end => {
+                let mut archived = end.clone().into_iter().collect::<Vec<_>>();
+                for lost in &state.lost {
+                    let top = archive.top_of(room, &lost.epoch).await?;
+                    archived.extend(top.map(|top| (lost.epoch.clone(), top)));
+                }
+                Ok(Some(Start::of_epoch(&state, &archived)))
+            }
+        }
     }
 }
 
-/// Where to go on, and what is known to be lost before it.
+/// Where to go on in a room's stream, and what is known to be lost.
 struct Start {
-    position: Position,
+    /// Events after this offset come next.
+    offset: u64,
+    /// The epoch that goes on there; `None`: the stream is read from its beginning.
+    epoch: Option<Epoch>,
+    /// Where the stream's epoch began, if that is not archived yet.
     base: Option<u64>,
-    hole: Option<Hole>,
+    /// How far older epochs are archived.
+    archived: Vec<(Epoch, u64)>,
+    holes: Vec<Hole>,
 }
 
 impl Start {
-    fn of_life(epoch: hubbub_protocol::Epoch, base: u64, hole: Option<Hole>) -> Self {
+    fn after(position: Position) -> Self {
         Self {
-            position: Position {
-                epoch,
-                offset: base,
-            },
-            base: Some(base),
-            hole,
+            offset: position.offset,
+            epoch: Some(position.epoch),
+            base: None,
+            archived: Vec::new(),
+            holes: Vec::new(),
+        }
+    }
+
+    /// From the beginning of a stream whose epoch the archive does not know yet. `archived`: how far
+    /// it has older epochs.
+    fn of_epoch(state: &StreamState, archived: &[(Epoch, u64)]) -> Self {
+        let holes = state.lost.iter().filter_map(|lost| {
+            let of_epoch = archived.iter().filter(|(epoch, _)| *epoch == lost.epoch);
+            let first = of_epoch.map(|(_, top)| top + 1).max();
+            let first = first.unwrap_or(0).max(lost.first);
+            (first <= lost.last).then(|| Hole {
+                epoch: lost.epoch.clone(),
+                first,
+                last: lost.last,
+                reason: "the broker lost them before they were archived".to_owned(),
+            })
+        });
+        Self {
+            offset: 0,
+            epoch: None,
+            base: Some(state.base),
+            archived: archived.to_vec(),
+            holes: holes.collect(),
         }
     }
 }
 
-/// The page as a batch. What should be before it, or in its place, and is not, is a hole.
-fn next_in(room: &RoomId, page: Page, start: Start) -> Next {
-    let Position { epoch, offset } = start.position;
-    let mut holes: Vec<Hole> = start.hole.into_iter().collect();
-    let first = page.events.first().map(|first| first.position.offset);
-    let first = first.unwrap_or(page.head.offset + 1);
-    if first > offset + 1 {
-        holes.push(Hole {
-            epoch: epoch.clone(),
-            first: offset + 1,
-            last: first - 1,
-            reason: "they left the stream before they were archived".to_owned(),
-        });
+/// The page as a batch. Events that should stand before or between those of the page, and do not, are
+/// a hole.
+fn next_in(room: &RoomId, page: Page, start: Start, run: Run) -> Next {
+    let (mut holes, archived) = (start.holes, start.archived);
+    let mut before = start.epoch.map(|epoch| Position {
+        epoch,
+        offset: start.offset,
+    });
+    let head = Position {
+        epoch: page.head.epoch,
+        offset: page.head.offset,
+    };
+    let mut step = |next: &Position, is_there: bool| {
+        // The first event of an epoch follows its base, where that is known.
+        let expected = match &before {
+            Some(before) if before.epoch == next.epoch => before.offset,
+            Some(_) | None if next.epoch == head.epoch => page.base,
+            Some(_) | None => {
+                let of_epoch = archived.iter().filter(|(epoch, _)| *epoch == next.epoch);
+                let top = of_epoch.map(|(_, top)| *top).max();
+                top.unwrap_or(next.offset - u64::from(is_there))
+            }
+        };
+        let last = next.offset - u64::from(is_there);
+        if last > expected {
+            holes.push(Hole {
+                epoch: next.epoch.clone(),
+                first: expected + 1,
+                last,
+                reason: "they left the stream before they were archived".to_owned(),
+            });
+        }
+        before = Some(next.clone());
+    };
+    for event in &page.events {
+        step(&event.position, true);
     }
-    let last = page.events.last().map(|last| last.position.offset);
+    if page.events.is_empty() {
+        step(&head, false);
+    }
+    let last = page.events.last().map(|last| last.position.clone());
+    let base = start.base.or(Some(page.base));
     Next {
-        position: Position {
-            epoch,
-            offset: last.unwrap_or(page.head.offset),
-        },
+        epoch: head.epoch.clone(),
+        position: last.unwrap_or(head),
         batch: RoomBatch {
             room: room.clone(),
-            base: start.base.or(Some(page.base)),
+            base,
             events: page.events,
             holes,
+            run: Some(run.to_string()),
         },
+        run,
     }
 }
 
 /// Takes an event out that can never be archived, and records that.
-fn pass_over(all: &mut [Next], room: &RoomId, offset: u64) {
+fn pass_over(all: &mut [Next], room: &RoomId, offset: u64, reason: &str) {
     for next in all.iter_mut().filter(|next| next.batch.room == *room) {
-        next.batch
-            .events
-            .retain(|event| event.position.offset != offset);
+        let events = &mut next.batch.events;
+        let Some(index) = events.iter().position(|e| e.position.offset == offset) else {
+            continue;
+        };
         next.batch.holes.push(Hole {
-            epoch: next.position.epoch.clone(),
+            epoch: events.remove(index).position.epoch,
             first: offset,
             last: offset,
-            reason: "it cannot be read".to_owned(),
+            reason: reason.to_owned(),
         });
     }
 }
@@ -364,31 +414,4 @@ fn since(ms: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
         .saturating_sub(Duration::from_millis(ms))
-}
-
-impl Progress {
-    /// Rooms that are remembered; beyond, all are asked for again.
-    const ROOMS: usize = 10_000;
-
-    fn get(&self, room: &RoomId) -> Option<&Position> {
-        let known = self.0.get(room)?;
-        (known.compared.elapsed() < TRUST).then_some(&known.position)
-    }
-
-    fn forget(&mut self, room: &RoomId) {
-        self.0.remove(room);
-    }
-
-    fn set(&mut self, room: RoomId, position: Position) {
-        if self.0.len() >= Self::ROOMS {
-            self.0.clear();
-        }
-        let now = Instant::now();
-        let compared = self.0.get(&room).map_or(now, |known| known.compared);
-        let compared = match compared.elapsed() < TRUST {
-            true => compared,
-            false => now,
-        };
-        self.0.insert(room, Known { position, compared });
-    }
 }

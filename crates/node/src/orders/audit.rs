@@ -3,12 +3,16 @@
 
 use hubbub_archive::{AuditEntry, KeptRule};
 use hubbub_broker::Broker;
+use hubbub_outage::Outage;
 use hubbub_protocol::order::Effect;
 use hubbub_protocol::{Issued, Order};
 
 use super::rules::now_ms;
 use crate::error::CommandError;
 use crate::node::Node;
+
+/// Commands of operators that the archive did not note.
+static UNNOTED: Outage = Outage::new();
 
 impl Node {
     /// Notes what somebody did. Whether the archive has it, where there is one.
@@ -30,8 +34,11 @@ impl Node {
             return false;
         };
         let kept = archive.note_audit(entry).await;
-        if let Err(error) = &kept {
-            tracing::warn!(%error, action, "the archive has not noted what an operator did");
+        if let Err(error) = &kept
+            && let Some(now) = UNNOTED.fail(error)
+        {
+            tracing::warn!(%error, action, failures = now.failures,
+                "the archive has not noted an operator's command");
         }
         kept.is_ok()
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::reconcile::Testimony;
 
 /// How long nodes have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 enum Ask {
     Node,
     Connections(ConnectionQuery),
+    Seen { rooms: Vec<RoomId> },
 }
 
 /// Which connections to list. All that is said must be true of them.
@@ -98,7 +100,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::Unavailable`].
     pub async fn nodes(&self) -> Result<Nodes, CommandError> {
-        let (mut nodes, silent): (Vec<NodeInfo>, _) = self.ask_all(&Ask::Node).await?;
+        let (mut nodes, silent): (Vec<NodeInfo>, _) = self.ask_all(&Ask::Node, PATIENCE).await?;
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         Ok(Nodes { nodes, silent })
     }
@@ -115,7 +117,7 @@ impl Node {
             limit: query.limit + 1,
             ..query.clone()
         });
-        let (pages, silent): (Vec<Vec<ConnectionInfo>>, _) = self.ask_all(&ask).await?;
+        let (pages, silent): (Vec<Vec<ConnectionInfo>>, _) = self.ask_all(&ask, PATIENCE).await?;
         let mut connections: Vec<_> = pages.into_iter().flatten().collect();
         connections.sort_by(|a, b| a.connection.cmp(&b.connection));
         let more = connections.len() > query.limit;
@@ -149,12 +151,30 @@ impl Node {
         Ok((page.map_err(CommandError::of_read)?, more))
     }
 
+    /// The places that all nodes have seen in these rooms; nodes that do not answer within `patience` are left
+    /// out.
+    pub(crate) async fn testimonies_of_all(
+        &self,
+        rooms: Vec<RoomId>,
+        patience: Duration,
+    ) -> Vec<Testimony> {
+        let ask = Ask::Seen { rooms };
+        match self.ask_all::<Vec<Testimony>>(&ask, patience).await {
+            Ok((testimonies, _)) => testimonies.into_iter().flatten().collect(),
+            Err(error) => {
+                tracing::warn!(?error, "other nodes cannot be asked what they have seen");
+                Vec::new()
+            }
+        }
+    }
+
     async fn ask_all<T: DeserializeOwned>(
         &self,
         ask: &Ask,
+        patience: Duration,
     ) -> Result<(Vec<T>, Vec<String>), CommandError> {
         let text = serde_json::to_string(ask).expect("plain enums always serialize");
-        let answers = self.broker.ask(&text, PATIENCE).await;
+        let answers = self.broker.ask(&text, patience).await;
         let answers = answers.map_err(CommandError::of_read)?;
         let read = |text: &String| serde_json::from_str(text).ok();
         Ok((
@@ -170,6 +190,7 @@ impl Node {
         };
         let answer = match ask {
             Ask::Node => serde_json::to_string(&self.info()),
+            Ask::Seen { rooms } => serde_json::to_string(&self.testify(&rooms)),
             Ask::Connections(query) => serde_json::to_string(&self.connections_here(&query)),
         };
         let answer = answer.expect("plain structs always serialize");

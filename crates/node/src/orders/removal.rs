@@ -5,7 +5,7 @@ use std::time::Instant;
 use hubbub_broker::{BrokerError, Published, Span};
 use hubbub_protocol::{Draft, Envelope, EventKind, Position, RoomId, User};
 
-use crate::error::CommandError;
+use crate::error::{CommandError, UNREADABLE};
 use crate::node::Node;
 
 impl Node {
@@ -24,17 +24,18 @@ impl Node {
         let found = found.filter(|event| event.kind() == EventKind::Message);
         let found = found.ok_or(CommandError::NotFound)?;
         let event = found.read().map_err(|error| {
-            tracing::error!(%room, %error, "the stream holds an event that cannot be read");
+            if let Some(now) = UNREADABLE.fail(&error) {
+ tracing::error!(%room, %error, events = now.failures, "the stream holds an event that cannot be read");
+}
             CommandError::Internal
         })?;
         if event.deleted {
             return Err(CommandError::NotFound);
         }
         let draft = Draft::delete(room, by, None, offset, &event);
-        let here = self.hub.room(room);
-        let seen = || here.as_ref().and_then(|here| here.highest());
+        let draft = draft.of_epoch(found.position.epoch.clone());
         let deadline = Instant::now() + self.config.limits.send_timeout;
-        let published = self.store(room, &[draft], &seen, deadline).await;
+        let published = self.store(room, &[draft], deadline).await;
         let published = published.map_err(|error| match error {
             BrokerError::Unknown(_) => CommandError::Unknown,
             other => CommandError::of_read(other),

@@ -69,6 +69,8 @@ struct State {
     /// The session and its reads, while they wait for room.
     writers: Vec<Waker>,
     close: Option<CloseCode>,
+    /// The client has gone: nobody takes anything any more.
+    is_abandoned: bool,
     /// What was taken need not be written any more.
     is_shed: bool,
     /// The writing side, while the socket takes nothing.
@@ -251,19 +253,33 @@ impl Outbox {
         poll_fn(|context| {
             let mut state = lock(&self.state);
             let has_room = state.len() < self.max_frames && state.bytes < self.max_bytes;
-            if state.close.is_some() || has_room {
-                return Poll::Ready(state.close.is_none());
+            if state.has_ended() || has_room {
+                return Poll::Ready(!state.has_ended());
             }
-            if !state
-                .writers
-                .iter()
-                .any(|waker| waker.will_wake(context.waker()))
-            {
-                state.writers.push(context.waker().clone());
-            }
+            state.wait(context.waker());
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits until the connection is being closed, or its client has gone.
+    pub(crate) async fn ended(&self) {
+        poll_fn(|context| {
+            let mut state = lock(&self.state);
+            if state.has_ended() {
+                return Poll::Ready(());
+            }
+            state.wait(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The client has gone: answers that are being made for it are given up.
+    pub(crate) fn abandon(&self) {
+        let mut state = lock(&self.state);
+        state.is_abandoned = true;
+        state.wake_writers();
     }
 }
 
@@ -292,6 +308,16 @@ impl State {
             stalled.wake();
         }
         self.wake_writers();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.close.is_some() || self.is_abandoned
+    }
+
+    fn wait(&mut self, writer: &Waker) {
+        if !self.writers.iter().any(|waker| waker.will_wake(writer)) {
+            self.writers.push(writer.clone());
+        }
     }
 
     fn wake_writers(&mut self) {
@@ -461,6 +487,16 @@ mod tests {
         }
         assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
         assert_eq!(take(&outbox), 5);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_client_that_has_gone() {
+        let outbox = outbox(300, 1);
+        outbox.push(frame(400));
+        let waiting = async { (outbox.has_room().await, outbox.ended().await) };
+        let gone = async { outbox.abandon() };
+        let ((has_room, ()), ()) = tokio::join!(waiting, gone);
+        assert!(!has_room);
     }
 
     #[test]

@@ -24,6 +24,11 @@ use crate::room::Room;
 
 /// How long a user stays present after the last connection.
 pub(crate) const LEAVE_DELAY: Duration = Duration::from_secs(5);
+/// How long the nodes have to fill a room's list of users that the broker has lost. Meanwhile nobody is
+/// taken to have left.
+pub(super) const SETTLE: Duration = Duration::from_secs(3);
+/// Between two tries to ask for such a list.
+const SETTLE_RETRY: Duration = Duration::from_secs(1);
 /// How often due leaves and frames are looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// Between two tries to register while Redis is away; times a random number up to 1.
@@ -43,6 +48,8 @@ pub(crate) enum Departure {
 pub(crate) struct PresenceAgenda {
     leaves: VecDeque<(Instant, Arc<Room>, UserId)>,
     frames: VecDeque<Arc<Room>>,
+    /// Rooms whose list of users was lost.
+    settles: VecDeque<(Instant, Arc<Room>)>,
 }
 
 impl Node {
@@ -109,7 +116,43 @@ impl Node {
             Heard::Applied => self.tell_presence(room),
             Heard::Old => {}
             Heard::Gap => self.refresh_presence_soon(room),
+            Heard::Lost => {
+                self.settle_presence(room);
+                self.tell_presence(room);
+            }
         }
+    }
+
+    /// The broker has lost who is in the room: this node registers its users again, as every other does,
+    /// and compares what it knew with the new list once that had time to fill.
+    fn settle_presence(self: &Arc<Self>, room: &Arc<Room>) {
+        tracing::info!(room = %room.id, "the broker has lost who is in a room, registering its users again");
+        self.settle_later(room, SETTLE);
+        self.register_again([Arc::clone(room)]);
+    }
+
+    fn settle_later(&self, room: &Arc<Room>, pause: Duration) {
+        let settle = (Instant::now() + pause, Arc::clone(room));
+        lock(&self.agenda).settles.push_back(settle);
+    }
+
+    /// Asks for the new lists of users that had their time. A list that cannot be asked for now is asked
+    /// for again in a second.
+    fn settle_due(self: &Arc<Self>) {
+        while let Some(room) = self.next_due_settle() {
+            let open = self.hub.room(&room.id);
+            let is_open = open.is_some_and(|open| Arc::ptr_eq(&open, &room));
+            if is_open && lock(&room.state).presence.is_settling() {
+                self.refresh_presence_soon(&room);
+                self.settle_later(&room, SETTLE_RETRY);
+            }
+        }
+    }
+
+    fn next_due_settle(&self) -> Option<Arc<Room>> {
+        let mut agenda = lock(&self.agenda);
+        let is_due = |(due, _): &mut (Instant, Arc<Room>)| *due <= Instant::now();
+        agenda.settles.pop_front_if(is_due).map(|(_, room)| room)
     }
 
     /// Learns who is in a room that nobody here is in yet.
@@ -126,7 +169,7 @@ impl Node {
     }
 
     /// Asks the broker who is in the room and tells members the difference.
-    async fn refresh_presence(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
+    async fn refresh_presence(self: &Arc<Self>, room: &Arc<Room>) -> Result<(), BrokerError> {
         loop {
             let before = lock(&room.state).presence.version();
             let presence = self.ask_presence(room).await?;
@@ -135,7 +178,11 @@ impl Node {
             let is_overtaken =
                 state.presence.version() != before && state.presence.version() > presence.version;
             if !is_overtaken {
-                state.presence.learn(presence);
+                let learnt = state.presence.learn(presence, Instant::now());
+                drop(state);
+                if learnt == Heard::Lost {
+                    self.settle_presence(room);
+                }
                 break;
             }
         }
@@ -161,9 +208,9 @@ impl Node {
         });
     }
 
-    /// Registers everybody here once more: what the broker had may be gone.
-    pub(crate) fn register_all_again(self: &Arc<Self>) {
-        for room in self.hub.rooms() {
+    /// Registers everybody in these rooms once more: what the broker had may be gone.
+    pub(crate) fn register_again(self: &Arc<Self>, rooms: impl IntoIterator<Item = Arc<Room>>) {
+        for room in rooms {
             if lock(&room.state).presence.roster.lose() {
                 self.register_soon(&room);
             } else {
@@ -237,6 +284,7 @@ impl Node {
         loop {
             tick.tick().await;
             self.beat();
+            self.settle_due();
             let frames = std::mem::take(&mut lock(&self.agenda).frames);
             for room in frames {
                 lock(&room.state).presence.end_waiting();

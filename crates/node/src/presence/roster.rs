@@ -34,10 +34,23 @@ struct Local {
     connections: usize,
     /// The broker has it.
     is_registered: bool,
+    /// The list in which the broker had it last; 0: none.
+    registry: u64,
     /// When a user without connections counts as gone.
     leave_due: Option<Instant>,
     /// To be taken from the broker.
     is_gone: bool,
+}
+
+impl Local {
+    /// How the broker is told of a user who is here.
+    fn attendance(&self) -> Attendance {
+        let user = self.user.clone();
+        match self.registry {
+            0 => Attendance::Enter(user),
+            registry => Attendance::Again { user, registry },
+        }
+    }
 }
 
 /// Some changes on their way to the broker.
@@ -59,6 +72,7 @@ impl Roster {
             user: user.clone(),
             connections: 0,
             is_registered: false,
+            registry: 0,
             leave_due: None,
             is_gone: false,
         });
@@ -138,7 +152,7 @@ impl Roster {
                 local.is_registered = false;
                 users.push(Attendance::Exit(id));
             } else if !local.is_registered {
-                users.push(Attendance::Enter(local.user.clone()));
+                users.push(local.attendance());
             }
         }
         if users.is_empty() {
@@ -156,10 +170,11 @@ impl Roster {
         answer: Result<Presence, BrokerError>,
     ) {
         let Registration { users, round } = registration;
+        let registry = answer.as_ref().map_or(0, |presence| presence.registry);
         let is_kept = answer.is_ok() && round == self.round;
         for user in users {
             let id = match &user {
-                Attendance::Enter(user) => &user.id,
+                Attendance::Enter(user) | Attendance::Again { user, .. } => &user.id,
                 Attendance::Exit(id) => id,
             };
             let Some(local) = self.users.get_mut(id) else {
@@ -169,7 +184,10 @@ impl Roster {
                 _ if !is_kept => {
                     self.changed.insert(id.clone());
                 }
-                Attendance::Enter(_) => local.is_registered = true,
+                Attendance::Enter(_) | Attendance::Again { .. } => {
+                    local.is_registered = true;
+                    local.registry = registry;
+                }
                 Attendance::Exit(_) if local.is_gone => {
                     self.users.remove(id);
                 }

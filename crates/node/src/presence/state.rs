@@ -8,6 +8,7 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, PresenceDelta, RoomId, User, UserId};
 use indexmap::IndexMap;
 
+use super::SETTLE;
 use super::roster::Roster;
 
 /// Between two presence frames of a room.
@@ -20,6 +21,11 @@ pub(crate) struct RoomPresence {
     pub(super) roster: Roster,
     /// Of the whole cluster, as last heard.
     version: u64,
+    /// Which list of users the broker has; 0: not known.
+    registry: u64,
+    /// Set after the broker has lost the list: until then the list fills again, and nobody who is missing
+    /// in it is taken to have left.
+    settles_at: Option<Instant>,
     count: u64,
     /// Who is in the room, while that is few enough to list; `None`: not known.
     known: Option<HashMap<UserId, User>>,
@@ -43,6 +49,8 @@ pub(super) enum Heard {
     Old,
     /// One before it was lost: ask the broker who is there.
     Gap,
+    /// The broker has lost the list of users: register this node's users again.
+    Lost,
 }
 
 impl RoomPresence {
@@ -54,7 +62,9 @@ impl RoomPresence {
     /// Users present in the cluster, as last heard, or as the broker has answered since: its
     /// announcement comes through the channel, to everybody alike.
     pub(crate) fn count_with(&self, answered: &Presence) -> u64 {
-        if answered.version > self.version {
+        if self.is_settling() {
+            answered.count.max(self.count)
+        } else if answered.version > self.version {
             answered.count
         } else {
             self.count
@@ -68,7 +78,9 @@ impl RoomPresence {
 
     /// Takes the cluster's word on a room that nobody here has heard of: there is nothing to tell.
     pub(super) fn begin(&mut self, presence: Presence) {
-        self.learn(presence);
+        self.registry = 0;
+        self.settles_at = None;
+        self.learn(presence, Instant::now());
         self.told_count = self.count;
     }
 
@@ -94,9 +106,31 @@ impl RoomPresence {
         self.held_until = Some(until);
     }
 
+    /// Whether the broker's list of users is being filled again after it was lost.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settles_at.is_some()
+    }
+
     /// Takes the cluster's word on everybody, and notes the difference to what was known.
-    pub(super) fn learn(&mut self, presence: Presence) {
+    pub(super) fn learn(&mut self, presence: Presence, now: Instant) -> Heard {
+        let is_lost = presence.registry != self.registry && self.registry != 0 && self.count > 0;
         self.version = presence.version;
+        self.registry = presence.registry;
+        if is_lost {
+            self.settles_at = Some(now + SETTLE);
+        }
+        if self.settles_at.is_some_and(|at| now < at) {
+            let (joined, left) = (presence.members, Vec::new());
+            self.apply(joined, left, presence.count);
+        } else {
+            self.settles_at = None;
+            self.replace(presence);
+        }
+        if is_lost { Heard::Lost } else { Heard::Applied }
+    }
+
+    /// Takes a list that is complete.
+    fn replace(&mut self, presence: Presence) {
         self.count = presence.count;
         let is_listed = presence.members.len() as u64 == presence.count;
         let now: Option<HashMap<UserId, User>> = is_listed.then(|| {
@@ -123,30 +157,63 @@ impl RoomPresence {
     }
 
     pub(super) fn hear(&mut self, delta: PresenceDelta, list_limit: usize) -> Heard {
-        if delta.version <= self.version {
-            return Heard::Old;
-        }
-        if delta.version > self.version + 1 {
-            return Heard::Gap;
-        }
-        self.version = delta.version;
-        self.count = delta.count;
-        if let Some(known) = &mut self.known {
-            known.extend(
-                delta
-                    .joined
-                    .iter()
-                    .map(|user| (user.id.clone(), user.clone())),
-            );
-            for user in &delta.left {
-                known.remove(&user.id);
-            }
-            if known.len() > list_limit {
+        let heard = self.place(&delta, Instant::now());
+        if matches!(heard, Heard::Applied | Heard::Lost) {
+            self.version = delta.version;
+            self.apply(delta.joined, delta.left, delta.count);
+            if self
+                .known
+                .as_ref()
+                .is_some_and(|known| known.len() > list_limit)
+            {
                 self.known = None;
             }
         }
-        self.note(delta.joined, delta.left);
-        Heard::Applied
+        heard
+    }
+
+    /// Finds out whether a change follows what is known. A change of another list begins that list: the
+    /// one before was lost, unless nobody was in it.
+    fn place(&mut self, delta: &PresenceDelta, now: Instant) -> Heard {
+        if delta.registry != 0 && delta.registry != self.registry {
+            if delta.registry < self.registry {
+                return Heard::Old;
+            }
+            let is_lost = self.registry != 0 && self.count > 0;
+            self.registry = delta.registry;
+            if is_lost {
+                self.settles_at = Some(now + SETTLE);
+                return Heard::Lost;
+            }
+            return Heard::Applied;
+        }
+        if self.is_settling() {
+            // A change that is missed now is found when the whole list is asked for.
+            return Heard::Applied;
+        }
+        match delta.version.checked_sub(self.version) {
+            None | Some(0) => Heard::Old,
+            Some(1) => Heard::Applied,
+            Some(_) => Heard::Gap,
+        }
+    }
+
+    /// Applies a change, and notes what of it is news. While the broker's list fills again its count says
+    /// nothing.
+    fn apply(&mut self, mut joined: Vec<User>, mut left: Vec<User>, count: u64) {
+        self.count = if self.is_settling() {
+            count.max(self.count)
+        } else {
+            count
+        };
+        if let Some(known) = &mut self.known {
+            joined.retain(|user| known.insert(user.id.clone(), user.clone()).is_none());
+            left.retain(|user| known.remove(&user.id).is_some());
+            if self.settles_at.is_some() {
+                self.count = known.len() as u64;
+            }
+        }
+        self.note(joined, left);
     }
 
     /// Who came and went within one frame's time is not worth telling.
@@ -217,6 +284,7 @@ mod tests {
         let users = |ids: &[&str]| ids.iter().map(|id| user(id)).collect();
         PresenceDelta {
             version,
+            registry: 7,
             count,
             joined: users(joined),
             left: users(left),
@@ -231,24 +299,71 @@ mod tests {
         assert_eq!(presence.hear(delta(3, 3, &["c"], &[]), 10), Heard::Gap);
     }
 
+    fn list(registry: u64, version: u64, ids: &[&str]) -> Presence {
+        Presence {
+            version,
+            registry,
+            count: ids.len() as u64,
+            members: ids.iter().map(|id| user(id)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_lost_list_that_fills_again_tells_nothing() {
+        let (mut presence, now) = (RoomPresence::default(), Instant::now());
+        presence.begin(list(7, 9, &["a", "b", "c"]));
+        let again = |registry, version, joined: &[&str]| PresenceDelta {
+            registry,
+            ..delta(version, joined.len() as u64, joined, &[])
+        };
+        assert_eq!(presence.hear(again(8, 1, &["a"]), 10), Heard::Lost);
+        assert_eq!(presence.hear(again(8, 2, &["c"]), 10), Heard::Applied);
+        presence.learn(list(8, 2, &["a", "c"]), now);
+        assert_eq!(presence.hear(again(8, 3, &["b"]), 10), Heard::Applied);
+        assert!(!presence.has_news() && presence.count == 3, "{presence:?}");
+        presence.learn(list(8, 3, &["a", "b", "c"]), now + 2 * SETTLE);
+        assert!(!presence.has_news() && !presence.is_settling());
+    }
+
+    #[test]
+    fn a_change_while_a_lost_list_fills_is_told() {
+        let (mut presence, now) = (RoomPresence::default(), Instant::now());
+        presence.begin(list(7, 9, &["a", "b", "c"]));
+        assert_eq!(presence.learn(list(0, 0, &[]), now), Heard::Lost);
+        let came = PresenceDelta {
+            registry: 8,
+            ..delta(1, 2, &["a", "d"], &[])
+        };
+        assert_eq!(presence.hear(came, 10), Heard::Applied);
+        assert_eq!(presence.count, 4);
+        assert_eq!(presence.joined.len(), 1, "d has come, a was here");
+        // A user who is still missing when the other nodes had their time has left.
+        presence.learn(list(8, 2, &["a", "b", "d"]), now + 2 * SETTLE);
+        assert_eq!(presence.left.keys().collect::<Vec<_>>(), [&user("c").id]);
+        assert_eq!(presence.count, 3);
+    }
+
+    #[test]
+    fn an_empty_room_has_no_list_to_lose() {
+        let mut presence = RoomPresence::default();
+        presence.begin(list(7, 9, &[]));
+        let first = PresenceDelta {
+            registry: 8,
+            ..delta(10, 1, &["a"], &[])
+        };
+        assert_eq!(presence.hear(first, 10), Heard::Applied);
+        assert!(!presence.is_settling());
+    }
+
     #[test]
     fn the_difference_is_told_after_a_gap() {
-        let mut presence = RoomPresence::default();
-        let members = |ids: &[&str]| ids.iter().map(|id| user(id)).collect::<Vec<_>>();
-        presence.learn(Presence {
-            version: 1,
-            count: 2,
-            members: members(&["a", "b"]),
-        });
+        let (mut presence, now) = (RoomPresence::default(), Instant::now());
+        presence.learn(list(7, 1, &["a", "b"]), now);
         assert!(
             presence.joined.is_empty(),
             "nobody is told what was there before"
         );
-        presence.learn(Presence {
-            version: 5,
-            count: 2,
-            members: members(&["b", "c"]),
-        });
+        presence.learn(list(7, 5, &["b", "c"]), now);
         assert!(presence.joined.contains_key(&user("c").id));
         assert!(presence.left.contains_key(&user("a").id));
     }

@@ -96,9 +96,9 @@ impl RoomLog {
     /// Begins at a head, with whatever of `page` leads up to it without a hole.
     pub(crate) fn new(room: RoomId, page: Page, budget: LogBudget) -> Self {
         let Page { head, events, .. } = page;
-        let last = events
-            .last()
-            .filter(|last| last.position.offset == head.offset);
+        let last = events.last().filter(|last| {
+            last.position.offset == head.offset && last.position.epoch == head.epoch
+        });
         let head_message = last.map(|last| last.message.clone());
         let mut log = Self {
             room,
@@ -170,34 +170,50 @@ impl RoomLog {
         self.head_message = Some(event.message.clone());
         self.appended = Instant::now();
         self.add(cost(&event));
-        let is_deletion = event.kind() == EventKind::Deleted;
-        let target = is_deletion.then(|| event.read().ok()?.target).flatten();
-        self.recent.push_back(event);
-        if let Some(target) = target {
-            self.bury(target);
+        if matches!(event.kind(), EventKind::Deleted | EventKind::Edited) {
+            self.rewrite(&event);
         }
+        self.recent.push_back(event);
         self.trim();
     }
 
-    /// Takes the body out of a deleted message and its edits.
-    fn bury(&mut self, target: u64) {
+    /// Applies an edit or a deletion to what is kept of its message: the message gets its new form,
+    /// its earlier edits lose their bodies.
+    fn rewrite(&mut self, change: &Envelope) {
+        let Ok(change) = change.read() else { return };
+        let Some(target) = change.target else { return };
+        self.deletions += 1;
         let is_edit = |event: &Envelope| {
             event.kind() == EventKind::Edited
                 && event.read().is_ok_and(|event| event.target == Some(target))
         };
-        self.deletions += 1;
-        let mut freed = 0;
+        let (mut added, mut freed) = (0, 0);
         for event in &mut self.recent {
-            if event.position.offset != target && !is_edit(event) {
-                continue;
-            }
             let before = cost(event);
+            let done = if event.position.offset == target && change.kind == EventKind::Edited {
+                event.take_edit(&self.room, &change)
+            } else if event.position.offset == target || is_edit(event) {
+                event.bury(&self.room)
+            } else {
+                continue;
+            };
             // What cannot be read holds no body that anybody could show.
-            if event.bury(&self.room).is_ok() {
-                freed += before.saturating_sub(cost(event));
+            if done.is_ok() {
+                freed += before;
+                added += cost(event);
             }
         }
+        self.add(added);
         self.remove(freed);
+    }
+
+    /// Gives up the oldest events that were stored before `cutoff` (milliseconds since 1970).
+    pub(crate) fn expire(&mut self, cutoff: u64) {
+        let is_old = |event: &Envelope| event.read().is_ok_and(|event| event.ts < cutoff);
+        while let Some(oldest) = self.recent.pop_front_if(|event| is_old(event)) {
+            self.remove(cost(&oldest));
+            self.deletions += 1;
+        }
     }
 
     /// Takes older events that end right below the floor, as far as there is room.
@@ -234,6 +250,11 @@ impl RoomLog {
         )
     }
 
+    /// The events that are kept here, in order.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Envelope> {
+        self.recent.iter()
+    }
+
     /// The event at `offset`, if it is here.
     pub(crate) fn get(&self, offset: u64) -> Option<&Envelope> {
         let index = offset.checked_sub(self.floor() + 1)?;
@@ -251,7 +272,7 @@ impl RoomLog {
     /// Starts over at `head`, keeping nothing.
     pub(crate) fn restart(&mut self, head: Head) {
         self.clear();
-        // Deletions may be among what is skipped.
+        // Edits and deletions may be among what is skipped.
         self.deletions += 1;
         self.epoch = head.epoch;
         self.head = head.offset;
@@ -277,7 +298,8 @@ impl RoomLog {
         self.budget.give_back(bytes);
     }
 
-    /// How many messages were deleted: what was read before one of them may still hold its body.
+    /// How often bodies went: by a deletion, an edit or their age. A page that was read before may
+    /// still hold them.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions
     }
@@ -303,7 +325,9 @@ impl Drop for RoomLog {
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
-    use hubbub_protocol::Frame;
+    use hubbub_protocol::command::Body;
+    use hubbub_protocol::event::seal;
+    use hubbub_protocol::{Draft, Frame, User, UserId};
 
     use super::*;
 
@@ -371,6 +395,87 @@ pub(crate) mod tests {
         assert_eq!(log.get(7), None);
         log.prepend(page("e", 11, 3..=9).events);
         assert_eq!(log.floor(), 2);
+    }
+
+    fn say(offset: u64, ts: u64) -> Envelope {
+        let body = Body::from(&serde_json::json!({"text": format!("body {offset}")}));
+        sealed(&Draft::message(&room(), &alice(), None, &body), offset, ts)
+    }
+
+    fn edit(original: &Envelope, offset: u64) -> Envelope {
+        let body = Body::from(&serde_json::json!({"text": format!("body {offset}")}));
+        let (target, event) = (original.position.offset, original.read().unwrap());
+        let draft = Draft::edit(&room(), &alice(), None, target, &event, &body);
+        sealed(&draft, offset, offset)
+    }
+
+    fn room() -> RoomId {
+        RoomId::new("r").unwrap()
+    }
+
+    fn alice() -> User {
+        User {
+            id: UserId::new("alice").unwrap(),
+            name: "A".into(),
+        }
+    }
+
+    fn sealed(draft: &Draft, offset: u64, ts: u64) -> Envelope {
+        let position = Position {
+            epoch: Epoch::new("e").unwrap(),
+            offset,
+        };
+        Envelope {
+            frame: seal(&draft.open, ts, &position),
+            position,
+            message: draft.message.clone(),
+            previous: None,
+        }
+    }
+
+    #[test]
+    fn only_the_newest_body_of_a_message_is_kept() {
+        let budget = LogBudget::default();
+        let head = Head {
+            epoch: Epoch::new("e").unwrap(),
+            offset: 0,
+        };
+        let mut log = begun(head, budget.clone());
+        let first = say(1, 1);
+        for event in [first.clone(), say(2, 2), edit(&first, 3), edit(&first, 4)] {
+            log.append(event);
+        }
+        let bodies: Vec<_> = log.after(0, 9).unwrap();
+        let bodies: Vec<_> = bodies
+            .iter()
+            .map(|event| event.read().unwrap().body.map(|body| body.get().to_owned()))
+            .collect();
+        let said = |offset: u64| Some(format!(r#"{{"text":"body {offset}"}}"#));
+        assert_eq!(bodies, [said(4), said(2), None, said(4)]);
+        assert_eq!(
+            log.get(1).unwrap().read().unwrap().edited.unwrap().offset,
+            4
+        );
+        assert_eq!(
+            log.deletions(),
+            2,
+            "pages that were read before are read again"
+        );
+        drop(log);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn old_events_expire_and_the_head_stays() {
+        let mut log = empty_log(0);
+        for offset in 1..=4 {
+            log.append(say(offset, 10 * offset));
+        }
+        log.expire(30);
+        assert_eq!((log.floor(), log.head()), (2, 4));
+        assert_eq!(log.after(1, 9), None);
+        log.expire(99);
+        assert_eq!((log.floor(), log.head()), (4, 4));
     }
 
     #[test]

@@ -10,12 +10,12 @@ mod members;
 mod reads;
 mod vigil;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hubbub_broker::{Head, Page, RoomHead};
-use hubbub_protocol::{ConnectionId, Envelope, Frame, MessageId, Position, RoomId};
+use hubbub_broker::{Head, Page, Place as SeenPlace, RoomHead};
+use hubbub_protocol::{ConnectionId, Envelope, EpochOrder, Frame, Position, RoomId};
 
 use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
@@ -54,6 +54,8 @@ pub(crate) struct Room {
     pub(crate) state: Mutex<RoomState>,
     /// Only its members may be here, as the broker last said.
     is_private: AtomicBool,
+    /// See [`Room::proven_in`]; 0: never.
+    proven_in: AtomicU64,
     /// Of what is sent from here.
     tempo: Mutex<Tempo>,
     budget: LogBudget,
@@ -67,8 +69,6 @@ pub(crate) struct RoomState {
     pub(crate) log: Option<RoomLog>,
     /// `Some`: live events wait until the stream has been read.
     gate: Option<Gate>,
-    /// The newest place that a send from here was given; it may not have been heard yet.
-    acked: Option<Position>,
     pub(crate) members: members::Members,
     pub(crate) presence: RoomPresence,
     vigil: Vigil,
@@ -84,7 +84,7 @@ pub(crate) enum Taken {
     /// The stream could not be followed: members were told to start over where it begins now, and
     /// what it has since then is still to be read.
     Reset,
-    /// The stream is another one under the same epoch: it has to begin a new life first.
+    /// The stream is not the one that was followed: a new epoch has to begin first.
     Fork,
 }
 
@@ -99,12 +99,12 @@ impl Room {
             state: Mutex::new(RoomState {
                 log: None,
                 gate: Some(Gate::default()),
-                acked: None,
                 members: members::Members::default(),
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
             }),
             is_private: AtomicBool::new(false),
+            proven_in: AtomicU64::new(0),
             tempo: Mutex::default(),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
@@ -167,35 +167,43 @@ impl Room {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
     }
 
-    /// The newest event given to live members, where its id is known.
-    pub(crate) fn head_event(&self) -> Option<(u64, MessageId)> {
+    /// The places known here: the newest given to members, and the newest that waits at the gate.
+    /// None until the room is open.
+    pub(crate) fn places(&self) -> Vec<SeenPlace> {
         let state = lock(&self.state);
-        let log = state.log.as_ref()?;
-        Some((log.head(), log.head_message()?.clone()))
-    }
-
-    /// The newest place known, whether it was heard and could be followed or not; `None` until the
-    /// room is open.
-    pub(crate) fn highest(&self) -> Option<Position> {
-        let state = lock(&self.state);
-        let mut highest = state.log.as_ref()?.position();
-        let waiting = state.gate.as_ref().map(|gate| gate.highest(&highest.epoch));
-        highest.offset = highest.offset.max(waiting.unwrap_or(0));
-        let acked = state.acked.clone();
-        Some(
-            acked
-                .filter(|acked| acked.offset > highest.offset)
-                .unwrap_or(highest),
-        )
-    }
-
-    /// A send from here was given this place.
-    pub(crate) fn acked(&self, position: &Position) {
-        let mut state = lock(&self.state);
-        let newest = state.acked.as_ref().map_or(0, |acked| acked.offset);
-        if position.offset > newest {
-            state.acked = Some(position.clone());
+        let Some(log) = &state.log else {
+            return Vec::new();
+        };
+        let head = SeenPlace {
+            position: log.position(),
+            message: log.head_message().cloned(),
+        };
+        let epoch = head.position.epoch.clone();
+        let waiting = state.gate.as_ref().map_or(0, |gate| gate.highest(&epoch));
+        let mut places = vec![head];
+        if waiting > log.head() {
+            places.push(SeenPlace {
+                position: Position {
+                    epoch,
+                    offset: waiting,
+                },
+                message: None,
+            });
         }
+        places
+    }
+
+    /// The stream that this room follows is known to be reconciled in this run of the broker.
+    pub(crate) fn prove_in(&self, run: impl FnOnce() -> u64) {
+        if self.proven_in().is_none() {
+            self.proven_in.store(run(), Ordering::Relaxed);
+        }
+    }
+
+    /// The run since which the room follows a stream that was reconciled; `None`: it does not.
+    pub(crate) fn proven_in(&self) -> Option<u64> {
+        let run = self.proven_in.load(Ordering::Relaxed);
+        (run > 0).then_some(run)
     }
 
     /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
@@ -285,7 +293,7 @@ impl Room {
         lock(&self.tempo).count(sends, Instant::now());
     }
 
-    /// How many messages were deleted while the room was open here.
+    /// How often bodies went while the room was open here, see [`RoomLog::deletions`].
     pub(crate) fn deletions(&self) -> u64 {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::deletions)
     }
@@ -306,6 +314,17 @@ impl Room {
         }
     }
 
+    /// Gives up the events kept in memory that were stored before `cutoff` (milliseconds since 1970).
+    pub(crate) fn expire_events(&self, cutoff: u64) {
+        if let Some(log) = &mut lock(&self.state).log {
+            log.expire(cutoff);
+        }
+        // In use: the next round comes soon.
+        if let Ok(mut reads) = self.reads.try_lock() {
+            reads.expire(cutoff);
+        }
+    }
+
     /// Whether nobody is here and nobody is expected back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
@@ -313,14 +332,24 @@ impl Room {
     }
 }
 
-/// Follows the stream with the page from the log's head on. What cannot be followed is another
-/// life, or a hole that the stream no longer fills: then the log starts over right before the
+/// Follows the stream with the page from the log's head on. What cannot be followed is a newer
+/// epoch, or a hole that the stream no longer fills: then the log starts over right before the
 /// page's first event.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let Page { head, events, .. } = page;
-    if head.epoch != *log.epoch() {
-        return start_over(log, head, &events);
+    match head.epoch.order(log.epoch()) {
+        EpochOrder::Same => {}
+        // Offsets must not go back: it was begun by a node that knew less.
+        EpochOrder::Newer if head.offset < log.head() => return Taken::Fork,
+        EpochOrder::Newer => return start_over(log, head, &events),
+        // An epoch that was left is never followed again.
+        EpochOrder::Older | EpochOrder::Rival => return Taken::Fork,
     }
+    // Events of older epochs stay in the stream, below the one that has begun.
+    let events: Vec<_> = events
+        .into_iter()
+        .filter(|event| event.position.epoch == head.epoch)
+        .collect();
     let at_head = events
         .first()
         .filter(|first| first.position.offset == log.head());
@@ -365,6 +394,8 @@ fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> Taken {
 
 #[cfg(test)]
 mod tests {
+    use hubbub_protocol::MessageId;
+
     use super::log::tests::{empty_log, page};
     use super::*;
     use crate::Limits;
@@ -422,13 +453,45 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_starts_over() {
-        assert_eq!(follow_page(5, page("new", 7, 6..=7)), (Taken::Reset, 0, 5));
-        assert_eq!(follow_page(5, page("new", 7, 4..=7)), (Taken::Reset, 0, 3));
+        let newer = "000000001-aaaa";
+        assert_eq!(follow_page(5, page(newer, 7, 6..=7)), (Taken::Reset, 0, 5));
+        assert_eq!(follow_page(5, page(newer, 7, 4..=7)), (Taken::Reset, 0, 3));
         let trimmed = follow_page(5, page("e", 9, 8..=9));
         assert_eq!(trimmed, (Taken::Reset, 0, 7));
         let mut expired = page("e", 9, 9..=9);
         expired.events.clear();
         assert_eq!(follow_page(5, expired), (Taken::Reset, 0, 9));
+    }
+
+    /// Offsets must not go back, and an epoch that was left is never followed again.
+    #[test]
+    fn an_epoch_that_is_no_newer_or_ends_below_is_a_fork() {
+        let (newer, newest) = ("000000001-aaaa", "000000002-aaaa");
+        assert_eq!(follow_page(5, page("rival", 9, 6..=9)).0, Taken::Fork);
+        assert_eq!(follow_page(5, page(newer, 4, 4..=4)).0, Taken::Fork);
+        let mut log = empty_log(5);
+        let head = |epoch: &str| page(epoch, 9, 9..=9);
+        assert_eq!(
+            follow(&mut log, head(newest), &mut Vec::new()),
+            Taken::Reset
+        );
+        assert_eq!(follow(&mut log, head(newer), &mut Vec::new()), Taken::Fork);
+    }
+
+    /// The event right before a new epoch is of an older one, and is still in the stream.
+    #[test]
+    fn events_of_older_epochs_are_passed_by() {
+        let newer = "000000001-aaaa";
+        let mut log = empty_log(4);
+        log.append(log::tests::event("e", 5));
+        let mut begun = page(newer, 5, 5..=5);
+        begun.events.clear();
+        assert_eq!(follow(&mut log, begun, &mut Vec::new()), Taken::Reset);
+        let mut from_head = page(newer, 7, 5..=7);
+        from_head.events[0].position.epoch = hubbub_protocol::Epoch::new("e").unwrap();
+        let mut ready = Vec::new();
+        assert_eq!(follow(&mut log, from_head, &mut ready), Taken::Live);
+        assert_eq!((ready.len(), log.head()), (2, 7));
     }
 
     /// A promoted replica may be behind, or have overtaken us, under the same epoch: offsets

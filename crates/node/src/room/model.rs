@@ -14,6 +14,9 @@ use crate::Limits;
 use crate::lock::lock;
 use crate::outbox::{Outbox, OutboxBudget};
 
+/// More reads than the longest history needs for its repair, four events at a time.
+const ROUNDS: usize = 200;
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Happening {
@@ -38,14 +41,17 @@ fn happening() -> impl Strategy<Value = Happening> {
 struct Stream {
     epoch: u32,
     top: u64,
+    /// Events of older epochs stay in it.
     events: Vec<Envelope>,
+    /// Where the epoch began.
+    base: u64,
     published: u64,
     /// Events can be told apart; without, only offsets can be looked at.
     has_ids: bool,
 }
 
 fn epoch(number: u32) -> Epoch {
-    Epoch::new(&format!("e{number}")).unwrap()
+    Epoch::new(&format!("{number:09}-aaaa")).unwrap()
 }
 
 impl Stream {
@@ -65,7 +71,7 @@ impl Stream {
             previous: self
                 .events
                 .last()
-                .filter(|_| self.has_ids)
+                .filter(|last| self.has_ids && last.position.offset > self.base)
                 .map(|last| last.message.clone()),
             frame: Frame::from_json(format!("{{\"number\":{}}}", self.published).into()).unwrap(),
         };
@@ -73,20 +79,19 @@ impl Stream {
         event
     }
 
+    /// Loses events of its epoch, at most all of them.
     fn lose(&mut self, lost: u64) {
-        let kept = self
-            .events
-            .len()
-            .saturating_sub(usize::try_from(lost).unwrap());
-        self.top -= (self.events.len() - kept) as u64;
+        let lost = lost.min(self.top - self.base);
+        self.top -= lost;
+        let kept = self.events.len() - usize::try_from(lost).unwrap();
         self.events.truncate(kept);
     }
 
-    /// As the fork script does.
+    /// As the script does that begins an epoch.
     fn begin_again(&mut self, seen: u64) {
         self.epoch += 1;
         self.top = self.top.max(seen);
-        self.events.clear();
+        self.base = self.top;
     }
 
     fn page_after(&self, offset: u64) -> Page {
@@ -107,7 +112,7 @@ impl Stream {
                     ..event
                 })
                 .collect(),
-            base: 0,
+            base: self.base,
             archived: None,
             is_private: false,
         }
@@ -157,18 +162,22 @@ impl Follower {
     /// As [`crate::node::Node::catch_up`] does.
     fn repair(&mut self, stream: &mut Stream) {
         self.room.close_gate();
-        while let Some((known, mark)) = self.room.mark() {
+        for _ in 0..ROUNDS {
+            let Some((known, mark)) = self.room.mark() else {
+                return self.read();
+            };
             let known = known.expect("the room is open");
             let mut page = stream.page_after(known.offset.saturating_sub(1));
             if page.head.epoch != known.epoch {
-                page = stream.page_after(0);
+                page = stream.page_after(page.base);
             }
             if self.room.take_page(page, mark) == Taken::Fork {
-                let highest = self.room.highest().expect("the room is open");
-                stream.begin_again(highest.offset);
+                let places = self.room.places().into_iter();
+                let newest = places.map(|place| place.position.offset).max();
+                stream.begin_again(newest.expect("the room is open"));
             }
         }
-        self.read();
+        panic!("the stream is read again and again");
     }
 
     fn read(&mut self) {
@@ -187,6 +196,7 @@ fn is_true(happenings: &[Happening], has_ids: bool) -> bool {
     let mut stream = Stream {
         epoch: 0,
         top: 0,
+        base: 0,
         events: Vec::new(),
         published: 0,
         has_ids,

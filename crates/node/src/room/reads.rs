@@ -68,7 +68,19 @@ impl RecentReads {
         });
     }
 
-    /// Gives up what was read before the newest of so many deletions: it may hold a deleted body.
+    /// Gives up the pages that begin with an event from before `cutoff` (milliseconds since 1970).
+    pub(crate) fn expire(&mut self, cutoff: u64) {
+        let is_old = |page: &KnownPage| {
+            let first = page.events.first();
+            first.is_some_and(|event| event.read().is_ok_and(|event| event.ts < cutoff))
+        };
+        if self.pages.iter().any(is_old) {
+            self.clear();
+        }
+    }
+
+    /// Gives up what was read before the newest of so many deletions and edits: it may hold a body
+    /// that has gone.
     pub(crate) fn forget_before(&mut self, deletions: u64) {
         if self.deletions != deletions {
             self.deletions = deletions;

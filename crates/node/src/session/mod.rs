@@ -20,6 +20,7 @@ use hubbub_protocol::{
 use tokio::sync::Semaphore;
 
 use self::query::Query;
+use crate::address::address_key;
 use crate::alteration::Alteration;
 use crate::courtesy::{Reading, Typing};
 use crate::error::CommandError;
@@ -33,9 +34,7 @@ use crate::{Identity, Rights};
 
 /// Sends of one connection that wait for the broker; beyond, its frames are read no further.
 const SENDS_IN_FLIGHT: usize = 64;
-/// The same for reads, until the client has room for their answers.
-const READS_IN_FLIGHT: usize = 8;
-/// Joins, leaves and questions a second, kept up, and at once: more than a client needs that joins
+/// Commands that store nothing a second, kept up, and at once: more than a client needs that joins
 /// all its rooms at once.
 const QUESTIONS_PER_SECOND: u32 = 200;
 const QUESTIONS_BURST: u32 = 1_000;
@@ -50,12 +49,13 @@ pub struct Session {
     connection: ConnectionId,
     identity: Identity,
     outbox: Arc<Outbox>,
+    /// Where the client is, of IPv6 its network; `None`: not known.
+    address: Option<IpAddr>,
     /// Few at most, so a list is smaller and no slower than a map.
     rooms: Vec<Membership>,
     send_rate: Rate,
     question_rate: Rate,
     in_flight: Arc<Semaphore>,
-    reads_in_flight: Arc<Semaphore>,
     bad_frames: u32,
     bad_frames_since: Instant,
     /// The last send waits for its room's next publish.
@@ -69,7 +69,7 @@ pub type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
     Sends,
-    /// Whatever costs the broker something and stores nothing.
+    /// Everything that stores nothing.
     Questions,
 }
 
@@ -115,11 +115,11 @@ impl Session {
             connection,
             identity,
             outbox,
+            address: client.map(address_key),
             rooms: Vec::new(),
             send_rate,
             question_rate: Rate::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
             in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
-            reads_in_flight: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
             may_rest: false,
@@ -231,15 +231,16 @@ impl Session {
             | Command::History { .. }
             | Command::Members { .. }
             | Command::Read { .. }
-            | Command::Rooms => self.check_rate(Pace::Questions),
-            Command::Hello { .. }
-            | Command::Refresh { .. }
+            | Command::Rooms
+            | Command::Hello { .. }
+            | Command::Typing { .. }
+            | Command::Ping => self.check_rate(Pace::Questions),
+            // These have a pace of their own.
+            Command::Refresh { .. }
             | Command::Send { .. }
             | Command::Edit { .. }
             | Command::Delete { .. }
-            | Command::React { .. }
-            | Command::Typing { .. }
-            | Command::Ping => Ok(()),
+            | Command::React { .. } => Ok(()),
         }
     }
 
@@ -299,6 +300,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.outbox.abandon();
         for membership in std::mem::take(&mut self.rooms) {
             self.give_up(membership, Departure::Cut);
         }

@@ -8,9 +8,13 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{Frame, RoomId};
 
 use super::{ReplyId, Session};
-use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::reservation::Amount;
+use crate::{Identity, Payer};
+
+/// The most bytes that a list of rooms or members has.
+const LIST_BYTES: usize = 256 * 1024;
 
 /// What is asked.
 #[derive(Debug)]
@@ -27,28 +31,49 @@ pub(super) enum Query {
 }
 
 impl Session {
-    /// Waits only while too many reads are being answered: until the client has taken their answers.
+    /// Waits while the client has too much under way. The answer is given up when the client goes.
     pub(super) async fn ask(
         &mut self,
         id: Option<RequestId>,
         query: Query,
     ) -> Result<(), CommandError> {
-        let permit = Arc::clone(&self.reads_in_flight).acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
+        let cost = query.cost(&self.node);
+        let mut reservation = self.node.reserve(&self.payer(), cost).await?;
         let (node, outbox) = (Arc::clone(&self.node), Arc::clone(&self.outbox));
         let identity = self.identity.clone();
         self.node.spawn(async move {
-            let found = {
-                let _turn = node.reads.acquire().await;
-                node.find(id.as_ref(), &identity, query).await
+            let answering = async {
+                let found = node.find(id.as_ref(), &identity, query).await;
+                let answer = found.unwrap_or_else(|error| error.to_wire(id.as_ref()));
+                reservation.settle(answer.len());
+                if outbox.has_room().await {
+                    outbox.push(answer);
+                }
             };
-            let answer = found.unwrap_or_else(|error| error.to_wire(id.as_ref()));
-            if outbox.has_room().await {
-                outbox.push(answer);
+            tokio::select! {
+                biased;
+                () = outbox.ended() => {}
+                () = answering => {}
             }
-            drop(permit);
         });
         Ok(())
+    }
+
+    pub(super) fn payer(&self) -> Payer {
+        Payer {
+            connection: Some(self.connection.clone()),
+            user: Some(self.identity.user.id.clone()),
+            address: self.address,
+        }
+    }
+}
+
+impl Query {
+    fn cost(&self, node: &Node) -> Amount {
+        match self {
+            Self::History { limit, .. } => node.cost_of_page(*limit),
+            Self::Members(_) | Self::Rooms => Amount::read(LIST_BYTES),
+        }
     }
 }
 

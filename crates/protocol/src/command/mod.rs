@@ -6,7 +6,8 @@ pub use decode::decode_command;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use crate::{ErrorCode, Nonce, Position, ReactionKey, RoomId};
+pub use crate::since::Since;
+use crate::{ErrorCode, Nonce, ReactionKey, RoomId};
 
 /// The client's own name for one request: a string or a number, repeated by the one reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,17 +42,6 @@ pub enum JoinFrom {
     Recent(usize),
     /// Everything after a position that the client has seen.
     Since(Since),
-}
-
-/// A position to resume from, as a client remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
-    /// The last event seen.
-    #[serde(flatten)]
-    pub position: Position,
-    /// The id of the event at that offset: it tells two streams of one epoch apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }
 
 /// What a client may ask for in `hubbub.v1`.

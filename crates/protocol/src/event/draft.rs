@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{EventKind, Open, StoredEvent};
+use super::{EventKind, Open, Replacement, StoredEvent};
 use crate::command::Body;
 use crate::mention::mentions;
-use crate::{Frame, MessageId, Nonce, ReactionKey, RoomId, User, UserId};
+use crate::{Epoch, Frame, MessageId, Nonce, ReactionKey, RoomId, User, UserId};
 
 /// An event that has no place yet.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Draft {
 pub struct Change {
     /// The message's offset.
     pub target: u64,
+    /// The epoch in which the message was found there; `None`: any.
+    pub epoch: Option<Epoch>,
     /// How.
     pub kind: ChangeKind,
 }
@@ -37,12 +39,15 @@ pub struct Change {
 pub enum ChangeKind {
     /// Another body.
     Edit {
-        /// What takes the place of this event once its message is deleted, left open like a draft.
+        /// The frame that takes the place of this event once its message is deleted or edited again, left
+        /// open like a draft.
         open_tombstone: Bytes,
+        /// The frame that takes the message's place.
+        replacement: Replacement,
     },
     /// No body.
     Delete {
-        /// What takes the message's place.
+        /// The frame that takes the message's place.
         tombstone: Frame,
     },
     /// A reaction.
@@ -50,6 +55,16 @@ pub enum ChangeKind {
     /// None any more, since the message is deleted already: only a retry of what was stored before
     /// is answered with its place.
     TooLate,
+}
+
+impl Change {
+    fn new(target: u64, kind: ChangeKind) -> Self {
+        Self {
+            target,
+            epoch: None,
+            kind,
+        }
+    }
 }
 
 impl Draft {
@@ -74,9 +89,16 @@ impl Draft {
         }
     }
 
-    /// Another body for the message at `target`.
+    /// Another body for the message at `target`, whose event is `original`.
     #[must_use]
-    pub fn edit(room: &RoomId, by: &User, nonce: Option<Nonce>, target: u64, body: &Body) -> Self {
+    pub fn edit(
+        room: &RoomId,
+        by: &User,
+        nonce: Option<Nonce>,
+        target: u64,
+        original: &StoredEvent<'_>,
+        body: &Body,
+    ) -> Self {
         let message = MessageId::generate();
         let tombstone = Open {
             target: Some(target),
@@ -84,18 +106,20 @@ impl Draft {
             deleted: true,
             ..Open::new(EventKind::Edited, room, &message)
         };
+        let mentions = mentions(body);
         let kind = ChangeKind::Edit {
             open_tombstone: tombstone.encode(),
+            replacement: original.replaced(room, Some(by), &mentions, Some(raw(body))),
         };
         let open = Open {
             nonce: nonce.as_ref(),
-            mentions: &mentions(body),
+            mentions: &mentions,
             body: Some(raw(body)),
             deleted: false,
             ..tombstone
         };
         let open = open.encode();
-        Self::change(by, nonce, message, Change { target, kind }, open)
+        Self::change(by, nonce, message, Change::new(target, kind), open)
     }
 
     /// The end of the message at `target`, whose event is `original`.
@@ -118,7 +142,7 @@ impl Draft {
         let kind = ChangeKind::Delete {
             tombstone: original.tombstone(room),
         };
-        Self::change(by, nonce, message, Change { target, kind }, open)
+        Self::change(by, nonce, message, Change::new(target, kind), open)
     }
 
     /// A reaction to the message at `target`, or its end.
@@ -142,7 +166,17 @@ impl Draft {
         };
         let open = open.encode();
         let kind = ChangeKind::React;
-        Self::change(by, nonce, message, Change { target, kind }, open)
+        Self::change(by, nonce, message, Change::new(target, kind), open)
+    }
+
+    /// The same for a message that was found in `epoch`: the change is stored only where that
+    /// message still stands.
+    #[must_use]
+    pub fn of_epoch(mut self, epoch: Epoch) -> Self {
+        if let Some(change) = &mut self.change {
+            change.epoch = Some(epoch);
+        }
+        self
     }
 
     /// The same for a message that is deleted already.

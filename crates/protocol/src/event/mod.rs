@@ -5,17 +5,19 @@
 //! `ts`, `epoch` and `offset`. The publish script of the Redis broker does the same in Lua.
 
 mod draft;
+mod replacement;
 mod stored;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 pub use draft::{Change, ChangeKind, Draft};
+pub use replacement::{EditMark, Replacement};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 pub use stored::StoredEvent;
 
-use crate::{Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
+use crate::{Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
 
 /// What kind of event it is: its frame's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +85,26 @@ impl Envelope {
         StoredEvent::parse(self.frame.as_str())
     }
 
-    /// Takes the body out of it, once its message is deleted.
+    /// Puts the body of `edit` into this message and marks it as edited. A deleted message and one
+    /// that has this edit or a newer one stay as they are.
+    ///
+    /// # Errors
+    /// When the frame is no sealed event.
+    pub fn take_edit(
+        &mut self,
+        room: &RoomId,
+        edit: &StoredEvent<'_>,
+    ) -> Result<(), serde_json::Error> {
+        let message = self.read()?;
+        let is_message = message.kind == EventKind::Message;
+        let is_newer = message.edited.is_none_or(|mark| mark.offset < edit.offset);
+        if is_message && is_newer && !message.deleted && !edit.deleted {
+            self.frame = message.edited_by(room, edit);
+        }
+        Ok(())
+    }
+
+    /// Takes the body out of it: its message was deleted, or a newer edit has replaced this one.
     ///
     /// # Errors
     /// When the frame is no sealed event.
@@ -96,12 +117,39 @@ impl Envelope {
 /// Closes a draft's JSON. `ts` is in milliseconds since 1970, by the broker's clock.
 #[must_use]
 pub fn seal(open: &[u8], ts: u64, position: &Position) -> Frame {
-    let Position { epoch, offset } = position;
-    let tail = format!(r#","ts":{ts},"epoch":"{epoch}","offset":{offset}}}"#);
+    let tail = tail(ts, &position.epoch, position.offset);
     let mut json = Vec::with_capacity(open.len() + tail.len());
     json.extend_from_slice(open);
     json.extend_from_slice(tail.as_bytes());
     Frame::from_json(json.into()).expect("a draft is UTF-8")
+}
+
+/// The same event at another place, with another target if it has one.
+#[must_use]
+pub fn renumber(frame: &Frame, position: &Position, target: Option<u64>) -> Frame {
+    const TARGET: &str = r#","target":"#;
+    let text = frame.as_str();
+    let end = text.rfind(r#","epoch":""#).unwrap_or(text.len());
+    let Position { epoch, offset } = position;
+    let tail = format!(r#","epoch":"{epoch}","offset":{offset}}}"#);
+    // The target stands before everything that users write.
+    let start = target
+        .and_then(|_| text.find(TARGET))
+        .filter(|at| *at < end);
+    let json = match (start, target) {
+        (Some(at), Some(target)) => {
+            let (head, rest) = text[..end].split_at(at + TARGET.len());
+            let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            format!("{head}{target}{rest}{tail}")
+        }
+        _ => format!("{}{tail}", &text[..end]),
+    };
+    Frame::from_json(json.into()).expect("a string is UTF-8")
+}
+
+/// The last fields of every event and the end of its JSON.
+fn tail(ts: u64, epoch: &Epoch, offset: u64) -> String {
+    format!(r#","ts":{ts},"epoch":"{epoch}","offset":{offset}}}"#)
 }
 
 /// The fields of all kinds of events, in the order in which they are written.

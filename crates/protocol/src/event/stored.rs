@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Draft, EventKind, Open, seal};
+use super::{Draft, EditMark, EventKind, Open, seal};
 use crate::{Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
 
 /// A sealed event, read back from its frame: on rare paths, and for the archive.
@@ -33,9 +33,12 @@ pub struct StoredEvent<'a> {
     /// Compact JSON, comparable byte for byte.
     #[serde(borrow, default)]
     pub body: Option<&'a RawValue>,
-    /// Its body is gone, because its message was deleted.
+    /// Its body is gone: its message was deleted, or a newer edit has replaced this one.
     #[serde(default)]
     pub deleted: bool,
+    /// The newest edit of this message, whose body it has; `None`: the message was not edited.
+    #[serde(default)]
+    pub edited: Option<EditMark>,
     /// Which reaction.
     #[serde(default)]
     pub key: Option<ReactionKey>,
@@ -62,7 +65,7 @@ impl<'a> StoredEvent<'a> {
         crate::mention::text_of(self.body?.get())
     }
 
-    /// What takes its place once its message is deleted: the same without body and nonce.
+    /// Returns what takes its place once its body is gone: the same without body and nonce.
     #[must_use]
     pub fn tombstone(&self, room: &RoomId) -> Frame {
         let from = self.from.as_ref();
@@ -81,7 +84,8 @@ impl<'a> StoredEvent<'a> {
         seal(&open.encode(), self.ts, &position)
     }
 
-    /// Whether `draft` says the same as this. What is deleted says nothing any more.
+    /// Whether `draft` says the same as this. A deleted event and an edited message no longer have
+    /// the body that was sent, so any body is the same there.
     #[must_use]
     pub fn says(&self, draft: &Draft) -> bool {
         let place = Position {
@@ -95,7 +99,7 @@ impl<'a> StoredEvent<'a> {
         let body = |event: &StoredEvent<'_>| event.body.map(|body| body.get().to_owned());
         self.kind == other.kind
             && self.target == other.target
-            && (self.deleted || body(self) == body(&other))
+            && (self.deleted || self.edited.is_some() || body(self) == body(&other))
             && self.key == other.key
             && self.on == other.on
     }

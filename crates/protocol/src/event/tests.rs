@@ -72,12 +72,13 @@ fn a_tombstone_keeps_the_place_and_nothing_that_was_said() {
     let value: serde_json::Value = serde_json::from_str(tombstone.as_str()).unwrap();
     assert_eq!(value, expected);
 
-    let edit = Draft::edit(&room, &from, nonce(), 3, &body);
+    let edit = Draft::edit(&room, &from, nonce(), 3, &event, &body);
     let frame = stored(&edit);
     let event = StoredEvent::parse(frame.as_str()).unwrap();
     let Some(Change {
         target: 3,
-        kind: ChangeKind::Edit { open_tombstone },
+        epoch: None,
+        kind: ChangeKind::Edit { open_tombstone, .. },
     }) = &edit.change
     else {
         panic!("{edit:?}")
@@ -87,16 +88,67 @@ fn a_tombstone_keeps_the_place_and_nothing_that_was_said() {
     assert!(!event.tombstone(&room).as_str().contains("canary"));
 }
 
+/// The broker and whoever has both events make the same bytes of them.
+#[test]
+fn an_edited_message_has_the_newest_body_in_its_own_place() {
+    let room = RoomId::new("lobby").unwrap();
+    let (alice, bob) = (user("alice", "Alice"), user("bob", "Bob"));
+    let body = |text: &str| Body::from(&serde_json::json!({ "text": text }));
+    let nonce = Nonce::new("c-81").ok();
+    let message = Draft::message(&room, &alice, nonce, &body("canary @bob"));
+    let mut envelope = Envelope {
+        position: place("e", 7),
+        message: message.message.clone(),
+        previous: None,
+        frame: stored(&message),
+    };
+    let sealed_edit = |text: &str, offset: u64| {
+        let event = envelope.read().unwrap();
+        let draft = Draft::edit(&room, &bob, None, 7, &event, &body(text));
+        let frame = seal(&draft.open, offset, &place("e", offset));
+        let Some(Change {
+            kind: ChangeKind::Edit { replacement, .. },
+            ..
+        }) = draft.change
+        else {
+            panic!("no edit")
+        };
+        (frame, replacement.seal(offset, offset))
+    };
+    let (first, _) = sealed_edit("one @carol", 8);
+    let (second, replaced) = sealed_edit("two", 9);
+    envelope
+        .take_edit(&room, &StoredEvent::parse(second.as_str()).unwrap())
+        .unwrap();
+    assert_eq!(envelope.frame, replaced);
+    // An older edit that comes later changes nothing.
+    envelope
+        .take_edit(&room, &StoredEvent::parse(first.as_str()).unwrap())
+        .unwrap();
+    let expected = serde_json::json!({
+        "type": "message", "room": "lobby", "message": envelope.message.as_str(),
+        "from": {"id": "alice", "name": "Alice"}, "nonce": "c-81", "body": {"text": "two"},
+        "edited": {"by": {"id": "bob", "name": "Bob"}, "ts": 9, "offset": 9},
+        "ts": 5, "epoch": "e", "offset": 7
+    });
+    assert_eq!(envelope.frame.as_str(), expected.to_string());
+    assert!(envelope.read().unwrap().says(&message), "its body is gone");
+}
+
 #[test]
 fn a_retry_is_told_from_another_event() {
     let room = RoomId::new("lobby").unwrap();
     let from = user("alice", "");
     let key = ReactionKey::new("👍").unwrap();
+    let body = |text: &str| Body::from(&serde_json::json!(text));
+    let first = Draft::message(&room, &from, None, &body("a"));
+    let frame = stored(&first);
+    let original = StoredEvent::parse(frame.as_str()).unwrap();
     let drafts = [
-        Draft::message(&room, &from, None, &Body::from(&serde_json::json!("a"))),
-        Draft::message(&room, &from, None, &Body::from(&serde_json::json!("b"))),
-        Draft::edit(&room, &from, None, 3, &Body::from(&serde_json::json!("a"))),
-        Draft::edit(&room, &from, None, 4, &Body::from(&serde_json::json!("a"))),
+        first.clone(),
+        Draft::message(&room, &from, None, &body("b")),
+        Draft::edit(&room, &from, None, 3, &original, &body("a")),
+        Draft::edit(&room, &from, None, 4, &original, &body("a")),
         Draft::react(&room, &from, None, 3, &key, true),
         Draft::react(&room, &from, None, 3, &key, false),
     ];
@@ -121,8 +173,8 @@ fn the_kind_can_be_seen_without_reading() {
         frame: stored(draft),
     };
     let message = envelope(&Draft::message(&room, &from, None, &body));
-    let edit = envelope(&Draft::edit(&room, &from, None, 1, &body));
     let event = message.read().unwrap();
+    let edit = envelope(&Draft::edit(&room, &from, None, 1, &event, &body));
     let delete = envelope(&Draft::delete(&room, &from, None, 7, &event));
     let key = ReactionKey::new("x").unwrap();
     let react = envelope(&Draft::react(&room, &from, None, 1, &key, true));

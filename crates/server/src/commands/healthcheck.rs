@@ -1,4 +1,5 @@
-//! `hubbub healthcheck`: one HTTP request, for containers that have no curl.
+//! `hubbub healthcheck`: one HTTP request, for containers that have no curl. A degraded node answers
+//! 200 and counts as healthy: no other node could serve better.
 
 use std::io;
 use std::time::Duration;
@@ -134,6 +135,11 @@ mod tests {
         assert_eq!(
             parse_answer(answer).unwrap(),
             (503, "not ready: redis".to_owned())
+        );
+        let degraded = b"HTTP/1.0 200 OK\r\n\r\ndegraded: redis may evict\n";
+        assert_eq!(
+            parse_answer(degraded).unwrap(),
+            (200, "degraded: redis may evict".to_owned())
         );
         assert!(parse_answer(b"+PONG\r\n").is_none());
     }

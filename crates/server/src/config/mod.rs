@@ -9,6 +9,7 @@ mod tables;
 
 use std::time::Duration;
 
+use crate::agreement::is_setting;
 pub use effective::print_effective;
 use hubbub_archive::{ArchiveError, ArchiveSection};
 use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
@@ -102,6 +103,12 @@ pub enum CheckError {
     /// A time or a size that would stop everything.
     #[error("{0} must be more than 0")]
     Zero(&'static str),
+    /// `redis.may_differ` names something that is not compared.
+    #[error(
+        "redis.may_differ: {0:?} is not compared between nodes; those that are: {names}",
+        names = crate::agreement::SETTINGS.map(|(name, ..)| name).join(", ")
+    )]
+    NotCompared(String),
     /// Two settings that contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -171,6 +178,10 @@ impl Settings {
             check_address("ops.bind", &self.ops.bind)?;
         }
         self.check_zeros()?;
+        let named = self.redis.may_differ.iter();
+        if let Some(name) = named.into_iter().find(|name| !is_setting(name)) {
+            return Err(CheckError::NotCompared(name.clone()));
+        }
         self.check_pairs()
     }
 
@@ -316,6 +327,8 @@ mod tests {
         assert!(
             refusal(|s| s.limits.ping_interval = Duration::ZERO).contains("limits.ping_interval")
         );
+        let unknown = refusal(|s| s.redis.may_differ = vec!["limits".to_owned()]);
+        assert!(unknown.starts_with("redis.may_differ") && unknown.contains("history.stream_len"));
         assert!(refusal(|s| s.limits.resume_page = 0).contains("limits.resume_page"));
         assert!(refusal(|s| s.limits.body_bytes = s.limits.frame_bytes).contains("body_bytes"));
         assert!(refusal(|s| s.history.meta_ttl = s.history.stream_ttl).contains("meta_ttl"));

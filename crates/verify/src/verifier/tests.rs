@@ -107,6 +107,93 @@ fn o2_a_duplicate_is_caught() {
     );
 }
 
+/// The same event as `M{id}` of `frame` in epoch `e`, at another place.
+fn numbered_again(id: u64, epoch: &str, offset: u64) -> String {
+    let place = format!(r#""epoch":"{epoch}","offset":{offset}}}"#);
+    frame("e", id, &format!("n{id}")).replace(&format!(r#""epoch":"e","offset":{id}}}"#), &place)
+}
+
+#[test]
+fn o2_one_event_at_two_places_of_a_life_is_caught() {
+    let mut verifier = heard(&[&[4]]);
+    hear_frame(&mut verifier, FIRST, "e", 5, &numbered_again(4, "e", 5));
+    let twice = only(&verifier);
+    assert!(matches!(twice, Anomaly::NumberedTwice { again: 4, .. }));
+    assert!(twice.to_string().contains("event Me4 is at r e:5 and at 4"));
+    // A client that hears only one of the two is no excuse.
+    let mut verifier = heard(&[&[4]]);
+    let late = verifier.client("late");
+    verifier.joined(late, "r", "e", 4, Start::After);
+    hear_frame(&mut verifier, late, "e", 5, &numbered_again(4, "e", 5));
+    hear_frame(&mut verifier, FIRST, "e", 5, &numbered_again(4, "e", 5));
+    assert!(matches!(only(&verifier), Anomaly::NumberedTwice { .. }));
+}
+
+#[test]
+fn o2_events_of_which_only_the_place_is_left_are_not_the_same() {
+    let mut verifier = heard(&[&[4]]);
+    for offset in [5, 6] {
+        let vanished = format!(
+            r#"{{"type":"message","room":"r","message":"-","deleted":true,"ts":0,"epoch":"e","offset":{offset}}}"#
+        );
+        hear_frame(&mut verifier, FIRST, "e", offset, &vanished);
+    }
+    assert!(verifier.report().is_kept(), "{}", verifier.report());
+}
+
+#[test]
+fn o2_an_event_that_is_numbered_again_is_legal_after_a_reset_only() {
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.reset(FIRST, "r", "f", 8);
+    hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
+    assert!(verifier.report().is_kept(), "{}", verifier.report());
+    // A second failover numbers it once more.
+    verifier.reset(FIRST, "r", "g", 20);
+    hear_frame(&mut verifier, FIRST, "g", 21, &numbered_again(5, "g", 21));
+    assert!(verifier.report().is_kept(), "{}", verifier.report());
+    // A join that could not be resumed tells it as well.
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.joined(FIRST, "r", "f", 9, Start::Anywhere);
+    hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
+    assert!(verifier.report().is_kept(), "{}", verifier.report());
+    let mut verifier = heard(&[&[4, 5]]);
+    hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
+    assert!(matches!(only(&verifier), Anomaly::OutOfOrder { .. }));
+    // In the new life it may come once.
+    let mut verifier = heard(&[&[4, 5]]);
+    verifier.reset(FIRST, "r", "f", 8);
+    for offset in [9, 10] {
+        hear_frame(
+            &mut verifier,
+            FIRST,
+            "f",
+            offset,
+            &numbered_again(5, "f", offset),
+        );
+    }
+    assert!(matches!(
+        only(&verifier),
+        Anomaly::NumberedTwice { again: 9, .. }
+    ));
+}
+
+#[test]
+fn o1_an_acked_event_is_heard_at_whichever_place_it_came() {
+    let acked = |offset: u64, message| Ack {
+        message: Some(message),
+        nonce: None,
+        ..ack(offset, "")
+    };
+    let mut verifier = heard(&[&[4]]);
+    verifier.sent(FIRST, &acked(5, "Me5"));
+    verifier.sent(FIRST, &acked(6, "Me6"));
+    verifier.reset(FIRST, "r", "f", 8);
+    hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
+    let report = verifier.report();
+    assert!(report.is_kept(), "{report}");
+    assert_eq!(report.total.skipped, 1, "only the one that never came");
+}
+
 #[test]
 fn o3_holes_and_steps_back_are_caught() {
     let hole = only(&heard(&[&[4, 6]]));
@@ -173,6 +260,16 @@ fn o4_a_deleted_message_is_the_same_without_its_content() {
     let late = verifier.client("late");
     let deleted = frame("e", 4, "n4").replace("\"body\":1", "\"deleted\":true");
     hear_frame(&mut verifier, late, "e", 4, &deleted);
+    assert!(verifier.report().is_kept());
+}
+
+#[test]
+fn o4_an_edited_message_is_the_same_with_another_body() {
+    let mut verifier = heard(&[&[4]]);
+    let late = verifier.client("late");
+    let edited = r#""body":2,"edited":{"by":null,"ts":1,"offset":5}"#;
+    let edited = frame("e", 4, "n4").replace("\"body\":1", edited);
+    hear_frame(&mut verifier, late, "e", 4, &edited);
     assert!(verifier.report().is_kept());
 }
 

@@ -1,7 +1,7 @@
 -- Shared by the scripts that change who is in a room: counts the change and tells every node. A room
 -- with members keeps its place for as long as it has them.
 -- lives: { of an unused room, of a used one }, s
-local function announce(users, meta, changes, channel, room, lives, joined, left)
+local function announce(users, meta, changes, channel, room, lives, registry, joined, left)
   local time = redis.call('TIME')
   local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
   local version = redis.call('HINCRBY', meta, 'presence', 1)
@@ -13,7 +13,8 @@ local function announce(users, meta, changes, channel, room, lives, joined, left
     redis.call('EXPIRE', meta, used and lives[2] or lives[1])
   end
   redis.call('ZADD', changes, ms, room)
-  redis.call('PUBLISH', channel, '1 P {"version":' .. version .. ',"count":' .. count
+  redis.call('PUBLISH', channel, '1 P {"version":' .. version .. ',"registry":' .. registry
+    .. ',"count":' .. count
     .. ',"joined":[' .. table.concat(joined, ',') .. '],"left":[' .. table.concat(left, ',') .. ']}')
   return count, version
 end

@@ -1,51 +1,106 @@
--- What an edit, a deletion or a reaction, stored at `offset`, does to what the stream holds of its
--- target: KIND is e, d or r.
-local function change(kind, target, tombstone, offset, keep)
+-- Edits, deletions and reactions in a room's stream.
+--
+-- An entry of a stream cannot be rewritten, so an event whose body has to go leaves the stream, and
+-- another frame takes its place among the tombstones (offset → MESSAGE FRAME): a deleted message and
+-- an edit without a body end in "deleted":true, an edited message has its newest body.
+-- The changes are a set: offset of the change → offset of its message, negative for an edit or a
+-- deletion. So the last edit of a message is found however many reactions it has.
+
+-- Ends a frame without a body. No body of a user can stand there.
+local TOMBSTONE = '"deleted":true,"ts":%d+,"epoch":"[^"]*","offset":%d+}$'
+
+-- Whether the message at `target` is deleted, as far as the stream knows.
+local function is_deleted(target)
+  local stream, tombstones, changes = KEYS[2], KEYS[5], KEYS[6]
+  local instead = redis.call('ZRANGEBYSCORE', tombstones, target, target)
+  if #instead > 0 then
+    for _, frame in ipairs(instead) do
+      if string.find(frame, TOMBSTONE) then
+        return true
+      end
+    end
+    return false
+  end
+  -- The message has left the stream, its deletion may be there.
+  local score = '-' .. target
+  for _, change in ipairs(redis.call('ZRANGEBYSCORE', changes, score, score)) do
+    local entry = redis.call('XRANGE', stream, change .. '-0', change .. '-0')[1]
+    if entry and string.find(entry[2][6], '{"type":"deleted"', 1, true) == 1 then
+      return true
+    end
+  end
+  return false
+end
+
+-- Applies an edit, a deletion or a reaction, stored at `offset`, to what the stream holds of its
+-- target: KIND is e, d or r. `instead` takes the target's place: of a deletion the tombstone, of an
+-- edit three lines, the edit's own tombstone, the edited message up to the edit's author, and its end.
+local function change(kind, target, instead, offset, ms, keep)
   local stream, tombstones, changes = KEYS[2], KEYS[5], KEYS[6]
 
-  -- A tombstone takes the place of what leaves the stream.
-  local function bury(message, of, instead)
+  -- Puts a frame in the place of an event. What is not there, or is another event, stays so.
+  local function replace(message, of, frame)
+    local entry = redis.call('XRANGE', stream, of .. '-0', of .. '-0')[1]
+    local known = entry and entry[2][4]
+    if not entry then
+      local there = redis.call('ZRANGEBYSCORE', tombstones, of, of)[1]
+      known = there and string.match(there, '^%S+')
+    end
+    if known ~= message then
+      return
+    end
     redis.call('XDEL', stream, of .. '-0')
-    redis.call('ZADD', tombstones, of, message .. ' ' .. instead)
+    redis.call('ZREMRANGEBYSCORE', tombstones, of, of)
+    redis.call('ZADD', tombstones, of, message .. ' ' .. frame)
   end
 
-  local function bury_edits()
-    for _, edit in ipairs(redis.call('ZRANGEBYSCORE', changes, target, target)) do
-      local entry = redis.call('XRANGE', stream, edit .. '-0', edit .. '-0')[1]
+  -- Takes the bodies out of the message's edits before this change.
+  local function bury_edits(score)
+    for _, edit in ipairs(redis.call('ZRANGEBYSCORE', changes, score, score)) do
+      local entry = edit ~= offset and redis.call('XRANGE', stream, edit .. '-0', edit .. '-0')[1]
       if entry and entry[2][7] == 'g' then
-        bury(entry[2][4], edit, entry[2][8])
+        replace(entry[2][4], edit, entry[2][8])
         redis.call('ZREM', changes, edit)
       end
     end
   end
 
-  -- What is said of messages that have left the stream is of no use to whoever reads it.
-  local function trim(key, of_member)
-    local count = redis.call('ZCARD', key)
-    -- Seldom: it looks at all of them.
-    if count <= keep + 1000 or count % 500 ~= 0 then
+  -- Bounds what is kept beside the stream by `keep` offsets: a message that is edited over and over
+  -- leaves few entries and many tombstones.
+  local function trim()
+    local count = math.max(redis.call('ZCARD', tombstones), redis.call('ZCARD', changes))
+    -- Seldom, since it looks at all of them. A change adds up to two.
+    if count <= keep + 1000 or count % 500 > 2 then
       return
     end
-    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    local floor = tonumber(first and string.match(first[1], '^%d+') or offset)
-    if not of_member then
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%d', floor))
-      return
-    end
-    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    local floor = tonumber(offset) - keep
+    local first = string.format('%d', math.max(floor, 1))
+    redis.call('XTRIM', stream, 'MINID', first .. '-0')
+    redis.call('ZREMRANGEBYSCORE', tombstones, '-inf', '(' .. first)
+    for _, member in ipairs(redis.call('ZRANGE', changes, 0, -1)) do
       if tonumber(member) < floor then
-        redis.call('ZREM', key, member)
+        redis.call('ZREM', changes, member)
       end
     end
   end
 
-  redis.call('ZADD', changes, target, offset)
-  if kind == 'd' then
-    bury(string.match(tombstone, '"message":"([^"]+)"') or '-', target, tombstone)
-    bury_edits()
+  if kind == 'r' then
+    redis.call('ZADD', changes, target, offset)
+  else
+    redis.call('ZADD', changes, '-' .. target, offset)
+    bury_edits('-' .. target)
+    if kind == 'd' then
+      -- Nodes of an older version note their edits as reactions.
+      bury_edits(target)
+    else
+      local open, last = string.match(instead, '\n(.*)\n(.*)$')
+      instead = open .. ',"ts":' .. ms .. ',"offset":' .. offset .. '}' .. last
+    end
+    replace(string.match(instead, '"message":"([^"]+)"'), target, instead)
   end
-  trim(tombstones, false)
-  trim(changes, true)
-  redis.call('EXPIRE', tombstones, STREAM_LIFE)
-  redis.call('EXPIRE', changes, STREAM_LIFE)
+  trim()
+  -- Events that wait for the archive do not expire before they are archived.
+  local life = BACKLOG > 0 and META_LIFE or STREAM_LIFE
+  redis.call('EXPIRE', tombstones, life)
+  redis.call('EXPIRE', changes, life)
 end

@@ -1,12 +1,32 @@
 #!lua flags=no-writes
--- Reads the edits, deletions and reactions of some messages, in their order, and the newest `count`
--- of them if there are more.
--- KEYS  1 stream  2 changes of messages     ARGV  1 first message  2 last one  3 count
-local offsets = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[2])
-table.sort(offsets, function(a, b) return tonumber(a) < tonumber(b) end)
+-- Reads the changes of some messages, in their order: the edits and deletions that count, and the
+-- newest `count` reactions.
+-- KEYS  1 stream  2 changes of messages (see change.lua)
+-- ARGV  1 only changes above this offset  2 count, then for each part the first and the last message
+local above, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+local reactions, offsets = {}, {}
+local function gather(into, from, to)
+  for _, offset in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], from, to)) do
+    if tonumber(offset) > above then
+      into[#into + 1] = offset
+    end
+  end
+end
+for i = 3, #ARGV, 2 do
+  gather(reactions, ARGV[i], ARGV[i + 1])
+  gather(offsets, '-' .. ARGV[i + 1], '-' .. ARGV[i])
+end
+local function is_older(a, b)
+  return tonumber(a) < tonumber(b)
+end
+table.sort(reactions, is_older)
+for i = math.max(1, #reactions - count + 1), #reactions do
+  offsets[#offsets + 1] = reactions[i]
+end
+table.sort(offsets, is_older)
 local entries = {}
-for i = math.max(1, #offsets - tonumber(ARGV[3]) + 1), #offsets do
-  local entry = redis.call('XRANGE', KEYS[1], offsets[i] .. '-0', offsets[i] .. '-0')[1]
+for _, offset in ipairs(offsets) do
+  local entry = redis.call('XRANGE', KEYS[1], offset .. '-0', offset .. '-0')[1]
   if entry then
     entries[#entries + 1] = entry
   end

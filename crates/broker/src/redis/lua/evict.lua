@@ -4,6 +4,7 @@
 -- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
 --       5 names of the webhooks that have to be told, with spaces between them  6 the most joins and
 --       leaves that wait for them
+local registry = registry_of(KEYS[1], KEYS[2], KEYS[3], false)
 local gone = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local value = redis.call('HGET', KEYS[1], id)
@@ -20,7 +21,8 @@ end
 redis.call('UNLINK', KEYS[2])
 redis.call('SREM', KEYS[5], ARGV[2])
 if #gone > 0 then
-  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], { ARGV[3], ARGV[4] }, {}, gone)
+  announce(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ARGV[2], { ARGV[3], ARGV[4] }, registry, {},
+    gone)
   attend(hooks_of(ARGV[5], 8, KEYS[6], ARGV[4]), KEYS[3], KEYS[7], ARGV[2], ARGV[6], {}, gone)
 end
 return #gone

@@ -1,34 +1,36 @@
 -- Numbers, stores and publishes events of one room, all or none. What every message costs stands in
 -- a straight line here: a call or a closure more is felt in a Redis that has 500 of them a second.
--- KEYS  7 changed rooms  8 rooms that wait for the archive
+-- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
+--       7 changed rooms  8 rooms that wait for the archive
 --       9 marks of webhooks, if there are any, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 epoch that was seen, or ''  4 highest offset seen
---       5 epoch for a new life, '': begin none, since the room should have one, or since the archive,
---       which alone knows how far earlier lives came, was not asked yet  6 '1': a life that begins is a private room's
---       7 names of the webhooks that have to be told, with spaces between them
---       8 number of events, then their digests, then for each: message id, frame without its end;
---       a change of a message has KIND TARGET before its id, and after its frame its or its target's
---       tombstone ('' if none); KIND is e, d or r, or x where the target is known to be deleted
+--       5 run in which the room has to be reconciled
+--       6 names of the webhooks that have to be told, with spaces between them
+--       7 number of events, then their digests, then for each: message id, frame without its end;
+--       a change of a message has KIND TARGET EPOCH before its id, EPOCH being that of its target
+--       ('-': not known), and after its frame what takes the place of its target (see change.lua);
+--       KIND is e, d or r, or x where the target is known to be deleted
 -- Constants before it: STREAM_LEN, STREAM_LIFE (s), META_LIFE (s), NONCE_GENERATION (s), and
 -- BACKLOG, the stream's length while the archive is behind (0: there is no archive)
--- Returns epoch ('': a life would have to begin), time in ms, then for each event: offset, and 0,
--- 1 if it was stored before, 2 if its target is deleted
-local DIGESTS = 9
+-- Returns epoch ('': the room has to be reconciled first), time in ms, then for each event: offset,
+-- and 0, 1 if it was stored before, 2 if its target is deleted or not in the room
+local DIGESTS = 8
 local call = redis.call
 local time = call('TIME')
 local seconds = tonumber(time[1])
 local now = seconds * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ms = string.format('%d', now)
-local epoch, top, generation, previous, archived = standing(ARGV[3], ARGV[4])
-if not epoch then
-  if ARGV[5] == '' then
-    return { '', ms }
-  end
-  epoch, generation = ARGV[5], 0
-  top = begin(epoch, ARGV[4], STREAM_LIFE, ARGV[6])
+local known = call('HMGET', KEYS[1], 'epoch', 'top', 'run', 'generation', 'last', 'archived')
+local epoch, top, generation = known[1], tonumber(known[2]), tonumber(known[4])
+local previous, archived = known[5], known[6]
+-- Nothing is stored in an epoch that is older than one which the node has seen, or ends below it.
+local is_reliable = epoch and known[3] == ARGV[5] and top >= tonumber(ARGV[4])
+  and (epoch == ARGV[3] or ARGV[3] == '' or number_of(epoch) > number_of(ARGV[3]))
+if not is_reliable then
+  return { '', ms }
 end
 
-local count = tonumber(ARGV[8])
+local count = tonumber(ARGV[7])
 local newer = call('HMGET', KEYS[3], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local older = call('HMGET', KEYS[4], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local keep = STREAM_LEN
@@ -48,14 +50,15 @@ local i = DIGESTS + count
 for n = 1, count do
   local digest, message, open = ARGV[DIGESTS + n - 1], ARGV[i], ARGV[i + 1]
   i = i + 2
-  local kind, target, tombstone
+  local kind, target, target_epoch, instead
   if string.find(message, ' ', 1, true) then
-    kind, target, message = string.match(message, '^(%a) (%d+) (.*)$')
-    tombstone = ARGV[i]
+    kind, target, target_epoch, message = string.match(message, '^(%a) (%d+) (%S+) (.*)$')
+    instead = ARGV[i]
     i = i + 1
   end
   local known, outcome = newer[n] or older[n] or batch[digest], 1
-  if not known and kind and (kind == 'x' or call('ZCOUNT', KEYS[5], target, target) > 0) then
+  if not known and kind and (kind == 'x' or is_deleted(target)
+      or (target_epoch ~= epoch and target_epoch ~= '-' and is_foreign(target, target_epoch))) then
     known, outcome = '0', 2
   elseif not known then
     top = top + 1
@@ -63,13 +66,22 @@ for n = 1, count do
     local seal = ',"ts":' .. ms .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}'
     local frame = open .. seal
     local id = offset .. '-0'
+    local added
     if kind == 'e' then
-      call('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame, 'g', tombstone .. seal)
+      added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame, 'g',
+        string.match(instead, '^[^\n]*') .. seal)
     else
-      call('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame)
+      added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame)
+    end
+    if type(added) == 'table' then
+      if last then
+        error(added.err)
+      end
+      -- The stream goes on above what the meta says, as after a copy key by key: nothing is stored yet.
+      return { '', ms }
     end
     if kind then
-      change(kind, target, tombstone, offset, keep)
+      change(kind, target, instead, offset, ms, keep)
     end
     batch[digest] = offset
     fresh[#fresh + 1] = digest
@@ -101,12 +113,12 @@ call('ZADD', KEYS[7], ms, ARGV[2])
 if BACKLOG > 0 then
   call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
 end
-if ARGV[7] ~= '' then
-  note(hooks_of(ARGV[7], 10, KEYS[9], META_LIFE), KEYS[1], ARGV[2], before, nil, ms)
+if ARGV[6] ~= '' then
+  note(hooks_of(ARGV[6], 10, KEYS[9], META_LIFE), KEYS[1], ARGV[2], before, nil, ms)
 end
 if turn or STREAM_LIFE < 2 * NONCE_GENERATION then
   call('EXPIRE', KEYS[3], 2 * NONCE_GENERATION)
-  -- What waits for the archive does not expire before it is there.
+  -- Events that wait for the archive do not expire before they are archived.
   local life = BACKLOG > 0 and META_LIFE or STREAM_LIFE
   for key = 2, 6 do
     if key ~= 3 and key ~= 4 then

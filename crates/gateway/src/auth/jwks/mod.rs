@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hubbub_outage::Outage;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use tokio::sync::{Notify, watch};
@@ -42,6 +43,8 @@ pub(super) struct Jwks {
     wanted: Notify,
     /// Counts the fetches that have ended.
     ended: watch::Sender<u64>,
+    /// Fetches that failed.
+    outage: Outage,
 }
 
 #[derive(Default)]
@@ -122,6 +125,7 @@ impl Jwks {
             state: Mutex::default(),
             wanted: Notify::new(),
             ended: watch::Sender::new(0),
+            outage: Outage::new(),
         })
     }
 
@@ -203,12 +207,19 @@ impl Jwks {
                 Ok(set) => {
                     let keys = set.all.len();
                     tracing::debug!(keys, "keys fetched from auth.jwks_url");
+                    if let Some(over) = self.outage.end() {
+                        tracing::info!(keys, failures = over.failures, lasted = ?over.lasted,
+                            "keys are fetched from auth.jwks_url again");
+                    }
                     state.keys = Arc::new(set);
                     state.fetched = Some(Instant::now());
                 }
                 Err(error) => {
                     let counts = state.is_trusted();
-                    tracing::warn!(%error, counts, "keys cannot be fetched from auth.jwks_url");
+                    if let Some(now) = self.outage.fail(&error) {
+                        tracing::warn!(%error, counts, failures = now.failures, lasted = ?now.lasted,
+                            "keys cannot be fetched from auth.jwks_url");
+                    }
                 }
             }
         }

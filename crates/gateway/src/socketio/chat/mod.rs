@@ -154,9 +154,12 @@ impl Chat {
     fn take_hold(&self, peer: Peer, client: IpAddr, is_socket: bool) -> Result<Hold, Refusal> {
         let admission = &self.gate.admission;
         if !is_socket {
+            // The address first: one that has no place left takes nothing from others.
+            let slot = Arc::new(admission.take_slot(client)?);
+            admission.take_turn(Some(client))?;
             return Ok(Hold {
                 _permit: Some(Arc::new(admission.enter()?)),
-                slot: Some(Arc::new(admission.take_slot(client)?)),
+                slot: Some(slot),
             });
         }
         let slot = match peer.slot {

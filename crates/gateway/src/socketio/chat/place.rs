@@ -1,25 +1,28 @@
-//! Where a client was: what the unmodified library carries from one connection to the next.
+//! The position of a Socket.IO client: what the unmodified library carries from one connection to
+//! the next.
 //!
-//! It repeats the `pid` of its last connect and, as `offset`, the last string argument of the last
-//! event. Both say a place, so that a client that has heard nothing yet can come back too. The
-//! one with the larger offset is newer: offsets never go back in a room's life.
+//! The library repeats the `pid` of its last connect and, as `offset`, the last string argument of
+//! the last event. Both hold a position, so that a client that has heard no event yet can resume too.
+//! The one with the larger offset is newer: offsets never go back in a room's life.
 
-use hubbub_protocol::command::Since;
-use hubbub_protocol::{Epoch, Position};
+use hubbub_protocol::id::OFFSET_LIMIT;
+use hubbub_protocol::{Epoch, Position, Since};
 use serde_json::Value;
 
-/// Between the parts; no id has one in it.
+/// Separates the parts of a `pid` and of a position; no part has one in it.
 const SEPARATOR: char = '/';
 
-/// The last argument of an event: its place.
-pub(super) fn offset(epoch: &str, offset: u64, message: &str) -> String {
+/// A position as the last argument of an event: `OFFSET/EPOCH/MESSAGE`.
+pub(super) fn text_of(since: &Since) -> String {
+    let Position { epoch, offset } = &since.position;
+    let message = since.message.as_deref().unwrap_or_default();
     format!("{offset}{SEPARATOR}{epoch}{SEPARATOR}{message}")
 }
 
-/// A new `pid` of who begins at this place.
-pub(super) fn new_pid(epoch: &str, offset: u64) -> String {
+/// A new `pid` for a client that begins at this position.
+pub(super) fn new_pid(since: &Since) -> String {
     let random = fastrand::u64(..);
-    format!("{random:016x}{SEPARATOR}{offset}{SEPARATOR}{epoch}")
+    format!("{random:016x}{SEPARATOR}{}", text_of(since))
 }
 
 /// What a client brings back in its connect packet.
@@ -37,14 +40,10 @@ impl Return {
         };
         let from_pid = pid
             .split_once(SEPARATOR)
-            .and_then(|(_, place)| parse(place));
+            .and_then(|(_, position)| parse(position));
         let from_offset = text("offset").and_then(parse);
         let since = match (from_pid, from_offset) {
-            (Some(pid), Some(offset)) if pid.position.offset >= offset.position.offset => {
-                // The same event with its id shows a fork.
-                let is_same = pid.position == offset.position;
-                Some(if is_same { offset } else { pid })
-            }
+            (Some(pid), Some(offset)) => Some(newer(pid, offset)),
             (pid, offset) => offset.or(pid),
         };
         let pid = since.is_some().then(|| pid.to_owned());
@@ -52,20 +51,32 @@ impl Return {
     }
 }
 
-fn parse(place: &str) -> Option<Since> {
-    let mut parts = place.split(SEPARATOR);
-    let position = Position {
-        offset: parts.next()?.parse().ok()?,
-        epoch: Epoch::new(parts.next()?).ok()?,
-    };
-    if position.offset >= hubbub_protocol::id::OFFSET_LIMIT {
-        return None;
+/// The newer one of two positions. Of two that are the same, the one with a message id shows a fork.
+fn newer(pid: Since, offset: Since) -> Since {
+    let is_same = pid.position == offset.position;
+    if is_same && offset.message.is_none()
+        || !is_same && pid.position.offset >= offset.position.offset
+    {
+        pid
+    } else {
+        offset
     }
-    let message = parts.next().filter(|message| !message.is_empty());
-    Some(Since {
-        position,
-        message: message.map(str::to_owned),
-    })
+}
+
+/// Reads a position: `OFFSET/EPOCH/MESSAGE`, `OFFSET/EPOCH`, or the form of an event stream.
+fn parse(text: &str) -> Option<Since> {
+    if text.contains(SEPARATOR) {
+        parse_text(text)
+    } else {
+        text.parse().ok()
+    }
+}
+
+fn parse_text(text: &str) -> Option<Since> {
+    let mut parts = text.split(SEPARATOR);
+    let offset = parts.next()?.parse().ok()?;
+    let position = Since::at(Epoch::new(parts.next()?).ok()?, offset).position;
+    (offset < OFFSET_LIMIT).then(|| Since::event(position, parts.next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -74,42 +85,48 @@ mod tests {
 
     use super::*;
 
-    fn since(auth: Value) -> Option<(u64, String, Option<String>)> {
+    fn pid(position: &str) -> String {
+        new_pid(&position.parse().unwrap())
+    }
+
+    fn since(auth: Value) -> Option<String> {
         let since = Return::read(Some(&auth)).since?;
-        let Position { epoch, offset } = since.position;
-        Some((offset, epoch.to_string(), since.message))
+        Some(since.to_string())
     }
 
     #[test]
-    fn the_newer_place_counts() {
-        let pid = new_pid("e1", 5);
-        assert_eq!(since(json!({"pid": pid})), Some((5, "e1".to_owned(), None)));
-        let later = offset("e1", 9, "M9");
-        let at_nine = Some((9, "e1".to_owned(), Some("M9".to_owned())));
-        assert_eq!(since(json!({"pid": pid, "offset": later})), at_nine);
-        let same = offset("e1", 5, "M5");
-        assert_eq!(
-            since(json!({"pid": pid, "offset": same}))
-                .unwrap()
-                .2
-                .unwrap(),
-            "M5"
-        );
-        let old_life = offset("e0", 5, "M5");
-        assert_eq!(
-            since(json!({"pid": pid, "offset": old_life})).unwrap().1,
-            "e1"
-        );
+    fn the_newer_position_counts() {
+        let since = |pid: &str, offset: &str| since(json!({"pid": pid, "offset": offset})).unwrap();
+        let pid_at_five = pid("e1:5");
+        assert_eq!(since(&pid_at_five, "hello"), "e1:5");
+        assert_eq!(since(&pid_at_five, "e1:9:M9"), "e1:9:M9");
+        assert_eq!(since(&pid_at_five, "e1:9"), "e1:9");
+        assert_eq!(since(&pid_at_five, "e1:5:M5"), "e1:5:M5");
+        assert_eq!(since(&pid("e1:5:M5"), "e1:5"), "e1:5:M5");
+        assert_eq!(since(&pid("e1:5:M5"), "e1:4:M4"), "e1:5:M5");
+        assert_eq!(since(&pid_at_five, "e0:5:M5"), "e1:5", "an older life");
     }
 
     #[test]
-    fn nonsense_is_no_place() {
+    fn both_forms_are_read() {
+        assert_eq!(since(json!({"pid": "x/5/e1"})).unwrap(), "e1:5");
+        let both = |offset: &str| since(json!({"pid": "x/5/e1", "offset": offset})).unwrap();
+        assert_eq!(both("9/e1/M9"), "e1:9:M9");
+        assert_eq!(both("9/e1/"), "e1:9");
+        assert_eq!(both("e1:9:M9"), "e1:9:M9");
+    }
+
+    #[test]
+    fn nonsense_is_no_position() {
         for auth in [
             json!({}),
             json!({"pid": 7}),
-            json!({"offset": offset("e1", 5, "")}),
+            json!({"offset": "e1:5:M5"}),
             json!({"pid": "x"}),
             json!({"pid": "x/y/z", "offset": "hello"}),
+            json!({"pid": "x/y:z", "offset": "e1:5:"}),
+            json!({"pid": "x/e1:9007199254740992"}),
+            json!({"pid": "x/e1:-1"}),
             json!({"pid": "x/9007199254740992/e1"}),
             json!({"pid": "x/-1/e1"}),
             json!({"pid": "x/5/{e}"}),

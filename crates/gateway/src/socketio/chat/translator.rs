@@ -4,20 +4,21 @@ use std::borrow::Cow;
 
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::socketio::{Message, encode};
-use hubbub_protocol::{CloseCode, ConnectionId, Frame};
+use hubbub_protocol::{CloseCode, ConnectionId, Epoch, Frame, Position, Since};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::place::{new_pid, offset};
+use super::place::{new_pid, text_of};
 use super::{Namespace, recent, relay};
 
 /// The request id of the join that a connect asks for; clients cannot choose it.
 pub(super) const CONNECT: &str = "connect";
 /// The request id of what is relayed for who asks for no ack: only a refusal is told.
 pub(super) const RELAY: &str = "relay";
-/// Frames that have a place in the room's order.
-const DURABLE: [&str; 4] = ["message", "edited", "deleted", "reacted"];
+/// Frames that hold a position to resume from: those with a place in the room's order, and the one
+/// that begins a new order.
+const PLACED: [&str; 5] = ["message", "edited", "deleted", "reacted", "reset"];
 
 /// Knows how far the client's connect has come.
 #[derive(Debug)]
@@ -54,12 +55,35 @@ struct Head<'a> {
     code: Option<Cow<'a, str>>,
 }
 
+impl Head<'_> {
+    /// Its position, with the id of the event there if it is an event.
+    fn position(&self) -> Option<Since> {
+        let position = Position {
+            epoch: Epoch::new(self.epoch.as_deref()?).ok()?,
+            offset: self.offset?,
+        };
+        let message = self.message.as_deref().unwrap_or_default();
+        Some(Since::event(position, message))
+    }
+}
+
 /// What else there is to know of `joined`.
 #[derive(Deserialize)]
 struct Joined<'a> {
     recovered: bool,
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
+}
+
+impl Joined<'_> {
+    /// The position that the join has `reached`, with the id of the event there if it is on the page.
+    fn last_event(&self, reached: Since) -> Since {
+        let last = self.events.last();
+        let last = last.and_then(|event| serde_json::from_str::<Head<'_>>(event.get()).ok());
+        let last = last.and_then(|head| head.position());
+        last.filter(|last| last.position == reached.position)
+            .unwrap_or(reached)
+    }
 }
 
 impl Translator {
@@ -144,16 +168,16 @@ impl Translator {
         let mut reply = json!({ "sid": ConnectionId::generate() });
         let joined = serde_json::from_str::<Joined<'_>>(text).ok();
         let recovered = joined.as_ref().is_some_and(|joined| joined.recovered);
-        match (&joined, &head.epoch, head.offset) {
-            (Some(_), Some(epoch), Some(offset)) if self.catches_up => {
+        match (&joined, head.position()) {
+            (Some(joined), Some(reached)) if self.catches_up => {
                 let known = self.pid.take().filter(|_| recovered);
-                let pid = known.unwrap_or_else(|| new_pid(epoch, offset));
+                let pid = known.unwrap_or_else(|| new_pid(&joined.last_event(reached)));
                 reply["pid"] = pid.into();
             }
-            (Some(_), _, _) => {}
+            (Some(_), _) => {}
             // Who may not read the room is in nevertheless: there are other rooms.
-            (None, _, _) if head.code.as_deref() == Some("forbidden") => {}
-            (None, _, _) => return Err(CloseCode::TryLater),
+            (None, _) if head.code.as_deref() == Some("forbidden") => {}
+            (None, _) => return Err(CloseCode::TryLater),
         }
         batch.push(encode::connected(name, &reply));
         if let Some(welcome) = welcome {
@@ -188,30 +212,24 @@ pub(super) struct Say<'a> {
 }
 
 impl Say<'_> {
-    /// Events of the default room end with their place, which the client's library brings back.
+    /// Events of the default room end with their position, which the client's library brings back.
     fn event(&self, head: &Head<'_>, text: &str) -> Message {
         let is_default = head.room.as_deref() == Some(self.namespace.room.as_str());
-        let is_durable = is_default && DURABLE.contains(&&*head.kind);
+        let is_placed = is_default && PLACED.contains(&&*head.kind);
         let relayed = head
             .body
             .filter(|_| is_default && head.kind == "message")
             .and_then(|body| relay::event(self.events, body.get()));
         let (name, argument) = relayed.unwrap_or((&head.kind, text));
         let name = string(name);
-        let place = match (&head.epoch, head.offset) {
-            (Some(epoch), Some(at)) if is_durable && self.catches_up => {
-                let id = match &*head.kind {
-                    "message" => head.message.as_deref().unwrap_or_default(),
-                    _ => "",
-                };
-                Some(string(&offset(epoch, at, id)))
-            }
-            _ => None,
-        };
-        match &place {
-            Some(place) => encode::event(&self.namespace.name, &[&name, argument, place]),
-            None => encode::event(&self.namespace.name, &[&name, argument]),
+        if is_placed
+            && self.catches_up
+            && let Some(position) = head.position()
+        {
+            let position = string(&text_of(&position));
+            return encode::event(&self.namespace.name, &[&name, argument, &position]);
         }
+        encode::event(&self.namespace.name, &[&name, argument])
     }
 }
 
@@ -275,7 +293,7 @@ mod tests {
         let first = heard(&mut translator, &[joined(false)]);
         assert!(translator.is_in());
         assert!(
-            first[0].starts_with("40{\"sid\":") && first[0].contains("/9/e\""),
+            first[0].starts_with("40{\"sid\":") && first[0].contains("/9/e/M9\""),
             "{first:?}"
         );
         assert_eq!(first[1], r#"42["welcome",{"type":"welcome","node":"n"}]"#);
@@ -340,6 +358,14 @@ mod tests {
         assert_eq!(texts[5], r#"42["typing",{"type":"typing","room":"lobby"}]"#);
         assert_eq!(texts[6], r#"42["error",{"type":"error","code":"c"}]"#);
         assert_eq!(texts.len(), 7, "nobody asked for that ack");
+        let change = |kind: &str| json!({"type": kind, "room": "lobby", "message": "M9", "target": 1, "epoch": "e", "offset": 9});
+        for kind in ["edited", "deleted", "reacted"] {
+            let texts = heard(&mut translator, &[change(kind)]);
+            assert!(texts[0].ends_with(r#"},"9/e/M9"]"#), "{texts:?}");
+        }
+        let reset = json!({"type": "reset", "room": "lobby", "epoch": "f", "offset": 12});
+        let texts = heard(&mut translator, &[reset]);
+        assert!(texts[0].ends_with(r#"},"12/f/"]"#), "{texts:?}");
         let mut plain = Translator::new(None, false);
         assert_eq!(
             heard(&mut plain, &[message("lobby", json!({"text": "hi"}))]),

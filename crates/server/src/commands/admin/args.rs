@@ -12,6 +12,7 @@ Exit code: 0 when it is done, 1 when it was refused, 2 when the node cannot be a
 
 Examples:
   hubbub admin nodes
+  hubbub admin settings
   hubbub admin connections --user eve
   hubbub admin kick eve --room lobby --ttl 10m
   hubbub admin ban --user eve --ttl 1h --reason spam
@@ -42,6 +43,8 @@ pub(crate) struct AdminArgs {
 pub(super) enum AdminCommand {
     /// List the nodes, and what each holds
     Nodes,
+    /// List the settings that nodes have to agree on, and who differs
+    Settings,
     /// List connections
     Connections {
         /// Of this user

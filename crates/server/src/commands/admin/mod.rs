@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod settings;
 mod table;
 
 use std::process::ExitCode;
@@ -109,6 +110,7 @@ fn url_of(bind: &str) -> Option<String> {
 fn ask(command: &AdminCommand) -> Ask {
     match command {
         AdminCommand::Nodes => get("/admin/nodes", &[]),
+        AdminCommand::Settings => get("/admin/settings", &[]),
         AdminCommand::Connections {
             user,
             room,

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::args::AdminCommand;
+use super::settings;
 
 /// A column: its heading, and the field that it shows.
 type Column = (&'static str, &'static str);
@@ -65,6 +66,7 @@ pub(super) fn print(command: &AdminCommand, answer: &Value) -> String {
     };
     match command {
         AdminCommand::Nodes => list("nodes", NODES),
+        AdminCommand::Settings => settings::print(answer),
         AdminCommand::Connections { .. } => list("connections", CONNECTIONS),
         AdminCommand::Rooms(_) => list("rooms", ROOMS),
         AdminCommand::Bans(_) => list("rules", RULES),
@@ -97,13 +99,19 @@ fn table(columns: &[Column], rows: &[Value]) -> String {
             });
         lines.push(shown.collect());
     }
+    align(&lines)
+}
+
+/// Puts the columns of these lines under each other.
+pub(super) fn align(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().map(|line| line[column].chars().count());
         cells.max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let columns = lines.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let cells = line.iter().zip(&widths);
         let padded: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:<width$}"))
@@ -115,7 +123,7 @@ fn table(columns: &[Column], rows: &[Value]) -> String {
 }
 
 /// A value in a line; what users wrote may hold what moves a terminal's cursor.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -1,5 +1,6 @@
 //! `hubbub archive`: what operators ask the archive for, beside running nodes or without them.
 
+mod adopt;
 mod compare;
 mod export;
 mod report;
@@ -33,6 +34,8 @@ pub(crate) enum ArchiveToolError {
     Nowhere,
     #[error("archive.url: there is no file {0}")]
     NoFile(String),
+    #[error("cluster {0} uses this archive now: stop its nodes, wait 10 s, and try again")]
+    InUse(String),
     #[error("ROOM: {0}")]
     BadRoom(InvalidId),
     #[error("the archive knows no room {0}")]
@@ -58,6 +61,7 @@ impl ArchiveToolError {
 pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), CommandError> {
     match command {
         ArchiveCommand::Verify(settings) => verify::verify(settings),
+        ArchiveCommand::Adopt(settings) => adopt::adopt(settings),
         ArchiveCommand::Export(args) => export::export(args),
     }
     .map_err(CommandError::from)
@@ -66,16 +70,21 @@ pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), CommandError> {
 /// Opens the archive that is there, beside a node that may be running. A file is not made: a wrong name
 /// must not look like an empty archive.
 async fn open(section: &ArchiveSection) -> Result<Archive, ArchiveToolError> {
-    if let Some(file) = section.url.strip_prefix(FILE)
-        && !file.is_empty()
-        && !Path::new(file).exists()
-    {
-        return Err(ArchiveToolError::NoFile(file.to_owned()));
-    }
+    find(section)?;
     let archive = Archive::open_to_read(section).await?;
     let archive = archive.ok_or(ArchiveToolError::Nowhere)?;
     archive.connect().await?;
     Ok(archive)
+}
+
+/// Refuses the name of a file that is not there.
+fn find(section: &ArchiveSection) -> Result<(), ArchiveToolError> {
+    match section.url.strip_prefix(FILE) {
+        Some(file) if !file.is_empty() && !Path::new(file).exists() => {
+            Err(ArchiveToolError::NoFile(file.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Shown on a terminal only.

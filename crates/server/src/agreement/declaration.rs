@@ -1,0 +1,373 @@
+//! A node's declaration: every setting that the nodes of a cluster compare, and the effects of differences.
+//!
+//! A difference that loses, splits or exposes data keeps a starting node out. Everything else may
+//! differ while the nodes are restarted one after the other, and is only reported.
+
+use hubbub_broker::{Broker, Declared, Rule};
+use hubbub_gateway::AuthMode;
+use hubbub_gateway::auth::public_key_blocks;
+use hubbub_webhooks::Webhook;
+
+use super::digest::Digester;
+use crate::config::Settings;
+
+/// A setting: its key, how nodes agree on it, and what a difference does.
+type Row = (&'static str, Rule, &'static str);
+
+/// Every setting that is compared, in the order of [`values`].
+pub(crate) const SETTINGS: [Row; 26] = [
+    (
+        "protocol",
+        Rule::Same,
+        "nodes do not understand each other's packets, so messages are lost",
+    ),
+    (
+        "cluster secret",
+        Rule::Same,
+        "guests of one node are unknown to the other and retries are stored twice: restart the node \
+         that logged another secret",
+    ),
+    (
+        "redis form",
+        Rule::Same,
+        "the nodes look for a room's data in different places, so rooms are split",
+    ),
+    (
+        "partitions",
+        Rule::Same,
+        "the nodes look for a room's data in different places, so rooms are split",
+    ),
+    (
+        "archive.url",
+        Rule::Same,
+        "history is split, and what one node takes never reaches the other's archive",
+    ),
+    (
+        "auth.mode",
+        Rule::Same,
+        "one node lets in guests whom the other refuses",
+    ),
+    (
+        "auth.secret",
+        Rule::Overlap,
+        "tokens that one node takes or makes are refused by the other",
+    ),
+    (
+        "auth.public_key",
+        Rule::Overlap,
+        "tokens that one node takes are refused by the other",
+    ),
+    (
+        "auth.jwks_url",
+        Rule::Overlap,
+        "tokens that one node takes are refused by the other",
+    ),
+    (
+        "auth keys",
+        Rule::Overlap,
+        "no token counts on both nodes: auth.secret, auth.public_key and auth.jwks_url have nothing in \
+         common",
+    ),
+    (
+        "auth.issuer",
+        Rule::Check,
+        "one node takes tokens that the other refuses",
+    ),
+    (
+        "auth.audience",
+        Rule::Check,
+        "one node takes tokens that the other refuses",
+    ),
+    (
+        "history.stream_len",
+        Rule::Same,
+        "each node cuts every room's stream to its own length, so events that the other keeps are lost",
+    ),
+    (
+        "history.archive_backlog",
+        Rule::Same,
+        "one node cuts streams that the other keeps for the archive, so events are lost",
+    ),
+    (
+        "history.stream_ttl",
+        Rule::Same,
+        "one node lets streams expire that the other keeps, so events are lost",
+    ),
+    (
+        "history.meta_ttl",
+        Rule::Same,
+        "one node lets a room's place expire that the other keeps, so offsets are lost",
+    ),
+    (
+        "room",
+        Rule::Same,
+        "one node allows what the other forbids, or deletes what the other keeps",
+    ),
+    (
+        "webhook",
+        Rule::Same,
+        "events that pass through one node are never posted by the other",
+    ),
+    (
+        "webhook secret",
+        Rule::Same,
+        "requests of one node have a signature that the receiver does not expect",
+    ),
+    (
+        "api_key",
+        Rule::Free,
+        "a program's key counts on one node only",
+    ),
+    (
+        "ack.level",
+        Rule::Free,
+        "an ack means more on one node than on the other",
+    ),
+    (
+        "http.allowed_origins",
+        Rule::Free,
+        "a page may connect to one node only",
+    ),
+    (
+        "socketio.default_room",
+        Rule::Free,
+        "Socket.IO clients of the two nodes are in different rooms",
+    ),
+    (
+        "limits.body_bytes",
+        Rule::Free,
+        "one node takes messages that the other refuses",
+    ),
+    (
+        "limits.user_sends_per_second",
+        Rule::Free,
+        "a user may send faster over one node than over the other",
+    ),
+    (
+        "limits.user_new_rooms_per_minute",
+        Rule::Free,
+        "a user may begin more rooms over one node than over the other",
+    ),
+];
+
+/// Whether a setting of this name is compared.
+pub(crate) fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|(setting, ..)| *setting == name)
+}
+
+/// Everything that a node with these settings declares.
+pub(super) fn declare(
+    settings: &Settings,
+    archive_id: Option<&str>,
+    cluster_secret: &[u8; 32],
+) -> Vec<Declared> {
+    let values = values(settings, archive_id, &Digester::new(cluster_secret));
+    let may_differ = |setting: &str| settings.redis.may_differ.iter().any(|it| it == setting);
+    let rows = SETTINGS.iter().zip(values);
+    rows.map(|((setting, rule, harm), values)| {
+        let rule = if may_differ(setting) {
+            Rule::Free
+        } else {
+            *rule
+        };
+        Declared::new(setting, rule, values, harm)
+    })
+    .collect()
+}
+
+/// The values of [`SETTINGS`].
+fn values(
+    settings: &Settings,
+    archive_id: Option<&str>,
+    digester: &Digester,
+) -> [Vec<String>; SETTINGS.len()] {
+    let (auth, history, limits) = (&settings.auth, &settings.history, &settings.limits);
+    let secrets = secrets(settings, digester);
+    let public_keys: Vec<String> = public_key_blocks(auth)
+        .iter()
+        .map(|key| digester.digest(key))
+        .collect();
+    let jwks_urls = optional(&auth.jwks_url);
+    let keys = [&secrets[..], &public_keys, &jwks_urls].concat();
+    let webhooks = &settings.webhooks;
+    [
+        one(Broker::PROTOCOL),
+        one(digester.digest("cluster secret")),
+        one("single"),
+        one(Broker::PARTITIONS),
+        archive_id.map(str::to_owned).into_iter().collect(),
+        one(match auth.mode {
+            AuthMode::Guest => "guest",
+            AuthMode::Jwt => "jwt",
+        }),
+        secrets,
+        public_keys,
+        jwks_urls,
+        keys,
+        optional(&auth.issuer),
+        optional(&auth.audience),
+        one(history.stream_len),
+        one(history.archive_backlog),
+        one(humantime::format_duration(history.stream_ttl)),
+        one(humantime::format_duration(history.meta_ttl)),
+        digest_all(&settings.rooms, digester),
+        webhooks
+            .iter()
+            .map(|it| digester.digest(&deliveries(it)))
+            .collect(),
+        webhooks
+            .iter()
+            .map(|it| digester.digest(&format!("{} {}", it.queue().name, it.secret.expose())))
+            .collect(),
+        digest_all(&settings.api_keys, digester),
+        one(settings.ack.level.as_str()),
+        settings.http.allowed_origins.clone(),
+        one(&settings.socketio.default_room),
+        one(limits.body_bytes.as_u64()),
+        one(limits.user_sends_per_second),
+        one(limits.user_new_rooms_per_minute),
+    ]
+}
+
+fn one(value: impl ToString) -> Vec<String> {
+    vec![value.to_string()]
+}
+
+/// An empty text is no value.
+fn optional(text: &str) -> Vec<String> {
+    match text {
+        "" => Vec::new(),
+        text => one(text),
+    }
+}
+
+/// Digests of the secrets that sign tokens. In guest mode without `auth.secret` that is the cluster's.
+fn secrets(settings: &Settings, digester: &Digester) -> Vec<String> {
+    let auth = &settings.auth;
+    match auth.secret.as_str() {
+        "" if auth.mode == AuthMode::Guest => one("the cluster's"),
+        "" => Vec::new(),
+        secret => one(digester.digest(secret)),
+    }
+}
+
+/// One digest for each table of a list.
+fn digest_all<T: serde::Serialize>(tables: &[T], digester: &Digester) -> Vec<String> {
+    let digest = |table: &T| {
+        let json = serde_json::to_string(table).expect("plain structs always serialize");
+        digester.digest(&json)
+    };
+    tables.iter().map(digest).collect()
+}
+
+/// A webhook's declared settings: all but its secret and its patience.
+fn deliveries(webhook: &Webhook) -> String {
+    let queue = webhook.queue();
+    let mut events: Vec<&str> = queue.events.iter().map(|event| event.as_str()).collect();
+    events.sort_unstable();
+    let mut rooms = queue.rooms;
+    rooms.sort_unstable();
+    let parts = serde_json::json!([queue.name, webhook.url, events, rooms]);
+    parts.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocked(change: impl FnOnce(&mut Settings)) -> Vec<&'static str> {
+        compare(change, |_| {})
+    }
+
+    /// The settings that differ so that `here` stays out of a cluster with `there`.
+    fn compare(
+        here: impl FnOnce(&mut Settings),
+        there: impl FnOnce(&mut Settings),
+    ) -> Vec<&'static str> {
+        let (mut own, mut other) = (base(), base());
+        here(&mut own);
+        there(&mut other);
+        let declare = |settings| declare(settings, Some("id"), &[7; 32]);
+        let (own, other) = (declare(&own), declare(&other));
+        let pairs = own.iter().zip(&other);
+        let blocked = pairs.filter(|(own, other)| own.is_blocked_by(other.values()));
+        blocked.map(|(own, _)| own.setting).collect()
+    }
+
+    fn base() -> Settings {
+        let mut settings = Settings::default();
+        settings.auth.secret = "a".repeat(32);
+        settings
+    }
+
+    #[test]
+    fn equal_nodes_agree() {
+        assert_eq!(blocked(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn what_loses_splits_or_exposes_data_blocks() {
+        assert_eq!(blocked(|s| s.auth.mode = AuthMode::Jwt), ["auth.mode"]);
+        let other_secret = blocked(|s| s.auth.secret = "b".repeat(32));
+        assert_eq!(other_secret, ["auth.secret", "auth keys"]);
+        assert_eq!(
+            blocked(|s| s.history.stream_len = 1),
+            ["history.stream_len"]
+        );
+        assert_eq!(
+            blocked(|s| s.history.archive_backlog = 1),
+            ["history.archive_backlog"]
+        );
+        assert_eq!(
+            blocked(|s| s.history.stream_ttl /= 2),
+            ["history.stream_ttl"]
+        );
+        assert_eq!(blocked(|s| s.history.meta_ttl *= 2), ["history.meta_ttl"]);
+        let table = || hubbub_node::RoomRule {
+            pattern: "a*".to_owned(),
+            ..hubbub_node::RoomRule::default()
+        };
+        assert_eq!(blocked(|s| s.rooms = vec![table()]), ["room"]);
+        let issuer = |s: &mut Settings| s.auth.issuer = "https://id.example".to_owned();
+        assert_eq!(compare(|_| {}, issuer), ["auth.issuer"]);
+        let key = |url: &'static str| move |s: &mut Settings| s.auth.jwks_url = url.to_owned();
+        assert_eq!(
+            compare(key("https://a/"), key("https://b/")),
+            ["auth.jwks_url"]
+        );
+    }
+
+    #[test]
+    fn what_may_change_node_by_node_does_not_block() {
+        assert_eq!(blocked(|s| s.limits.user_sends_per_second = 1), [""; 0]);
+        assert_eq!(
+            blocked(|s| s.http.allowed_origins = vec!["https://a.example".to_owned()]),
+            [""; 0]
+        );
+        assert_eq!(
+            blocked(|s| s.auth.issuer = "https://id.example".to_owned()),
+            [""; 0]
+        );
+        assert_eq!(
+            blocked(|s| s.auth.jwks_url = "https://id.example".to_owned()),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_named_setting_may_differ() {
+        let change = |s: &mut Settings| {
+            s.history.stream_len = 1;
+            s.redis.may_differ = vec!["history.stream_len".to_owned()];
+        };
+        assert_eq!(blocked(change), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_secret_is_declared() {
+        let mut settings = base();
+        settings.auth.secret = "canary".repeat(6);
+        let declared = format!("{:?}", declare(&settings, None, &[7; 32]));
+        assert!(!declared.contains("canary"), "{declared}");
+    }
+}
