@@ -187,7 +187,9 @@ impl Redis {
     /// Without a word.
     pub async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let client = redis::Client::open(self.url()).expect("our URL is well-formed");
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER))
+            .set_response_timeout(Some(ANSWER));
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
