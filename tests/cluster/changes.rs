@@ -1,7 +1,11 @@
 //! Edits, deletions and reactions: heard in order by all, and folded into history; from the stream
 //! alone, and from the archive where the stream is short.
 
+use std::time::Duration;
+
 use hubbub_tests::cluster::Cluster;
+use hubbub_tests::deadline::eventually;
+use hubbub_tests::raw::Raw;
 use serde_json::{Value, json};
 
 on_both_brokers!(
@@ -23,6 +27,8 @@ on_both_archives!(
     a_retry_of_a_change_is_a_duplicate,
 );
 
+const DEADLINE: Duration = Duration::from_secs(10);
+
 fn edit(room: &str, target: u64, text: &str) -> Value {
     json!({"type": "edit", "room": room, "target": target, "body": {"text": text}})
 }
@@ -39,6 +45,20 @@ fn offsets_in(page: &Value) -> Vec<u64> {
     let events = page["events"].as_array().expect("events");
     let offset = |event: &Value| event["offset"].as_u64().expect("an offset");
     events.iter().map(offset).collect()
+}
+
+/// Resumes `room` from the beginning of `epoch`, once this node has heard everything up to `head`. An
+/// ack does not say that: it may overtake the event at the node that published it.
+async fn resume_up_to(raw: &mut Raw, room: &str, epoch: &Value, head: u64) -> Value {
+    let since = json!({"epoch": epoch, "offset": 0});
+    let join = json!({"type": "join", "room": room, "since": since});
+    let resume = async || {
+        let joined = raw.ask(join.clone()).await;
+        assert_eq!(joined["recovered"], true, "{joined}");
+        (joined["offset"] == head).then_some(joined)
+    };
+    let (joined, _) = eventually("the node hears the room", DEADLINE, resume).await;
+    joined
 }
 
 async fn changes_are_heard_in_order_and_folded(cluster: Cluster) {
@@ -126,11 +146,7 @@ async fn a_deleted_message_is_gone_everywhere(cluster: Cluster) {
     assert_eq!(alice.refused(delete(room, target)).await, "not_found");
     for number in 0..3 {
         let mut late = cluster.user(number, "late").await;
-        let since = json!({"epoch": joined["epoch"], "offset": 0});
-        let resumed = late
-            .ask(json!({"type": "join", "room": room, "since": since}))
-            .await;
-        assert_eq!(resumed["recovered"], true, "{resumed}");
+        let resumed = resume_up_to(&mut late, room, &joined["epoch"], 4).await;
         let events = resumed["events"].as_array().expect("events");
         let offsets: Vec<u64> = offsets_in(&resumed);
         assert_eq!(offsets, [1, 2, 3, 4], "it keeps its place");
@@ -168,10 +184,7 @@ async fn an_edited_body_is_gone_everywhere(cluster: Cluster) {
     }
     for number in 0..3 {
         let mut late = cluster.user(number, "late").await;
-        let since = json!({"epoch": joined["epoch"], "offset": 0});
-        let since = json!({"type": "join", "room": room, "since": since});
-        let resumed = late.ask(since).await;
-        assert_eq!(resumed["recovered"], true, "{resumed}");
+        let resumed = resume_up_to(&mut late, room, &joined["epoch"], 3).await;
         assert_eq!(offsets_in(&resumed), [1, 2, 3]);
         let mut newest = cluster.user(number, "newest").await;
         let recent = json!({"type": "join", "room": room, "recent": 10});

@@ -400,6 +400,20 @@ async fn rules_outlive_redis_and_nodes() {
     );
 }
 
+/// Waits until a node has the two rules that were not lifted.
+async fn holds_what_is_left(node: &NodeProcess) {
+    eventually("the node has the rules", DEADLINE, async || {
+        let rules = look(node.ops(), "/admin/bans").await;
+        let names: Vec<_> = rules["rules"]
+            .as_array()?
+            .iter()
+            .map(|rule| &rule["rule"])
+            .collect();
+        (names == ["ban user eve", "revoke token stolen"]).then_some(())
+    })
+    .await;
+}
+
 /// A Redis that begins anew has no rules any more: the nodes give them back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_outlive_a_redis_that_forgets_everything() {
@@ -414,21 +428,15 @@ async fn rules_outlive_a_redis_that_forgets_everything() {
     .await;
     order(nodes[1].ops(), "/admin/revoke", json!({"token": "stolen"})).await;
     order(nodes[0].ops(), "DELETE /admin/ban", json!({"user": "bob"})).await;
+    for node in &nodes {
+        holds_what_is_left(node).await;
+    }
     let _: () = redis.command(&["FLUSHALL"]).await;
     // An order that comes before the loss is noticed hides nothing.
     order(nodes[1].ops(), "/admin/kick", json!({"user": "nobody"})).await;
     nodes.push(node("gw-2", &redis).await);
     for node in &nodes {
-        eventually("the rules hold everywhere again", DEADLINE, async || {
-            let rules = look(node.ops(), "/admin/bans").await;
-            let names: Vec<_> = rules["rules"]
-                .as_array()?
-                .iter()
-                .map(|rule| &rule["rule"])
-                .collect();
-            (names == ["ban user eve", "revoke token stolen"]).then_some(())
-        })
-        .await;
+        holds_what_is_left(node).await;
         let mut eve = Raw::connect_as(node.address(), &token_with("eve", &json!({}))).await;
         assert_eq!(eve.close_code().await, 4503);
         let mut bob = Raw::connect_as(node.address(), &token_with("bob", &json!({}))).await;
