@@ -423,6 +423,9 @@ impl MemoryBroker {
         let here = state.room(room);
         here.is_private = is_private.unwrap_or(here.is_private);
         state.broadcast(room, &Packet::Access, 64, &self.metrics);
+        for node in state.nodes.values() {
+            node.control.change_access(room.clone());
+        }
         Ok(())
     }
 

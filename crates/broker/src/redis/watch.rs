@@ -115,14 +115,15 @@ impl Watch {
                     .arg(self.keys.room(room).meta())
                     .arg("epoch")
                     .arg("top")
-                    .arg("presence");
+                    .arg("presence")
+                    .arg("access");
             }
-            let heads: Vec<(Option<String>, Option<u64>, Option<u64>)> =
+            let heads: Vec<(Option<String>, Option<u64>, Option<u64>, Option<u64>)> =
                 pipe.query_async(&mut connection).await?;
             Ok(heads)
         };
         let heads = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
-        for (room, (epoch, offset, presence)) in rooms.iter().zip(heads) {
+        for (room, (epoch, offset, presence, access)) in rooms.iter().zip(heads) {
             let epoch = epoch.and_then(|epoch| Epoch::new(&epoch).ok());
             let (offset, presence) = (offset.unwrap_or(0), presence.unwrap_or(0));
             self.inbox.head(
@@ -131,6 +132,7 @@ impl Watch {
                     epoch,
                     offset,
                     presence,
+                    access: access.unwrap_or(0),
                 },
             );
         }

@@ -20,7 +20,7 @@ use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, 
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
-use hubbub_protocol::AckLevel;
+use hubbub_protocol::{AckLevel, RoomId};
 use hubbub_webhooks::{Webhook, WebhookError};
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ impl Settings {
             ack: self.ack.clone(),
             drain: self.drain.clone(),
             rooms: self.rooms.clone(),
-            home: self.socketio.default_room.clone(),
+            homes: homes(&self.socketio),
             failpoints: self.failpoints,
         }
     }
@@ -282,6 +282,13 @@ impl Settings {
             Err(CheckError::Contradiction(message))
         })
     }
+}
+
+/// The rooms in which Socket.IO clients begin.
+fn homes(socketio: &SocketIoSection) -> Vec<RoomId> {
+    // A name that is none was refused by the check.
+    let rooms = socketio.rooms().unwrap_or_default().into_iter();
+    rooms.map(|(_, room)| room).collect()
 }
 
 fn is_loopback(bind: &str) -> bool {
