@@ -118,9 +118,8 @@ async fn c49_no_user_makes_a_room_theirs_that_the_settings_name() {
     ];
     let cluster = Cluster::sqlite(1, &settings).await;
     let address = cluster.address(0);
-    let make = async |token: &str, new: Value| {
-        post_as(address, token, "/v1/rooms", &new).await.status
-    };
+    let make =
+        async |token: &str, new: Value| post_as(address, token, "/v1/rooms", &new).await.status;
     let eve = token("eve");
     for room in ["lobby", "square", "lobby:news"] {
         let private = json!({"room": room, "private": true});
@@ -128,7 +127,10 @@ async fn c49_no_user_makes_a_room_theirs_that_the_settings_name() {
         let titled = json!({"room": room, "title": "Moved", "topic": "elsewhere"});
         assert_eq!(make(&eve, titled).await, 403, "{room}");
     }
-    assert_eq!(make(&eve, json!({"room": "ours", "private": true})).await, 201);
+    assert_eq!(
+        make(&eve, json!({"room": "ours", "private": true})).await,
+        201
+    );
     let with = |rights: &str| token_with("mona", &json!({"rooms": {"*": rights}}));
     let moderator = json!({"room": "square", "title": "The square"});
     assert_eq!(make(&with("rwm"), moderator).await, 201);

@@ -120,13 +120,7 @@ async fn c31_an_unreadable_hop_next_to_the_proxy_means_the_proxy() {
     let node = cluster.address(0);
     let held = connect(PROXY, node, &[("x-forwarded-for", "unknown")]).await;
     assert!(held.is_some());
-    for garbage in [
-        "203.0.113",
-        "203.0.113.1, _hidden",
-        "",
-        "' OR 1=1",
-        "\u{1}",
-    ] {
+    for garbage in ["203.0.113", "203.0.113.1, _hidden", "", "' OR 1=1", "\u{1}"] {
         let Ok(value) = HeaderValue::from_str(garbage) else {
             continue;
         };
@@ -143,7 +137,15 @@ async fn c46_nothing_that_a_client_writes_before_its_address_hides_it() {
     let held = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.7")]).await;
     assert!(held.is_some());
     let many = "9.9.9.9, ".repeat(40);
-    for before in ["x, ", "-,", "unknown, ", "9.9.9.9, ", ",,", "' OR 1=1, ", &many] {
+    for before in [
+        "x, ",
+        "-,",
+        "unknown, ",
+        "9.9.9.9, ",
+        ",,",
+        "' OR 1=1, ",
+        &many,
+    ] {
         let appended = format!("{before}203.0.113.7");
         let again = connect(PROXY, node, &[("x-forwarded-for", &appended)]).await;
         assert!(again.is_none(), "{before:?} hides the client");
@@ -153,7 +155,10 @@ async fn c46_nothing_that_a_client_writes_before_its_address_hides_it() {
             assert!(again.is_none(), "{before:?} hides the client");
         }
     }
-    let lines = [("x-forwarded-for", "unknown"), ("x-forwarded-for", "203.0.113.7")];
+    let lines = [
+        ("x-forwarded-for", "unknown"),
+        ("x-forwarded-for", "203.0.113.7"),
+    ];
     assert!(connect(PROXY, node, &lines).await.is_none());
     // A byte that is no text, in a line of its own and in the line to which the proxy appends.
     for before in [&b"\xff"[..], &b"\xff, 203.0.113.7"[..]] {

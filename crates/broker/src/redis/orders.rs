@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::Issued;
-use hubbub_protocol::{Order, RoomId};
 use hubbub_protocol::order::Effect;
+use hubbub_protocol::{Order, RoomId};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;

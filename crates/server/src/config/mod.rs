@@ -227,7 +227,7 @@ impl Settings {
     fn has_token_twice(&self) -> bool {
         let token = &self.ops.token;
         let is_key = self.api_keys.iter().any(|it| it.key == *token);
-        !token.is_empty() && (*token == self.auth.secret || is_key)
+        !token.is_empty() && (self.auth.secret.contains(token) || is_key)
     }
 
     fn check_pairs(&self) -> Result<(), CheckError> {
@@ -327,7 +327,7 @@ mod tests {
         assert!(refusal(|s| s.http.bind = "3000".to_owned()).starts_with("http.bind"));
         assert!(refusal(|s| s.redis.url = "http://h".to_owned()).starts_with("redis.url"));
         assert!(refusal(|s| s.ops.bind = "localhost:many".to_owned()).starts_with("ops.bind"));
-        assert!(refusal(|s| s.auth.secret = "short".to_owned()).starts_with("auth.secret"));
+        assert!(refusal(|s| s.auth.secret = "short".to_owned().into()).starts_with("auth.secret"));
         assert!(
             refusal(|s| s.http.allowed_origins = vec!["x".to_owned()]).contains("allowed_origins")
         );
