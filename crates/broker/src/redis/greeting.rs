@@ -2,12 +2,14 @@
 //! what it is given, and which secret the cluster has.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{ErrorKind, RedisResult, ServerErrorKind};
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
+
+use super::secrets::Secrets;
 
 /// Scripts with flags came with Redis 7.
 const OLDEST_VERSION: u32 = 7;
@@ -29,8 +31,7 @@ pub(crate) enum Contact {
 #[derive(Debug, Clone)]
 pub(crate) struct Greeting {
     allow_eviction: bool,
-    secret_key: Arc<str>,
-    secret: Arc<OnceLock<[u8; 32]>>,
+    secrets: Secrets,
     contact: watch::Sender<Contact>,
     server: Arc<Server>,
 }
@@ -53,19 +54,13 @@ impl Server {
 }
 
 impl Greeting {
-    pub(crate) fn new(allow_eviction: bool, secret_key: &str) -> Self {
+    pub(crate) fn new(allow_eviction: bool, secrets: Secrets) -> Self {
         Self {
             allow_eviction,
-            secret_key: secret_key.into(),
-            secret: Arc::default(),
+            secrets,
             contact: watch::Sender::new(Contact::None),
             server: Arc::default(),
         }
-    }
-
-    /// The cluster's secret; known as soon as there has been a connection.
-    pub(crate) fn secret(&self) -> Option<&[u8; 32]> {
-        self.secret.get()
     }
 
     /// Why the newest connection was not used; `None`: it was, or there is none.
@@ -97,7 +92,7 @@ impl Greeting {
     pub(crate) async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let contact = self.look(&mut connection).await?;
         if contact == Contact::Fit {
-            self.agree_on_secret(&mut connection).await?;
+            self.secrets.agree(&mut connection).await?;
         }
         self.contact.send_replace(contact);
         match self.refusal() {
@@ -119,41 +114,6 @@ impl Greeting {
             Err(error) => Err(error),
         }
     }
-
-    /// Takes the secret that is there, or puts this node's there if there is none. A Redis that was
-    /// emptied gets the old secret back from the first node that returns. One that takes no writes
-    /// but has the secret can be read.
-    async fn agree_on_secret(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let get = async |connection: &mut MultiplexedConnection| {
-            let mut get = redis::cmd("GET");
-            get.arg(&*self.secret_key);
-            get.query_async::<Option<Vec<u8>>>(connection).await
-        };
-        let mut stored = get(connection).await?;
-        if stored.is_none() {
-            let mut mine = [0; 32];
-            match self.secret.get() {
-                Some(known) => mine = *known,
-                None => getrandom::fill(&mut mine).expect("the system gives random bytes"),
-            }
-            let mut set = redis::cmd("SET");
-            set.arg(&*self.secret_key).arg(&mine[..]).arg("NX");
-            set.exec_async(connection).await?;
-            stored = get(connection).await?;
-        }
-        let agreed: [u8; 32] = stored
-            .unwrap_or_default()
-            .try_into()
-            .map_err(|_| wrong("the cluster's secret in redis is not 32 bytes"))?;
-        if self.secret.get_or_init(|| agreed) != &agreed {
-            error!("redis holds another secret than this node began with, restart the node");
-        }
-        Ok(())
-    }
-}
-
-fn wrong(what: &'static str) -> RedisError {
-    (ErrorKind::UnexpectedReturnType, what).into()
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
@@ -204,7 +164,10 @@ fn judge(info: &str, allow_eviction: bool) -> Contact {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Keys;
+    use super::super::scripts::Scripts;
     use super::*;
+    use crate::BrokerConfig;
 
     const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n";
 
@@ -232,7 +195,8 @@ mod tests {
 
     #[test]
     fn another_server_is_noticed_once() {
-        let greeting = Greeting::new(false, "secret");
+        let scripts = Arc::new(Scripts::new(&BrokerConfig::default()));
+        let greeting = Greeting::new(false, Secrets::new(&Keys::new("hubbub"), &scripts));
         greeting.server.see("one");
         greeting.server.see("one");
         assert!(!greeting.take_change());

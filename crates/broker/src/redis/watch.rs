@@ -1,4 +1,5 @@
-//! Asks once a second which rooms have changed, and tells the node where they stand now.
+//! Asks once a second which rooms have changed, and tells the node where they stand now. Looks too whether
+//! Redis is the one that it was: its runs and the cluster's secret.
 //!
 //! Pub/sub may lose a message and then be silent: nothing on the channel shows it. The index of
 //! changes does, at a cost that grows with active rooms only. A look goes back a little behind
@@ -15,6 +16,7 @@ use tracing::debug;
 use super::keys::{Keys, partition_of};
 use super::link::Link;
 use super::runs::Runs;
+use super::secrets::Secrets;
 use super::subscriber::Subscriber;
 use crate::BrokerError;
 use crate::inbox::{InboxSender, RoomHead};
@@ -31,6 +33,7 @@ pub(crate) struct Watch {
     pub(crate) keys: Keys,
     pub(crate) subscriber: Subscriber,
     pub(super) runs: Runs,
+    pub(super) secrets: Secrets,
     pub(crate) inbox: InboxSender,
 }
 
@@ -63,8 +66,10 @@ impl Watch {
 
     /// Notices a Redis that was emptied or put back under a connection that lives on.
     async fn check_runs(&self) -> Result<(), BrokerError> {
-        let check =
-            async |mut connection: MultiplexedConnection| self.runs.check(&mut connection).await;
+        let check = async |mut connection: MultiplexedConnection| {
+            self.secrets.agree(&mut connection).await?;
+            self.runs.check(&mut connection).await
+        };
         if self
             .link
             .call(Instant::now() + LOOK_INTERVAL, check)

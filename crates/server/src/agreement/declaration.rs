@@ -24,8 +24,8 @@ pub(crate) const SETTINGS: [Row; 26] = [
     (
         "cluster secret",
         Rule::Same,
-        "guests of one node are unknown to the other and retries are stored twice: restart the node \
-         that logged another secret",
+        "guests of one node are unknown to the other and retries are stored twice, for the seconds that \
+         the nodes need to agree on one",
     ),
     (
         "redis form",
