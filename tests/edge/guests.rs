@@ -90,6 +90,28 @@ async fn an_address_makes_only_so_many() {
 }
 
 #[tokio::test]
+async fn c54_what_nobody_sees_is_no_part_of_a_name() {
+    let cluster = Cluster::memory(1, &[SIGNED]).await;
+    let address = cluster.address(0);
+    for hidden in [
+        '\u{fff0}', '\u{fff4}', '\u{fff8}', '\u{70f}', '\u{200b}', '\u{feff}',
+    ] {
+        let name = format!("Al{hidden}ice");
+        let guest = post(address, "/v1/guests", &json!({"name": name})).await;
+        assert_eq!(guest.json()["user"]["name"], "Alice", "{hidden:?}");
+        let alone = json!({"name": hidden.to_string()});
+        assert_eq!(
+            post(address, "/v1/guests", &alone).await.status,
+            400,
+            "{hidden:?}"
+        );
+        let claims = json!({"name": name});
+        let mut raw = Raw::connect_as(address, &token_with("alice", &claims)).await;
+        assert_eq!(raw.next().await["user"]["name"], "Alice", "{hidden:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_guest_makes_the_lobby_theirs() {
     let tables = "[[room]]\nmatch = \"square\"\nrights = \"rw\"\n";
     let cluster = Cluster::sqlite(1, &[SIGNED, (FILE, tables)]).await;
