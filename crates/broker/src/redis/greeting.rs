@@ -51,6 +51,10 @@ impl Server {
         }
         run_id.clone_into(&mut known);
     }
+
+    fn take_change(&self) -> bool {
+        self.is_changed.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Greeting {
@@ -74,7 +78,7 @@ impl Greeting {
 
     /// Whether another Redis answers than when this was last asked: restarted, or promoted.
     pub(crate) fn take_change(&self) -> bool {
-        self.server.is_changed.swap(false, Ordering::Relaxed)
+        self.server.take_change()
     }
 
     /// The run ID of the server that answered last; empty where it does not tell.
@@ -164,10 +168,7 @@ fn judge(info: &str, allow_eviction: bool) -> Contact {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::Keys;
-    use super::super::scripts::Scripts;
     use super::*;
-    use crate::BrokerConfig;
 
     const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n";
 
@@ -195,13 +196,12 @@ mod tests {
 
     #[test]
     fn another_server_is_noticed_once() {
-        let scripts = Arc::new(Scripts::new(&BrokerConfig::default()));
-        let greeting = Greeting::new(false, Secrets::new(&Keys::new("hubbub"), &scripts));
-        greeting.server.see("one");
-        greeting.server.see("one");
-        assert!(!greeting.take_change());
-        greeting.server.see("two");
-        assert!(greeting.take_change() && !greeting.take_change());
+        let server = Server::default();
+        server.see("one");
+        server.see("one");
+        assert!(!server.take_change());
+        server.see("two");
+        assert!(server.take_change() && !server.take_change());
     }
 
     #[test]
