@@ -68,6 +68,7 @@ mod orders;
 mod pages;
 mod presence;
 mod restart;
+mod secrets;
 mod slow;
 mod typing;
 mod unread;

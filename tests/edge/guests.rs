@@ -6,7 +6,7 @@ use hubbub_tests::http::{post, post_as};
 use hubbub_tests::people::{SIGNED, token, token_with};
 use hubbub_tests::process::FILE;
 use hubbub_tests::raw::{Heard, Raw};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_guest_keeps_its_id() {
@@ -90,6 +90,28 @@ async fn an_address_makes_only_so_many() {
 }
 
 #[tokio::test]
+async fn c54_what_nobody_sees_is_no_part_of_a_name() {
+    let cluster = Cluster::memory(1, &[SIGNED]).await;
+    let address = cluster.address(0);
+    for hidden in [
+        '\u{fff0}', '\u{fff4}', '\u{fff8}', '\u{70f}', '\u{200b}', '\u{feff}',
+    ] {
+        let name = format!("Al{hidden}ice");
+        let guest = post(address, "/v1/guests", &json!({"name": name})).await;
+        assert_eq!(guest.json()["user"]["name"], "Alice", "{hidden:?}");
+        let alone = json!({"name": hidden.to_string()});
+        assert_eq!(
+            post(address, "/v1/guests", &alone).await.status,
+            400,
+            "{hidden:?}"
+        );
+        let claims = json!({"name": name});
+        let mut raw = Raw::connect_as(address, &token_with("alice", &claims)).await;
+        assert_eq!(raw.next().await["user"]["name"], "Alice", "{hidden:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_guest_makes_the_lobby_theirs() {
     let tables = "[[room]]\nmatch = \"square\"\nrights = \"rw\"\n";
     let cluster = Cluster::sqlite(1, &[SIGNED, (FILE, tables)]).await;
@@ -104,6 +126,39 @@ async fn no_guest_makes_the_lobby_theirs() {
         assert_eq!(make(guest, room).await, 403, "{room}");
     }
     assert_eq!(make(guest, "our-corner").await, 201);
-    assert_eq!(make(&token("alice"), "square").await, 201, "no guest");
     Raw::connect(address).await.join("lobby").await;
+}
+
+#[tokio::test]
+async fn c49_no_user_makes_a_room_theirs_that_the_settings_name() {
+    let tables = "[[room]]\nmatch = \"square\"\nrights = \"rw\"\n";
+    let settings = [
+        SIGNED,
+        ("auth.mode", "jwt"),
+        ("socketio.namespaces", "/news"),
+        (FILE, tables),
+    ];
+    let cluster = Cluster::sqlite(1, &settings).await;
+    let address = cluster.address(0);
+    let make =
+        async |token: &str, new: Value| post_as(address, token, "/v1/rooms", &new).await.status;
+    let eve = token("eve");
+    for room in ["lobby", "square", "lobby:news"] {
+        let private = json!({"room": room, "private": true});
+        assert_eq!(make(&eve, private).await, 403, "{room}");
+        let titled = json!({"room": room, "title": "Moved", "topic": "elsewhere"});
+        assert_eq!(make(&eve, titled).await, 403, "{room}");
+    }
+    assert_eq!(
+        make(&eve, json!({"room": "ours", "private": true})).await,
+        201
+    );
+    let with = |rights: &str| token_with("mona", &json!({"rooms": {"*": rights}}));
+    let moderator = json!({"room": "square", "title": "The square"});
+    assert_eq!(make(&with("rwm"), moderator).await, 201);
+    let publisher = json!({"room": "lobby", "private": true, "members": ["alice"]});
+    assert_eq!(make(&with("rwp"), publisher).await, 201);
+    let mut alice = Raw::connect_as(address, &token("alice")).await;
+    alice.join("square").await;
+    alice.join("lobby").await;
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod drain;
+mod expired;
 mod guests;
 mod jwks;
 mod kept;

@@ -202,6 +202,7 @@ async fn c10_odd_claims_are_4501() {
             "rights that are none",
             with("rooms", json!({"lobby": "root"})),
         ),
+        ("iat is text", with("iat", json!("now"))),
         ("no JSON", text("{")),
         ("9 KiB", with("filler", json!("x".repeat(9 * 1024)))),
     ])
@@ -214,6 +215,54 @@ async fn c10_odd_claims_are_4501() {
         let mut raw = Raw::connect_as(cluster.address(0), &token).await;
         assert_eq!(raw.next().await["type"], "welcome", "{case}");
     }
+}
+
+/// An order to revoke older tokens would never reach such a token.
+#[tokio::test]
+async fn c52_a_token_from_the_future_is_4501() {
+    let with = |iat: u64| {
+        let mut claims = good();
+        claims["iat"] = json!(iat);
+        mint(&claims)
+    };
+    all_are_4501(vec![
+        ("an hour ahead", with(now() + 3_600)),
+        ("beyond the leeway", with(now() + 10)),
+        ("the year 9999", with(253_402_300_799)),
+    ])
+    .await;
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    for iat in [now(), now() + 2, 0] {
+        let mut raw = Raw::connect_as(cluster.address(0), &with(iat)).await;
+        assert_eq!(raw.next().await["type"], "welcome", "{iat}");
+    }
+}
+
+#[tokio::test]
+async fn c55_a_secret_is_replaced_without_logging_anybody_out() {
+    const NEW: &str = "fedcba9876543210fedcba9876543210";
+    let (both, swapped) = (format!("{SECRET},{NEW}"), format!("{NEW},{SECRET}"));
+    let minted = |secrets: &str| {
+        let settings = [("auth.mode", "jwt"), ("auth.secret", secrets)];
+        let minted = run(&settings, &["token", "--sub", "alice"]);
+        assert!(minted.status.success(), "{minted:?}");
+        String::from_utf8_lossy(&minted.stdout).trim().to_owned()
+    };
+    let (old, new) = (minted(&both), minted(&swapped));
+    for secrets in [&both, &swapped] {
+        let settings = [("auth.mode", "jwt"), ("auth.secret", secrets.as_str())];
+        let cluster = Cluster::memory(1, &settings).await;
+        for token in [&old, &new] {
+            let mut raw = Raw::connect_as(cluster.address(0), token).await;
+            assert_eq!(raw.next().await["type"], "welcome", "{secrets}");
+        }
+    }
+    let settings = [("auth.mode", "jwt"), ("auth.secret", NEW)];
+    let cluster = Cluster::memory(1, &settings).await;
+    let mut raw = Raw::connect_as(cluster.address(0), &old).await;
+    assert_eq!(raw.close_code().await, 4501, "its secret is gone");
+    let mut raw = Raw::connect_as(cluster.address(0), &new).await;
+    assert_eq!(raw.next().await["type"], "welcome", "the first one signs");
 }
 
 #[test]

@@ -100,6 +100,10 @@ async fn a_session_is_a_cookie_that_no_script_reads() {
         .with("x-forwarded-for: 192.0.2.1");
     let secure = secure.send("POST", "/v1/session", None).await;
     assert!(cookie(&secure).ends_with("; Secure"), "{secure:?}");
+    assert!(
+        cookie(&secure).starts_with("__Host-hubbub_token="),
+        "{secure:?}"
+    );
     // It opens the doors for our own pages.
     let (pair, _) = set.split_once(';').expect("attributes");
     let page = Asker::stranger(address)
@@ -125,4 +129,54 @@ async fn where_no_cookie_counts_none_is_set() {
     let answer = alice.send("POST", "/v1/session", None).await;
     assert_problem(&answer, 409, "conflict");
     assert_eq!(answer.header("set-cookie"), None);
+}
+
+/// A host of the same domain plants a cookie of the other name.
+#[tokio::test]
+async fn c53_exactly_one_cookie_is_read() {
+    let settings = [SIGNED, ("http.trusted_proxies", "127.0.0.0/8")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let address = cluster.address(0);
+    let (alice, eve) = (token("alice"), token("eve"));
+    let both = format!("cookie: hubbub_token={eve}; __Host-hubbub_token={alice}");
+    let page = |cookie: &str| {
+        let own = Asker::stranger(address).with(cookie);
+        own.with("sec-fetch-site: same-origin")
+    };
+    let who = async |asker: Asker| asker.read("/v1/me").await["user"]["id"].clone();
+    assert_eq!(who(page(&both)).await, "eve", "on plain HTTP");
+    let tls = |cookie: &str| page(cookie).with("x-forwarded-proto: https");
+    assert_eq!(who(tls(&both)).await, "alice", "over TLS");
+    let planted = format!("cookie: hubbub_token={eve}");
+    assert_problem(&tls(&planted).get("/v1/me").await, 401, "unauthorized");
+    let own_name = [SIGNED, ("auth.cookie", "chat_token")];
+    let cluster = Cluster::memory(1, &own_name).await;
+    let address = cluster.address(0);
+    let page = |name: &str| {
+        let own = Asker::stranger(address).with(&format!("cookie: {name}={alice}"));
+        own.with("sec-fetch-site: same-origin")
+    };
+    assert_eq!(who(page("chat_token")).await, "alice");
+    for other in [
+        "hubbub_token",
+        "__Host-hubbub_token",
+        "xchat_token",
+        "Chat_Token",
+    ] {
+        assert_problem(&page(other).get("/v1/me").await, 401, "unauthorized");
+    }
+    let made = Asker::user(&cluster, 0, "alice")
+        .send("POST", "/v1/session", None)
+        .await;
+    assert!(cookie(&made).starts_with("chat_token="), "{made:?}");
+}
+
+#[tokio::test]
+async fn a_cookie_that_needs_tls_is_not_set_without() {
+    let cluster = Cluster::memory(1, &[SIGNED, ("auth.cookie", "__Host-chat")]).await;
+    let answer = Asker::user(&cluster, 0, "alice")
+        .send("POST", "/v1/session", None)
+        .await;
+    assert_problem(&answer, 409, "conflict");
+    assert!(answer.body.contains("auth.cookie"), "{answer:?}");
 }

@@ -115,25 +115,58 @@ async fn c31_a_chain_is_walked_from_the_right_over_trusted_proxies() {
 }
 
 #[tokio::test]
-async fn c31_garbage_means_the_peer() {
+async fn c31_an_unreadable_hop_next_to_the_proxy_means_the_proxy() {
     let cluster = Cluster::memory(1, &SETTINGS).await;
     let node = cluster.address(0);
     let held = connect(PROXY, node, &[("x-forwarded-for", "unknown")]).await;
     assert!(held.is_some());
-    let long = "203.0.113.1,".repeat(40) + "203.0.113.2";
-    for garbage in [
-        "203.0.113",
-        "203.0.113.1, _hidden",
-        "",
-        "' OR 1=1",
-        "\u{1}",
-        &long,
-    ] {
+    for garbage in ["203.0.113", "203.0.113.1, _hidden", "", "' OR 1=1", "\u{1}"] {
         let Ok(value) = HeaderValue::from_str(garbage) else {
             continue;
         };
         let value = value.to_str().expect("it is ASCII");
         let refused = connect(PROXY, node, &[("x-forwarded-for", value)]).await;
         assert!(refused.is_none(), "{garbage:?} counts as the proxy itself");
+    }
+}
+
+#[tokio::test]
+async fn c46_nothing_that_a_client_writes_before_its_address_hides_it() {
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    let node = cluster.address(0);
+    let held = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.7")]).await;
+    assert!(held.is_some());
+    let many = "9.9.9.9, ".repeat(40);
+    for before in [
+        "x, ",
+        "-,",
+        "unknown, ",
+        "9.9.9.9, ",
+        ",,",
+        "' OR 1=1, ",
+        &many,
+    ] {
+        let appended = format!("{before}203.0.113.7");
+        let again = connect(PROXY, node, &[("x-forwarded-for", &appended)]).await;
+        assert!(again.is_none(), "{before:?} hides the client");
+        let standard = format!("for={before} for=203.0.113.7");
+        if before.ends_with(", ") {
+            let again = connect(PROXY, node, &[("forwarded", &standard)]).await;
+            assert!(again.is_none(), "{before:?} hides the client");
+        }
+    }
+    let lines = [
+        ("x-forwarded-for", "unknown"),
+        ("x-forwarded-for", "203.0.113.7"),
+    ];
+    assert!(connect(PROXY, node, &lines).await.is_none());
+    // A byte that is no text, in a line of its own and in the line to which the proxy appends.
+    for before in [&b"\xff"[..], &b"\xff, 203.0.113.7"[..]] {
+        let mut request = upgrade_request(node);
+        let value = HeaderValue::from_bytes(before).expect("a header may hold any byte");
+        let ours = HeaderValue::from_static("203.0.113.7");
+        request.headers_mut().append("x-forwarded-for", value);
+        request.headers_mut().append("x-forwarded-for", ours);
+        assert!(Raw::try_open(request).await.is_err(), "{before:?}");
     }
 }

@@ -11,6 +11,7 @@ mod frames;
 mod handshake;
 mod headers;
 mod heads;
+mod hosts;
 mod logs;
 mod paid;
 mod positions;

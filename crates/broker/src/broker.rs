@@ -1,12 +1,15 @@
 //! [`Broker`]: the one line to all other nodes, whichever way it goes.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::RoomSummary;
 use hubbub_protocol::{
     ConnectionId, Draft, Envelope, Frame, Issued, NodeId, Order, Position, RoomId,
 };
+
+use tokio::sync::watch;
 
 use crate::memory::MemoryBroker;
 use crate::redis::RedisBroker;
@@ -552,6 +555,16 @@ impl Broker {
     /// When Redis cannot be reached.
     pub async fn cluster_secret(&self) -> Result<[u8; 32], BrokerError> {
         either!(self, broker => broker.cluster_secret().await)
+    }
+
+    /// The cluster's secrets and every change of them: the first signs, and those that follow gave way to
+    /// it, so that what they have signed still counts. Empty until Redis has been reached.
+    #[must_use]
+    pub fn cluster_secrets(&self) -> watch::Receiver<Arc<[[u8; 32]]>> {
+        match self {
+            Self::Memory(broker) => broker.cluster_secrets(),
+            Self::Redis(broker) => broker.cluster_secrets(),
+        }
     }
 
     /// Whether commands may reach the broker now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubbub_protocol::Issued;
+use hubbub_protocol::{Issued, RoomId};
 use tokio::sync::{Notify, mpsc};
 
 /// Orders that a node has not taken yet; beyond, the broker waits with the next.
@@ -20,6 +20,8 @@ pub enum Control {
     Remains(Vec<Issued>),
     /// The next order. One may come twice.
     Order(Issued),
+    /// Who may be in a room has changed. Nodes that have not subscribed to the room hear it here only.
+    Access(RoomId),
     /// Somebody asks all nodes: [`crate::Broker::answer`].
     Question(Question),
 }
@@ -90,6 +92,11 @@ impl ControlSender {
     pub(crate) fn begin_with(&self, rules: Vec<Issued>) {
         let told = self.orders.try_send(Control::Rules(rules));
         told.expect("there is room for the first one");
+    }
+
+    /// Never waits: a node that is behind forgets its answers about the room a little later by itself.
+    pub(crate) fn change_access(&self, room: RoomId) {
+        drop(self.orders.try_send(Control::Access(room)));
     }
 
     /// Never waits: a node that is asked too much does not answer.

@@ -51,6 +51,8 @@ pub struct RoomHead {
     pub offset: u64,
     /// Its presence version.
     pub presence: u64,
+    /// How often who may be in it has changed.
+    pub access: u64,
 }
 
 /// What the broker is no longer sure of.

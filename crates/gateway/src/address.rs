@@ -2,16 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::http::HeaderMap;
-use axum::http::header::FORWARDED;
+use axum::http::header::{FORWARDED, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 use hubbub_outage::Outage;
 use ipnet::IpNet;
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-/// More hops than this are an attack, not a network.
-const MAX_HOPS: usize = 32;
-/// Requests with forwarding headers that cannot be read.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Requests of which the hop nearest to a trusted proxy cannot be read.
 static UNREADABLE: Outage = Outage::new();
 
 /// The proxies whose headers are believed.
@@ -27,22 +25,36 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address: the peer's, or, when the peer is trusted, the last address on the
-    /// way here that is not. What cannot be read is not believed: then it is the peer's.
+    /// The client's address: the peer's, or, when the peer is trusted, the last address on the way here
+    /// that is not.
+    ///
+    /// Each proxy appends the address from which the request came to it, so the right end of the list is
+    /// ours and the left end is the client's to write. The walk goes from the right and ends at the first
+    /// hop that is not trusted: nothing to the left of it is read. A hop that cannot be read ends the walk
+    /// too, and the trusted proxy before it counts.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }
-        let Some(hops) = hops(headers) else {
-            if let Some(now) = UNREADABLE.fail(&peer) {
-                tracing::warn!(%peer, requests = now.failures,
-                    "a trusted proxy sent forwarding headers that cannot be read");
-            }
-            return peer;
-        };
-        // The nearest hop stands last: walk towards the client for as long as we know the way.
         let mut client = peer;
-        for hop in hops.into_iter().rev() {
+        let is_common = headers.contains_key(&X_FORWARDED_FOR);
+        let name = if is_common {
+            X_FORWARDED_FOR
+        } else {
+            FORWARDED
+        };
+        for element in elements_from_right(headers, &name) {
+            let hop = match is_common {
+                true => parse_hop(element),
+                false => parameter(element, "for").and_then(parse_hop),
+            };
+            let Some(hop) = hop else {
+                if let Some(now) = UNREADABLE.fail(&peer) {
+                    tracing::warn!(%peer, requests = now.failures, header = %name,
+                        "a trusted proxy does not say where a request comes from, the proxy's own address counts");
+                }
+                return client;
+            };
             client = hop;
             if !self.trusts(hop) {
                 break;
@@ -56,40 +68,25 @@ impl Proxies {
         if !self.trusts(peer) {
             return false;
         }
-        let proto = headers
-            .get(X_FORWARDED_PROTO)
-            .and_then(|value| value.to_str().ok());
-        let forwarded = || headers.get_all(FORWARDED).iter().next_back()?.to_str().ok();
-        match proto {
-            Some(proto) => last_of(proto).eq_ignore_ascii_case("https"),
-            None => forwarded().is_some_and(|text| {
-                parameter(last_of(text), "proto").is_some_and(|p| p.eq_ignore_ascii_case("https"))
-            }),
-        }
+        let proto = elements_from_right(headers, &X_FORWARDED_PROTO).next();
+        let proto = proto.or_else(|| {
+            let nearest = elements_from_right(headers, &FORWARDED).next()?;
+            parameter(nearest, "proto")
+        });
+        proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 }
 
-/// The addresses in the forwarding headers, nearest last; `None` when one is unreadable.
-fn hops(headers: &HeaderMap) -> Option<Vec<IpAddr>> {
-    let mut hops = Vec::new();
-    if headers.contains_key(X_FORWARDED_FOR) {
-        for value in headers.get_all(X_FORWARDED_FOR) {
-            for hop in value.to_str().ok()?.split(',') {
-                hops.push(parse_hop(hop.trim())?);
-            }
-        }
-    } else {
-        for value in headers.get_all(FORWARDED) {
-            for element in value.to_str().ok()?.split(',') {
-                hops.push(parse_hop(parameter(element, "for")?)?);
-            }
-        }
-    }
-    (hops.len() <= MAX_HOPS).then_some(hops)
-}
-
-fn last_of(list: &str) -> &str {
-    list.rsplit(',').next().unwrap_or(list).trim()
+/// The elements of a list header over all its lines, the last one first. An element that is no text is
+/// empty; it does not spoil the others.
+fn elements_from_right<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().rev();
+    let elements =
+        lines.flat_map(|line: &HeaderValue| line.as_bytes().rsplit(|byte| *byte == b','));
+    elements.map(|element| std::str::from_utf8(element).unwrap_or_default().trim())
 }
 
 /// The value of `name=` in one element of `Forwarded`, without its quotes.
@@ -174,41 +171,78 @@ mod tests {
     }
 
     #[test]
-    fn garbage_means_the_peer() {
-        let long = "1.1.1.1,".repeat(40) + "2.2.2.2";
+    fn an_unreadable_hop_next_to_a_trusted_proxy_means_that_proxy() {
         for garbage in [
             "unknown",
             "1.2.3",
             "",
             "1.2.3.4, _hidden",
             "999.1.1.1",
-            &long,
+            "1.2.3.4,",
         ] {
-            let headers = HeaderMap::from_iter([(
-                X_FORWARDED_FOR.parse().unwrap(),
-                garbage.parse().unwrap(),
-            )]);
             assert_eq!(
-                proxies().client(ip("10.0.0.1"), &headers),
+                client("10.0.0.1", &[("x-forwarded-for", garbage)]),
                 ip("10.0.0.1"),
                 "{garbage}"
             );
         }
+        let behind_another = [("x-forwarded-for", "1.2.3.4, unknown, 10.1.1.1")];
+        assert_eq!(client("10.0.0.1", &behind_another), ip("10.1.1.1"));
+        assert_eq!(
+            client("10.0.0.1", &[("forwarded", "proto=https")]),
+            ip("10.0.0.1")
+        );
+    }
+
+    #[test]
+    fn nothing_to_the_left_of_the_client_matters() {
+        let long = "9.9.9.9,".repeat(500) + "1.2.3.4";
+        for list in [
+            "-, 1.2.3.4",
+            "unknown,1.2.3.4",
+            ",, ,1.2.3.4",
+            "x, 1.2.3.4, 10.1.1.1",
+            &long,
+        ] {
+            let headers =
+                HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_str(list).unwrap())]);
+            assert_eq!(
+                proxies().client(ip("10.0.0.1"), &headers),
+                ip("1.2.3.4"),
+                "{list}"
+            );
+        }
+        // A byte that is no text, in the same line and in one of its own.
+        let mut headers = HeaderMap::new();
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap());
+        headers.append(
+            X_FORWARDED_FOR,
+            HeaderValue::from_bytes(b"\xff, 1.2.3.4").unwrap(),
+        );
+        assert_eq!(proxies().client(ip("10.0.0.1"), &headers), ip("1.2.3.4"));
+        let forwarded = [(
+            "forwarded",
+            "for=unknown;by=\"x, for=_y, for=1.2.3.4;proto=https",
+        )];
+        assert_eq!(client("10.0.0.1", &forwarded), ip("1.2.3.4"));
     }
 
     #[test]
     fn only_a_trusted_proxy_says_https() {
-        let https =
-            HeaderMap::from_iter([(X_FORWARDED_PROTO.parse().unwrap(), "https".parse().unwrap())]);
+        let https = HeaderMap::from_iter([(X_FORWARDED_PROTO, "https".parse().unwrap())]);
         assert!(proxies().is_secure(ip("10.0.0.1"), &https));
         assert!(!proxies().is_secure(ip("8.8.8.8"), &https));
-        let http = HeaderMap::from_iter([(
-            X_FORWARDED_PROTO.parse().unwrap(),
-            "https, http".parse().unwrap(),
-        )]);
+        let http = HeaderMap::from_iter([(X_FORWARDED_PROTO, "https, http".parse().unwrap())]);
         assert!(
             !proxies().is_secure(ip("10.0.0.1"), &http),
             "the nearest proxy stands last"
+        );
+        let mut two_lines = HeaderMap::new();
+        two_lines.append(X_FORWARDED_PROTO, "https".parse().unwrap());
+        two_lines.append(X_FORWARDED_PROTO, "http".parse().unwrap());
+        assert!(
+            !proxies().is_secure(ip("10.0.0.1"), &two_lines),
+            "in a line of its own too"
         );
         let standard =
             HeaderMap::from_iter([(FORWARDED, "for=1.1.1.1;proto=https".parse().unwrap())]);

@@ -8,6 +8,7 @@ use hubbub_node::RoomGrants;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Secrets;
 use crate::auth::origin::{Origin, OriginError};
 
 /// Section `http`: the clients' side.
@@ -16,8 +17,9 @@ use crate::auth::origin::{Origin, OriginError};
 pub struct HttpSection {
     /// Address and port that clients connect to; port 0 takes any free one.
     pub bind: String,
-    /// Origins whose pages may connect, exact, such as `https://chat.example.com`; `["*"]` allows
-    /// all, and cookies are then ignored. Empty: only pages that this node serves itself.
+    /// Origins whose pages may connect, exact, such as `https://chat.example.com` or, of an
+    /// application, `capacitor://localhost`; `["*"]` allows all, and cookies are then ignored. Empty:
+    /// only pages that this node serves itself.
     pub allowed_origins: Vec<String>,
     /// Networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -29,7 +31,8 @@ pub struct HttpSection {
     /// File with the certificate's private key, PEM.
     pub tls_key: String,
     /// Base URLs of nodes that a browser may fail over to. They stand in the web client's page,
-    /// the page may connect to them, and the pages that they serve may connect here.
+    /// the page may connect to them, and the pages that they serve may connect here. Their hosts are
+    /// the names under which this node is known, beside addresses and names without a dot.
     pub public_urls: Vec<String>,
 }
 
@@ -66,7 +69,7 @@ impl HttpSection {
         } else {
             self.allowed_origins
                 .iter()
-                .try_for_each(|text| Origin::parse(text).map(drop))?;
+                .try_for_each(|text| Origin::parse_any(text).map(drop))?;
         }
         self.public_urls
             .iter()
@@ -82,6 +85,9 @@ pub struct OpsSection {
     pub bind: String,
     /// Guards `/admin/*`, which is off without one; at least 32 bytes.
     pub token: String,
+    /// Further names of this port, such as `metrics.example.com`, beside the hosts of
+    /// `http.public_urls`, addresses and names without a dot. Requests by other names are refused.
+    pub hosts: Vec<String>,
 }
 
 impl Default for OpsSection {
@@ -89,6 +95,7 @@ impl Default for OpsSection {
         Self {
             bind: "127.0.0.1:9090".to_owned(),
             token: String::new(),
+            hosts: Vec::new(),
         }
     }
 }
@@ -163,9 +170,9 @@ pub enum AuthMode {
 pub struct AuthSection {
     /// Who may connect.
     pub mode: AuthMode,
-    /// Signs and checks tokens (HS256, HS384, HS512); at least 32 bytes. Empty in guest mode: one
-    /// random secret for the cluster.
-    pub secret: String,
+    /// Signs and checks tokens (HS256, HS384, HS512); at least 32 bytes. A list: the first signs, all
+    /// check. Empty in guest mode: one random secret for the cluster.
+    pub secret: Secrets,
     /// Checks tokens (RS256, ES256, EdDSA): one or more public keys in PEM, or the path of a file with
     /// them.
     pub public_key: String,
@@ -181,19 +188,23 @@ pub struct AuthSection {
     pub issuer: String,
     /// The `aud` that a token must have; empty: not checked.
     pub audience: String,
+    /// The name of the cookie that carries a token, the one that is read; empty: `__Host-hubbub_token`
+    /// over TLS and `hubbub_token` on plain HTTP.
+    pub cookie: String,
 }
 
 impl Default for AuthSection {
     fn default() -> Self {
         Self {
             mode: AuthMode::default(),
-            secret: String::new(),
+            secret: Secrets::default(),
             public_key: String::new(),
             private_key: String::new(),
             jwks_url: String::new(),
             jwks_refresh: Duration::from_secs(5 * 60),
             issuer: String::new(),
             audience: String::new(),
+            cookie: String::new(),
         }
     }
 }
@@ -247,6 +258,7 @@ mod tests {
             let ops = OpsSection {
                 bind: bind.to_owned(),
                 token: token.to_owned(),
+                ..OpsSection::default()
             };
             ops.check()
         };
@@ -270,7 +282,7 @@ mod tests {
     #[test]
     fn debug_output_holds_no_secret() {
         let auth = AuthSection {
-            secret: "canary".to_owned(),
+            secret: "canary".to_owned().into(),
             private_key: "canary".to_owned(),
             ..AuthSection::default()
         };

@@ -7,7 +7,7 @@ use axum::http::header::{
 };
 use axum::response::{IntoResponse, Response};
 use hubbub_node::CommandError;
-use hubbub_protocol::{ErrorCode, InvalidId};
+use hubbub_protocol::{CloseCode, ErrorCode, InvalidId};
 use serde::Serialize;
 
 use crate::headers::make_safe;
@@ -26,6 +26,9 @@ pub(crate) enum ApiError {
     Room(InvalidId),
     #[error("the page's origin is not allowed here: see http.allowed_origins")]
     Origin,
+    /// The name in `Host`; the setting that lists names.
+    #[error("this node is not known by the name in Host: see {0}")]
+    Host(&'static str),
     #[error("banned by an operator")]
     Banned,
     #[error("the admin API is off: set ops.token, 32 bytes or more")]
@@ -76,11 +79,23 @@ pub(crate) enum StateProblem {
 }
 
 impl ApiError {
+    /// Why no session was opened, from the code that a socket would be closed with.
+    pub(crate) fn without_session(code: CloseCode) -> Self {
+        match code {
+            CloseCode::TooManyConnections => Self::UserFull,
+            CloseCode::Forbidden => Self::Banned,
+            CloseCode::TokenExpired | CloseCode::Revoked => {
+                Self::Unauthorized(format!("{}: send another token", code.reason()))
+            }
+            other => Self::Unavailable(other.reason().to_owned()),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::Room(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin | Self::Banned | Self::AdminOff => StatusCode::FORBIDDEN,
+            Self::Origin | Self::Host(_) | Self::Banned | Self::AdminOff => StatusCode::FORBIDDEN,
             Self::NotFound | Self::State(StateProblem::Missing, _) => StatusCode::NOT_FOUND,
             Self::State(StateProblem::Conflict, _) => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -107,7 +122,7 @@ impl ApiError {
             | Self::WebSocketVersion => ErrorCode::BadFrame,
             Self::Unauthorized(_) => ErrorCode::Unauthorized,
             Self::Room(_) => ErrorCode::BadRoom,
-            Self::Origin | Self::Banned | Self::AdminOff => ErrorCode::Forbidden,
+            Self::Origin | Self::Host(_) | Self::Banned | Self::AdminOff => ErrorCode::Forbidden,
             Self::NotFound | Self::State(StateProblem::Missing, _) => ErrorCode::NotFound,
             Self::State(StateProblem::Conflict, _) => ErrorCode::Conflict,
             Self::TooLarge(_) | Self::UriTooLong(_) => ErrorCode::TooLarge,
@@ -141,6 +156,7 @@ impl ApiError {
             Self::BadRequest(_)
             | Self::Room(_)
             | Self::Origin
+            | Self::Host(_)
             | Self::Banned
             | Self::AdminOff
             | Self::NotFound

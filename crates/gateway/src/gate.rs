@@ -1,21 +1,24 @@
 //! What every door of one node shares.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue};
 use hubbub_node::{CommandError, Identity, Limits, Node, Session};
+use hubbub_outage::Outage;
 use hubbub_protocol::{CloseCode, Command, Request};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
 use crate::admission::{AddressSlot, Admission, Permit};
-use crate::auth::Auth;
 use crate::auth::guest::{GuestPace, new_guest};
+use crate::auth::host::Hosts;
 use crate::auth::origin::{Origin, OriginPolicy};
+use crate::auth::{Auth, bearer};
 use crate::error::ApiError;
 use crate::handover::Claim;
 use crate::metrics::Metrics;
@@ -23,12 +26,16 @@ use crate::tls::Certificates;
 
 /// Characters of what a client wrote that a log line shows.
 const MAX_SHOWN: usize = 100;
+/// Requests of pages that may not connect, and by names that this node is not known by.
+static REFUSED: Outage = Outage::new();
 
 /// The node behind the doors, and who may pass.
 pub(crate) struct Gate {
     pub(crate) node: Arc<Node>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) origins: OriginPolicy,
+    /// The names under which this node serves pages.
+    pub(crate) hosts: Hosts,
     pub(crate) guests: GuestPace,
     pub(crate) proxies: Proxies,
     pub(crate) admission: Arc<Admission>,
@@ -99,10 +106,52 @@ impl Gate {
         }
     }
 
-    /// The origin of the pages that this node serves to this client.
+    /// The origin of the pages that this node serves to this client; `None`: under this name it serves
+    /// none.
     fn own_origin(&self, peer: &Peer, headers: &HeaderMap) -> Option<Origin> {
         let host = headers.get(HOST)?.to_str().ok()?;
+        if !self.hosts.knows(host) {
+            return None;
+        }
         Origin::of_host(self.is_secure(peer, headers), host)
+    }
+
+    /// The token that a request proves itself with by its head, `Authorization` first. `from_page`: it has
+    /// an allowed `Origin`, or is a read of which the browser says that a page of ours makes it. A cookie
+    /// counts for such pages only, and only under the one name that belongs to the connection.
+    pub(crate) fn token<'a>(
+        &self,
+        peer: &Peer,
+        headers: &'a HeaderMap,
+        from_page: bool,
+    ) -> Option<&'a str> {
+        let has_cookies = self.origins.trusts_cookies() && from_page;
+        let name = has_cookies.then(|| self.cookie(peer, headers));
+        bearer::token(headers, name.as_deref())
+    }
+
+    /// The name of the cookie that may carry a token of this client.
+    pub(crate) fn cookie(&self, peer: &Peer, headers: &HeaderMap) -> Cow<'static, str> {
+        self.auth.cookie().of(self.is_secure(peer, headers))
+    }
+
+    /// Refuses to make a guest for a request without an `Origin` that came by a name which is not known
+    /// here: a page of a stranger may have given this node that name.
+    pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        // Where any page may connect, this one may too.
+        if !self.origins.trusts_cookies() || self.hosts.knows_all(headers) {
+            return Ok(());
+        }
+        self.metrics.rejected("host");
+        let host = shown(headers.get(HOST));
+        if let Some(now) = REFUSED.fail(&host) {
+            tracing::warn!(
+                host,
+                refused = now.failures,
+                "a guest was refused, this node is not known by that name: add it to http.public_urls to let such guests in"
+            );
+        }
+        Err(ApiError::Host("http.public_urls"))
     }
 
     /// Whether nobody on the way can read what the client sends: TLS of ours, or of a proxy that is
@@ -126,11 +175,19 @@ impl Gate {
             return Ok(true);
         }
         self.metrics.rejected("origin");
-        let shown = String::from_utf8_lossy(origin.as_bytes());
-        let shown: String = shown.chars().take(MAX_SHOWN).collect();
-        tracing::debug!(peer = %peer.address, origin = ?shown, ?own, "origin refused");
+        let (origin, host) = (shown(Some(origin)), shown(headers.get(HOST)));
+        if let Some(now) = REFUSED.fail(&origin) {
+            tracing::warn!(origin, host, client = %self.client(peer, headers), refused = now.failures,
+                "a page was refused: add its origin to http.allowed_origins to let it in, or to http.public_urls if this node serves it");
+        }
         Err(ApiError::Origin)
     }
+}
+
+/// A header's value for a log line.
+fn shown(value: Option<&HeaderValue>) -> String {
+    let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.unwrap_or_default().chars().take(MAX_SHOWN).collect()
 }
 
 /// How far the node is on its way out.

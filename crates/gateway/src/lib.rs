@@ -48,6 +48,7 @@ use crate::admission::{Admission, AdmissionLimits};
 use crate::assets::Assets;
 use crate::auth::Auth;
 use crate::auth::guest::GuestPace;
+use crate::auth::host::Hosts;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::entry::Entry;
 use crate::gate::{Gate, Phase};
@@ -149,6 +150,7 @@ impl Gateway {
             node,
             auth,
             origins,
+            hosts: Hosts::new(hosts(&config.http), []),
             guests: GuestPace::new(limits_of_guests),
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
@@ -179,7 +181,8 @@ impl Gateway {
                 gate: Arc::clone(&gate),
                 key: AdminKey::new(&config.ops.token).map(Arc::new),
             };
-            let operators = router::ops_router(state, admin);
+            let names = Hosts::new(hosts(&config.http), &config.ops.hosts);
+            let operators = router::ops_router(state, admin, names);
             gate.tasks
                 .spawn(Server::for_operators(Arc::clone(&gate), operators).run(listener));
             address
@@ -231,6 +234,11 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.gate.closing.cancel();
     }
+}
+
+/// The origins and base URLs whose hosts name this node.
+fn hosts(http: &HttpSection) -> impl Iterator<Item = &String> {
+    http.public_urls.iter().chain(&http.allowed_origins)
 }
 
 /// The door for Socket.IO clients, if there is to be one.

@@ -12,6 +12,7 @@ use axum::{Extension, Router};
 
 use crate::admin::{AdminState, admin_router};
 use crate::assets::{Assets, get_asset};
+use crate::auth::host::Hosts;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
@@ -138,8 +139,9 @@ fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
         .route("/socket.io/{file}", get(get_client).with_state(files))
 }
 
-/// The operators' port.
-pub(crate) fn ops_router(state: OpsState, admin: AdminState) -> Router {
+/// The operators' port, known by these names.
+pub(crate) fn ops_router(state: OpsState, admin: AdminState, hosts: Hosts) -> Router {
+    let (gate, hosts) = (Arc::clone(&state.gate), Arc::new(hosts));
     Router::new()
         .route("/livez", get(get_livez))
         .route("/readyz", get(get_readyz))
@@ -148,6 +150,23 @@ pub(crate) fn ops_router(state: OpsState, admin: AdminState) -> Router {
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
         .merge(admin_router(admin))
+        .layer(middleware::from_fn_with_state(
+            (gate, hosts),
+            refuse_strange_host,
+        ))
+}
+
+/// Operators read figures with a browser too, in which pages of strangers are open.
+async fn refuse_strange_host(
+    State((gate, hosts)): State<(Arc<Gate>, Arc<Hosts>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if hosts.knows_all(request.headers()) {
+        return next.run(request).await;
+    }
+    gate.metrics.rejected("host");
+    ApiError::Host("ops.hosts").into_response()
 }
 
 /// Nothing is done for clients before this node has joined its cluster: its settings may be wrong.

@@ -1,5 +1,12 @@
 //! Who may do what in a room: what the token allows, and in private rooms and direct messages only
 //! their members. A room that is not there and one that is not allowed look the same.
+//!
+//! Answers of the archive are remembered for a short time. A change of access is told to all nodes, which
+//! forget what they remember of the room and look again at who is in it. A node hears of changes in a
+//! room since it has subscribed to it, so a join looks twice: before it subscribes with any answer that is
+//! remembered, and after with answers only that were asked for since then. What is missed on the way is
+//! noticed by the room's count of changes, or by a lost connection, and then everybody in the room is
+//! looked at again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +26,7 @@ use crate::node::Node;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
-/// What the archive said is asked for again after this; changes are told to all nodes besides.
+/// What the archive said is asked for again after this; all nodes are told of changes besides.
 const TRUST: Duration = Duration::from_secs(2);
 /// The broker's word about a room that is open on this node is trusted for so long where there is no
 /// archive: an open room hears of changes at once.
@@ -41,12 +48,44 @@ pub(crate) struct AccessCache(Mutex<Answers>);
 struct Answers {
     /// Counts what was forgotten: an answer that was asked for before is not remembered after.
     forgotten: u64,
-    private: HashMap<RoomId, (bool, Instant)>,
-    members: HashMap<(RoomId, UserId), (bool, Instant)>,
+    private: HashMap<RoomId, Answer>,
+    members: HashMap<(RoomId, UserId), Answer>,
+}
+
+/// What was said, and when it was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    said: bool,
+    asked: Instant,
+}
+
+impl Answer {
+    fn is_younger_than(self, age: Duration) -> bool {
+        self.asked.elapsed() < age
+    }
+}
+
+/// Which remembered answers count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    /// All: the next look, or a change that is told, puts a wrong one right.
+    Any,
+    /// Those that were asked for since this moment: the node has heard of all changes since then.
+    Since(Instant),
+}
+
+impl Known {
+    fn counts(self, answer: &Answer) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Since(moment) => answer.asked >= moment,
+        }
+    }
 }
 
 impl AccessCache {
-    fn forget(&self, room: &RoomId) {
+    /// Forgets what is known of a room.
+    pub(crate) fn forget(&self, room: &RoomId) {
         let mut answers = lock(&self.0);
         answers.forgotten += 1;
         answers.private.remove(room);
@@ -55,8 +94,22 @@ impl AccessCache {
 }
 
 impl AccessCache {
+    /// What is known of whether a room is private, and how often something was forgotten until now.
+    fn private(&self, room: &RoomId, known: Known) -> (Option<Answer>, u64) {
+        let answers = lock(&self.0);
+        let answer = answers.private.get(room).copied();
+        (answer.filter(|it| known.counts(it)), answers.forgotten)
+    }
+
+    /// The same for a user's membership.
+    fn member(&self, key: &(RoomId, UserId), known: Known) -> (Option<Answer>, u64) {
+        let answers = lock(&self.0);
+        let answer = answers.members.get(key).copied();
+        (answer.filter(|it| known.counts(it)), answers.forgotten)
+    }
+
     /// Remembers an answer, unless something was forgotten since it was asked for.
-    fn remember(&self, room: &RoomId, private: bool, forgotten: u64) {
+    fn remember_private(&self, room: &RoomId, answer: Answer, forgotten: u64) {
         let answers = &mut lock(&self.0);
         if answers.forgotten != forgotten {
             return;
@@ -64,8 +117,19 @@ impl AccessCache {
         if answers.private.len() >= REMEMBERED {
             answers.private.clear();
         }
-        let answer = (private, Instant::now());
         answers.private.insert(room.clone(), answer);
+    }
+
+    /// The same for a user's membership.
+    fn remember_member(&self, key: (RoomId, UserId), answer: Answer, forgotten: u64) {
+        let answers = &mut lock(&self.0);
+        if answers.forgotten != forgotten {
+            return;
+        }
+        if answers.members.len() >= REMEMBERED {
+            answers.members.clear();
+        }
+        answers.members.insert(key, answer);
     }
 }
 
@@ -76,7 +140,18 @@ impl Node {
         identity: &Identity,
         room: &RoomId,
     ) -> Result<Rights, CommandError> {
-        if !self.may_ever(identity, room) || !self.is_admitted(&identity.user.id, room).await? {
+        self.rights_by(identity, room, Known::Any).await
+    }
+
+    /// The same, by these of the answers that are remembered.
+    pub(crate) async fn rights_by(
+        &self,
+        identity: &Identity,
+        room: &RoomId,
+        known: Known,
+    ) -> Result<Rights, CommandError> {
+        let user = &identity.user.id;
+        if !self.may_ever(identity, room) || !self.is_admitted(user, room, known).await? {
             return Err(CommandError::Forbidden);
         }
         Ok(self.config.granted(identity, room))
@@ -100,7 +175,12 @@ impl Node {
         }
     }
 
-    async fn is_admitted(&self, user: &UserId, room: &RoomId) -> Result<bool, CommandError> {
+    async fn is_admitted(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        known: Known,
+    ) -> Result<bool, CommandError> {
         if room.is_direct() {
             return Ok(room
                 .pair()
@@ -108,63 +188,76 @@ impl Node {
         }
         let Some(archive) = &self.archive else {
             // Only an archive knows the members: without one nobody is known to be one.
-            return Ok(!self.is_private_by_broker(room).await?);
+            return Ok(!self.is_private_by_broker(room, known).await?);
         };
-        Ok(!self.is_private(archive, room).await? || self.is_member(archive, room, user).await?)
+        Ok(!self.is_private_by(archive, room, known).await?
+            || self.is_member(archive, room, user, known).await?)
     }
 
-    /// While the archive is away or slow the broker's word counts: it was told when the room's life
-    /// began.
+    /// Whether only its members may be in a room.
     pub(crate) async fn is_private(
         &self,
         archive: &Archive,
         room: &RoomId,
     ) -> Result<bool, CommandError> {
-        let (known, forgotten) = {
-            let answers = lock(&self.access.0);
-            (answers.private.get(room).copied(), answers.forgotten)
-        };
-        if let Some((private, at)) = known
-            && at.elapsed() < TRUST
+        self.is_private_by(archive, room, Known::Any).await
+    }
+
+    /// While the archive is away or slow the broker's word counts: it was told when the room's life
+    /// began.
+    async fn is_private_by(
+        &self,
+        archive: &Archive,
+        room: &RoomId,
+        known: Known,
+    ) -> Result<bool, CommandError> {
+        let (known, forgotten) = self.access.private(room, known);
+        if let Some(answer) = known
+            && answer.is_younger_than(TRUST)
         {
-            return Ok(private);
+            return Ok(answer.said);
         }
+        let known = known.map(|answer| answer.said);
+        let moment = Instant::now();
         let asked = timeout(PATIENCE, archive.life(room)).await;
         let private = match asked {
             Ok(Ok(Some(life))) => life.private,
             // An archive that does not know the room cannot say that it is open to all.
-            Ok(Ok(None)) => {
-                self.ask_broker_soon(room, known.map(|(known, _)| known))
-                    .await?
-            }
+            Ok(Ok(None)) => self.ask_broker_soon(room, known).await?,
             Ok(Err(error)) if !error.is_retryable() => return Err(CommandError::of_archive(error)),
             Ok(Err(_)) | Err(_) => {
                 let told = self.ask_broker(room).await?;
-                let known = known.map(|(private, _)| private);
                 told.or(known).ok_or(CommandError::Unavailable)?
             }
         };
-        self.access.remember(room, private, forgotten);
+        let answer = Answer {
+            said: private,
+            asked: moment,
+        };
+        self.access.remember_private(room, answer, forgotten);
         Ok(private)
     }
 
     /// Whether the broker holds the room for private: the only word where there is no archive. While the
     /// broker is away or slow, what it said last counts.
-    async fn is_private_by_broker(&self, room: &RoomId) -> Result<bool, CommandError> {
-        let (known, forgotten) = {
-            let answers = lock(&self.access.0);
-            (answers.private.get(room).copied(), answers.forgotten)
-        };
-        if let Some((private, at)) = known {
-            let is_open = at.elapsed() >= TRUST && self.hub.room(room).is_some();
-            if at.elapsed() < if is_open { OPEN_TRUST } else { TRUST } {
-                return Ok(private);
+    async fn is_private_by_broker(
+        &self,
+        room: &RoomId,
+        known: Known,
+    ) -> Result<bool, CommandError> {
+        let (known, forgotten) = self.access.private(room, known);
+        if let Some(answer) = known {
+            let is_open = !answer.is_younger_than(TRUST) && self.hub.room(room).is_some();
+            if answer.is_younger_than(if is_open { OPEN_TRUST } else { TRUST }) {
+                return Ok(answer.said);
             }
         }
-        let known = known.map(|(private, _)| private);
-        let private = self.ask_broker_soon(room, known).await?;
-        self.access.remember(room, private, forgotten);
-        Ok(private)
+        let asked = Instant::now();
+        let known = known.map(|answer| answer.said);
+        let said = self.ask_broker_soon(room, known).await?;
+        self.access
+            .remember_private(room, Answer { said, asked }, forgotten);
+        Ok(said)
     }
 
     /// Whether the broker holds the room for private, or what was `known` before where the broker does
@@ -193,34 +286,27 @@ impl Node {
         archive: &Archive,
         room: &RoomId,
         user: &UserId,
+        known: Known,
     ) -> Result<bool, CommandError> {
         let key = (room.clone(), user.clone());
-        let (known, forgotten) = {
-            let answers = lock(&self.access.0);
-            (answers.members.get(&key).copied(), answers.forgotten)
-        };
-        if let Some((member, at)) = known
-            && at.elapsed() < TRUST
+        let (known, forgotten) = self.access.member(&key, known);
+        if let Some(answer) = known
+            && answer.is_younger_than(TRUST)
         {
-            return Ok(member);
+            return Ok(answer.said);
         }
-        let asked = timeout(PATIENCE, archive.is_member(room, user)).await;
-        let member = match asked {
+        let asked = Instant::now();
+        let said = match timeout(PATIENCE, archive.is_member(room, user)).await {
             Ok(Ok(member)) => member,
             Ok(Err(error)) if !error.is_retryable() => return Err(CommandError::of_archive(error)),
             Ok(Err(_)) | Err(_) => {
-                let known = known.map(|(member, _)| member);
+                let known = known.map(|answer| answer.said);
                 return known.ok_or(CommandError::Unavailable);
             }
         };
-        let answers = &mut lock(&self.access.0);
-        if answers.forgotten == forgotten {
-            if answers.members.len() >= REMEMBERED {
-                answers.members.clear();
-            }
-            answers.members.insert(key, (member, Instant::now()));
-        }
-        Ok(member)
+        self.access
+            .remember_member(key, Answer { said, asked }, forgotten);
+        Ok(said)
     }
 
     /// Tells all nodes that who may be in a room has changed.
@@ -234,15 +320,19 @@ impl Node {
         told.map_err(CommandError::of_read)
     }
 
-    /// Who may be in the room has changed: who may not any more is told so, and has to come back
-    /// without it.
+    /// Looks again at everybody in the room, since who may be in it has changed, or may have while this
+    /// node heard nothing. A session that may not any more is told so, and has to come back without it.
     pub(crate) fn recheck_access(self: &Arc<Self>, room: Arc<Room>) {
         self.access.forget(&room.id);
         let node = Arc::clone(self);
         self.spawn(async move {
             for (connection, user) in node.hub.users_of(&room.connections()) {
                 loop {
-                    match node.is_admitted(&user, &room.id).await {
+                    let admitted = {
+                        let _turn = node.looks.acquire().await;
+                        node.is_admitted(&user, &room.id, Known::Any).await
+                    };
+                    match admitted {
                         Ok(true) => break,
                         Ok(false) => {
                             node.expel(&room, &connection);

@@ -22,18 +22,18 @@ pub struct NodeConfig {
     pub drain: DrainSection,
     /// Tables `[[room]]`.
     pub rooms: Vec<RoomRule>,
-    /// Where everybody is taken to, `socketio.default_room`.
-    pub home: String,
+    /// Where everybody is taken to: `socketio.default_room`, and the rooms of `socketio.namespaces`.
+    pub homes: Vec<RoomId>,
     /// For tests only, and no setting.
     #[serde(skip)]
     pub failpoints: Failpoints,
 }
 
 impl NodeConfig {
-    /// Whether the settings name this very room: it is everybody's, and no guest makes it theirs.
+    /// Whether the settings name this very room: it is everybody's, and no user makes it theirs.
     pub(crate) fn is_named(&self, room: &RoomId) -> bool {
-        let names = self.rooms.iter().map(|rule| &rule.pattern);
-        names.chain([&self.home]).any(|name| name == room.as_str())
+        let has_table = self.rooms.iter().any(|rule| rule.pattern == room.as_str());
+        has_table || self.homes.contains(room)
     }
 
     /// The table that says how long a room's events are kept. One that says nothing at all keeps them

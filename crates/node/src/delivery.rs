@@ -64,8 +64,12 @@ impl Node {
         }
     }
 
-    /// Finds what was lost without a sign: a last message followed by silence, a presence change.
+    /// Finds what was lost without a sign: a last message followed by silence, a change of presence or
+    /// of access.
     fn compare(self: &Arc<Self>, room: &Arc<Room>, head: RoomHead) {
+        if room.is_access_changed(head.access) {
+            self.recheck_access(Arc::clone(room));
+        }
         let Missing { events, presence } = room.compare(head);
         if events && room.close_gate() {
             self.repair(Arc::clone(room));

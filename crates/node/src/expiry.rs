@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hubbub_protocol::{CloseCode, ConnectionId};
 use tokio::time::sleep;
 
 use crate::lock::lock;
 use crate::node::Node;
+use crate::orders::now_ms;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -47,18 +48,13 @@ impl Node {
     pub(crate) async fn keep_expiry(&self) {
         loop {
             sleep(LOOK).await;
-            for connection in self.expiry.take_due(now()) {
+            for connection in self.expiry.take_due(now_ms()) {
                 if let Some(outbox) = self.hub.outbox(&connection) {
                     outbox.close(CloseCode::TokenExpired);
                 }
             }
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

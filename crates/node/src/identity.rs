@@ -4,6 +4,7 @@ use hubbub_protocol::User;
 use serde::{Deserialize, Serialize};
 
 use crate::RoomGrants;
+use crate::orders::now_ms;
 
 /// What a token proved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +50,13 @@ impl Identity {
             token_id: None,
             issued: None,
         }
+    }
+
+    /// Whether the token has expired by this node's clock. The leeway for other clocks is given once, where
+    /// a token is proved.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= now_ms())
     }
 }
 
@@ -130,6 +138,20 @@ impl From<Rights> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_ends_with_its_token() {
+        let user = User {
+            id: hubbub_protocol::UserId::new("u").unwrap(),
+            name: "U".into(),
+        };
+        let until = |expires| Identity {
+            expires,
+            ..Identity::of(user.clone())
+        };
+        assert!(!until(None).has_expired() && !until(Some(u64::MAX)).has_expired());
+        assert!(until(Some(0)).has_expired() && until(Some(now_ms())).has_expired());
+    }
 
     #[test]
     fn rights_are_written_with_letters() {

@@ -41,6 +41,8 @@ use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
 const REPAIRS_AT_ONCE: usize = 32;
+/// Looks at once at who may still be in a room: the archive has other work too.
+const LOOKS_AT_ONCE: usize = 8;
 /// Rooms whose users are registered at once.
 const REGISTRATIONS_AT_ONCE: usize = 64;
 /// Between two looks for something to give up: what was given up comes free meanwhile.
@@ -77,6 +79,7 @@ pub struct Node {
     degradations: Degradations,
     pub(crate) repairs: Semaphore,
     pub(crate) registrations: Semaphore,
+    pub(crate) looks: Semaphore,
     pub(crate) reservations: Arc<Reservations>,
     outbox_budget: Arc<OutboxBudget>,
     pub(crate) metrics: Arc<NodeMetrics>,
@@ -138,6 +141,7 @@ impl Node {
             degradations: Degradations::default(),
             repairs: Semaphore::new(REPAIRS_AT_ONCE),
             registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
             metrics,
             started: crate::orders::now_ms(),
             dismissed: CancellationToken::new(),
@@ -239,8 +243,8 @@ impl Node {
     /// is where it comes from.
     ///
     /// # Errors
-    /// The code to close the connection with: 4505 when the user has too many, 4503 when the user or
-    /// the address is banned, 4504 when the token is revoked.
+    /// The code to close the connection with: 4411 when the token has expired, 4505 when the user has too
+    /// many connections, 4503 when the user or the address is banned, 4504 when the token is revoked.
     pub fn attach(
         self: &Arc<Self>,
         identity: Identity,

@@ -89,6 +89,7 @@ impl Node {
     /// Subscribes first, so that nothing falls between the stream and the live events.
     async fn open(&self, room: &Arc<Room>) -> Result<(), BrokerError> {
         self.broker.subscribe(&room.id).await?;
+        room.hear_from_now();
         // An earlier try that was cut short may have opened it, without a subscription since.
         room.close_gate();
         self.catch_up(room).await?;

@@ -16,8 +16,9 @@ impl Node {
         self.archive.as_ref().ok_or(CommandError::NoArchive)
     }
 
-    /// Makes a room's record. Who may write in a room of this name may make it; a guest may not where
-    /// the settings name the room, or the first to come could close it to all others.
+    /// Makes a room's record. A user who may write in a room of this name may make it. A room that the
+    /// settings name is everybody's: only a user with the right `m` or `p` there may make its record, or
+    /// the first to come could close it to all others.
     ///
     /// # Errors
     /// [`CommandError::Conflict`]: there is one; or what the archive cannot do now.
@@ -28,8 +29,9 @@ impl Node {
     ) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
         let granted = self.config.granted(identity, &new.room);
-        let is_kept = identity.guest && self.config.is_named(&new.room);
-        if new.room.is_direct() || is_kept || !granted.write {
+        let is_everybodys = self.config.is_named(&new.room);
+        let may_manage = granted.moderate || granted.publish;
+        if new.room.is_direct() || is_everybodys && !may_manage || !granted.write {
             return Err(CommandError::Forbidden);
         }
         if !granted.publish {

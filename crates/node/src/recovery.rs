@@ -118,12 +118,10 @@ impl Node {
         });
     }
 
-    /// Nobody knows what these rooms have missed: events and who came and went.
+    /// Nobody knows what these rooms have missed: events, who came and went, and who may be here.
     pub(crate) fn repair_all(self: &Arc<Self>, rooms: impl IntoIterator<Item = Arc<Room>>) {
         for room in rooms {
-            if room.is_private() {
-                self.recheck_access(Arc::clone(&room));
-            }
+            self.recheck_access(Arc::clone(&room));
             self.refresh_presence_soon(&room);
             if room.close_gate() {
                 self.repair(room);

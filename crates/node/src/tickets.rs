@@ -1,15 +1,16 @@
 //! Tickets: a token's worth in an address, for clients that can send no header. They are random, good
-//! for a minute, and only their digest is kept.
+//! for a minute and no longer than the token that they stand for, and only their digest is kept.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::orders::now_ms;
 
-/// Enough for a page to connect.
+/// The longest life of a ticket: enough for a page to connect.
 const LIFE: Duration = Duration::from_secs(60);
 const BYTES: usize = 32;
 
@@ -31,7 +32,7 @@ pub enum TicketUse {
 }
 
 impl Node {
-    /// Makes a ticket for this identity, good on every node.
+    /// Makes a ticket for this identity, good on every node. It ends with the identity's token.
     ///
     /// # Errors
     /// What the broker cannot do now.
@@ -47,14 +48,12 @@ impl Node {
             CommandError::Internal
         })?;
         let digest = digest(&secret);
-        let kept = self.broker.keep_ticket(&digest, &content, LIFE);
+        let now = now_ms();
+        let expires = end_of(identity, now);
+        let life = Duration::from_millis(expires.saturating_sub(now));
+        let kept = self.broker.keep_ticket(&digest, &content, life);
         kept.await.map_err(CommandError::of_read)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let expires = now.unwrap_or_default() + LIFE;
-        Ok(Ticket {
-            secret,
-            expires: u64::try_from(expires.as_millis()).unwrap_or(u64::MAX),
-        })
+        Ok(Ticket { secret, expires })
     }
 
     /// Whoever a ticket stands for; `None`: it is none, has expired or is used up.
@@ -75,11 +74,19 @@ impl Node {
         let Some(content) = found.map_err(CommandError::of_read)? else {
             return Ok(None);
         };
-        serde_json::from_str(&content).map_err(|error| {
+        let holder: Identity = serde_json::from_str(&content).map_err(|error| {
             tracing::error!(%error, "a ticket cannot be read");
             CommandError::Internal
-        })
+        })?;
+        // The broker's clock may be another one.
+        Ok(Some(holder).filter(|holder| !holder.has_expired()))
     }
+}
+
+/// When a ticket made now ends, in milliseconds since 1970.
+fn end_of(identity: &Identity, now: u64) -> u64 {
+    let longest = now.saturating_add(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
+    identity.expires.map_or(longest, |end| end.min(longest))
 }
 
 /// From it nobody comes back to the ticket.
@@ -89,4 +96,27 @@ fn digest(secret: &str) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::{User, UserId};
+
+    use super::*;
+
+    #[test]
+    fn a_ticket_ends_after_a_minute_or_with_its_token() {
+        let user = User {
+            id: UserId::new("eve").unwrap(),
+            name: "Eve".into(),
+        };
+        let until = |expires| Identity {
+            expires,
+            ..Identity::of(user.clone())
+        };
+        assert_eq!(end_of(&until(None), 1_000), 61_000);
+        assert_eq!(end_of(&until(Some(90_000)), 1_000), 61_000);
+        assert_eq!(end_of(&until(Some(3_000)), 1_000), 3_000);
+        assert_eq!(end_of(&until(Some(500)), 1_000), 500);
+    }
 }

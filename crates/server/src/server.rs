@@ -10,7 +10,6 @@ use hubbub_broker::{Broker, BrokerError, Inbox};
 use hubbub_gateway::auth::Auth;
 use hubbub_gateway::{AuthMode, Gateway, GatewayError};
 use hubbub_node::{DrainSection, Node};
-use hubbub_outage::Outage;
 use hubbub_protocol::{InvalidId, NodeId};
 use hubbub_webhooks::Webhooks;
 use tokio::task::JoinSet;
@@ -31,8 +30,6 @@ const SECRET_PATIENCE: Duration = Duration::from_millis(500);
 /// A node that agrees with the living ones joins within this time when Redis and the archive answer at
 /// once; another one joins in the background.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2);
-/// Between two questions for the cluster's secret.
-const SECRET_RETRY: Duration = Duration::from_secs(1);
 /// How often a draining node counts its connections.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
@@ -146,7 +143,7 @@ impl Server {
                 return Err(CheckError::from(error).into());
             }
         };
-        provide_secret(&auth, broker.clone(), &mut tasks).await;
+        provide_secrets(&auth, &broker, &mut tasks).await;
         tasks.spawn(Arc::clone(&auth).keep_keys());
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
@@ -256,29 +253,21 @@ impl Server {
     }
 }
 
-/// In guest mode without `auth.secret` the cluster has a secret of its own. Until Redis has given
-/// it, guest tokens are `unavailable` and the node is not ready.
-async fn provide_secret(auth: &Arc<Auth>, broker: Broker, tasks: &mut JoinSet<()>) {
+/// In guest mode without `auth.secret` the cluster has secrets of its own. Until Redis has given them,
+/// guest tokens are `unavailable` and the node is not ready. They may change when Redis was emptied.
+async fn provide_secrets(auth: &Arc<Auth>, broker: &Broker, tasks: &mut JoinSet<()>) {
     if auth.mode() != AuthMode::Guest || auth.has_secret() {
         return;
     }
-    if let Ok(Ok(secret)) = timeout(SECRET_PATIENCE, broker.cluster_secret()).await {
-        return auth.provide_secret(&secret);
-    }
+    let mut secrets = broker.cluster_secrets();
+    // A Redis that answers later is waited for below.
+    let known = secrets.wait_for(|secrets| !secrets.is_empty());
+    drop(timeout(SECRET_PATIENCE, known).await);
+    auth.provide_secrets(&secrets.borrow_and_update());
     let auth = Arc::clone(auth);
     tasks.spawn(async move {
-        let outage = Outage::new();
-        loop {
-            match broker.cluster_secret().await {
-                Ok(secret) => return auth.provide_secret(&secret),
-                Err(error) => {
-                    if let Some(now) = outage.fail(&error) {
-                        tracing::warn!(%error, failures = now.failures, lasted = ?now.lasted,
-                            "the cluster's secret is not known yet");
-                    }
-                }
-            }
-            sleep(SECRET_RETRY.mul_f64(0.5 + fastrand::f64())).await;
+        while secrets.changed().await.is_ok() {
+            auth.provide_secrets(&secrets.borrow_and_update());
         }
     });
 }

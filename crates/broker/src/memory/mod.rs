@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hubbub_protocol::frame::RoomSummary;
 use hubbub_protocol::{ConnectionId, Envelope, Frame, Packet, Position, RoomId};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
@@ -423,6 +424,9 @@ impl MemoryBroker {
         let here = state.room(room);
         here.is_private = is_private.unwrap_or(here.is_private);
         state.broadcast(room, &Packet::Access, 64, &self.metrics);
+        for node in state.nodes.values() {
+            node.control.change_access(room.clone());
+        }
         Ok(())
     }
 
@@ -434,6 +438,11 @@ impl MemoryBroker {
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn cluster_secret(&self) -> Result<[u8; 32], BrokerError> {
         Ok(self.cluster.0.secret)
+    }
+
+    /// It never changes.
+    pub(crate) fn cluster_secrets(&self) -> watch::Receiver<Arc<[[u8; 32]]>> {
+        watch::channel([self.cluster.0.secret].into()).1
     }
 
     pub(crate) fn metrics(&self) -> &BrokerMetrics {

@@ -69,7 +69,8 @@ impl RedisBroker {
         owner.is_some_and(|owner| *owner == *self.0.lease.name())
     }
 
-    /// Says it where the room has a place, and to all who have subscribed in any case.
+    /// Says it where the room has a place, to all who have subscribed, and to all nodes, which remember
+    /// answers about rooms that they have not subscribed to.
     pub(crate) async fn set_private(
         &self,
         room: &RoomId,
@@ -77,12 +78,13 @@ impl RedisBroker {
     ) -> Result<(), BrokerError> {
         let keys = self.0.keys.room(room);
         let tell = async |connection: MultiplexedConnection| {
-            let mut call = self.0.scripts.private.call(&[keys.meta()]);
+            let mut call = self.0.scripts.private.call(&[keys.meta(), keys.changes()]);
             call.arg(keys.channel());
             let is_private =
                 is_private.map_or("", |is_private| ["0", "1"][usize::from(is_private)]);
-            call.arg(is_private).arg(Packet::ACCESS);
-            call.invoke::<()>(connection).await
+            call.arg(is_private).arg(Packet::ACCESS).arg(room.as_str());
+            call.invoke::<()>(connection.clone()).await?;
+            self.tell_of_access(connection, room).await
         };
         self.0.link.call(self.deadline(), tell).await
     }

@@ -2,12 +2,14 @@
 //! what it is given, and which secret the cluster has.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{ErrorKind, RedisResult, ServerErrorKind};
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
+
+use super::secrets::Secrets;
 
 /// Scripts with flags came with Redis 7.
 const OLDEST_VERSION: u32 = 7;
@@ -29,8 +31,7 @@ pub(crate) enum Contact {
 #[derive(Debug, Clone)]
 pub(crate) struct Greeting {
     allow_eviction: bool,
-    secret_key: Arc<str>,
-    secret: Arc<OnceLock<[u8; 32]>>,
+    secrets: Secrets,
     contact: watch::Sender<Contact>,
     server: Arc<Server>,
 }
@@ -50,22 +51,20 @@ impl Server {
         }
         run_id.clone_into(&mut known);
     }
+
+    fn take_change(&self) -> bool {
+        self.is_changed.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Greeting {
-    pub(crate) fn new(allow_eviction: bool, secret_key: &str) -> Self {
+    pub(crate) fn new(allow_eviction: bool, secrets: Secrets) -> Self {
         Self {
             allow_eviction,
-            secret_key: secret_key.into(),
-            secret: Arc::default(),
+            secrets,
             contact: watch::Sender::new(Contact::None),
             server: Arc::default(),
         }
-    }
-
-    /// The cluster's secret; known as soon as there has been a connection.
-    pub(crate) fn secret(&self) -> Option<&[u8; 32]> {
-        self.secret.get()
     }
 
     /// Why the newest connection was not used; `None`: it was, or there is none.
@@ -79,7 +78,7 @@ impl Greeting {
 
     /// Whether another Redis answers than when this was last asked: restarted, or promoted.
     pub(crate) fn take_change(&self) -> bool {
-        self.server.is_changed.swap(false, Ordering::Relaxed)
+        self.server.take_change()
     }
 
     /// The run ID of the server that answered last; empty where it does not tell.
@@ -97,7 +96,7 @@ impl Greeting {
     pub(crate) async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let contact = self.look(&mut connection).await?;
         if contact == Contact::Fit {
-            self.agree_on_secret(&mut connection).await?;
+            self.secrets.agree(&mut connection).await?;
         }
         self.contact.send_replace(contact);
         match self.refusal() {
@@ -119,41 +118,6 @@ impl Greeting {
             Err(error) => Err(error),
         }
     }
-
-    /// Takes the secret that is there, or puts this node's there if there is none. A Redis that was
-    /// emptied gets the old secret back from the first node that returns. One that takes no writes
-    /// but has the secret can be read.
-    async fn agree_on_secret(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let get = async |connection: &mut MultiplexedConnection| {
-            let mut get = redis::cmd("GET");
-            get.arg(&*self.secret_key);
-            get.query_async::<Option<Vec<u8>>>(connection).await
-        };
-        let mut stored = get(connection).await?;
-        if stored.is_none() {
-            let mut mine = [0; 32];
-            match self.secret.get() {
-                Some(known) => mine = *known,
-                None => getrandom::fill(&mut mine).expect("the system gives random bytes"),
-            }
-            let mut set = redis::cmd("SET");
-            set.arg(&*self.secret_key).arg(&mine[..]).arg("NX");
-            set.exec_async(connection).await?;
-            stored = get(connection).await?;
-        }
-        let agreed: [u8; 32] = stored
-            .unwrap_or_default()
-            .try_into()
-            .map_err(|_| wrong("the cluster's secret in redis is not 32 bytes"))?;
-        if self.secret.get_or_init(|| agreed) != &agreed {
-            error!("redis holds another secret than this node began with, restart the node");
-        }
-        Ok(())
-    }
-}
-
-fn wrong(what: &'static str) -> RedisError {
-    (ErrorKind::UnexpectedReturnType, what).into()
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
@@ -232,12 +196,12 @@ mod tests {
 
     #[test]
     fn another_server_is_noticed_once() {
-        let greeting = Greeting::new(false, "secret");
-        greeting.server.see("one");
-        greeting.server.see("one");
-        assert!(!greeting.take_change());
-        greeting.server.see("two");
-        assert!(greeting.take_change() && !greeting.take_change());
+        let server = Server::default();
+        server.see("one");
+        server.see("one");
+        assert!(!server.take_change());
+        server.see("two");
+        assert!(server.take_change() && !server.take_change());
     }
 
     #[test]

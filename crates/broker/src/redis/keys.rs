@@ -253,6 +253,16 @@ impl Keys {
         format!("{}:secret", self.prefix)
     }
 
+    /// Since when that secret is the cluster's.
+    pub(crate) fn secret_born(&self) -> String {
+        format!("{}:secret:born", self.prefix)
+    }
+
+    /// Secrets that gave way to it.
+    pub(crate) fn former_secrets(&self) -> String {
+        format!("{}:secret:former", self.prefix)
+    }
+
     /// The channel on which a node hears itself.
     pub(crate) fn probe(&self, lease: &str) -> String {
         format!("{}:probe:{}", self.prefix, encode(lease))

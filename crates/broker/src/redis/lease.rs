@@ -192,17 +192,37 @@ impl LeaseKeeper {
     /// Runs for as long as the node: joins once this node's settings agree with those of every living
     /// node, and renews the lease from then on.
     pub(crate) async fn run(self) {
-        let declaration = self.standing.declaration().await;
+        let mut declaration = self.standing.declaration().await;
         let mut neighbours = Neighbours::new(Arc::clone(&declaration));
-        self.join(&declaration, &mut neighbours).await;
-        self.keep(&declaration, neighbours).await;
+        self.join(&mut declaration, &mut neighbours).await;
+        self.keep(declaration, neighbours).await;
+    }
+
+    /// Takes over a declaration that was made anew, as when the secret changes with which settings are
+    /// digested. Returns whether there is one.
+    fn declares_anew(
+        &self,
+        declaration: &mut Arc<Declaration>,
+        neighbours: &mut Neighbours,
+    ) -> bool {
+        match self.standing.declared() {
+            Some(new) if !Arc::ptr_eq(&new, declaration) => {
+                *neighbours = Neighbours::new(Arc::clone(&new));
+                *declaration = new;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Returns when the node has joined. The script joins only if the nodes that live at that moment
     /// are those that were compared, so that of two nodes that start together and differ one waits.
-    async fn join(&self, declaration: &Declaration, neighbours: &mut Neighbours) {
+    async fn join(&self, declaration: &mut Arc<Declaration>, neighbours: &mut Neighbours) {
         let (mut agreed, mut written) = (Vec::new(), String::new());
         loop {
+            if self.declares_anew(declaration, neighbours) {
+                agreed.clear();
+            }
             let entry = Entry::AgreedWith(&agreed);
             match self.renew(declaration, entry, &mut written).await {
                 Ok(renewal) => {
@@ -250,7 +270,7 @@ impl LeaseKeeper {
     ///
     /// A node has others evicted only after it has itself renewed without a break for the life of
     /// a lease: after a fault of Redis everyone has had that time to come back.
-    async fn keep(&self, declaration: &Declaration, mut neighbours: Neighbours) {
+    async fn keep(&self, mut declaration: Arc<Declaration>, mut neighbours: Neighbours) {
         let mut renewed: Option<Instant> = None;
         let mut written = String::new();
         let mut unbroken_since = Instant::now();
@@ -259,9 +279,10 @@ impl LeaseKeeper {
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
+            self.declares_anew(&mut declaration, &mut neighbours);
             // Before the call: that is the time which the answer proves.
             let now = Instant::now();
-            match self.renew(declaration, Entry::Member, &mut written).await {
+            match self.renew(&declaration, Entry::Member, &mut written).await {
                 Ok(renewal) => {
                     // A lease that was renewed a moment ago does not expire.
                     let is_gone = !renewal.is_known
@@ -275,7 +296,7 @@ impl LeaseKeeper {
                     // What the one before had acked, this one may lack.
                     let is_other = self.greeting.take_change();
                     if is_late || is_other || (renewed.is_some() && !renewal.is_known) {
-                        self.begin_again(declaration, &mut written).await;
+                        self.begin_again(&declaration, &mut written).await;
                         unbroken_since = now;
                     }
                     renewed = Some(now);
@@ -283,7 +304,7 @@ impl LeaseKeeper {
                     if let Some(over) = outage.end() {
                         info!(failures = over.failures, lasted = ?over.lasted, "the lease is renewed again");
                     }
-                    self.look_around(declaration, &renewal, &mut neighbours)
+                    self.look_around(&declaration, &renewal, &mut neighbours)
                         .await;
                     if !renewal.expired.is_empty() && now.duration_since(unbroken_since) >= LIFE {
                         // Full: it is at work on earlier ones.
@@ -350,9 +371,7 @@ impl LeaseKeeper {
     ) -> Result<Renewal, BrokerError> {
         let (nodes, waiting) = (self.keys.nodes(), self.keys.waiting_nodes());
         let (settings, identity) = (self.keys.node_settings(), self.keys.identity());
-        let secret = self.keys.secret();
-        let keys = [&nodes, &waiting, &settings, &identity, &secret].map(Key::from);
-        let known_secret = self.greeting.secret().map_or(&[][..], |secret| &secret[..]);
+        let keys = [&nodes, &waiting, &settings, &identity].map(Key::from);
         let declared = declaration.to_json();
         let own = declaration.identity.as_ref().map(ToString::to_string);
         let renew = async |connection: MultiplexedConnection| {
@@ -360,7 +379,6 @@ impl LeaseKeeper {
             call.arg(&*self.lease.name());
             call.arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
             call.arg(&declared).arg(own.as_deref().unwrap_or_default());
-            call.arg(known_secret);
             match entry {
                 Entry::Member => call.arg(1),
                 Entry::AgreedWith(leases) => call.arg(0).arg(leases),

@@ -20,6 +20,7 @@ mod reconcile;
 mod replicated;
 mod runs;
 mod scripts;
+mod secrets;
 mod standing;
 mod stream;
 mod subscriber;
@@ -36,6 +37,7 @@ use hubbub_protocol::{ConnectionId, Frame, NodeId, Packet, RoomId};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +56,7 @@ use self::policy::{Policy, PolicyWatch};
 use self::replicated::Replication;
 use self::runs::Runs;
 use self::scripts::Scripts;
+use self::secrets::Secrets;
 use self::standing::Standing;
 use self::subscriber::{Channels, Subscriber};
 use self::sweep::Sweep;
@@ -83,6 +86,7 @@ struct Shared {
     replication: Replication,
     subscriber: Subscriber,
     greeting: Greeting,
+    secrets: Secrets,
     policy: Policy,
     metrics: BrokerMetrics,
     webhooks: Webhooks,
@@ -158,12 +162,13 @@ impl RedisBroker {
         let client = client(&config.redis)?;
         let keys = Keys::new(&config.redis.prefix);
         let metrics = BrokerMetrics::default();
-        let greeting = Greeting::new(config.redis.allow_eviction, &keys.secret());
         let lives = Lives {
             unused: Self::seconds(config.history.stream_ttl),
             meta: Self::seconds(config.history.meta_ttl),
         };
         let (lease, scripts) = (Lease::new(node), Arc::new(Scripts::new(config)));
+        let secrets = Secrets::new(&keys, &scripts);
+        let greeting = Greeting::new(config.redis.allow_eviction, secrets.clone());
         let standing = Standing::new();
         let (sender, inbox) = inbox();
 
@@ -235,6 +240,7 @@ impl RedisBroker {
             keys: keys.clone(),
             subscriber: subscriber.clone(),
             runs: runs.clone(),
+            secrets: secrets.clone(),
             inbox: sender.clone(),
         };
 
@@ -271,6 +277,7 @@ impl RedisBroker {
             replication,
             subscriber,
             greeting,
+            secrets,
             policy,
             metrics,
             webhooks,
@@ -323,11 +330,14 @@ impl RedisBroker {
         Ok(self.secret())
     }
 
+    pub(crate) fn cluster_secrets(&self) -> Receiver<Arc<[[u8; 32]]>> {
+        self.0.secrets.subscribe()
+    }
+
     fn secret(&self) -> [u8; 32] {
-        *self
-            .0
-            .greeting
-            .secret()
+        self.0
+            .secrets
+            .current()
             .expect("every connection agrees on the secret before it is used")
     }
 

@@ -8,8 +8,9 @@
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::Issued;
-use hubbub_protocol::Order;
 use hubbub_protocol::order::Effect;
+use hubbub_protocol::{Order, RoomId};
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -34,8 +35,10 @@ const SCAN: usize = 1_000;
 const ANSWER_PAUSE: Duration = Duration::from_millis(25);
 /// Seconds for which an answer waits for the node that asked. Whole seconds: SECURITY.md grants EXPIRE only.
 const ANSWER_LIFE_SECONDS: i64 = 10;
-/// The word for "there are new orders"; a question begins with another letter.
+/// The word for "there are new orders"; everything else begins with another letter.
 const NEW_ORDERS: &str = "o";
+/// Begins the word that who may be in a room has changed; after it comes the room.
+const ACCESS: &str = "a ";
 
 /// What looks for orders.
 pub(super) struct OrderWatch {
@@ -215,6 +218,12 @@ pub(super) fn hear(payload: &[u8], control: &ControlSender) {
     if text == NEW_ORDERS {
         return control.wake();
     }
+    if let Some(room) = text.strip_prefix(ACCESS) {
+        if let Ok(room) = RoomId::new(room) {
+            control.change_access(room);
+        }
+        return;
+    }
     let question = text
         .strip_prefix("q ")
         .and_then(|rest| rest.split_once(' '));
@@ -258,6 +267,18 @@ impl RedisBroker {
             },
             order: order.clone(),
         })
+    }
+
+    /// Tells all nodes that who may be in a room has changed.
+    pub(super) async fn tell_of_access(
+        &self,
+        mut connection: MultiplexedConnection,
+        room: &RoomId,
+    ) -> RedisResult<()> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(self.0.keys.control());
+        publish.arg(format!("{ACCESS}{}", room.as_str()));
+        publish.exec_async(&mut connection).await
     }
 
     pub(crate) async fn restore_rules(&self, rules: &[Issued]) -> Result<(), BrokerError> {

@@ -1,4 +1,5 @@
-//! Asks once a second which rooms have changed, and tells the node where they stand now.
+//! Asks once a second which rooms have changed, and tells the node where they stand now. Looks too whether
+//! Redis is the one that it was: its runs and the cluster's secret.
 //!
 //! Pub/sub may lose a message and then be silent: nothing on the channel shows it. The index of
 //! changes does, at a cost that grows with active rooms only. A look goes back a little behind
@@ -15,6 +16,7 @@ use tracing::debug;
 use super::keys::{Keys, partition_of};
 use super::link::Link;
 use super::runs::Runs;
+use super::secrets::Secrets;
 use super::subscriber::Subscriber;
 use crate::BrokerError;
 use crate::inbox::{InboxSender, RoomHead};
@@ -31,6 +33,7 @@ pub(crate) struct Watch {
     pub(crate) keys: Keys,
     pub(crate) subscriber: Subscriber,
     pub(super) runs: Runs,
+    pub(super) secrets: Secrets,
     pub(crate) inbox: InboxSender,
 }
 
@@ -63,8 +66,10 @@ impl Watch {
 
     /// Notices a Redis that was emptied or put back under a connection that lives on.
     async fn check_runs(&self) -> Result<(), BrokerError> {
-        let check =
-            async |mut connection: MultiplexedConnection| self.runs.check(&mut connection).await;
+        let check = async |mut connection: MultiplexedConnection| {
+            self.secrets.agree(&mut connection).await?;
+            self.runs.check(&mut connection).await
+        };
         if self
             .link
             .call(Instant::now() + LOOK_INTERVAL, check)
@@ -115,14 +120,15 @@ impl Watch {
                     .arg(self.keys.room(room).meta())
                     .arg("epoch")
                     .arg("top")
-                    .arg("presence");
+                    .arg("presence")
+                    .arg("access");
             }
-            let heads: Vec<(Option<String>, Option<u64>, Option<u64>)> =
+            let heads: Vec<(Option<String>, Option<u64>, Option<u64>, Option<u64>)> =
                 pipe.query_async(&mut connection).await?;
             Ok(heads)
         };
         let heads = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
-        for (room, (epoch, offset, presence)) in rooms.iter().zip(heads) {
+        for (room, (epoch, offset, presence, access)) in rooms.iter().zip(heads) {
             let epoch = epoch.and_then(|epoch| Epoch::new(&epoch).ok());
             let (offset, presence) = (offset.unwrap_or(0), presence.unwrap_or(0));
             self.inbox.head(
@@ -131,6 +137,7 @@ impl Watch {
                     epoch,
                     offset,
                     presence,
+                    access: access.unwrap_or(0),
                 },
             );
         }

@@ -95,7 +95,7 @@ fn find_operator(state: &AdminState, request: &Request) -> Result<Operator, ApiE
     let address = peer.ok_or(ApiError::Internal)?.address.ip();
     let missing = || ApiError::Unauthorized("send Authorization: Bearer with ops.token".to_owned());
     // Without a key nobody guesses.
-    let given = bearer::token(request.headers(), false).unwrap_or_default();
+    let given = bearer::token(request.headers(), None).unwrap_or_default();
     if given.is_empty() {
         return Err(missing());
     }

@@ -7,15 +7,13 @@ use axum::http::{HeaderMap, Uri};
 
 use crate::error::ApiError;
 
-/// The cookie that `POST /v1/session` sets.
-pub(crate) const TOKEN_COOKIE: &str = "hubbub_token";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Where people try to put a token, and where it would end in logs.
 const QUERY_TOKENS: [&str; 3] = ["token", "access_token", "jwt"];
 
-/// `Authorization: Bearer`, then the cookie if it counts.
-pub(crate) fn token(headers: &HeaderMap, cookies: bool) -> Option<&str> {
-    bearer(headers).or_else(|| cookies.then(|| cookie(headers)).flatten())
+/// `Authorization: Bearer`, then the cookie of this name, if one counts.
+pub(crate) fn token<'a>(headers: &'a HeaderMap, cookie_name: Option<&str>) -> Option<&'a str> {
+    bearer(headers).or_else(|| cookie(headers, cookie_name?))
 }
 
 /// Whether the browser says that one of our own pages asks; it sends no `Origin` with a plain `GET`.
@@ -61,13 +59,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let lines = headers
         .get_all(COOKIE)
         .into_iter()
         .filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(';')).find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        (name.trim() == TOKEN_COOKIE).then(|| value.trim().trim_matches('"'))
+        (name.trim() == wanted).then(|| value.trim().trim_matches('"'))
     })
 }

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use crate::config::AuthSection;
 
 /// Clocks may differ by so much.
-const LEEWAY_SECONDS: u64 = 5;
+pub(super) const LEEWAY_SECONDS: u64 = 5;
 /// The most keys in `auth.public_key`: each is tried.
 const MAX_PUBLIC_KEYS: usize = 8;
 /// RSA keys of other sizes are not used.

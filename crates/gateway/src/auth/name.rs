@@ -80,9 +80,9 @@ fn is_symbol(c: char) -> bool {
 /// Takes no place, or only a blank one.
 fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        '\u{ad}' | '\u{34f}' | '\u{70f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}'
-        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -108,6 +108,7 @@ mod tests {
             ("Al\u{200b}ice", "Alice"),
             ("Al\u{200d}ice\u{feff}", "Alice"),
             ("a\u{ad}b", "ab"),
+            ("Al\u{fff0}i\u{fff8}ce\u{70f}", "Alice"),
             ("👩\u{200d}🚀", "👩\u{200d}🚀"),
             ("❤\u{fe0f}\u{200d}🔥", "❤\u{fe0f}\u{200d}🔥"),
             ("a\u{fe0f}", "a"),
@@ -131,6 +132,8 @@ mod tests {
             "   ",
             "\u{200b}",
             "\u{3164}",
+            "\u{fff4}",
+            "\u{70f}",
             "\u{2800}",
             "a\nb",
             "a\u{1b}[31m",

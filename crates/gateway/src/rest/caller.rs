@@ -78,8 +78,8 @@ impl Caller {
         let peer = parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
         let from_page = gate.check_origin(peer, &parts.headers)?;
         let is_ours = from_page || (is_read(parts) && bearer::is_same_origin(&parts.headers));
-        let cookies = gate.origins.trusts_cookies() && is_ours;
-        let token = bearer::token(&parts.headers, cookies).ok_or_else(|| missing(gate))?;
+        let token = gate.token(peer, &parts.headers, is_ours);
+        let token = token.ok_or_else(|| missing(gate))?;
         let identity = verify(gate, token).await?;
         match gate.node.exclusion(&identity, None) {
             None => {}

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::caller::Caller;
 use crate::auth::bearer;
+use crate::auth::cookie::needs_tls;
 use crate::error::{ApiError, StateProblem};
 use crate::gate::{Gate, Peer};
 
@@ -28,12 +29,20 @@ pub(crate) async fn create_session(
             "cookies do not count where any page may ask: see http.allowed_origins",
         ));
     }
-    let token = bearer::token(&headers, false).ok_or_else(|| {
+    let is_secure = gate.is_secure(&peer, &headers);
+    let name = gate.cookie(&peer, &headers);
+    if needs_tls(&name) && !is_secure {
+        return Err(ApiError::State(
+            StateProblem::Conflict,
+            "auth.cookie names a cookie that browsers keep over TLS only, and this is plain HTTP",
+        ));
+    }
+    let token = bearer::token(&headers, None).ok_or_else(|| {
         let how = "send the token as Authorization: Bearer TOKEN, it becomes the cookie";
         ApiError::Unauthorized(how.to_owned())
     })?;
     let lasts = caller.identity.expires.map(seconds_until);
-    Ok(answer(token, lasts, gate.is_secure(&peer, &headers)))
+    Ok(answer(&name, token, lasts, is_secure))
 }
 
 /// Forgets the cookie. Whoever has the token elsewhere has it still.
@@ -43,12 +52,12 @@ pub(crate) async fn delete_session(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    answer("", Some(0), gate.is_secure(&peer, &headers))
+    let name = gate.cookie(&peer, &headers);
+    answer(&name, "", Some(0), gate.is_secure(&peer, &headers))
 }
 
 /// Without an end it lasts as long as the browser's session.
-fn answer(token: &str, lasts: Option<u64>, secure: bool) -> Response {
-    let name = bearer::TOKEN_COOKIE;
+fn answer(name: &str, token: &str, lasts: Option<u64>, secure: bool) -> Response {
     let mut cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax");
     if let Some(lasts) = lasts {
         cookie.push_str(&format!("; Max-Age={lasts}"));
@@ -86,7 +95,7 @@ mod tests {
     #[test]
     fn no_script_reads_the_cookie() {
         let cookie = |lasts, secure| {
-            let answer = answer("a.b.c", lasts, secure);
+            let answer = answer("hubbub_token", "a.b.c", lasts, secure);
             answer.headers()[SET_COOKIE].to_str().unwrap().to_owned()
         };
         assert_eq!(
@@ -98,7 +107,7 @@ mod tests {
             "hubbub_token=a.b.c; Path=/; HttpOnly; SameSite=Lax"
         );
         for bad in ["a;b", "a b", "a,b", "a\"b", "a\nb", "ä"] {
-            assert_eq!(answer(bad, None, false).status(), 400, "{bad}");
+            assert_eq!(answer("c", bad, None, false).status(), 400, "{bad}");
         }
     }
 }

@@ -21,7 +21,7 @@ struct NewTicket {
 }
 
 /// A ticket for `?ticket=`, for clients that can send no header.
-#[utoipa::path(post, path = "/v1/tickets", tag = "Callers", responses((status = 201, description = "Made; good for a minute.", body = NewTicket)))]
+#[utoipa::path(post, path = "/v1/tickets", tag = "Callers", responses((status = 201, description = "Made; good for a minute, and no longer than the token.", body = NewTicket)))]
 pub(crate) async fn create_ticket(
     State(gate): State<Arc<Gate>>,
     caller: Caller,

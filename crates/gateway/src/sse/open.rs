@@ -67,7 +67,7 @@ pub(crate) async fn open_events(
     }
     let slot = take_slot(&gate, &peer, client)?;
     let attached = gate.node.attach(identity, Some(client));
-    let (mut session, outbox) = attached.map_err(|_| ApiError::UserFull)?;
+    let (mut session, outbox) = attached.map_err(ApiError::without_session)?;
     session.join_room(&room, &beginning.from).await?;
     gate.metrics.handshake(began.elapsed());
     let taken = peer.claim.take();
@@ -130,12 +130,19 @@ async fn identify(
     query: &Query,
 ) -> Result<Identity, ApiError> {
     let from_page = gate.check_origin(peer, headers)?;
-    let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
-    let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
+    let is_ours = from_page || bearer::is_same_origin(headers);
+    let token = gate.token(peer, headers, is_ours);
+    let identity = match (token, query.text("ticket")?) {
         (Some(token), _) => caller::verify(gate, token).await?,
         (None, Some(ticket)) => holder(gate, ticket).await?,
         (None, None) => match gate.auth.mode() {
-            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
+            AuthMode::Guest => {
+                // Browsers send no Origin with a plain read of a page's own host.
+                if !from_page {
+                    gate.check_host(headers)?;
+                }
+                return Ok(gate.new_guest(gate.client(peer, headers), None)?);
+            }
             AuthMode::Jwt => return Err(missing(gate)),
         },
     };
@@ -143,7 +150,8 @@ async fn identify(
     Ok(identity)
 }
 
-/// Whoever the ticket stands for. It stays good, since an `EventSource` comes back with it.
+/// Whoever the ticket stands for. It stays good until it or its token expires, since an `EventSource`
+/// comes back with it.
 async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
     let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {

@@ -44,18 +44,19 @@ pub(crate) async fn upgrade_socket(
         return Err(ApiError::Busy("it is being shut down"));
     }
     let client = gate.client(&peer, headers);
+    let from_page = from_page || bearer::is_same_origin(headers);
+    let token = find_token(&gate, &peer, headers, from_page);
     let slot = match peer.slot {
         Some(slot) => slot,
         None => Arc::new(gate.admission.take_slot(client).inspect_err(|refusal| {
             gate.metrics.rejected(refusal.as_str());
         })?),
     };
-    let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let tasks = gate.tasks.clone();
     let arrival = Box::new(Arrival {
         gate,
         client,
-        token: find_token(headers, cookies),
+        token,
         ticket,
         began: Instant::now(),
         _permit: peer.permit,
@@ -181,12 +182,19 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
 
 /// The first token found: `Authorization`, then the cookie where it may be believed, then the
 /// sub-protocol.
-pub(crate) fn find_token(headers: &HeaderMap, cookies: bool) -> Option<String> {
-    let token = bearer::token(headers, cookies).or_else(|| {
-        words(headers, SEC_WEBSOCKET_PROTOCOL)
-            .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))
-    });
-    token.map(str::to_owned)
+pub(crate) fn find_token(
+    gate: &Gate,
+    peer: &Peer,
+    headers: &HeaderMap,
+    from_page: bool,
+) -> Option<String> {
+    let token = gate.token(peer, headers, from_page);
+    token.or_else(|| offered_token(headers)).map(str::to_owned)
+}
+
+fn offered_token(headers: &HeaderMap) -> Option<&str> {
+    words(headers, SEC_WEBSOCKET_PROTOCOL)
+        .find_map(|offered| offered.strip_prefix(BEARER_PROTOCOL_PREFIX))
 }
 
 #[cfg(test)]
@@ -259,17 +267,19 @@ mod tests {
             ("cookie", "x=1; hubbub_token=\"b.b.b\""),
             ("sec-websocket-protocol", "hubbub.v1, hubbub.bearer.c.c.c"),
         ]);
-        let mut rest = all.clone();
-        assert_eq!(find_token(&rest, true).as_deref(), Some("a.a.a"));
+        let find = |headers: &HeaderMap, name: Option<&str>| {
+            let token = bearer::token(headers, name).or_else(|| offered_token(headers));
+            token.map(str::to_owned)
+        };
+        let (mut rest, name) = (all.clone(), Some("hubbub_token"));
+        assert_eq!(find(&rest, name).as_deref(), Some("a.a.a"));
         rest.insert("authorization", "Basic YTpi".parse().unwrap());
-        assert_eq!(find_token(&rest, true).as_deref(), Some("b.b.b"));
-        assert_eq!(
-            find_token(&rest, false).as_deref(),
-            Some("c.c.c"),
-            "cookies not believed"
-        );
+        assert_eq!(find(&rest, name).as_deref(), Some("b.b.b"));
+        for other in [None, Some("__Host-hubbub_token")] {
+            assert_eq!(find(&rest, other).as_deref(), Some("c.c.c"), "{other:?}");
+        }
         assert!(offers(&all, NATIVE_PROTOCOL) && !offers(&all, "hubbub.v2"));
-        assert_eq!(find_token(&HeaderMap::new(), true), None);
+        assert_eq!(find(&HeaderMap::new(), name), None);
     }
 
     #[test]

@@ -111,6 +111,8 @@ impl Node {
             }
             Control::Remains(rules) => self.hold_on(rules),
             Control::Order(issued) => self.obey(&issued),
+            // Whoever is in the room is looked at again where the room itself is told.
+            Control::Access(room) => self.access.forget(&room),
             Control::Question(question) => {
                 let node = Arc::clone(self);
                 self.spawn(async move { node.answer_question(&question).await });

@@ -10,7 +10,7 @@ mod members;
 mod reads;
 mod vigil;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -52,8 +52,10 @@ pub(crate) struct Room {
     /// Held while older events are read for somebody: one such read at a time.
     pub(crate) reads: tokio::sync::Mutex<RecentReads>,
     pub(crate) state: Mutex<RoomState>,
-    /// Only its members may be here, as the broker last said.
-    is_private: AtomicBool,
+    /// Since when this node hears what happens here: it has subscribed.
+    hears_since: Mutex<Instant>,
+    /// The count of changes of access that the broker last named.
+    access: AtomicU64,
     /// See [`Room::proven_in`]; 0: never.
     proven_in: AtomicU64,
     /// Of what is sent from here.
@@ -103,7 +105,8 @@ impl Room {
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
             }),
-            is_private: AtomicBool::new(false),
+            hears_since: Mutex::new(Instant::now()),
+            access: AtomicU64::new(0),
             proven_in: AtomicU64::new(0),
             tempo: Mutex::default(),
             budget: budget.clone(),
@@ -210,7 +213,6 @@ impl Room {
     /// one from its head on, with the event at the head as proof that it is the same stream.
     /// Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
-        self.is_private.store(page.is_private, Ordering::Relaxed);
         // Dropped, and so flushed, after the lock.
         let mut due = Due::default();
         let mut state = lock(&self.state);
@@ -264,8 +266,18 @@ impl Room {
         vigil.compare(head, log, presence.version())
     }
 
-    pub(crate) fn is_private(&self) -> bool {
-        self.is_private.load(Ordering::Relaxed)
+    /// Whether who may be here has changed since the broker's last word.
+    pub(crate) fn is_access_changed(&self, count: u64) -> bool {
+        self.access.swap(count, Ordering::Relaxed) != count
+    }
+
+    /// Notes that this node has just subscribed.
+    pub(crate) fn hear_from_now(&self) {
+        *lock(&self.hears_since) = Instant::now();
+    }
+
+    pub(crate) fn hears_since(&self) -> Instant {
+        *lock(&self.hears_since)
     }
 
     /// Who is here.

@@ -55,6 +55,7 @@ mod tests {
             epoch: Epoch::new(epoch).ok(),
             offset,
             presence,
+            access: 0,
         }
     }
 
@@ -83,6 +84,7 @@ mod tests {
             epoch: None,
             offset: 0,
             presence: 0,
+            access: 0,
         };
         vigil.compare(gone.clone(), &log, 0);
         assert!(vigil.compare(gone, &log, 0).events);

@@ -1,5 +1,6 @@
 //! `join` and `leave`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_broker::Presence;
@@ -10,6 +11,7 @@ use hubbub_protocol::{Frame, RoomId};
 use tokio::time::timeout;
 
 use super::{Membership, ReplyId, Session};
+use crate::access::Known;
 use crate::error::CommandError;
 use crate::lock::lock;
 use crate::presence::Departure;
@@ -54,7 +56,7 @@ impl Session {
         if !is_in {
             // Before anything is awaited: should the connection end meanwhile, it is given up.
             self.rooms.push(Membership {
-                room: entered,
+                room: Arc::clone(&entered),
                 rights,
                 is_joined: false,
                 is_present: false,
@@ -62,8 +64,11 @@ impl Session {
                 reading: None,
             });
         }
-        // Who was removed since the first look is not told so any more: it was no member yet.
-        let again = timeout(patience, self.node.rights(&self.identity, room)).await;
+        // The first look may have been at an answer that was remembered from before a change of which only
+        // subscribed nodes are told; from now on this node is one.
+        let known = Known::Since(entered.hears_since());
+        let look = self.node.rights_by(&self.identity, room, known);
+        let again = timeout(patience, look).await;
         let joined = match again.unwrap_or(Err(CommandError::Unavailable)) {
             Ok(_) => timeout(patience, self.start(id, room, from))
                 .await

@@ -89,12 +89,18 @@ struct Membership {
 }
 
 impl Session {
+    /// Opens a session; the only place where one begins, whatever brought the identity.
     pub(crate) fn open(
         node: Arc<Node>,
         identity: Identity,
         client: Option<IpAddr>,
         outbox: Arc<Outbox>,
     ) -> Result<Self, CloseCode> {
+        // A ticket, or a connection that opens one session after the other, may hold an identity for longer
+        // than its token counts.
+        if identity.has_expired() {
+            return Err(CloseCode::TokenExpired);
+        }
         let limits = &node.config.limits;
         let connection = ConnectionId::generate();
         let user = &identity.user;

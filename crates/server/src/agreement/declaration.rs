@@ -24,8 +24,8 @@ pub(crate) const SETTINGS: [Row; 26] = [
     (
         "cluster secret",
         Rule::Same,
-        "guests of one node are unknown to the other and retries are stored twice: restart the node \
-         that logged another secret",
+        "guests of one node are unknown to the other and retries are stored twice, for the seconds that \
+         the nodes need to agree on one",
     ),
     (
         "redis form",
@@ -244,11 +244,11 @@ fn optional(text: &str) -> Vec<String> {
 /// Digests of the secrets that sign tokens. In guest mode without `auth.secret` that is the cluster's.
 fn secrets(settings: &Settings, digester: &Digester) -> Vec<String> {
     let auth = &settings.auth;
-    match auth.secret.as_str() {
-        "" if auth.mode == AuthMode::Guest => one("the cluster's"),
-        "" => Vec::new(),
-        secret => one(digester.digest(secret)),
+    if auth.secret.is_empty() && auth.mode == AuthMode::Guest {
+        return one("the cluster's");
     }
+    let secrets = auth.secret.iter();
+    secrets.map(|secret| digester.digest(secret)).collect()
 }
 
 /// One digest for each table of a list.
@@ -296,7 +296,7 @@ mod tests {
 
     fn base() -> Settings {
         let mut settings = Settings::default();
-        settings.auth.secret = "a".repeat(32);
+        settings.auth.secret = "a".repeat(32).into();
         settings
     }
 
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn what_loses_splits_or_exposes_data_blocks() {
         assert_eq!(blocked(|s| s.auth.mode = AuthMode::Jwt), ["auth.mode"]);
-        let other_secret = blocked(|s| s.auth.secret = "b".repeat(32));
+        let other_secret = blocked(|s| s.auth.secret = "b".repeat(32).into());
         assert_eq!(other_secret, ["auth.secret", "auth keys"]);
         assert_eq!(
             blocked(|s| s.history.stream_len = 1),
@@ -355,6 +355,20 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_secrets_agree_where_they_overlap() {
+        let list = |secrets: [char; 2]| {
+            let secrets = secrets.map(|letter| letter.to_string().repeat(32));
+            move |s: &mut Settings| s.auth.secret = serde_json::from_value(secrets.into()).unwrap()
+        };
+        assert_eq!(blocked(list(['b', 'a'])), [""; 0]);
+        assert_eq!(compare(list(['a', 'b']), list(['b', 'c'])), [""; 0]);
+        assert_eq!(
+            compare(list(['a', 'b']), list(['c', 'd'])),
+            ["auth.secret", "auth keys"]
+        );
+    }
+
+    #[test]
     fn a_named_setting_may_differ() {
         let change = |s: &mut Settings| {
             s.history.stream_len = 1;
@@ -366,7 +380,7 @@ mod tests {
     #[test]
     fn nothing_secret_is_declared() {
         let mut settings = base();
-        settings.auth.secret = "canary".repeat(6);
+        settings.auth.secret = "canary".repeat(6).into();
         let declared = format!("{:?}", declare(&settings, None, &[7; 32]));
         assert!(!declared.contains("canary"), "{declared}");
     }

@@ -49,18 +49,31 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Declares the settings as soon as that is possible, and keeps the archive's claim from then on.
-    /// Runs for as long as the node.
+    /// Declares the settings as soon as that is possible and whenever the cluster's secret changes, with
+    /// which they are digested, and keeps the archive's claim. Runs for as long as the node.
     pub(crate) async fn run(self) {
-        let identity = loop {
+        let mut secrets = self.broker.cluster_secrets();
+        let identity = self.declare_patiently().await;
+        let claim = async {
+            if let (Some(archive), Some(identity)) = (&self.archive, identity) {
+                keep_claim(archive, &identity).await;
+            }
+        };
+        let follow = async {
+            while secrets.changed().await.is_ok() {
+                self.declare_patiently().await;
+            }
+        };
+        tokio::join!(claim, follow);
+    }
+
+    async fn declare_patiently(&self) -> Option<ClusterIdentity> {
+        loop {
             match self.declare().await {
-                Ok(identity) => break identity,
+                Ok(identity) => return identity,
                 Err(obstacle) => self.broker.postpone_joining(obstacle.to_string()),
             }
             sleep(RETRY).await;
-        };
-        if let (Some(archive), Some(identity)) = (&self.archive, identity) {
-            keep_claim(archive, &identity).await;
         }
     }
 

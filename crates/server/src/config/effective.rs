@@ -55,7 +55,7 @@ pub fn print_effective(loaded: &Loaded) -> String {
     }
     for webhook in &loaded.settings.webhooks {
         let shown = Webhook {
-            url: hide_query(&webhook.url, &[]),
+            url: hide_path(&webhook.url),
             ..webhook.clone()
         };
         let table = toml::to_string(&shown).expect("plain structs serialize");
@@ -64,6 +64,19 @@ pub fn print_effective(loaded: &Loaded) -> String {
         write!(text, "\n[[webhook]]\n{table}").expect("writing to a string never fails");
     }
     text
+}
+
+/// Of a webhook only scheme and host are shown: at some services its path is the secret.
+fn hide_path(url: &str) -> String {
+    let url = hide_password(url);
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return HIDDEN.to_owned();
+    };
+    match rest.split_once(['/', '?', '#']) {
+        Some((host, behind)) if !behind.is_empty() => format!("{scheme}://{host}/{HIDDEN}"),
+        Some((host, _)) => format!("{scheme}://{host}/"),
+        None => format!("{scheme}://{rest}"),
+    }
 }
 
 /// Behind the `?` there may be a token: only what is `harmless` is shown.
@@ -81,6 +94,7 @@ fn hide_query(url: &str, harmless: &[&str]) -> String {
 fn shown(setting: &Setting) -> Json {
     match &setting.value {
         Json::String(text) if !text.is_empty() && is_secret(&setting.key) => HIDDEN.into(),
+        Json::Array(_) if is_secret(&setting.key) => HIDDEN.into(),
         Json::String(text) => hide_query(&hide_password(text), &SHOWN_IN_URLS).into(),
         other => other.clone(),
     }
@@ -193,18 +207,47 @@ mod tests {
 
     #[test]
     fn webhooks_stand_there_without_their_secrets() {
-        let table = "[[webhook]]\nurl = \"https://h.example/hook?token=canary\"\n\
+        let table = "[[webhook]]\nurl = \"https://h.example/services/canary?token=canary\"\n\
                      secret = \"canary-canary-canary-canary-canary\"\nevents = [\"joined\"]\n";
         let loaded = loaded(table);
         let text = print_effective(&loaded);
         assert!(!text.contains("canary"), "{text}");
         assert!(
-            text.contains("[[webhook]]\nurl = \"https://h.example/hook?(hidden)\""),
+            text.contains("[[webhook]]\nurl = \"https://h.example/(hidden)\""),
             "{text}"
         );
         assert!(text.contains("\n# secret = \"(hidden)\"\n"), "{text}");
         assert!(text.contains("timeout = \"10s\""), "{text}");
         assert!(!format!("{:?}", loaded.settings).contains("canary-canary"));
+    }
+
+    #[test]
+    fn a_list_of_secrets_is_hidden() {
+        let list = "[auth]\nsecret = [\"canary-canary-canary-canary-canary\", \
+                    \"canary-2-canary-2-canary-2-canary-2\"]";
+        let text = print_effective(&loaded(list));
+        assert!(!text.contains("canary"), "{text}");
+        assert!(text.contains("# secret = \"(hidden)\""), "{text}");
+    }
+
+    #[test]
+    fn a_webhook_shows_its_host_only() {
+        for (url, shown) in [
+            ("https://h.example", "https://h.example"),
+            ("https://h.example/", "https://h.example/"),
+            (
+                "https://h.example:8443/T0/B0/canary",
+                "https://h.example:8443/(hidden)",
+            ),
+            ("https://h.example?canary", "https://h.example/(hidden)"),
+            (
+                "https://u:canary@h.example/x",
+                "https://u:(hidden)@h.example/(hidden)",
+            ),
+            ("canary", "(hidden)"),
+        ] {
+            assert_eq!(hide_path(url), shown);
+        }
     }
 
     #[test]

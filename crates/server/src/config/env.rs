@@ -10,6 +10,7 @@ use super::layers::ConfigError;
 
 const PREFIX: &str = "HUBBUB__";
 const FILE_SUFFIX: &str = "_FILE";
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Every variable of ours with its key, known or not.
 ///
@@ -57,7 +58,23 @@ fn from_value_file(name: &str, path: &str) -> Result<Value, ConfigError> {
         path: path.into(),
         source,
     })?;
+    let bad = |problem| ConfigError::BadValueFile {
+        name: name.to_owned(),
+        path: path.into(),
+        problem,
+    };
+    // It would silently be a part of the value, which is another one then.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(bad(
+            "begins with a byte-order mark: save it as UTF-8 without one",
+        ));
+    }
     let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(bad(
+            "is empty: write the value into it, or unset the variable",
+        ));
+    }
     Ok(Value::new(Some(&format!("file {path}")), text))
 }
 
@@ -89,7 +106,7 @@ pub(super) mod tests {
         fs::write(path, "canary-canary-canary-canary-canary \r\n\n").unwrap();
         let loaded = from_pairs(&[("HUBBUB__AUTH__SECRET_FILE", path)]).unwrap();
         let secret = &loaded.settings.auth.secret;
-        assert_eq!(secret, "canary-canary-canary-canary-canary ");
+        assert!(secret.contains("canary-canary-canary-canary-canary "));
         let setting = loaded
             .list
             .iter()
@@ -97,6 +114,52 @@ pub(super) mod tests {
         assert_eq!(setting.unwrap().origin, format!("file {path}"));
         let shown = print_effective(&loaded);
         assert!(shown.contains(path) && !shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_stand_between_commas_or_in_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets");
+        let (new, old) = ("n".repeat(32), "o".repeat(32));
+        fs::write(&path, format!("{new}\r\n{old}\n")).unwrap();
+        let in_file = from_pairs(&[("HUBBUB__AUTH__SECRET_FILE", path.to_str().unwrap())]);
+        let list = format!("{new}, {old}");
+        let in_variable = from_pairs(&[("HUBBUB__AUTH__SECRET", &list)]);
+        for loaded in [in_file, in_variable] {
+            let secrets = loaded.unwrap().settings.auth.secret;
+            assert_eq!(secrets.iter().collect::<Vec<_>>(), [&new, &old]);
+        }
+        let short = format!("{new},canary");
+        let message = refusal(&[("HUBBUB__AUTH__SECRET", &short)]);
+        assert!(
+            message.contains("secret 2 of the list has 6 bytes"),
+            "{message}"
+        );
+        assert!(!message.contains("canary"), "{message}");
+    }
+
+    #[test]
+    fn an_empty_file_or_one_with_a_byte_order_mark_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let path = path.to_str().unwrap();
+        let marked = format!("\u{feff}{}", "canary".repeat(6));
+        for (text, problem) in [
+            ("", "is empty"),
+            ("\r\n\n", "is empty"),
+            (marked.as_str(), "byte-order mark"),
+        ] {
+            fs::write(path, text).unwrap();
+            for name in ["HUBBUB__AUTH__SECRET_FILE", "HUBBUB__REDIS__URL_FILE"] {
+                let message = refusal(&[(name, path)]);
+                assert!(message.contains(problem), "{message}");
+                assert!(
+                    message.contains(name) && message.contains(path),
+                    "{message}"
+                );
+                assert!(!message.contains("canary"), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 pub(super) enum Kind {
     Text,
     List,
+    /// One secret or several.
+    Secrets,
     Number,
     Flag,
     Duration,
@@ -16,6 +18,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The kind of a setting.
+    pub(super) fn of_setting(key: &str, default: &Json) -> Self {
+        match key {
+            "auth.secret" => Self::Secrets,
+            _ => Self::of(default),
+        }
+    }
+
     /// The default value shows the kind: durations and sizes stand as text that only they can be.
     pub(super) fn of(default: &Json) -> Self {
         match default {
@@ -32,6 +42,9 @@ impl Kind {
         match self {
             Self::Text => "text in quotes",
             Self::List => "a list of texts, in the environment separated by commas",
+            Self::Secrets => {
+                "a secret in quotes, or a list of secrets, in the environment separated by commas"
+            }
             Self::Number => "a whole number, 0 or more",
             Self::Flag => "true or false",
             Self::Duration => "a duration such as \"20s\" or \"1h 30m\"",
@@ -56,6 +69,14 @@ impl Kind {
                         .filter(|item| !item.is_empty())
                         .collect(),
                 ),
+            },
+            Self::Secrets => match value {
+                ValueKind::Array(items) => items.iter().map(list_item).collect(),
+                // A single one stays as it is, the space at its end too.
+                _ => Some(match text?.split_once([',', '\n']) {
+                    None => text?.into(),
+                    Some(_) => text?.split([',', '\n']).map(str::trim).collect(),
+                }),
             },
             Self::Number => whole_number(value).map(Json::from),
             Self::Flag => match value {

@@ -20,7 +20,7 @@ use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, 
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
-use hubbub_protocol::AckLevel;
+use hubbub_protocol::{AckLevel, RoomId};
 use hubbub_webhooks::{Webhook, WebhookError};
 pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ impl Settings {
             ack: self.ack.clone(),
             drain: self.drain.clone(),
             rooms: self.rooms.clone(),
-            home: self.socketio.default_room.clone(),
+            homes: homes(&self.socketio),
             failpoints: self.failpoints,
         }
     }
@@ -227,7 +227,7 @@ impl Settings {
     fn has_token_twice(&self) -> bool {
         let token = &self.ops.token;
         let is_key = self.api_keys.iter().any(|it| it.key == *token);
-        !token.is_empty() && (*token == self.auth.secret || is_key)
+        !token.is_empty() && (self.auth.secret.contains(token) || is_key)
     }
 
     fn check_pairs(&self) -> Result<(), CheckError> {
@@ -284,6 +284,13 @@ impl Settings {
     }
 }
 
+/// The rooms in which Socket.IO clients begin.
+fn homes(socketio: &SocketIoSection) -> Vec<RoomId> {
+    // A name that is none was refused by the check.
+    let rooms = socketio.rooms().unwrap_or_default().into_iter();
+    rooms.map(|(_, room)| room).collect()
+}
+
 fn is_loopback(bind: &str) -> bool {
     let address = bind.parse::<std::net::SocketAddr>();
     bind.is_empty() || address.is_ok_and(|address| address.ip().is_loopback())
@@ -320,7 +327,7 @@ mod tests {
         assert!(refusal(|s| s.http.bind = "3000".to_owned()).starts_with("http.bind"));
         assert!(refusal(|s| s.redis.url = "http://h".to_owned()).starts_with("redis.url"));
         assert!(refusal(|s| s.ops.bind = "localhost:many".to_owned()).starts_with("ops.bind"));
-        assert!(refusal(|s| s.auth.secret = "short".to_owned()).starts_with("auth.secret"));
+        assert!(refusal(|s| s.auth.secret = "short".to_owned().into()).starts_with("auth.secret"));
         assert!(
             refusal(|s| s.http.allowed_origins = vec!["x".to_owned()]).contains("allowed_origins")
         );

@@ -2,11 +2,9 @@
 -- Renews a node's lease. A node that has not joined yet takes its lease only when it agrees with every
 -- living node; until then it is listed as waiting.
 -- KEYS  1 leases  2 leases of nodes that wait  3 settings of both, by lease  4 identity of the cluster
---       5 secret of the cluster
 -- ARGV  1 this node's lease  2 life of a lease, ms  3 this node's settings
 --       4 identity of the cluster, '' if this node knows none
---       5 secret of the cluster, as this node knows it
---       6 '1': the node has joined; '0': it joins if each living lease is one of those that follow
+--       5 '1': the node has joined; '0': it joins if each living lease is one of those that follow
 -- Returns 1 if the lease was alive, 1 if the node has joined now, the expired leases, the living ones,
 -- those that wait, the identity of the cluster ('' if there is none), when the lease was renewed before
 -- (ms, '' never), and when it is renewed now
@@ -17,9 +15,9 @@ local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local alive = known and ms - tonumber(known) <= tonumber(ARGV[2])
 
 local joins = true
-if ARGV[6] ~= '1' then
+if ARGV[5] ~= '1' then
   local agreed = { [ARGV[1]] = true }
-  for i = 7, #ARGV do
+  for i = 6, #ARGV do
     agreed[ARGV[i]] = true
   end
   for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], oldest, '+inf')) do
@@ -29,12 +27,9 @@ end
 redis.call('ZADD', joins and KEYS[1] or KEYS[2], now, ARGV[1])
 if joins then
   redis.call('ZREM', KEYS[2], ARGV[1])
-  -- An emptied Redis gets both back from the first node that lives.
+  -- An emptied Redis gets it back from the first node that lives.
   if ARGV[4] ~= '' then
     redis.call('SET', KEYS[4], ARGV[4], 'NX')
-  end
-  if ARGV[5] ~= '' then
-    redis.call('SET', KEYS[5], ARGV[5], 'NX')
   end
 end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])

@@ -1,19 +1,24 @@
 //! [`Auth`]: whose tokens count. A token is a JSON Web Token, or one of the keys for programs.
 
+mod error;
+
 use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_node::{Identity, RoomGrants};
 use hubbub_protocol::{User, UserId};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use super::api_keys::{self, ApiKeyError, ApiKeys};
-use super::claims::{Claims, NewClaims};
+pub use self::error::{AuthError, TokenError};
+use super::api_keys::{self, ApiKeys};
+use super::claims::{Claims, Moment, NewClaims};
+use super::cookie::CookieName;
 use super::guest::GUEST_PREFIX;
-use super::jwks::{BadUrl, Jwks};
-use super::keys::{Key, KeyError, Rules, Signer, private_key, public_keys};
+use super::jwks::Jwks;
+use super::keys::{Key, LEEWAY_SECONDS, Rules, Signer, private_key, public_keys};
 use super::name::{check_name, without_turns};
+use super::secrets::Secrets;
 use crate::config::{ApiKey, AuthMode, AuthSection};
 
 /// The longest token that is looked at.
@@ -22,72 +27,11 @@ const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_ID_BYTES: usize = 256;
 /// Below this a secret can be guessed.
 const MIN_SECRET_BYTES: usize = 32;
-
-/// Why the settings cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// Too easy to guess.
-    #[error("auth.secret has {0} bytes; it needs at least {MIN_SECRET_BYTES}")]
-    ShortSecret(usize),
-    /// Nobody could come in.
-    #[error(
-        "auth.mode = \"jwt\" needs auth.secret, auth.public_key or auth.jwks_url: nobody could come \
-         in without"
-    )]
-    NoKey,
-    /// One secret for two things.
-    #[error("[[api_key]] {0}: its key is auth.secret too; each needs one of its own")]
-    SharedSecret(String),
-    /// `auth.public_key` or `auth.private_key`.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// `auth.jwks_url`.
-    #[error(transparent)]
-    JwksUrl(#[from] BadUrl),
-    /// `[[api_key]]`.
-    #[error(transparent)]
-    ApiKey(#[from] ApiKeyError),
-}
-
-/// Why a token is not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// The cluster's secret is not known yet, since Redis has not answered.
-    #[error("tokens cannot be checked or made yet: the cluster's secret is not known")]
-    NotReady,
-    /// The keys at `auth.jwks_url` are not known, or not any more.
-    #[error("tokens cannot be checked now: the keys at auth.jwks_url are not known")]
-    NoKeys,
-    /// Not worth looking at.
-    #[error("the token has more than {MAX_TOKEN_BYTES} bytes")]
-    TooLong,
-    /// Malformed, badly signed, expired, or for someone else.
-    #[error("the token is not valid: {0}")]
-    Invalid(#[from] jsonwebtoken::errors::Error),
-    /// It brings its own key, or asks for something that must be understood and is not.
-    #[error("the token has a header {0:?}, which is not followed here")]
-    Header(&'static str),
-    /// No key of ours is meant.
-    #[error("the token is signed with a key that is not known here")]
-    UnknownKey,
-    /// `sub` is no user id.
-    #[error("the token's 'sub': {0}")]
-    BadSubject(#[from] hubbub_protocol::InvalidId),
-    /// `sub` is one that only this server gives.
-    #[error("the token's 'sub' begins with {0:?}, as only the ids do that this server gives")]
-    Reserved(&'static str),
-    /// `jti` is no id.
-    #[error("the token's 'jti' has more than {MAX_ID_BYTES} bytes")]
-    LongId,
-}
-
-impl TokenError {
-    /// Whether the same token may count in a moment.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::NotReady | Self::NoKeys)
-    }
-}
+/// The most secrets in `auth.secret`: each is tried.
+const MAX_SECRETS: usize = 8;
+/// How long the identity of a token lasts at least from its proof, in milliseconds. A token that has
+/// expired counts for the leeway only while it is being proved.
+const GRACE_MS: u64 = 1_000;
 
 /// What a new token shall say.
 #[derive(Debug, Clone)]
@@ -102,10 +46,19 @@ pub struct Grant {
     pub lifetime: Duration,
 }
 
-/// The shared secret, as both sides use it.
+/// A shared secret, as both sides use it.
 struct Secret {
     check: Key,
     sign: EncodingKey,
+}
+
+impl Secret {
+    fn new(secret: &[u8], rules: &Rules) -> Self {
+        Self {
+            check: Key::of_secret(secret, rules),
+            sign: EncodingKey::from_secret(secret),
+        }
+    }
 }
 
 /// Who signed.
@@ -121,7 +74,9 @@ enum Signed {
 pub struct Auth {
     mode: AuthMode,
     rules: Rules,
-    secret: OnceLock<Secret>,
+    cookie: CookieName,
+    /// The first signs, all check. Those of the settings stay; the cluster's may be replaced.
+    secrets: RwLock<Arc<[Secret]>>,
     /// Tried one after the other.
     public: Vec<Key>,
     jwks: Option<Jwks>,
@@ -152,48 +107,51 @@ impl Auth {
             "" => None,
             url => Some(Jwks::new(url, section.jwks_refresh, &rules)?),
         };
-        let secret = &section.secret;
-        if let Some(same) = api_keys.iter().find(|it| it.key == *secret) {
+        let secrets = &section.secret;
+        if let Some(same) = api_keys.iter().find(|it| secrets.contains(&it.key)) {
             return Err(AuthError::SharedSecret(same.name.clone()));
         }
+        check_lengths(secrets)?;
+        let has_none = secrets.is_empty();
+        let secrets = secrets.iter().map(|it| Secret::new(it.as_bytes(), &rules));
         let auth = Self {
             mode: section.mode,
+            cookie: CookieName::new(&section.cookie)?,
+            secrets: RwLock::new(secrets.collect()),
             rules,
-            secret: OnceLock::new(),
             public,
             jwks,
             signer,
             api_keys: ApiKeys::new(api_keys)?,
         };
-        match secret.len() {
-            0 if section.mode == AuthMode::Jwt && auth.public.is_empty() && auth.jwks.is_none() => {
-                return Err(AuthError::NoKey);
-            }
-            0 => {}
-            short if short < MIN_SECRET_BYTES => return Err(AuthError::ShortSecret(short)),
-            _ => auth.use_secret(secret.as_bytes()),
+        let has_no_key = has_none && auth.public.is_empty() && auth.jwks.is_none();
+        match has_no_key && section.mode == AuthMode::Jwt {
+            true => Err(AuthError::NoKey),
+            false => Ok(auth),
         }
-        Ok(auth)
     }
 
-    /// Gives the cluster's secret; has no effect when there is one already.
-    pub fn provide_secret(&self, secret: &[u8; MIN_SECRET_BYTES]) {
-        self.use_secret(secret);
+    /// Gives the cluster's secrets in place of those that were given before: the first signs, all check.
+    /// They are for guest mode without `auth.secret`, and nobody else may call this.
+    pub fn provide_secrets(&self, secrets: &[[u8; MIN_SECRET_BYTES]]) {
+        let secrets = secrets.iter().map(|it| Secret::new(it, &self.rules));
+        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        *known = secrets.collect();
     }
 
-    fn use_secret(&self, secret: &[u8]) {
-        let secret = Secret {
-            check: Key::of_secret(secret, &self.rules),
-            sign: EncodingKey::from_secret(secret),
-        };
-        // The first one stays: all nodes are given the same.
-        drop(self.secret.set(secret));
+    fn secrets(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether there is a shared secret.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.secret.get().is_some()
+        !self.secrets().is_empty()
+    }
+
+    /// The name of the cookie that carries a token.
+    pub(crate) fn cookie(&self) -> &CookieName {
+        &self.cookie
     }
 
     /// What keeps tokens from being checked or made; `None`: nothing.
@@ -258,13 +216,15 @@ impl Auth {
         let algorithm = header.alg;
         // Keys without a name take any name for theirs, but nothing that is no name.
         let is_named = header.kid.as_deref().is_none_or(is_key_name);
-        if let Some(secret) = self.secret.get()
-            && secret.check.is_for(algorithm)
-            && is_named
-        {
-            return self.read(token, &secret.check, Signed::BySecret);
-        }
         let mut refused = None;
+        let secrets = self.secrets();
+        let is_meant = |secret: &&Secret| is_named && secret.check.is_for(algorithm);
+        for secret in secrets.iter().filter(is_meant) {
+            match self.read(token, &secret.check, Signed::BySecret) {
+                Err(TokenError::Invalid(error)) if is_other_key(&error) => refused = Some(error),
+                done => return done,
+            }
+        }
         let is_meant = |key: &&Key| is_named && key.is_for(algorithm);
         for key in self.public.iter().filter(is_meant) {
             match self.read(token, key, Signed::ByOthers) {
@@ -293,6 +253,10 @@ impl Auth {
         let claims = data.claims;
         let id = UserId::new(&claims.sub)?;
         let is_guest = self.check_reserved(&claims, signed)?;
+        let (now, issued) = (now_ms(), claims.iat.map(Moment::as_millis));
+        if issued.is_some_and(|issued| issued > now.saturating_add(LEEWAY_SECONDS * 1_000)) {
+            return Err(TokenError::IssuedLater);
+        }
         let token_id = claims.jti.filter(|id| !id.is_empty());
         if token_id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
             return Err(TokenError::LongId);
@@ -310,9 +274,9 @@ impl Auth {
             user,
             rooms: claims.rooms,
             guest: is_guest,
-            expires: Some(claims.exp.as_millis()),
+            expires: Some(claims.exp.as_millis().max(now.saturating_add(GRACE_MS))),
             token_id,
-            issued: claims.iat.map(|iat| iat.as_millis()),
+            issued,
         })
     }
 
@@ -357,7 +321,8 @@ impl Auth {
     }
 
     fn sign_with_secret(&self, grant: &Grant, guest: bool) -> Result<(String, u64), TokenError> {
-        let secret = self.secret.get().ok_or(TokenError::NotReady)?;
+        let secrets = self.secrets();
+        let secret = secrets.first().ok_or(TokenError::NotReady)?;
         self.sign(grant, guest, Algorithm::HS256, &secret.sign)
     }
 
@@ -392,6 +357,26 @@ impl fmt::Debug for Auth {
             .field("mode", &self.mode)
             .finish_non_exhaustive()
     }
+}
+
+fn check_lengths(secrets: &Secrets) -> Result<(), AuthError> {
+    let count = secrets.iter().count();
+    let mut lengths = secrets.iter().map(str::len).enumerate();
+    match lengths.find(|(_, bytes)| *bytes < MIN_SECRET_BYTES) {
+        Some((_, bytes)) if count == 1 => Err(AuthError::ShortSecret(bytes)),
+        Some((index, bytes)) => {
+            let number = index + 1;
+            Err(AuthError::ShortSecretInList { number, bytes })
+        }
+        None if count > MAX_SECRETS => Err(AuthError::TooManySecrets),
+        None => Ok(()),
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keys come from the settings only.

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
 fn section() -> AuthSection {
     AuthSection {
-        secret: SECRET.to_owned(),
+        secret: SECRET.to_owned().into(),
         ..AuthSection::default()
     }
 }
@@ -219,10 +220,22 @@ fn impossible_settings_are_refused_by_name() {
         refused
     };
     let short = AuthSection {
-        secret: "short".to_owned(),
+        secret: "short".to_owned().into(),
         ..AuthSection::default()
     };
     assert!(refusal(&short, &[]).contains("auth.secret has 5 bytes"));
+    let list = |secrets: &[&str]| AuthSection {
+        secret: serde_json::from_value(json!(secrets)).unwrap(),
+        ..AuthSection::default()
+    };
+    assert!(refusal(&list(&[SECRET, "short"]), &[]).contains("secret 2 of the list has 5 bytes"));
+    assert!(refusal(&list(&[SECRET, ""]), &[]).contains("secret 2 of the list has 0 bytes"));
+    assert!(refusal(&list(&[SECRET; 9]), &[]).contains("more than 8"));
+    let cookie = AuthSection {
+        cookie: "a b".to_owned(),
+        ..section()
+    };
+    assert!(refusal(&cookie, &[]).starts_with("auth.cookie"));
     let jwt = AuthSection {
         mode: AuthMode::Jwt,
         ..AuthSection::default()
@@ -243,7 +256,78 @@ fn impossible_settings_are_refused_by_name() {
         key: SECRET.to_owned(),
         rooms: None,
     };
-    assert!(refusal(&section(), &[same]).contains("billing"));
+    assert!(refusal(&section(), std::slice::from_ref(&same)).contains("billing"));
+    let second = list(&[OTHER, SECRET]);
+    assert!(refusal(&second, &[same]).contains("billing"));
+}
+
+#[test]
+fn the_first_secret_signs_and_all_check() {
+    let auth_of = |secrets: &[&str]| {
+        let section = AuthSection {
+            secret: serde_json::from_value(json!(secrets)).unwrap(),
+            ..AuthSection::default()
+        };
+        Auth::new(&section, &[]).unwrap()
+    };
+    let (old, both, new) = (
+        auth_of(&[SECRET]),
+        auth_of(&[OTHER, SECRET]),
+        auth_of(&[OTHER]),
+    );
+    let (by_old, _) = old.mint(&grant("alice")).unwrap();
+    let (by_both, _) = both.mint_guest(&grant("guest-1234")).unwrap();
+    assert!(verify(&both, &by_old).is_ok() && verify(&both, &by_both).is_ok());
+    assert!(verify(&new, &by_both).is_ok(), "the first one signs");
+    assert!(verify(&new, &by_old).is_err() && verify(&old, &by_both).is_err());
+    // An expired token is refused for that, whichever secret signed it.
+    let expired = sign(
+        Algorithm::HS256,
+        SECRET,
+        &json!({"sub": "a", "exp": now() - 60}),
+    );
+    let refused = verify(&both, &expired).unwrap_err().to_string();
+    assert!(refused.contains("Expired"), "{refused}");
+}
+
+#[test]
+fn the_clusters_secrets_may_be_replaced() {
+    let auth = Auth::new(&AuthSection::default(), &[]).unwrap();
+    auth.provide_secrets(&[[1; 32]]);
+    let (by_first, _) = auth.mint_guest(&grant("guest-1")).unwrap();
+    auth.provide_secrets(&[[2; 32], [1; 32]]);
+    let (by_second, _) = auth.mint_guest(&grant("guest-2")).unwrap();
+    assert!(verify(&auth, &by_first).is_ok() && verify(&auth, &by_second).is_ok());
+    auth.provide_secrets(&[[2; 32]]);
+    assert!(verify(&auth, &by_first).is_err() && verify(&auth, &by_second).is_ok());
+}
+
+#[test]
+fn a_token_from_the_future_is_refused() {
+    let issued = |iat: u64| {
+        let claims = json!({"sub": "a", "exp": now() + 600, "iat": iat});
+        verify(&auth(), &sign(Algorithm::HS256, SECRET, &claims))
+    };
+    assert!(issued(now()).is_ok() && issued(now() + 3).is_ok());
+    for later in [now() + 10, now() + 3_600, 253_402_300_799] {
+        assert!(
+            matches!(issued(later), Err(TokenError::IssuedLater)),
+            "{later}"
+        );
+    }
+}
+
+#[test]
+fn the_leeway_is_for_the_proof_and_not_for_the_identity() {
+    let expires = |exp: u64| {
+        let claims = json!({"sub": "a", "exp": exp});
+        let identity = verify(&auth(), &sign(Algorithm::HS256, SECRET, &claims)).unwrap();
+        identity.expires.unwrap()
+    };
+    let exp = now() + 600;
+    assert_eq!(expires(exp), exp * 1_000);
+    let late = expires(now() - 2);
+    assert!(late > now() * 1_000 && late < (now() + 3) * 1_000, "{late}");
 }
 
 #[test]
@@ -259,7 +343,7 @@ fn without_a_secret_nothing_is_proven_until_the_cluster_gives_one() {
         verify(&auth, &stranger),
         Err(TokenError::NotReady)
     ));
-    auth.provide_secret(&[7; 32]);
+    auth.provide_secrets(&[[7; 32]]);
     assert!(auth.problem().is_none());
     let (token, _) = auth.mint(&grant("a")).unwrap();
     assert!(verify(&auth, &token).is_ok() && verify(&auth, &stranger).is_err());

@@ -33,7 +33,8 @@ pub(crate) struct ChatEars {
     token: Option<String>,
     /// The same, where there is no token; used up by the first connect.
     ticket: Option<String>,
-    /// Whoever the ticket stood for; few have one.
+    /// Whoever the ticket stood for; few have one. It outlives neither its token nor a revocation, since
+    /// each session is opened anew by the node.
     holder: Option<Box<Identity>>,
     hold: Hold,
     /// See [`Visitor`].
@@ -135,6 +136,15 @@ impl Ears for ChatEars {
     }
 }
 
+/// The protocol's code for a session that is not opened.
+fn code_of(code: CloseCode) -> ErrorCode {
+    if matches!(code, CloseCode::TokenExpired | CloseCode::Revoked) {
+        ErrorCode::Unauthorized
+    } else {
+        ErrorCode::Forbidden
+    }
+}
+
 impl ChatEars {
     pub(super) fn new(
         chat: Arc<Chat>,
@@ -194,8 +204,8 @@ impl ChatEars {
         let identity = Box::pin(self.identity(auth)).await?;
         self.stranger = None;
         let attached = self.chat.gate.node.attach(identity, Some(self.client));
-        let (mut session, outbox) = attached
-            .map_err(|code| Outside::Refused(code.reason().to_owned(), ErrorCode::Forbidden))?;
+        let (mut session, outbox) =
+            attached.map_err(|code| Outside::Refused(code.reason().to_owned(), code_of(code)))?;
         let catches_up = auth.and_then(|auth| auth.get("catch_up")) != Some(&Value::Bool(false));
         let back = match catches_up {
             true => Return::read(auth),

@@ -128,9 +128,8 @@ impl Chat {
         let from_page = from_page.map_err(|error| Box::new(error.into_response()))?;
         let client = gate.client(&peer, headers);
         let is_socket = headers.contains_key(axum::http::header::UPGRADE);
-        let cookies =
-            gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
-        let token = find_token(headers, cookies);
+        let from_page = from_page || bearer::is_same_origin(headers);
+        let token = find_token(gate, &peer, headers, from_page);
         let is_stranger = gate.auth.mode() == AuthMode::Jwt && token.is_none() && ticket.is_none();
         let refuse = |refusal: Refusal| {
             gate.metrics.rejected(refusal.as_str());
