@@ -18,7 +18,9 @@ use crate::auth::guest::{GuestPace, new_guest};
 use crate::auth::origin::{Origin, OriginPolicy};
 use crate::error::ApiError;
 use crate::handover::Claim;
+use crate::lines::ClientLines;
 use crate::metrics::Metrics;
+use crate::proof::Bringer;
 use crate::tls::Certificates;
 
 /// Characters of what a client wrote that a log line shows.
@@ -33,6 +35,7 @@ pub(crate) struct Gate {
     pub(crate) proxies: Proxies,
     pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) lines: ClientLines,
     /// Holds every connection's task, HTTP and upgraded.
     pub(crate) tasks: TaskTracker,
     /// Ends what is not yet, or no longer, a session of the node's.
@@ -81,7 +84,7 @@ impl Gate {
     }
 
     /// Hands a command to the session; the token of a `refresh` is proved first.
-    pub(crate) async fn handle(&self, session: &mut Session, request: Request) {
+    pub(crate) async fn handle(&self, bringer: Bringer, session: &mut Session, request: Request) {
         let Command::Refresh { token } = &request.command else {
             return session.handle(request).await;
         };
@@ -89,13 +92,10 @@ impl Gate {
         if !session.admits_refresh(id) {
             return;
         }
-        match self.auth.verify(token).await {
+        match self.verify(bringer, token).await {
             Ok(identity) => session.refresh(id, identity).await,
             Err(error) if error.is_temporary() => session.fail(id, &CommandError::Unavailable),
-            Err(error) => {
-                tracing::debug!(%error, "token refused");
-                session.close(CloseCode::BadToken);
-            }
+            Err(_) => session.close(CloseCode::BadToken),
         }
     }
 

@@ -10,9 +10,9 @@ use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hubbub_node::{Identity, Pace, TicketUse};
-use hubbub_protocol::RoomId;
 use hubbub_protocol::command::JoinFrom;
 use hubbub_protocol::since::InvalidSince;
+use hubbub_protocol::{CloseCode, RoomId};
 use tokio::time::Instant;
 
 use super::encode::{self, Form};
@@ -23,6 +23,7 @@ use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::openapi::shapes;
+use crate::proof::{Bringer, Door, TICKET};
 use crate::rest::caller::{self, missing};
 use crate::rest::path::InRoom;
 use crate::rest::query::Query;
@@ -67,7 +68,8 @@ pub(crate) async fn open_events(
     }
     let slot = take_slot(&gate, &peer, client)?;
     let attached = gate.node.attach(identity, Some(client));
-    let (mut session, outbox) = attached.map_err(|_| ApiError::UserFull)?;
+    let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
+    let (mut session, outbox) = attached.map_err(refusal)?;
     session.join_room(&room, &beginning.from).await?;
     gate.metrics.handshake(began.elapsed());
     let taken = peer.claim.take();
@@ -87,6 +89,21 @@ pub(crate) async fn open_events(
     Ok(head(Body::from_stream(futures_util::stream::empty::<
         Result<axum::body::Bytes, std::convert::Infallible>,
     >())))
+}
+
+/// Where tokens come from here.
+fn bringer(client: IpAddr) -> Bringer {
+    let door = Door::EventStream;
+    Bringer { client, door }
+}
+
+/// What the node's refusal of a session is over HTTP.
+fn refusal(code: CloseCode) -> ApiError {
+    match code {
+        CloseCode::Forbidden => ApiError::Banned,
+        CloseCode::Revoked => ApiError::Unauthorized("this token was revoked".to_owned()),
+        _ => ApiError::UserFull,
+    }
 }
 
 /// Events of several rooms have no ids, so that frames are as on a WebSocket.
@@ -130,13 +147,14 @@ async fn identify(
     query: &Query,
 ) -> Result<Identity, ApiError> {
     let from_page = gate.check_origin(peer, headers)?;
+    let bringer = bringer(gate.client(peer, headers));
     let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
-        (Some(token), _) => caller::verify(gate, token).await?,
-        (None, Some(ticket)) => holder(gate, ticket).await?,
+        (Some(token), _) => caller::verify(gate, bringer, token).await?,
+        (None, Some(ticket)) => holder(gate, bringer, ticket).await?,
         (None, None) => match gate.auth.mode() {
-            AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
-            AuthMode::Jwt => return Err(missing(gate)),
+            AuthMode::Guest => return Ok(gate.new_guest(bringer.client, None)?),
+            AuthMode::Jwt => return Err(missing(gate, bringer)),
         },
     };
     gate.node.keep_pace(&identity, Pace::Reads)?;
@@ -144,9 +162,10 @@ async fn identify(
 }
 
 /// Whoever the ticket stands for. It stays good, since an `EventSource` comes back with it.
-async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
+async fn holder(gate: &Gate, bringer: Bringer, ticket: &str) -> Result<Identity, ApiError> {
     let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {
+        gate.refused_token(bringer, TICKET);
         let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
         ApiError::Unauthorized(expired.to_owned())
     })
