@@ -10,5 +10,6 @@ mod limits;
 mod ops;
 mod policy;
 mod refresh;
+mod refused;
 mod timeouts;
 mod tokens;
