@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::crowd::Crowd;
 use crate::docs::START;
+use crate::member::Diary;
 use crate::stack::Stack;
 use crate::start::GATEWAYS;
 
@@ -63,6 +64,10 @@ pub(crate) async fn a_backup_is_restored(stack: &Stack, crowd: &Crowd) {
     stack.shell("rm hubbub.dump").await;
     stack.documented(START).await;
     stack.balanced(&GATEWAYS).await;
+    for member in &crowd.members {
+        let is_there = |diary: &Diary| diary.is_connected;
+        member.wait("is back", BACK, is_there).await;
+    }
     crowd.talk_during(crowd.more(someone, 20, BACK)).await;
     eventually("the archive has everything", CAUGHT_UP, async || {
         let report = stack.try_shell(VERIFY).await;

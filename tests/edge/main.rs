@@ -1,6 +1,7 @@
 //! The edge of a node: tokens, time-outs, drain, operators. Bad input has a suite of its own: `security`.
 
 mod admin;
+mod balancer;
 mod drain;
 mod guests;
 mod jwks;
