@@ -12,7 +12,7 @@ pub(crate) const START: &str = "docker compose up --detach --wait";
 /// The line of `.env` that makes a fourth gateway.
 pub(crate) const GROWTH: &str = "HUBBUB_MORE_GATEWAYS=1";
 /// Grafana's image cannot be had here: Prometheus alone is started, and the dashboard is checked.
-const UNTRIED: &str = "docker compose --profile monitoring up --detach";
+const UNTRIED: &str = "docker compose --profile monitoring --profile grafana up --detach";
 
 pub(crate) fn every_command_was_run(stack: &Stack) {
     let run = stack.documented_lines();

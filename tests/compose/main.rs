@@ -46,6 +46,7 @@ async fn the_cluster_that_people_start_keeps_its_promises() {
     restart::each_gateway_in_turn(&stack, &crowd).await;
     growth::a_fourth_gateway_comes_and_goes(&mut stack, &crowd).await;
     restart::a_reload_of_haproxy_cuts_nobody(&stack, &crowd).await;
+    archive::a_backup_is_restored(&stack, &crowd).await;
     crowd.assert_kept();
 
     start::down_leaves_only_the_volumes(&stack).await;

@@ -30,7 +30,7 @@ pub(crate) async fn from_nothing(stack: &Stack) {
         .await;
     // Grafana has no stand-in image here: what can be checked is checked.
     stack
-        .shell("docker compose --profile monitoring config --quiet")
+        .shell("docker compose --profile monitoring --profile grafana config --quiet")
         .await;
     let page = hubbub_tests::http::get(stack.address(Door::Balancer), "/").await;
     assert_eq!(page.status, 200);

@@ -1,5 +1,6 @@
-//! The program as operators meet it: help, settings, tokens, health.
+//! The program as operators meet it: help, settings, tokens, health, logs.
 
 mod help;
+mod log;
 mod settings;
 mod tools;

@@ -80,6 +80,75 @@ fn a_redis_url_that_can_never_work_is_refused_at_the_start() {
     }
 }
 
+/// Each mistake is refused by `config` and `serve` with the setting and what to write instead.
+#[test]
+fn usual_mistakes_are_refused_with_what_to_write_instead() {
+    for (key, value, told) in [
+        (
+            "redis.url",
+            "",
+            "redis.url is empty (env HUBBUB__REDIS__URL)",
+        ),
+        ("redis.url", "redis://:pa#ss@127.0.0.1:6379", "%23"),
+        ("redis.url", "redis://:pa/ss@127.0.0.1:6379", "%2F"),
+        (
+            "archive.url",
+            "postgres://hubbub:pa#ss@127.0.0.1/hubbub",
+            "%23",
+        ),
+        (
+            "http.trusted_proxies",
+            "haproxy",
+            "\"haproxy\" is neither an address nor a network",
+        ),
+    ] {
+        for command in ["config", "serve"] {
+            let output = run(&[(key, value)], &[command]);
+            assert!(!output.status.success(), "{key}={value}: {output:?}");
+            let text = stderr(&output);
+            assert!(text.contains(key) && text.contains(told), "{text}");
+            assert!(!text.contains("pa#ss") && !text.contains("pa/ss"), "{text}");
+        }
+    }
+    for (toml, told) in [
+        ("[[rooms]]\nmatch = \"a\"\n", "did you mean [[room]]?"),
+        (
+            "[[room]]\nmatch = \"a\"\n[[room]]\nmacth = \"b\"\n",
+            "[[room]], table 2 (hubbub.toml): unknown field `macth`",
+        ),
+        ("[room]\nmatch = \"a\"\n", "[[room]] with two brackets"),
+    ] {
+        let output = config_with_file(toml, &[]);
+        assert!(!output.status.success(), "{toml} {output:?}");
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    }
+    let output = run(&[("http.trusted_proxies", "10.0.0.1,fd00::1")], &["config"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_refused() {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    for (name, meant) in [
+        ("HUBBUB_AUTH_SECRET", "HUBBUB__AUTH__SECRET"),
+        ("HUBBUB_REDIS_URL_FILE", "HUBBUB__REDIS__URL_FILE"),
+    ] {
+        let mut command = command(&dir, &[], &["config"]);
+        command.env(name, "canary-canary-canary-canary-canary");
+        let output = command.output().expect("the binary can be started");
+        let text = stderr(&output);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(text.contains(name) && text.contains(meant), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let mut command = command(&dir, &[], &["config"]);
+    command.env("HUBBUB_TAG", "v1").env("HUBBUB_PORT", "8080");
+    assert!(
+        command.output().expect("it starts").status.success(),
+        "variables of docker-compose.yml are none of ours"
+    );
+}
+
 #[test]
 fn later_sources_win_and_are_named() {
     let toml = "[limits]\nframe_bytes = \"32KiB\"\nping_interval = \"11s\"\n";

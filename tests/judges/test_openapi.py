@@ -16,7 +16,7 @@ BUDGET_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def url():
-    with node(REDIS__URL="") as address:
+    with node() as address:
         yield address
 
 

@@ -58,6 +58,32 @@ test("all doors share the lobby", async (t) => {
   assert.ok(events().every((event) => typeof event.at(-1) === "string"), "each ends with its place");
 });
 
+test("typing ends by a message, with the connection, and by itself, also on another node", async (t) => {
+  const [node, other] = await startNodes(t, 2);
+  const plain = await native(t, other.url);
+  const typing = () => plain.frames.filter(({ type }) => type === "typing").map(({ on }) => on);
+  const join = async () => {
+    const socket = client(t, node.url, SOCKET);
+    await next(socket, "joined");
+    return socket;
+  };
+  const types = async (socket, count) => {
+    socket.emit("typing", { on: true });
+    await until("typing is told", () => typing().length === count);
+  };
+  let socket = await join();
+  await types(socket, 1);
+  await socket.timeout(5_000).emitWithAck(EVENT, "done");
+  await until("a message ends it", () => typing().length === 2, 4_000);
+  await types(socket, 3);
+  socket.disconnect();
+  await until("the connection's end ends it", () => typing().length === 4, 4_000);
+  socket = await join();
+  await types(socket, 5);
+  await until("it ends by itself", () => typing().length === 6, 9_000);
+  assert.deepEqual(typing(), [true, false, true, false, true, false]);
+});
+
 test("a position carries the message's id, and a client that has heard another stream is told", async (t) => {
   const [node] = await startNodes(t, 1);
   const socket = client(t, node.url, SOCKET);

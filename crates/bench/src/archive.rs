@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use self::load::{COMMON, Filled, RARE, READER, ROOMS, fill, side_rooms};
 use crate::error::BenchError;
+use crate::report::print;
 
 /// How often each call is made.
 const ROUNDS: u64 = 200;
@@ -159,7 +160,7 @@ async fn time(
 
 fn report(args: &ArchiveArgs, filled: &Filled, timings: &[Timing]) -> std::io::Result<()> {
     let kind = args.url.split("://").next().unwrap_or_default();
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     writeln!(
         out,
         "archive               {kind}, {} messages in a room",
@@ -192,7 +193,8 @@ fn report(args: &ArchiveArgs, filled: &Filled, timings: &[Timing]) -> std::io::R
         writeln!(out, "{name:32} {p50:>9.2} {p99:>9.2} {max:>9.2}")?;
         json[*name] = serde_json::json!({"p50_ms": p50, "p99_ms": p99});
     }
-    writeln!(out, "\n{json}")
+    writeln!(out, "\n{json}")?;
+    print(&String::from_utf8_lossy(&out))
 }
 
 /// p50 and p99 in milliseconds.

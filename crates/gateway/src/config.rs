@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hubbub_node::RoomGrants;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::auth::Secrets;
 use crate::auth::origin::{Origin, OriginError};
@@ -21,7 +22,8 @@ pub struct HttpSection {
     /// application, `capacitor://localhost`; `["*"]` allows all, and cookies are then ignored. Empty:
     /// only pages that this node serves itself.
     pub allowed_origins: Vec<String>,
-    /// Networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// Addresses and networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Whether each connection to `bind` begins with a PROXY header of version 2 that names the
     /// client. Only `trusted_proxies` may connect then.
@@ -48,6 +50,20 @@ impl Default for HttpSection {
             public_urls: Vec::new(),
         }
     }
+}
+
+/// Reads networks; an address is the network that it is alone in.
+fn networks<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<IpNet>, D::Error> {
+    let list = Vec::<String>::deserialize(list)?;
+    let network = |text: &String| {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_| text.parse()).map_err(|_| {
+            D::Error::custom(format_args!(
+                "{text:?} is neither an address nor a network such as 10.0.0.0/8"
+            ))
+        })
+    };
+    list.iter().map(network).collect()
 }
 
 impl HttpSection {

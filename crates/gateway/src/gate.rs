@@ -21,7 +21,9 @@ use crate::auth::origin::{Origin, OriginPolicy};
 use crate::auth::{Auth, bearer};
 use crate::error::ApiError;
 use crate::handover::Claim;
+use crate::lines::ClientLines;
 use crate::metrics::Metrics;
+use crate::proof::Bringer;
 use crate::tls::Certificates;
 
 /// Characters of what a client wrote that a log line shows.
@@ -40,6 +42,7 @@ pub(crate) struct Gate {
     pub(crate) proxies: Proxies,
     pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) lines: ClientLines,
     /// Holds every connection's task, HTTP and upgraded.
     pub(crate) tasks: TaskTracker,
     /// Ends what is not yet, or no longer, a session of the node's.
@@ -88,7 +91,7 @@ impl Gate {
     }
 
     /// Hands a command to the session; the token of a `refresh` is proved first.
-    pub(crate) async fn handle(&self, session: &mut Session, request: Request) {
+    pub(crate) async fn handle(&self, bringer: Bringer, session: &mut Session, request: Request) {
         let Command::Refresh { token } = &request.command else {
             return session.handle(request).await;
         };
@@ -96,13 +99,10 @@ impl Gate {
         if !session.admits_refresh(id) {
             return;
         }
-        match self.auth.verify(token).await {
+        match self.verify(bringer, token).await {
             Ok(identity) => session.refresh(id, identity).await,
             Err(error) if error.is_temporary() => session.fail(id, &CommandError::Unavailable),
-            Err(error) => {
-                tracing::debug!(%error, "token refused");
-                session.close(CloseCode::BadToken);
-            }
+            Err(_) => session.close(CloseCode::BadToken),
         }
     }
 

@@ -9,11 +9,13 @@ mod conditional;
 mod config;
 mod entry;
 mod error;
+mod exposition;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
 mod handover;
 mod headers;
+mod lines;
 mod listener;
 mod metrics;
 mod openapi;
@@ -21,6 +23,7 @@ mod ops;
 mod paid;
 mod patience;
 mod pipe;
+mod proof;
 mod proxy_header;
 mod rest;
 mod router;
@@ -52,6 +55,7 @@ use crate::auth::host::Hosts;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::entry::Entry;
 use crate::gate::{Gate, Phase};
+use crate::lines::ClientLines;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::ops::OpsState;
@@ -155,6 +159,7 @@ impl Gateway {
             proxies: Proxies::new(&config.http.trusted_proxies),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),
+            lines: ClientLines::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             phase: Phase::default(),
@@ -167,6 +172,10 @@ impl Gateway {
         let entry = Entry::new(&config.http, gate.limits(), certificates.clone());
         gate.tasks
             .spawn(Server::for_clients(Arc::clone(&gate), clients, entry).run(listener));
+        let teller = Arc::clone(&gate);
+        let tell = async move { teller.lines.keep().await };
+        let closing = gate.closing.clone();
+        gate.tasks.spawn(closing.run_until_cancelled_owned(tell));
         if let (Some(certificates), Some(files)) = (certificates, files) {
             let watch = certificates.watch(files, Arc::clone(&gate.metrics));
             let closing = gate.closing.clone();
@@ -223,7 +232,9 @@ impl Gateway {
         self.refuse();
         self.gate.closing.cancel();
         self.gate.tasks.close();
-        match tokio::time::timeout(patience, self.gate.tasks.wait()).await {
+        let ended = tokio::time::timeout(patience, self.gate.tasks.wait()).await;
+        self.gate.lines.tell_left_out();
+        match ended {
             Ok(()) => 0,
             Err(_) => self.gate.tasks.len(),
         }

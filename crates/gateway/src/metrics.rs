@@ -24,6 +24,12 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    door: &'static str,
+    reason: &'static str,
+}
+
 /// Counters that are cheap to clone and to count with.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -31,6 +37,7 @@ pub(crate) struct Metrics {
     connections_total: Counter,
     closes: Family<CloseLabels, Counter>,
     rejected: Family<ReasonLabels, Counter>,
+    tokens_refused: Family<TokenLabels, Counter>,
     handshake: Histogram,
     panics: Counter,
     certificate_problem: Gauge,
@@ -43,6 +50,7 @@ impl Metrics {
             connections_total: Counter::default(),
             closes: Family::default(),
             rejected: Family::default(),
+            tokens_refused: Family::default(),
             handshake: Histogram::new(exponential_buckets(0.000_1, 2.5, 12)),
             panics: Counter::default(),
             certificate_problem: Gauge::default(),
@@ -52,18 +60,19 @@ impl Metrics {
             connections_total,
             closes,
             rejected,
+            tokens_refused,
             handshake,
             panics,
             certificate_problem,
         } = &metrics;
         registry.register(
             "connections",
-            "WebSocket connections open now",
+            "Client connections open now: WebSocket, Socket.IO and event streams",
             connections.clone(),
         );
         registry.register(
             "connections_opened",
-            "WebSocket connections ever opened",
+            "Client connections opened: WebSocket, Socket.IO and event streams",
             connections_total.clone(),
         );
         registry.register(
@@ -75,6 +84,11 @@ impl Metrics {
             "rejected",
             "Clients turned away before the upgrade",
             rejected.clone(),
+        );
+        registry.register(
+            "tokens_refused",
+            "Tokens and tickets refused, and clients without one where one is needed, by door and reason",
+            tokens_refused.clone(),
         );
         registry.register(
             "handshake_seconds",
@@ -129,6 +143,11 @@ impl Metrics {
 
     pub(crate) fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(crate) fn token_refused(&self, door: &'static str, reason: &'static str) {
+        let labels = TokenLabels { door, reason };
+        self.tokens_refused.get_or_create(&labels).inc();
     }
 
     pub(crate) fn handshake(&self, took: Duration) {

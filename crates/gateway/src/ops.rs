@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hubbub_node::{ArchiveHealth, BrokerHealth};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use crate::error::ApiError;
+use crate::exposition::Exposition;
 use crate::gate::Gate;
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the ops port can see.
 #[derive(Clone)]
@@ -150,11 +149,18 @@ fn archive(health: ArchiveHealth) -> Part {
     }
 }
 
-/// `GET /metrics`, for Prometheus.
-pub(crate) async fn get_metrics(State(state): State<OpsState>) -> Response {
+/// `GET /metrics`, for Prometheus and every tool that reads its text format.
+pub(crate) async fn get_metrics(State(state): State<OpsState>, headers: HeaderMap) -> Response {
+    let exposition = Exposition::asked_for(&headers);
     let mut text = String::new();
     match encode(&mut text, &state.registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Ok(()) => {
+            let kind = [
+                (CONTENT_TYPE, exposition.content_type()),
+                (VARY, ACCEPT.as_str()),
+            ];
+            (kind, exposition.write(text)).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");
             ApiError::Internal.into_response()

@@ -54,7 +54,7 @@ impl Node {
         match packet {
             Packet::Events { ts, events } => self.deliver_events(&room, ts, events),
             Packet::Presence(delta) => self.hear_presence(&room, delta),
-            Packet::Signal { origin, frame } => room.push_to_all(&frame, Some(&origin)),
+            Packet::Signal { origin, frame } => self.hear_signal(&room, &origin, &frame),
             Packet::Access => self.recheck_access(room),
             Packet::Reset(_) => {
                 if room.close_gate() {

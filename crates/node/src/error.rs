@@ -62,7 +62,7 @@ pub enum CommandError {
     #[error("this nonce was used for something else")]
     Conflict,
     /// Certainly not done.
-    #[error("not stored, try again later")]
+    #[error("unavailable right now and nothing was stored, try again later")]
     Unavailable,
     /// Perhaps done.
     #[error("perhaps stored, try again with the same nonce")]

@@ -144,6 +144,9 @@ impl Node {
                     let begin = timeout_at(deadline.into(), self.may_begin(identity, &room));
                     begin.await.unwrap_or(Err(CommandError::Unavailable))?;
                 }
+                if let Some(typing) = self.courtesies.typing.known(&from.id, &room) {
+                    typing.end();
+                }
                 self.metrics.messages_in.inc();
                 Draft::message(&room, from, terms.nonce.clone(), &body)
             }

@@ -1,4 +1,4 @@
-//! [`Outage`] decides which of many repeated failures are logged.
+//! [`Outage`] decides which of many repeated failures are logged, [`Sampler`] which of many similar lines.
 //!
 //! A loop that fails many times a second would fill the log with one line. With an [`Outage`] it logs
 //! the first failure, one line a minute with a count while the failures go on, and one line when they
@@ -22,10 +22,14 @@
 //! }
 //! ```
 
+mod sampler;
+
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+pub use sampler::Sampler;
 
 /// Between two log lines about the same outage.
 const INTERVAL: Duration = Duration::from_secs(60);

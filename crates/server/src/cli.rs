@@ -74,7 +74,8 @@ Examples:
   HUBBUB__REDIS__URL=redis://127.0.0.1:6379 hubbub serve
 
 SIGTERM and Ctrl-C move the clients to other nodes first (see drain.* in `hubbub config`);
-a second signal ends the node at once.";
+a second signal ends the node at once. SIGHUP is logged and changes nothing: settings are read at the
+start.";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:

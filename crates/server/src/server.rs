@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::agreement::{self, Joining};
 use crate::config::{CheckError, Settings};
-use crate::files;
 use crate::past::{Embedded, Past};
+use crate::{files, logging};
 
 /// Closing connections wait 5 s for their clients; so does a node that stops at once.
 const STOP_PATIENCE: Duration = Duration::from_secs(6);
@@ -153,7 +153,10 @@ impl Server {
             settings.gateway_config(connections),
             auth,
             Arc::clone(&node),
-            |registry| webhooks.register(registry),
+            |registry| {
+                logging::register(registry);
+                webhooks.register(registry);
+            },
         )
         .await
         {

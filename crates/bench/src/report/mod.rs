@@ -127,8 +127,8 @@ impl Report {
     }
 }
 
-/// A reader who has gone is no error.
-fn print(text: &str) -> io::Result<()> {
+/// Prints on standard output. A reader who has gone is no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

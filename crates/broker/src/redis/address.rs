@@ -29,11 +29,18 @@ pub(crate) fn client(section: &RedisSection) -> Result<Client, BrokerError> {
         }
         _ => return bad("expected redis[s]://[[user]:password@]host[:port][/db]"),
     };
-    if url.contains(',') {
+    // A password may have a comma in it.
+    let hosts = url
+        .rsplit_once('@')
+        .map_or(url.as_str(), |(_, hosts)| hosts);
+    if hosts.contains(',') || url.contains(",redis") {
         return bad("a list of URLs (shards) is not there yet, give one");
     }
     if url.contains('#') {
-        return bad("what follows # is not taken: redis.tls_insecure = true turns checks off");
+        return bad(
+            "what follows # is not taken: write %23 for a # in a password; redis.tls_insecure = true \
+             turns checks of certificates off",
+        );
     }
     let is_odd = |error: redis::RedisError| BrokerError::BadUrl(error.to_string());
     let info = match section.tls_insecure {
@@ -147,11 +154,14 @@ mod tests {
     fn urls_that_cannot_work_say_why() {
         assert!(client(&section("redis://user:secret@localhost:6379/1")).is_ok());
         assert!(client(&section("rediss://user:secret@localhost:6379/1")).is_ok());
+        assert!(client(&section("redis://user:a,b@localhost:6379/1")).is_ok());
         for (url, why) in [
             ("localhost:6379", "expected redis"),
             ("redis+sentinel://a", "Sentinel"),
             ("redis://a,redis://b", "shards"),
+            ("redis://user:secret@a,redis://user:secret@b", "shards"),
             ("rediss://a#insecure", "redis.tls_insecure"),
+            ("redis://:pa#ss@a", "%23"),
         ] {
             assert!(refusal(&section(url)).contains(why), "{url}");
         }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use hubbub_node::ConnectionQuery;
+use hubbub_node::{CommandError, ConnectionQuery};
 use hubbub_protocol::{InvalidId, Issued, Order, RoomId, Subject, Tokens, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -38,7 +38,9 @@ struct Rule<'a> {
 
 /// `GET /admin/nodes`.
 pub(super) async fn list_nodes(State(state): State<AdminState>) -> Result<Response, ApiError> {
-    Ok(Json(state.gate.node.nodes().await?).into_response())
+    let nodes = state.gate.node.nodes().await;
+    let nodes = nodes.map_err(|error| unanswered(&state, error))?;
+    Ok(Json(nodes).into_response())
 }
 
 /// `GET /admin/settings`: which nodes differ in what.
@@ -48,9 +50,21 @@ pub(super) async fn list_settings(State(state): State<AdminState>) -> Result<Res
         Ok(settings) => Ok(Json(settings).into_response()),
         Err(error) => Err(match node.obstacle() {
             Some(obstacle) => ApiError::Unavailable(obstacle),
-            None => error.into(),
+            None => unanswered(&state, error),
         }),
     }
+}
+
+/// Says that the cluster was asked in vain, and why.
+fn unanswered(state: &AdminState, error: CommandError) -> ApiError {
+    if !matches!(error, CommandError::Unavailable) {
+        return error.into();
+    }
+    let problem = state.gate.node.health().problem;
+    let problem = problem.unwrap_or_else(|| "redis did not answer in time".to_owned());
+    ApiError::Unavailable(format!(
+        "the cluster cannot be asked now: {problem}; try again when /readyz says ready"
+    ))
 }
 
 /// `GET /admin/connections?user=&room=&node=&after=&limit=`.
@@ -66,7 +80,8 @@ pub(super) async fn list_connections(
         after: id(&query, "after", hubbub_protocol::ConnectionId::new)?,
         limit: limit(&query)?,
     };
-    let page = state.gate.node.connections_of_all(&wanted).await?;
+    let page = state.gate.node.connections_of_all(&wanted).await;
+    let page = page.map_err(|error| unanswered(&state, error))?;
     Ok(Json(page).into_response())
 }
 
@@ -77,7 +92,8 @@ pub(super) async fn list_rooms(
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let after = query.text("after")?.unwrap_or_default();
-    let (rooms, more) = state.gate.node.all_rooms(after, limit(&query)?).await?;
+    let rooms = state.gate.node.all_rooms(after, limit(&query)?).await;
+    let (rooms, more) = rooms.map_err(|error| unanswered(&state, error))?;
     Ok(Json(json!({ "rooms": rooms, "more": more })).into_response())
 }
 
@@ -105,7 +121,13 @@ pub(super) async fn list_audit(
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let (before, limit) = (query.number("before")?, limit(&query)?);
-    let mut entries = state.gate.node.audited(before, limit + 1).await?;
+    let entries = state.gate.node.audited(before, limit + 1).await;
+    let mut entries = entries.map_err(|error| match error {
+        CommandError::Unavailable => {
+            ApiError::Unavailable("the archive does not answer, try again later".to_owned())
+        }
+        other => other.into(),
+    })?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     let entry = |entry: &hubbub_node::AuditEntry| {

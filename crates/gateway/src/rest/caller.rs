@@ -14,6 +14,7 @@ use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
+use crate::proof::{Bringer, Door, MISSING, REVOKED};
 
 /// Whoever the request's token names, within their pace.
 pub(crate) struct Caller {
@@ -78,13 +79,17 @@ impl Caller {
         let peer = parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
         let from_page = gate.check_origin(peer, &parts.headers)?;
         let is_ours = from_page || (is_read(parts) && bearer::is_same_origin(&parts.headers));
+        let client = gate.client(peer, &parts.headers);
+        let door = Door::Rest;
+        let bringer = Bringer { client, door };
         let token = gate.token(peer, &parts.headers, is_ours);
-        let token = token.ok_or_else(|| missing(gate))?;
-        let identity = verify(gate, token).await?;
+        let token = token.ok_or_else(|| missing(gate, bringer))?;
+        let identity = verify(gate, bringer, token).await?;
         match gate.node.exclusion(&identity, None) {
             None => {}
             Some(Exclusion::Banned) => return Err(ApiError::Banned),
             Some(Exclusion::Revoked) => {
+                gate.refused_token(bringer, REVOKED);
                 let revoked = format!("this token was revoked; {}", how(gate));
                 return Err(ApiError::Unauthorized(revoked));
             }
@@ -92,7 +97,7 @@ impl Caller {
         let payer = Payer {
             connection: None,
             user: Some(identity.user.id.clone()),
-            address: Some(address_key(gate.client(peer, &parts.headers))),
+            address: Some(address_key(client)),
         };
         Ok(Self {
             identity,
@@ -130,13 +135,18 @@ impl Caller {
 }
 
 /// Whoever the token names.
-pub(crate) async fn verify(gate: &Gate, token: &str) -> Result<Identity, ApiError> {
-    let identity = gate.auth.verify(token).await;
+pub(crate) async fn verify(
+    gate: &Gate,
+    bringer: Bringer,
+    token: &str,
+) -> Result<Identity, ApiError> {
+    let identity = gate.verify(bringer, token).await;
     identity.map_err(|error| refused(gate, error))
 }
 
 /// There is no token.
-pub(crate) fn missing(gate: &Gate) -> ApiError {
+pub(crate) fn missing(gate: &Gate, bringer: Bringer) -> ApiError {
+    gate.refused_token(bringer, MISSING);
     ApiError::Unauthorized(format!("send a token: {}", how(gate)))
 }
 

@@ -75,7 +75,9 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     } = *listener;
     let _open = gate.metrics.opened();
     let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
-    tracing::info!(%connection, %user, %node, %client, door = "sse", "connection opened");
+    if gate.lines.admits_connection() {
+        tracing::info!(%connection, %user, %node, %client, door = "sse", "connection opened");
+    }
     let write_timeout = gate.limits().write_timeout;
     let speak = async {
         // In its place from the start: what is moved takes its room twice, for as long as the stream is on.
@@ -95,19 +97,26 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
         End::Ours(CloseCode::Internal)
     });
     let (connection, user) = (session.connection(), &session.user().id);
+    let is_logged = gate.lines.admits_connection();
     match end {
         End::Ours(close) => {
             gate.metrics.closed_by_server(close);
             let (code, reason) = (close.as_u16(), close.reason());
-            tracing::info!(%connection, %user, %node, %client, door = "sse", by = "server", code, reason, "connection closed");
+            if is_logged {
+                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "server", code, reason, "connection closed");
+            }
         }
         End::Theirs(Gone::Closed | Gone::Talks) => {
             gate.metrics.closed_by_client();
-            tracing::info!(%connection, %user, %node, %client, door = "sse", by = "client", "connection closed");
+            if is_logged {
+                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "client", "connection closed");
+            }
         }
         End::Theirs(Gone::Broken) => {
             gate.metrics.closed_abruptly();
-            tracing::info!(%connection, %user, %node, %client, door = "sse", by = "network", "connection closed");
+            if is_logged {
+                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "network", "connection closed");
+            }
         }
     }
     // The room hears of the leave before the goodbyes are said.

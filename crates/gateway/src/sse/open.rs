@@ -23,6 +23,7 @@ use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::openapi::shapes;
+use crate::proof::{Bringer, Door, TICKET};
 use crate::rest::caller::{self, missing};
 use crate::rest::path::InRoom;
 use crate::rest::query::Query;
@@ -67,6 +68,7 @@ pub(crate) async fn open_events(
     }
     let slot = take_slot(&gate, &peer, client)?;
     let attached = gate.node.attach(identity, Some(client));
+    let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
     let (mut session, outbox) = attached.map_err(ApiError::without_session)?;
     session.join_room(&room, &beginning.from).await?;
     gate.metrics.handshake(began.elapsed());
@@ -87,6 +89,12 @@ pub(crate) async fn open_events(
     Ok(head(Body::from_stream(futures_util::stream::empty::<
         Result<axum::body::Bytes, std::convert::Infallible>,
     >())))
+}
+
+/// Where tokens come from here.
+fn bringer(client: IpAddr) -> Bringer {
+    let door = Door::EventStream;
+    Bringer { client, door }
 }
 
 /// Events of several rooms have no ids, so that frames are as on a WebSocket.
@@ -131,30 +139,32 @@ async fn identify(
 ) -> Result<Identity, ApiError> {
     let from_page = gate.check_origin(peer, headers)?;
     let is_ours = from_page || bearer::is_same_origin(headers);
+    let bringer = bringer(gate.client(peer, headers));
     let token = gate.token(peer, headers, is_ours);
     let identity = match (token, query.text("ticket")?) {
-        (Some(token), _) => caller::verify(gate, token).await?,
-        (None, Some(ticket)) => holder(gate, ticket).await?,
+        (Some(token), _) => caller::verify(gate, bringer, token).await?,
+        (None, Some(ticket)) => holder(gate, bringer, ticket).await?,
         (None, None) => match gate.auth.mode() {
             AuthMode::Guest => {
                 // Browsers send no Origin with a plain read of a page's own host.
                 if !from_page {
                     gate.check_host(headers)?;
                 }
-                return Ok(gate.new_guest(gate.client(peer, headers), None)?);
+                return Ok(gate.new_guest(bringer.client, None)?);
             }
-            AuthMode::Jwt => return Err(missing(gate)),
+            AuthMode::Jwt => return Err(missing(gate, bringer)),
         },
     };
     gate.node.keep_pace(&identity, Pace::Reads)?;
     Ok(identity)
 }
 
-/// Whoever the ticket stands for. It stays good until it or its token expires, since an `EventSource`
-/// comes back with it.
-async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
+/// The user of a ticket. It stays good until it or its token expires, since an `EventSource` comes back
+/// with it.
+async fn holder(gate: &Gate, bringer: Bringer, ticket: &str) -> Result<Identity, ApiError> {
     let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {
+        gate.refused_token(bringer, TICKET);
         let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
         ApiError::Unauthorized(expired.to_owned())
     })

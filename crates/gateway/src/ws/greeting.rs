@@ -12,6 +12,7 @@ use super::socket::{End, Socket};
 use super::wire::Opcode;
 use crate::config::AuthMode;
 use crate::gate::Gate;
+use crate::proof::{Bringer, Door, MISSING, TICKET};
 
 /// In guest mode a client without a token has so long to say `hello` before it is taken for a
 /// guest who only listens.
@@ -25,6 +26,12 @@ pub(super) struct Seat {
     pub(super) first: Option<String>,
     /// A guest who has said nothing yet: a `hello` may still name somebody else.
     pub(super) silent: bool,
+}
+
+/// Where tokens come from here.
+pub(super) fn bringer(client: IpAddr) -> Bringer {
+    let door = Door::WebSocket;
+    Bringer { client, door }
 }
 
 /// Finds out who it is and opens the session.
@@ -75,6 +82,7 @@ async fn greet_stranger(
     })?;
     let patience = gate.limits().hello_timeout;
     let Some(text) = first_frame(gate, socket, patience).await? else {
+        gate.refused_token(bringer(client), MISSING);
         return Err(End::Ours(CloseCode::NoHello));
     };
     drop(place);
@@ -87,6 +95,7 @@ async fn greet_stranger(
         },
         Err(error) => error.id,
     };
+    gate.refused_token(bringer(client), MISSING);
     let error = unauthorized(id.as_ref());
     // Should the socket take nothing now, the rest goes out before the close frame.
     drop(
@@ -128,8 +137,8 @@ pub(super) async fn seat_with_token(
     client: IpAddr,
     token: &str,
 ) -> Result<Box<Seat>, End> {
-    let identity = Box::pin(gate.auth.verify(token)).await.map_err(|error| {
-        tracing::debug!(%error, "token refused");
+    let identity = Box::pin(gate.verify(bringer(client), token)).await;
+    let identity = identity.map_err(|error| {
         End::Ours(match error.is_temporary() {
             true => CloseCode::TryLater,
             false => CloseCode::BadToken,
@@ -142,7 +151,10 @@ pub(super) async fn seat_with_token(
 async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Box<Seat>, End> {
     match gate.node.redeem_ticket(ticket, TicketUse::Once).await {
         Ok(Some(identity)) => seat(gate, client, identity),
-        Ok(None) => Err(End::Ours(CloseCode::BadToken)),
+        Ok(None) => {
+            gate.refused_token(bringer(client), TICKET);
+            Err(End::Ours(CloseCode::BadToken))
+        }
         Err(error) => {
             tracing::debug!(%error, "a ticket cannot be looked at");
             Err(End::Ours(CloseCode::TryLater))
@@ -161,10 +173,9 @@ fn seat_guest(gate: &Gate, client: IpAddr) -> Result<Box<Seat>, End> {
 }
 
 fn seat(gate: &Gate, client: IpAddr, identity: Identity) -> Result<Box<Seat>, End> {
-    let (session, outbox) = gate
-        .node
-        .attach(identity, Some(client))
-        .map_err(End::Ours)?;
+    let attached = gate.node.attach(identity, Some(client));
+    let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
+    let (session, outbox) = attached.map_err(End::Ours)?;
     Ok(Box::new(Seat {
         session,
         outbox,

@@ -18,7 +18,7 @@ use hubbub_node::{Limits, OutboxReader, Session};
 use hubbub_protocol::{CloseCode, Command, Frame, decode_command};
 use tokio::time::Instant;
 
-use self::greeting::{Seat, greet, seat_with_token};
+use self::greeting::{Seat, bringer, greet, seat_with_token};
 use self::pulse::Pulse;
 use self::socket::{End, Progress, Reader, Socket, Writer};
 use self::wire::Opcode;
@@ -51,8 +51,7 @@ async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
     let end = match greeted {
         Ok(seat) => stay(&arrival, &mut socket, seat).await,
         Err(end) => {
-            let (client, node) = (arrival.client, arrival.gate.node.id());
-            tracing::info!(%client, %node, ?end, "connection refused");
+            log_refused(&arrival.gate, arrival.client, end);
             end
         }
     };
@@ -72,7 +71,7 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
     let _open = gate.metrics.opened();
     loop {
         log_opened(gate, &seat.session, arrival.client);
-        let talk = AssertUnwindSafe(talk(gate, socket, &mut seat)).catch_unwind();
+        let talk = AssertUnwindSafe(talk(arrival, socket, &mut seat)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
             Ok(Pause::Hello(token)) => {
@@ -95,12 +94,34 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> En
     }
 }
 
+fn log_refused(gate: &Gate, client: IpAddr, end: End) {
+    if !gate.lines.admits_connection() {
+        return;
+    }
+    let node = gate.node.id();
+    match end {
+        End::Ours(close) => {
+            let (code, reason) = (close.as_u16(), close.reason());
+            tracing::info!(%client, %node, by = "server", code, reason, "connection refused");
+        }
+        End::Theirs(_) | End::Gone => {
+            tracing::info!(%client, %node, by = "client", "connection ended before its session began");
+        }
+    }
+}
+
 fn log_opened(gate: &Gate, session: &Session, client: IpAddr) {
+    if !gate.lines.admits_connection() {
+        return;
+    }
     let (connection, user) = (session.connection(), &session.user().id);
     tracing::info!(%connection, %user, node = %gate.node.id(), %client, "connection opened");
 }
 
 fn log_closed(gate: &Gate, session: &Session, client: IpAddr, end: End) {
+    if !gate.lines.admits_connection() {
+        return;
+    }
     let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
     match end {
         End::Ours(close) => {
@@ -125,11 +146,11 @@ enum Pause {
 
 /// Runs both loops until one of them ends. The reading one is polled first: the writing one sees
 /// in the same poll what it has left.
-async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
+async fn talk(arrival: &Arrival, socket: &mut Socket, seat: &mut Seat) -> Pause {
     seat.outbox.use_line(socket.line());
     let (mut reader, writer) = socket.split();
     let busy = AtomicBool::new(false);
-    let limits = gate.limits();
+    let limits = arrival.gate.limits();
     let Seat {
         session,
         outbox,
@@ -138,13 +159,13 @@ async fn talk(gate: &Gate, socket: &mut Socket, seat: &mut Seat) -> Pause {
     } = seat;
     tokio::select! {
         biased;
-        pause = read_loop(gate, &mut reader, session, first.take(), *silent, &busy) => pause,
+        pause = read_loop(arrival, &mut reader, session, first.take(), *silent, &busy) => pause,
         end = write_loop(&writer, outbox, limits, &busy) => Pause::End(end),
     }
 }
 
 async fn read_loop(
-    gate: &Gate,
+    arrival: &Arrival,
     reader: &mut Reader<'_>,
     session: &mut Session,
     mut first: Option<String>,
@@ -171,7 +192,8 @@ async fn read_loop(
                 _ => {
                     busy.store(true, Ordering::Relaxed);
                     // On the heap, so that an idle connection does not carry its size.
-                    Box::pin(gate.handle(session, request)).await;
+                    let from = bringer(arrival.client);
+                    Box::pin(arrival.gate.handle(from, session, request)).await;
                     busy.store(false, Ordering::Relaxed);
                     if let Some(rest) = session.take_rest() {
                         reader.rest(rest);

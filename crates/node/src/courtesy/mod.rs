@@ -76,6 +76,12 @@ impl<T: Default + Counts> Lately<T> {
         let key = (user.clone(), room.clone());
         Arc::clone(known.by_user.entry(key).or_default())
     }
+
+    /// The state of a user in a room, if there is one.
+    pub(crate) fn known(&self, user: &UserId, room: &RoomId) -> Option<Arc<T>> {
+        let key = (user.clone(), room.clone());
+        lock(&self.0).by_user.get(&key).cloned()
+    }
 }
 
 /// Somebody's voice in one room.

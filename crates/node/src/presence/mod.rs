@@ -50,6 +50,8 @@ pub(crate) struct PresenceAgenda {
     frames: VecDeque<Arc<Room>>,
     /// Rooms whose list of users was lost.
     settles: VecDeque<(Instant, Arc<Room>)>,
+    /// Rooms in which somebody types.
+    typing: Vec<Arc<Room>>,
 }
 
 impl Node {
@@ -285,6 +287,7 @@ impl Node {
             tick.tick().await;
             self.beat();
             self.settle_due();
+            self.end_due_typing();
             let frames = std::mem::take(&mut lock(&self.agenda).frames);
             for room in frames {
                 lock(&room.state).presence.end_waiting();
@@ -294,6 +297,19 @@ impl Node {
                 self.leave_for_good(&room, &user);
             }
         }
+    }
+
+    /// Looks at a room until nobody types in it any more.
+    pub(crate) fn watch_typing(&self, room: &Arc<Room>) {
+        lock(&self.agenda).typing.push(Arc::clone(room));
+    }
+
+    /// Ends the typing of users who have not renewed it in time.
+    fn end_due_typing(&self) {
+        let mut rooms = std::mem::take(&mut lock(&self.agenda).typing);
+        let now = Instant::now();
+        rooms.retain(|room| room.expire_typing(now));
+        lock(&self.agenda).typing.append(&mut rooms);
     }
 
     fn next_due_leave(&self) -> Option<(Arc<Room>, UserId)> {

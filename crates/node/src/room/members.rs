@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use super::Room;
 use super::log::RoomLog;
+use super::typists::{Typist, Typists};
 use crate::outbox::{Due, Offered, Outbox};
 
 /// How far a member is.
@@ -37,21 +38,26 @@ pub(crate) struct Member {
     pub(crate) place: Place,
 }
 
-/// In an order that is cheap to walk.
+/// A room's members on this node.
 #[derive(Debug, Default)]
-pub(crate) struct Members(IndexMap<ConnectionId, Member>);
+pub(crate) struct Members {
+    /// In an order that is cheap to walk.
+    by_connection: IndexMap<ConnectionId, Member>,
+    /// The users of whom members were told that they type.
+    pub(super) typists: Typists,
+}
 
 impl Members {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_connection.is_empty()
     }
 
     pub(crate) fn connections(&self) -> Vec<ConnectionId> {
-        self.0.keys().cloned().collect()
+        self.by_connection.keys().cloned().collect()
     }
 
     pub(crate) fn get(&self, connection: &ConnectionId) -> Option<&Member> {
-        self.0.get(connection)
+        self.by_connection.get(connection)
     }
 
     /// Adds a member that gets nothing yet, or makes it so again.
@@ -66,7 +72,7 @@ impl Members {
             outbox: Arc::clone(outbox),
             place: Place::Joining,
         };
-        self.0.insert(connection.clone(), member);
+        self.by_connection.insert(connection.clone(), member);
     }
 
     /// Gives a member its `joined`, which ends at `given`; from there it follows.
@@ -78,7 +84,7 @@ impl Members {
         given: u64,
         head: u64,
     ) {
-        let Some(member) = self.0.get_mut(connection) else {
+        let Some(member) = self.by_connection.get_mut(connection) else {
             return;
         };
         member.outbox.push(joined);
@@ -86,7 +92,7 @@ impl Members {
     }
 
     pub(crate) fn remove(&mut self, room: &Arc<Room>, connection: &ConnectionId) {
-        if let Some(member) = self.0.swap_remove(connection) {
+        if let Some(member) = self.by_connection.swap_remove(connection) {
             member.outbox.caught_up(room);
         }
     }
@@ -105,7 +111,7 @@ impl Members {
         if events.is_empty() {
             return;
         }
-        let (mut delivered, most) = (0, self.0.len());
+        let (mut delivered, most) = (0, self.by_connection.len());
         for member in self
             .0
             .values_mut()
@@ -138,6 +144,17 @@ impl Members {
             }
         }
         room.metrics.deliveries.inc_by(delivered as u64);
+        let authors = self.typists.take_authors(events);
+        self.tell_stopped(room, &authors);
+    }
+
+    /// Tells members that these users type no more.
+    pub(super) fn tell_stopped(&self, room: &Room, typists: &[Typist]) {
+        for Typist { user, origin, .. } in typists {
+            let (room, on) = (&room.id, false);
+            let frame = Frame::encode(&ServerFrame::Typing { room, user, on });
+            self.push_to_all(&frame, Some(origin));
+        }
     }
 
     /// Gives a member that is at `given` older events, as many as it takes.
@@ -149,7 +166,7 @@ impl Members {
         events: &[Envelope],
         head: u64,
     ) {
-        let Some(member) = self.0.get_mut(connection) else {
+        let Some(member) = self.by_connection.get_mut(connection) else {
             return;
         };
         if member.place != Place::Behind(given) {
@@ -179,7 +196,7 @@ impl Members {
 
     /// Tells one member, whose missed events are gone, to start over.
     pub(crate) fn reset_one(&mut self, room: &Arc<Room>, connection: &ConnectionId, log: &RoomLog) {
-        let Some(member) = self.0.get_mut(connection) else {
+        let Some(member) = self.by_connection.get_mut(connection) else {
             return;
         };
         if matches!(member.place, Place::Behind(_)) {
@@ -189,7 +206,7 @@ impl Members {
     }
 
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
-        for (connection, member) in &self.0 {
+        for (connection, member) in &self.by_connection {
             if member.place != Place::Joining && Some(connection) != except {
                 member.outbox.push(frame.clone());
             }

@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod log;
 mod members;
 mod reads;
+mod typists;
 mod vigil;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +16,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hubbub_broker::{Head, Page, Place as SeenPlace, RoomHead};
-use hubbub_protocol::{ConnectionId, Envelope, EpochOrder, Frame, Position, RoomId};
+use hubbub_protocol::{ConnectionId, Envelope, EpochOrder, Frame, Position, RoomId, User};
 
 use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
 pub(crate) use self::members::Place;
 use self::members::Source;
 use self::reads::RecentReads;
+pub(crate) use self::typists::TYPING_TIMEOUT;
 pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
 use crate::lock::lock;
@@ -288,6 +290,38 @@ impl Room {
     /// Gives a frame that has no offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
+    }
+
+    /// Hears that a user types or has stopped, and gives members the frame that says so. Returns whether
+    /// the caller has to call [`Room::expire_typing`] regularly from now on.
+    pub(crate) fn hear_typing(
+        &self,
+        user: User,
+        on: bool,
+        origin: &ConnectionId,
+        frame: &Frame,
+    ) -> bool {
+        let mut state = lock(&self.state);
+        let typists = &mut state.members.typists;
+        let is_news = if on {
+            typists.begin(user, origin, Instant::now())
+        } else {
+            typists.end(&user)
+        };
+        let begins = typists.begin_watch();
+        if is_news {
+            state.members.push_to_all(frame, Some(origin));
+        }
+        begins
+    }
+
+    /// Ends the typing of users who have not renewed it in time. Returns whether others type still.
+    pub(crate) fn expire_typing(&self, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        let members = &mut state.members;
+        let expired = members.typists.take_expired(now);
+        members.tell_stopped(self, &expired);
+        members.typists.go_on_watching()
     }
 
     /// Whether so many send here that their sends wait for each other.

@@ -10,7 +10,8 @@ use crate::error::CommandError;
 impl Session {
     pub(super) async fn typing(&mut self, room: &RoomId, on: bool) -> Result<(), CommandError> {
         let (node, user) = (Arc::clone(&self.node), self.identity.user.clone());
-        let voice = node.voice(&self.connection, &user, room);
+        let connection = self.connection.clone();
+        let voice = node.voice(&connection, &user, room);
         let membership = self.membership(room).await?;
         if !membership.rights.write {
             return Err(CommandError::Forbidden);
@@ -18,7 +19,7 @@ impl Session {
         node.check_mute(&user.id, room)?;
         let of_user = || node.courtesies.typing.of(&user.id, room);
         let typing = membership.typing.get_or_insert_with(of_user);
-        Arc::clone(typing).say(voice, on);
+        Arc::clone(typing).say(voice, Some(&connection), on);
         Ok(())
     }
 

@@ -179,6 +179,10 @@ impl Session {
             room, is_present, ..
         } = membership;
         lock(&room.state).members.remove(&room, &self.connection);
+        let user = &self.identity.user;
+        if let Some(typing) = self.node.courtesies.typing.known(&user.id, &room.id) {
+            typing.leave(self.node.voice(&self.connection, user, &room.id));
+        }
         if is_present {
             self.node.depart(&room, &self.identity.user.id, departure);
         } else {

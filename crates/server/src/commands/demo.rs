@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{CommandError, Signals, print, runtime};
+use super::{CommandError, OnHangup, Signals, print, runtime};
 use crate::cli::{DemoArgs, environment};
 use crate::config::{Settings, SettingsFile, Sources, load};
 use crate::past::Embedded;
@@ -36,7 +36,7 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), CommandError> {
 }
 
 async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandError> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(OnHangup::End)?;
     let mut servers = Vec::new();
     let folder = DataFolder::open(args)?;
     let settings: Vec<_> = settings
@@ -62,7 +62,8 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
             other => other.into(),
         })?);
     }
-    print(&greeting(args, scheme, &servers))?;
+    // The nodes run although nobody can be told.
+    drop(print(&greeting(args, scheme, &servers)));
     let (stop, stopping) = watch::channel(false);
     let mut nodes = JoinSet::new();
     for server in servers {
@@ -78,7 +79,7 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
         }
     };
     drop(tokio::time::timeout(PATIENCE, stopped).await);
-    print("\nbye\n")?;
+    drop(print("\nbye\n"));
     Ok(())
 }
 

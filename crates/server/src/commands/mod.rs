@@ -112,26 +112,48 @@ fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C, SIGTERM and SIGHUP.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+    on_hangup: OnHangup,
+}
+
+/// The meaning of SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnHangup {
+    /// The terminal was closed, which ends what was started in it.
+    End,
+    /// Somebody asks for the settings to be read again, which a node cannot do yet: it logs that, and
+    /// goes on.
+    Ignore,
 }
 
 impl Signals {
     /// From now on they no longer end the process by themselves.
-    fn listen() -> io::Result<Self> {
+    fn listen(on_hangup: OnHangup) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            on_hangup,
         })
     }
 
-    /// Waits for the next one. Cancel safe.
+    /// Waits for the next one that ends the process. Cancel safe.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => match self.on_hangup {
+                    OnHangup::End => return,
+                    OnHangup::Ignore => {
+                        tracing::info!("SIGHUP ignored: settings are read at the start, restart the node to change them");
+                    }
+                },
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `hubbub serve`: one node, until a signal.
 
-use super::{CommandError, Signals, runtime};
+use super::{CommandError, OnHangup, Signals, runtime};
 use hubbub_node::Failpoints;
 
 use crate::cli::SettingsArgs;
@@ -16,7 +16,7 @@ pub(crate) fn serve(args: &SettingsArgs) -> Result<(), CommandError> {
     logging::start("info");
     files::raise_limit();
     runtime()?.block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen(OnHangup::Ignore)?;
         let server = Server::start(settings).await?;
         tokio::select! {
             () = signals.next() => {}

@@ -5,23 +5,26 @@ use std::fs;
 
 use config::Value;
 
+use super::hints::check_variable;
 use super::known::Known;
 use super::layers::ConfigError;
 
-const PREFIX: &str = "HUBBUB__";
+pub(super) const PREFIX: &str = "HUBBUB__";
 const FILE_SUFFIX: &str = "_FILE";
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Every variable of ours with its key, known or not.
 ///
 /// # Errors
-/// [`ConfigError`] when a file cannot be read, or when both variables of one setting are there.
+/// [`ConfigError`] when a file cannot be read, when both variables of one setting are there, or when the name
+/// of a variable is nearly that of a setting.
 pub(super) fn from_env(
     env: &[(String, String)],
     known: &Known,
 ) -> Result<Vec<(String, Value)>, ConfigError> {
     let mut ours = Vec::new();
     for (name, value) in env {
+        check_variable(name, value, known)?;
         let Some(key) = key_of(name) else { continue };
         ours.push(match plain_variable(name, known) {
             None => {
@@ -49,6 +52,11 @@ fn plain_variable<'a>(name: &'a str, known: &Known) -> Option<(&'a str, String)>
 fn key_of(name: &str) -> Option<String> {
     let key = name.strip_prefix(PREFIX)?;
     Some(key.to_ascii_lowercase().replace("__", "."))
+}
+
+/// The variable that holds a setting.
+pub(super) fn variable_of(key: &str) -> String {
+    PREFIX.to_owned() + &key.to_ascii_uppercase().replace('.', "__")
 }
 
 /// The file's text without the line end that editors and `echo` leave behind it.

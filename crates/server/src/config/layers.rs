@@ -9,6 +9,7 @@ use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;
 
 use super::env::from_env;
+use super::hints::nearest;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
 use super::tables::Tables;
@@ -18,6 +19,7 @@ use super::{CheckError, Settings};
 const DEFAULT_FILE: &str = "hubbub.toml";
 const DEFAULT_ORIGIN: &str = "default";
 const ARCHIVE_URL: &str = "archive.url";
+const REDIS_URL: &str = "redis.url";
 /// In the folder where the node was started.
 const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
 
@@ -50,8 +52,51 @@ pub enum ConfigError {
         /// The known key that looks most like it.
         nearest: String,
     },
+    /// A variable of the environment that would be ignored.
+    #[error(
+        "{name} is no setting of a node and would be ignored: did you mean {meant}? Two underscores \
+         stand between the parts"
+    )]
+    NearMiss {
+        /// As written.
+        name: String,
+        /// The variable that sets something.
+        meant: String,
+    },
+    /// A node that was given an empty `redis.url` stands alone, which nobody means who sets it.
+    #[error(
+        "redis.url is empty ({origin}): the node would stand alone instead of joining its cluster. \
+         Set it to redis://HOST:PORT, or remove it for a node that stands alone"
+    )]
+    EmptyRedisUrl {
+        /// Where it came from.
+        origin: String,
+    },
+    /// A table that may be repeated, written as something else.
+    #[error(
+        "{name} ({origin}): expected a list of tables, each begun by [[{name}]] with two brackets in a \
+         settings file"
+    )]
+    NoTables {
+        /// The tables' name.
+        name: &'static str,
+        /// Where it came from.
+        origin: String,
+    },
+    /// A table among others of its name that cannot be read.
+    #[error("[[{name}]], table {number} ({origin}): {problem}")]
+    BadTable {
+        /// The tables' name.
+        name: &'static str,
+        /// Which one, counted from 1.
+        number: usize,
+        /// Where they came from.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value of the wrong form.
-    #[error("{key} = {value} ({origin}): expected {expected}")]
+    #[error("{key} = {value} ({origin}): {problem}")]
     BadValue {
         /// The setting.
         key: String,
@@ -59,8 +104,8 @@ pub enum ConfigError {
         value: String,
         /// Where it came from.
         origin: String,
-        /// What it should be.
-        expected: String,
+        /// What is wrong with it, or what it should be.
+        problem: String,
     },
     /// A variable names a file that cannot be read.
     #[error("{name}: cannot read {}: {source}", path.display())]
@@ -162,6 +207,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let (given, tables) = given(sources, &known)?;
     let mut effective = Json::Object(serde_json::Map::new());
     let mut list = Vec::new();
+    refuse_empty_redis(&given)?;
     for (key, default) in &known.0 {
         let setting = match given.get(key) {
             Some(value) => read_setting(key, default, value)?,
@@ -195,6 +241,26 @@ fn choose_archive(settings: &mut Settings, list: &mut [Setting]) {
     }
 }
 
+/// Refuses an empty `redis.url` in a variable or a flag, such as `HUBBUB__REDIS__URL=$REDIS` where nobody has
+/// set `REDIS`. In a settings file, as `hubbub config` prints it, it is the default.
+fn refuse_empty_redis(given: &BTreeMap<String, Value>) -> Result<(), ConfigError> {
+    let Some(value) = given.get(REDIS_URL) else {
+        return Ok(());
+    };
+    let origin = value.origin().unwrap_or_default();
+    let is_typed = ["env ", "flag ", "file "]
+        .iter()
+        .any(|kind| origin.starts_with(kind));
+    match &value.kind {
+        ValueKind::String(url) if is_typed && url.trim().is_empty() => {
+            Err(ConfigError::EmptyRedisUrl {
+                origin: origin.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Sets one key in a tree of sections.
 fn put(tree: &mut Json, key: &str, value: Json) {
     let (section, name) = key.split_once('.').expect("known keys have a section");
@@ -205,15 +271,15 @@ fn put(tree: &mut Json, key: &str, value: Json) {
 fn read_setting(key: &str, default: &Json, value: &Value) -> Result<Setting, ConfigError> {
     let kind = Kind::of_setting(key, default);
     let origin = value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned();
-    let bad = |expected: String| ConfigError::BadValue {
+    let bad = |problem: String| ConfigError::BadValue {
         key: key.to_owned(),
         value: shown(key, &value.kind),
         origin: origin.clone(),
-        expected,
+        problem,
     };
     let json = kind
         .read(&value.kind)
-        .ok_or_else(|| bad(kind.expected().to_owned()))?;
+        .ok_or_else(|| bad(format!("expected {}", kind.expected())))?;
     let mut tree = Json::Object(serde_json::Map::new());
     put(&mut tree, key, json.clone());
     match serde_json::from_value::<Settings>(tree) {
@@ -222,7 +288,7 @@ fn read_setting(key: &str, default: &Json, value: &Value) -> Result<Setting, Con
             value: json,
             origin,
         }),
-        Err(error) => Err(bad(format!("another value: {error}"))),
+        Err(error) => Err(bad(error.to_string())),
     }
 }
 
@@ -311,7 +377,7 @@ fn flatten(
         match value.kind {
             ValueKind::Table(inner) if !inner.is_empty() => flatten(&key, inner, known, given)?,
             _ => {
-                let nearest = known.nearest(&key);
+                let nearest = nearest(&key, known);
                 return Err(ConfigError::UnknownKey {
                     key,
                     origin,
@@ -413,7 +479,6 @@ mod tests {
                 ("HUBBUB__LIMITS__OUTBOX_BYTES", "2MiB"),
                 ("HUBBUB__DRAIN__READY_DELAY", "250ms"),
                 ("HUBBUB__AUTH__SECRET", "00000000000000000000000000000001"),
-                ("HUBBUB__REDIS__URL", ""),
             ],
             &[],
         );
@@ -499,6 +564,7 @@ mod tests {
             assert!(!refused.contains("canary"), "{refused}");
             refused
         };
+        assert!(refused("").contains("[[webhook]], table 1"));
         assert!(refused("").contains("secret"));
         assert!(refused("secret = \"canary\"").contains("32 bytes"));
         assert!(refused("secret = 12345678901234567890123456789012345").contains("test.toml"));
@@ -514,6 +580,61 @@ mod tests {
         assert!(refusal(&(two.clone() + &two), &[]).contains("give each a name"));
         let loaded = from_text(&two, &[], &[]).unwrap();
         assert_eq!(loaded.settings.webhooks[0].events.len(), 6);
+    }
+
+    #[test]
+    fn tables_are_refused_by_name_and_number() {
+        let first = "[[room]]\nmatch = \"a\"\n";
+        let told = refusal(&format!("{first}[[room]]\nmacth = \"b\"\n"), &[]);
+        assert!(told.starts_with("[[room]], table 2 ("), "{told}");
+        assert!(told.contains("test.toml): unknown field `macth`"), "{told}");
+        assert!(!told.contains("another one"), "{told}");
+        let told = refusal(&format!("{first}keep = \"soon\"\n"), &[]);
+        assert!(told.starts_with("[[room]], table 1 ("), "{told}");
+        let told = refusal(&format!("{first}keep = \"1s\"\n"), &[]);
+        assert!(told.contains("expected keep: a minute or more"), "{told}");
+        let told = refusal("[room]\nmatch = \"a\"\n", &[]);
+        assert!(told.contains("[[room]] with two brackets"), "{told}");
+        for (written, meant) in [
+            ("[[rooms]]\nmatch = \"a\"", "[[room]]"),
+            ("[rooms]\nmatch = \"a\"", "[[room]]"),
+            ("[[webhooks]]\nurl = \"a\"", "[[webhook]]"),
+        ] {
+            let told = refusal(written, &[]);
+            assert!(told.contains(&format!("did you mean {meant}?")), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_empty_redis_url_is_refused_where_somebody_has_set_it() {
+        let told = refusal("", &[("HUBBUB__REDIS__URL", "")]);
+        assert!(
+            told.starts_with("redis.url is empty (env HUBBUB__REDIS__URL)"),
+            "{told}"
+        );
+        assert!(told.contains("remove it"), "{told}");
+        let flag = from_text("", &[], &[("redis.url", " ")]).unwrap_err();
+        assert!(flag.to_string().contains("(flag --set)"), "{flag}");
+        // As `hubbub config > hubbub.toml` writes it.
+        from_text("[redis]\nurl = \"\"", &[], &[]).unwrap();
+    }
+
+    #[test]
+    fn trusted_proxies_may_be_single_addresses() {
+        let proxies = "10.0.0.1, fd00::1, 10.1.0.0/16";
+        let loaded = from_text("", &[("HUBBUB__HTTP__TRUSTED_PROXIES", proxies)], &[]).unwrap();
+        let read: Vec<_> = loaded.settings.http.trusted_proxies;
+        let read: Vec<_> = read.iter().map(ToString::to_string).collect();
+        assert_eq!(read, ["10.0.0.1/32", "fd00::1/128", "10.1.0.0/16"]);
+        let told = refusal(
+            "",
+            &[("HUBBUB__HTTP__TRUSTED_PROXIES", "10.0.0.1, haproxy")],
+        );
+        assert!(told.starts_with("http.trusted_proxies"), "{told}");
+        assert!(
+            told.contains("\"haproxy\" is neither an address nor a network"),
+            "{told}"
+        );
     }
 
     #[test]

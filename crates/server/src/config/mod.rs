@@ -2,6 +2,7 @@
 
 mod effective;
 mod env;
+mod hints;
 mod kind;
 mod known;
 mod layers;
@@ -92,6 +93,19 @@ pub enum CheckError {
     /// Tables `[[webhook]]`.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// A character of a user name or password that means something else in a URL.
+    #[error(
+        "{key}: the user name or the password has {special:?} in it, which ends it there in a URL: write \
+         {encoded} in its place (percent-encoding)"
+    )]
+    SpecialCharacter {
+        /// The setting.
+        key: &'static str,
+        /// The character.
+        special: char,
+        /// How it is written.
+        encoded: String,
+    },
     /// Not `host:port`.
     #[error("{key} = {value:?} is not an address and a port, such as 127.0.0.1:3000")]
     Address {
@@ -169,6 +183,8 @@ impl Settings {
         self.make_auth()?;
         self.http.check()?;
         self.ops.check()?;
+        hints::check_password("redis.url", &self.redis.url)?;
+        hints::check_password("archive.url", &self.archive.url)?;
         self.redis.check()?;
         self.archive.check(!self.redis.url.is_empty())?;
         self.socketio.check(&self.limits)?;

@@ -1,7 +1,7 @@
 //! Tables that may be repeated: `[[room]]`, `[[api_key]]` and `[[webhook]]`. They come from the file
 //! alone.
 
-use config::{Map, Value};
+use config::{Map, Value, ValueKind};
 use hubbub_gateway::ApiKey;
 use hubbub_node::RoomRule;
 use hubbub_webhooks::Webhook;
@@ -12,6 +12,8 @@ use super::layers::{ConfigError, origin_of};
 const ROOM: &str = "room";
 const API_KEY: &str = "api_key";
 const WEBHOOK: &str = "webhook";
+/// All of them.
+pub(super) const NAMES: [&str; 3] = [ROOM, API_KEY, WEBHOOK];
 
 /// What they say, in the order of the file.
 #[derive(Debug)]
@@ -35,48 +37,60 @@ impl Tables {
 
 fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
     let origin = origin_of(&value);
-    let rooms: Vec<RoomRule> = read_all(ROOM, value)?;
-    for room in &rooms {
+    let rooms: Vec<RoomRule> = read_all(ROOM, value, |problem| problem)?;
+    for (index, room) in rooms.iter().enumerate() {
         let checked = room.check();
-        checked.map_err(|expected| bad(ROOM, "a table", origin.clone(), expected))?;
+        checked.map_err(|expected| {
+            let problem = format!("expected {expected}");
+            bad(ROOM, index, &origin, problem)
+        })?;
     }
     Ok(rooms)
 }
 
 /// What is wrong with a key's table is said without the table: it holds the key.
 fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
-    let origin = origin_of(&value);
-    value.try_deserialize().map_err(|_| {
-        let expected = "name = \"…\", key = \"…\" and rooms = { \"PATTERN\" = \"rwmp\" }";
-        bad(API_KEY, "(hidden)", origin, expected.to_owned())
+    read_all(API_KEY, value, |_| {
+        "expected name = \"…\", key = \"…\" and rooms = { \"PATTERN\" = \"rwmp\" }".to_owned()
     })
 }
 
 /// An error about a value shows it, and it may be the secret; the others name a key only.
 fn read_webhooks(value: Value) -> Result<Vec<Webhook>, ConfigError> {
-    let origin = origin_of(&value);
-    read_all(WEBHOOK, value).map_err(|error| match error.to_string() {
-        told if told.contains("invalid type") || told.contains("invalid value") => {
-            let expected = "url = \"…\", secret = \"…\" and the like, in a settings file";
-            bad(WEBHOOK, "(hidden)", origin, expected.to_owned())
+    read_all(WEBHOOK, value, |problem| {
+        match problem.contains("invalid type") || problem.contains("invalid value") {
+            true => "expected url = \"…\", secret = \"…\" and the like".to_owned(),
+            false => problem,
         }
-        _ => error,
     })
 }
 
-fn read_all<T: DeserializeOwned>(name: &str, value: Value) -> Result<Vec<T>, ConfigError> {
+/// Reads one table after the other. `told` says what is told of what is wrong with one.
+fn read_all<T: DeserializeOwned>(
+    name: &'static str,
+    value: Value,
+    told: impl Fn(String) -> String,
+) -> Result<Vec<T>, ConfigError> {
     let origin = origin_of(&value);
-    value
-        .try_deserialize()
-        .map_err(|error| bad(name, "a table", origin, format!("another one: {error}")))
+    let ValueKind::Array(tables) = value.kind else {
+        return Err(ConfigError::NoTables { name, origin });
+    };
+    let read = |(index, table): (usize, Value)| {
+        // The settings file stands in front of the problem.
+        let table = Value::new(None, table.kind);
+        table
+            .try_deserialize()
+            .map_err(|error| bad(name, index, &origin, told(error.to_string())))
+    };
+    tables.into_iter().enumerate().map(read).collect()
 }
 
-fn bad(name: &str, value: &str, origin: String, expected: String) -> ConfigError {
-    ConfigError::BadValue {
-        key: format!("[[{name}]]"),
-        value: value.to_owned(),
-        origin,
-        expected,
+fn bad(name: &'static str, index: usize, origin: &str, problem: String) -> ConfigError {
+    ConfigError::BadTable {
+        name,
+        number: index + 1,
+        origin: origin.to_owned(),
+        problem,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why settings cannot work, and why a token does not count.
 
+use jsonwebtoken::errors::ErrorKind;
+
 use super::super::api_keys::ApiKeyError;
 use super::super::cookie::BadCookieName;
 use super::super::jwks::BadUrl;
@@ -89,5 +91,43 @@ impl TokenError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::NotReady | Self::NoKeys)
+    }
+
+    /// The reason in one word, for metrics and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReady => "no_secret_yet",
+            Self::NoKeys => "no_keys_now",
+            Self::TooLong => "too_long",
+            Self::Invalid(error) => reason_of(error.kind()),
+            Self::Header(_) => "header",
+            Self::IssuedLater => "issued_later",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSubject(_) | Self::Reserved(_) => "subject",
+            Self::LongId => "id",
+        }
+    }
+}
+
+/// The library's kinds of errors may become more.
+fn reason_of(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::ExpiredSignature => "expired",
+        ErrorKind::ImmatureSignature => "not_yet_valid",
+        ErrorKind::InvalidSignature => "signature",
+        ErrorKind::InvalidAlgorithm
+        | ErrorKind::InvalidAlgorithmName
+        | ErrorKind::UnsupportedAlgorithm
+        | ErrorKind::MissingAlgorithm => "algorithm",
+        ErrorKind::InvalidIssuer => "issuer",
+        ErrorKind::InvalidAudience => "audience",
+        ErrorKind::MissingRequiredClaim(_) => "missing_claim",
+        ErrorKind::InvalidClaimFormat(_) => "claim",
+        ErrorKind::InvalidToken
+        | ErrorKind::Base64(_)
+        | ErrorKind::Json(_)
+        | ErrorKind::Utf8(_) => "malformed",
+        _ => "invalid",
     }
 }

@@ -18,6 +18,7 @@ use super::translator::{CONNECT, RELAY, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
+use crate::proof::{Bringer, Door, MISSING, TICKET};
 use crate::socketio::door::{Ears, Sound};
 
 /// Connects that one connection may ask for at once; each one opens a session and joins a room.
@@ -203,7 +204,9 @@ impl ChatEars {
     async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
         let identity = Box::pin(self.identity(auth)).await?;
         self.stranger = None;
-        let attached = self.chat.gate.node.attach(identity, Some(self.client));
+        let gate = &self.chat.gate;
+        let attached = gate.node.attach(identity, Some(self.client));
+        let attached = attached.inspect_err(|code| gate.refused_identity(self.bringer(), *code));
         let (mut session, outbox) =
             attached.map_err(|code| Outside::Refused(code.reason().to_owned(), code_of(code)))?;
         let catches_up = auth.and_then(|auth| auth.get("catch_up")) != Some(&Value::Bool(false));
@@ -219,7 +222,9 @@ impl ChatEars {
         })));
         let (connection, user) = (session.connection(), &session.user().id);
         let name = &self.chat.namespaces[namespace].name;
-        tracing::info!(%connection, %user, client = %self.client, door = "socketio", namespace = name, "session opened");
+        if self.chat.gate.lines.admits_connection() {
+            tracing::info!(%connection, %user, client = %self.client, door = "socketio", namespace = name, "session opened");
+        }
         let join = Command::Join {
             room: self.chat.namespaces[namespace].room.clone(),
             from: back.since.map_or(JoinFrom::Now, JoinFrom::Since),
@@ -249,17 +254,25 @@ impl ChatEars {
                     let guest = self.chat.gate.new_guest(self.client, None);
                     guest.map_err(|_: CommandError| Outside::Later(CloseCode::TryLater))
                 }
-                AuthMode::Jwt => Err(unauthorized("a token is needed: send it as auth.token")),
+                AuthMode::Jwt => {
+                    self.chat.gate.refused_token(self.bringer(), MISSING);
+                    Err(unauthorized("a token is needed: send it as auth.token"))
+                }
             };
         };
-        let proved = self.chat.gate.auth.verify(token).await;
-        proved.map_err(|error| {
-            tracing::debug!(%error, "token refused");
-            match error.is_temporary() {
-                true => Outside::Later(CloseCode::TryLater),
-                false => unauthorized("bad token"),
-            }
+        let proved = self.chat.gate.verify(self.bringer(), token).await;
+        proved.map_err(|error| match error.is_temporary() {
+            true => Outside::Later(CloseCode::TryLater),
+            false => unauthorized("bad token"),
         })
+    }
+
+    /// Where tokens come from here.
+    fn bringer(&self) -> Bringer {
+        Bringer {
+            client: self.client,
+            door: Door::SocketIo,
+        }
     }
 
     /// Whoever the handshake's ticket stands for, if there was one.
@@ -273,10 +286,13 @@ impl ChatEars {
                 self.holder = Some(Box::new(holder.clone()));
                 Ok(Some(holder))
             }
-            Ok(None) => Err(Outside::Refused(
-                "bad ticket".to_owned(),
-                ErrorCode::Unauthorized,
-            )),
+            Ok(None) => {
+                self.chat.gate.refused_token(self.bringer(), TICKET);
+                Err(Outside::Refused(
+                    "bad ticket".to_owned(),
+                    ErrorCode::Unauthorized,
+                ))
+            }
             Err(error) => {
                 tracing::debug!(%error, "a ticket cannot be looked at");
                 Err(Outside::Later(CloseCode::TryLater))
@@ -351,10 +367,14 @@ impl ChatEars {
             fields.insert("room".to_owned(), self.room(event.seat).as_str().into());
         }
         let id = event.id.map(|id| RequestId::Number(id.into()));
+        let bringer = self.bringer();
         let gate = &*self.chat.gate;
         let session = &mut self.seats[event.seat].session;
         match decode_command(&Value::Object(fields).to_string()) {
-            Ok(request) => gate.handle(session, Request { id, ..request }).await,
+            Ok(request) => {
+                gate.handle(bringer, session, Request { id, ..request })
+                    .await
+            }
             Err(mut error) => {
                 error.id = id;
                 session.refuse(&error);

@@ -227,19 +227,26 @@ impl Door for ChatDoor {
 
     fn ended(&self, ears: &ChatEars, end: Ended) {
         let (metrics, client) = (&self.0.gate.metrics, ears.client());
+        let is_logged = self.0.gate.lines.admits_connection();
         match end {
             Ended::ByUs(close) => {
                 metrics.closed_by_server(close);
                 let (code, reason) = (close.as_u16(), close.reason());
-                tracing::info!(%client, door = "socketio", by = "server", code, reason, "connection closed");
+                if is_logged {
+                    tracing::info!(%client, door = "socketio", by = "server", code, reason, "connection closed");
+                }
             }
             Ended::ByThem => {
                 metrics.closed_by_client();
-                tracing::info!(%client, door = "socketio", by = "client", "connection closed");
+                if is_logged {
+                    tracing::info!(%client, door = "socketio", by = "client", "connection closed");
+                }
             }
             Ended::Gone => {
                 metrics.closed_abruptly();
-                tracing::info!(%client, door = "socketio", by = "network", "connection closed");
+                if is_logged {
+                    tracing::info!(%client, door = "socketio", by = "network", "connection closed");
+                }
             }
         }
     }
