@@ -261,6 +261,8 @@ pub(crate) fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft
 pub(crate) fn stored(outcome: &Published) -> u64 {
     match outcome {
         Published::Stored { position, .. } => position.offset,
-        Published::Duplicate { .. } | Published::Gone => panic!("not stored: {outcome:?}"),
+        Published::Duplicate { .. } | Published::Gone | Published::Crowded => {
+            panic!("not stored: {outcome:?}")
+        }
     }
 }

@@ -156,7 +156,8 @@ fn wrong(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// Returns a field in the text of INFO.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = info
         .lines()
         .filter_map(|line| line.trim_end().split_once(':'));
