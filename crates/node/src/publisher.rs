@@ -102,7 +102,10 @@ impl Publisher {
             bytes += next.draft.open.len();
             let is_full = batch.len() == Broker::BATCH || bytes > BATCH_BYTES;
             let is_other = |first: &Pending| first.draft.is_deletion() != next.draft.is_deletion();
-            if batch.first().is_some_and(|first| is_full || is_other(first)) {
+            if batch
+                .first()
+                .is_some_and(|first| is_full || is_other(first))
+            {
                 break;
             }
             batch.extend(queue.pop_front());

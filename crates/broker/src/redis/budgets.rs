@@ -161,7 +161,9 @@ impl BudgetKeeper {
         let budget = self.budget();
         let sum = streams.iter().map(|noted| noted.bytes).sum();
         self.metrics.set_streams(sum, budget);
-        let mut planned = budget.map(|budget| plan(&streams, budget)).unwrap_or_default();
+        let mut planned = budget
+            .map(|budget| plan(&streams, budget))
+            .unwrap_or_default();
         if let Some(budget) = budget.filter(|_| !planned.is_empty()) {
             // Notes may be older than what the streams have given up by themselves.
             let indexes: Vec<usize> = planned.keys().copied().collect();
@@ -178,7 +180,8 @@ impl BudgetKeeper {
             .map(|(index, most)| (&streams[*index].room, Some(*most)));
         self.shed_all(shrinking.collect()).await?;
         let crowded = streams.iter().enumerate();
-        let crowded = crowded.filter(|(index, noted)| noted.is_crowded && !planned.contains_key(index));
+        let crowded =
+            crowded.filter(|(index, noted)| noted.is_crowded && !planned.contains_key(index));
         let fitting = crowded.map(|(_, noted)| &noted.room);
         let next = next_rooms(&streams, last.as_ref());
         let measured = fitting.chain(next.iter().copied()).map(|room| (room, None));
@@ -229,7 +232,9 @@ impl BudgetKeeper {
         let most = most.map_or(String::new(), |most| most.to_string());
         let shed = async |connection: MultiplexedConnection| {
             let mut call = self.scripts.shed.call(&names);
-            call.arg(room.as_str()).arg(&most).arg(u8::from(self.has_archive));
+            call.arg(room.as_str())
+                .arg(&most)
+                .arg(u8::from(self.has_archive));
             call.invoke::<i64>(connection).await
         };
         let size = self.link.call(Instant::now() + PATIENCE, shed).await?;

@@ -128,11 +128,11 @@ if given - floor > STREAM_BYTES then
   call('HSET', KEYS[1], 'floor', string.format('%d', floor))
 end
 if not noted or math.abs(given - floor - tonumber(noted)) >= NOTE_STEP then
-  local payer = string.match(call('HGET', KEYS[9], ARGV[2]) or '', '^%d+ (%S+ %S+)')
-    or (before == '0' and ARGV[7]) or '- -'
+  -- Whoever began the room pays for it as long as the room has its place.
+  local payers = call('HGET', KEYS[1], 'payers') or (before == '0' and ARGV[7]) or '- -'
   local size = string.format('%d', given - floor)
-  call('HSET', KEYS[9], ARGV[2], size .. ' ' .. payer .. (crowded and ' crowded' or ''))
-  call('HSET', KEYS[1], 'noted', size)
+  call('HSET', KEYS[9], ARGV[2], size .. ' ' .. payers .. (crowded and ' crowded' or ''))
+  call('HSET', KEYS[1], 'noted', size, 'payers', payers)
 end
 call('ZADD', KEYS[7], ms, ARGV[2])
 if BACKLOG > 0 then

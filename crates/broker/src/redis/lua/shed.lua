@@ -4,7 +4,7 @@
 -- KEYS  1 meta  2 stream  3 tombstones  4 sizes of the partition's streams
 -- ARGV  1 room  2 bytes that it may have, or ''  3 '0': there is no archive
 -- Returns the stream's bytes; -1: there is none
-local known = redis.call('HMGET', KEYS[1], 'top', 'given', 'archived', 'base', 'crowded')
+local known = redis.call('HMGET', KEYS[1], 'top', 'given', 'archived', 'base', 'crowded', 'payers')
 local given = tonumber(known[2])
 if not given or redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('HDEL', KEYS[4], ARGV[1])
@@ -28,6 +28,6 @@ if is_crowded then
 elseif known[5] then
   redis.call('HDEL', KEYS[1], 'crowded')
 end
-local payers = string.match(redis.call('HGET', KEYS[4], ARGV[1]) or '', '^%d+ (%S+ %S+)') or '- -'
-redis.call('HSET', KEYS[4], ARGV[1], size .. ' ' .. payers .. (is_crowded and ' crowded' or ''))
+redis.call('HSET', KEYS[4], ARGV[1],
+  size .. ' ' .. (known[6] or '- -') .. (is_crowded and ' crowded' or ''))
 return given - floor
