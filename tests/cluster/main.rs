@@ -69,5 +69,6 @@ mod pages;
 mod presence;
 mod restart;
 mod slow;
+mod trouble;
 mod typing;
 mod unread;

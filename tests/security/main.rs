@@ -18,5 +18,6 @@ mod proxy;
 mod rights;
 mod secure;
 mod slow;
+mod storage;
 mod stores;
 mod tls;
