@@ -97,7 +97,7 @@ impl Publisher {
             return Vec::new();
         };
         let mut bytes = 0;
-        let mut batch = Vec::new();
+        let mut batch: Vec<Pending> = Vec::new();
         while let Some(next) = queue.front() {
             bytes += next.draft.open.len();
             let is_full = batch.len() == Broker::BATCH || bytes > BATCH_BYTES;

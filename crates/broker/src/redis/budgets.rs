@@ -88,14 +88,19 @@ fn plan(streams: &[Noted], budget: u64) -> HashMap<usize, u64> {
     let mut of_payer: HashMap<(bool, &str), Vec<usize>> = HashMap::new();
     for (index, noted) in streams.iter().enumerate() {
         if let Some((user, address)) = &noted.payers {
-            of_payer.entry((false, user)).or_default().push(index);
-            of_payer.entry((true, address)).or_default().push(index);
+            of_payer
+                .entry((false, user.as_str()))
+                .or_default()
+                .push(index);
+            of_payer
+                .entry((true, address.as_str()))
+                .or_default()
+                .push(index);
         }
     }
-    let everything = ((0..streams.len()).collect(), budget);
+    let everything: (Vec<usize>, u64) = ((0..streams.len()).collect(), budget);
     let of_payer = of_payer.into_values().map(|all| (all, budget / SHARE));
     for (indexes, budget) in of_payer.chain([everything]) {
-        let indexes: Vec<usize> = indexes;
         let Some(level) = level(indexes.iter().map(|index| sizes[*index]).collect(), budget) else {
             continue;
         };

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn sends_stop_while_there_is_room_and_go_on_below() {
         let space = Space::default();
-        let mut check = |used| {
+        let check = |used| {
             space.learn(Memory::read(&info(used, "noeviction")));
             space.check_sends().is_ok()
         };

@@ -83,7 +83,7 @@ impl Node {
     /// Runs for as long as the node.
     pub(crate) async fn keep_archive(self: Arc<Self>, archive: Archive) {
         let (mut progress, mut blocked) = (Progress::default(), Blocked::default());
-        let (outage, mut told) = (Outage::new(), 0);
+        let (outage, mut told) = (Outage::new(), None);
         let mut counted: Option<Instant> = None;
         loop {
             if counted.is_none_or(|at| at.elapsed() > COUNT_INTERVAL) {
@@ -95,7 +95,9 @@ impl Node {
                 .await
             {
                 Ok(rows) => {
-                    self.tell_blocked(&mut told, blocked.len());
+                    let reason =
+                        || format!("{} rooms cannot be archived, see the log", blocked.len());
+                    self.tell(&mut told, (blocked.len() > 0).then(reason));
                     if let Some(over) = outage.end() {
                         info!(failures = over.failures, lasted = ?over.lasted,
                             "events reach the archive again");
@@ -107,6 +109,9 @@ impl Node {
                 }
                 Err(error) => {
                     self.metrics.archive_errors.inc();
+                    if matches!(error, QueueError::Archive(_)) {
+                        self.tell(&mut told, Some("events wait for the archive".to_owned()));
+                    }
                     if let Some(now) = outage.fail(&error) {
                         warn!(%error, failures = now.failures, lasted = ?now.lasted,
                             "events wait for the archive");
@@ -118,12 +123,11 @@ impl Node {
         }
     }
 
-    /// Has `/readyz` say how many rooms are blocked.
-    fn tell_blocked(&self, told: &mut usize, rooms: usize) {
-        if std::mem::replace(told, rooms) != rooms {
-            let reason = format!("{rooms} rooms cannot be archived, see the log");
-            let reason = (rooms > 0).then_some(reason);
-            self.degradations().set("archiving", reason);
+    /// Has `/readyz` say why something is not archived, if that is another reason than was told before.
+    fn tell(&self, told: &mut Option<String>, reason: Option<String>) {
+        if *told != reason {
+            self.degradations().set("archiving", reason.clone());
+            *told = reason;
         }
     }
 
