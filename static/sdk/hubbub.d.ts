@@ -220,6 +220,8 @@ export interface RoomInfo {
   unread?: number;
   /** Those of them that mention me. */
   mentions?: number;
+  /** An invitation: somebody has made me a member, and I have not joined yet. */
+  invited?: true;
 }
 
 /** What is kept about a room. Needs a server with an archive. */

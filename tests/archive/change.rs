@@ -4,9 +4,10 @@ use std::path::Path;
 
 use hubbub_archive::{Archive, HistorySpan};
 use hubbub_protocol::Envelope;
+use hubbub_protocol::fold::MESSAGE_REACTIONS;
 use serde_json::json;
 
-use crate::fixture::{Fixture, Script, offsets, texts, value};
+use crate::fixture::{Fixture, Script, id, offsets, texts, value};
 
 const NEWEST: HistorySpan = HistorySpan::Before(None);
 /// A word that nothing but a test would say.
@@ -398,4 +399,31 @@ fn files_with(dir: &Path, text: &str) -> Vec<String> {
         ))
     });
     found.collect()
+}
+
+/// Reactions of a version that took any number of them do not make a page larger than it may be.
+pub(crate) async fn a_message_shows_a_bounded_number_of_reactions(fixture: Fixture) {
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "hello");
+    for number in 0..130 {
+        lobby.react("bob", 1, &format!("k{number:03}"), true);
+    }
+    lobby.react("carol", 1, "k005", true);
+    lobby.store(&fixture.archive).await;
+    let page = fixture
+        .archive
+        .history(&lobby.room, HistorySpan::After(0), 1)
+        .await
+        .unwrap();
+    let shown = value(&page[0])["reactions"].as_array().unwrap().clone();
+    assert_eq!(shown.len(), MESSAGE_REACTIONS);
+    assert_eq!(shown[5]["count"], 2, "{}", shown[5]);
+    let keys = fixture
+        .archive
+        .reaction_keys(&lobby.room, 1, &id("carol"), 10)
+        .await
+        .unwrap();
+    assert_eq!(keys.len(), 10);
+    assert_eq!((keys[0].0.as_str(), keys[0].1), ("k005", true));
+    assert!(keys[1..].iter().all(|(_, is_own)| !is_own));
 }

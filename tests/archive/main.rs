@@ -52,6 +52,8 @@ contract! {
     rooms::only_messages_of_others_are_unread,
     rooms::counts_end_at_a_hundred,
     rooms::rooms_with_news_come_first,
+    rooms::invitations_push_no_room_out,
+    change::a_message_shows_a_bounded_number_of_reactions,
     rooms::a_direct_message_is_listed_for_both,
     rooms::a_record_is_made_read_and_changed,
     rooms::a_room_with_events_gets_a_public_record,

@@ -374,3 +374,55 @@ pub(crate) async fn a_private_room_is_its_members(fixture: Fixture) {
     assert!(change(true).await.private);
     assert_eq!(members().await, ["alice", "c'arol"]);
 }
+
+/// Whoever is invited keeps the list: invitations and unopened direct messages come after one's own rooms.
+pub(crate) async fn invitations_push_no_room_out(fixture: Fixture) {
+    const OWN: usize = 3;
+    let mut own = Vec::new();
+    for number in 0..OWN {
+        let mut script = Script::new(&format!("own-{number}"));
+        script.say("bob", "mine");
+        script.store(&fixture.archive).await;
+        mark(&fixture, "bob", &script.room, 0, true).await;
+        own.push(script.room.clone());
+    }
+    for number in 0..OWN {
+        let mut direct = Script::new(&format!("dm:bob:stranger{number}"));
+        direct.say(&format!("stranger{number}"), "hello");
+        direct.store(&fixture.archive).await;
+    }
+    for number in 0..120 {
+        let new = NewRoom {
+            room: room(&format!("trap-{number}")),
+            title: None,
+            topic: None,
+            private: true,
+            created_by: user("mallory"),
+            members: vec![id("bob")],
+            settings: Map::new(),
+        };
+        fixture.archive.create_room(&new).await.unwrap();
+    }
+    let listed = async |limit| fixture.archive.inbox(&id("bob"), limit).await.unwrap();
+    let all = listed(1_000).await;
+    let invitations = all.iter().filter(|entry| entry.is_invitation).count();
+    assert_eq!((all.len(), invitations), (2 * OWN + 100, 100));
+    assert!(all[2 * OWN..].iter().all(|entry| entry.is_invitation));
+    let few = listed(OWN).await;
+    let kept: Vec<&RoomId> = few
+        .iter()
+        .filter(|entry| !entry.is_invitation)
+        .map(|entry| &entry.room)
+        .collect();
+    own.reverse();
+    assert_eq!(kept, own.iter().collect::<Vec<_>>(), "not the strangers'");
+    // Whoever joins has accepted.
+    let trap = room("trap-7");
+    mark(&fixture, "bob", &trap, 0, true).await;
+    let all = listed(1_000).await;
+    let joined = all.iter().find(|entry| entry.room == trap).unwrap();
+    assert!(!joined.is_invitation);
+    // Whoever made a room has not been invited.
+    let made = fixture.archive.inbox(&id("mallory"), 1_000).await.unwrap();
+    assert!(made.len() == 120 && made.iter().all(|entry| !entry.is_invitation));
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubbub_archive::{Archive, ArchiveError, ArchiveSection, HistorySpan, RoomBatch};
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::disk::SmallDisk;
+use hubbub_tests::pgbouncer::PgBouncer;
 use hubbub_tests::postgres::Postgres;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -94,10 +95,102 @@ async fn a_full_disk_stores_nothing_and_recovers() {
         assert!(error.is_retryable(), "{error:?}");
         assert_eq!(archive.count(&lobby.room).await.unwrap(), stored);
     }
-    assert!(archive.health().is_none(), "the last call was a good one");
+    assert!(archive.is_full(), "until something is written");
+    let health = archive.health();
+    assert_eq!(health, Some(ArchiveError::Full.to_string()));
     disk.free();
     goes_on(&archive, &refused).await;
     assert_eq!(archive.count(&lobby.room).await.unwrap(), stored + 1);
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_tried_until_it_has_room() {
+    let dir = TempDir::new().unwrap();
+    let disk = SmallDisk::mount(dir.path(), 8 << 20);
+    let url = format!("sqlite://{}/archive.db", dir.path().display());
+    let archive = open(&section(&url)).await;
+    let mut lobby = Script::new("lobby");
+    disk.fill();
+    let text = "x".repeat(16 << 10);
+    while archive.append(&[one(&mut lobby, &text)]).await.is_ok() {}
+    assert!(archive.is_full());
+    let keeper = archive.clone();
+    let keeper = tokio::spawn(async move { keeper.keep_writable().await });
+    disk.free();
+    let writable = async || (!archive.is_full()).then_some(());
+    eventually("nobody else has to write", ANSWER, writable).await;
+    keeper.abort();
+    archive.close().await;
+}
+
+/// A pooler that lends sessions to several clients would answer with the results of their statements.
+#[tokio::test]
+async fn a_pooler_that_shares_sessions_is_refused() {
+    let postgres = Postgres::shared().await;
+    let direct = postgres.database().await;
+    // As it is installed it knows no `options`; with this line it drops them.
+    let dropped = "ignore_startup_parameters = extra_float_digits,options";
+    for (mode, more) in [
+        ("transaction", ""),
+        ("transaction", dropped),
+        ("statement", dropped),
+        ("session", dropped),
+    ] {
+        let pooler = PgBouncer::start(&postgres, mode, more).await;
+        let section = section(&pooler.url(&direct));
+        let archive = Archive::open(&section).await.unwrap().unwrap();
+        let connect = within("an answer", ANSWER, archive.connect());
+        let error = connect.await.unwrap_err();
+        assert!(
+            matches!(error, ArchiveError::Pooled(_)),
+            "{mode} {more}: {error:?}"
+        );
+        assert!(!error.is_retryable(), "{error}");
+        archive.close().await;
+    }
+    let archive = open(&section(&direct)).await;
+    archive.close().await;
+}
+
+/// The look at sessions finds a pooler that passes the settings on, too.
+#[tokio::test]
+async fn sessions_that_are_shared_are_found_by_their_backend() {
+    let postgres = Postgres::shared().await;
+    let direct = postgres.database().await;
+    let (_, name) = direct.rsplit_once('/').unwrap();
+    let idle = format!("ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '10s'");
+    postgres.run("postgres", &idle).await;
+    let dropped = "ignore_startup_parameters = extra_float_digits,options";
+    let pooler = PgBouncer::start(&postgres, "transaction", dropped).await;
+    let shared = Archive::open(&section(&pooler.url(&direct))).await;
+    let error = shared.unwrap().unwrap().connect().await.unwrap_err();
+    assert!(error.to_string().contains("several clients"), "{error}");
+    let pooler = PgBouncer::start(&postgres, "session", dropped).await;
+    open(&section(&pooler.url(&direct))).await.close().await;
+}
+
+/// A database that was made anew gets its tables without a restart.
+#[tokio::test]
+async fn an_empty_database_gets_its_tables() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let archive = open(&impatient(&url)).await;
+    let mut lobby = Script::new("lobby");
+    archive.append(&[one(&mut lobby, "before")]).await.unwrap();
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    postgres.run("postgres", &drop).await;
+    let create = format!("CREATE DATABASE {name}");
+    postgres.run("postgres", &create).await;
+    let batch = one(&mut lobby, "after");
+    let append = || archive.append(std::slice::from_ref(&batch));
+    let missing = async || matches!(append().await, Err(ArchiveError::NoSchema(_))).then_some(());
+    eventually("the tables are missed", ANSWER, missing).await;
+    assert!(!archive.is_ready() && archive.was_reached());
+    archive.connect().await.unwrap();
+    append().await.unwrap();
+    assert!(archive.is_ready());
     archive.close().await;
 }
 

@@ -70,5 +70,6 @@ mod presence;
 mod restart;
 mod secrets;
 mod slow;
+mod trouble;
 mod typing;
 mod unread;

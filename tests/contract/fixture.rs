@@ -15,6 +15,9 @@ use hubbub_tests::redis::{Fsync, Redis};
 
 /// The streams of these tests keep so many events (Redis rounds up to whole nodes of 100).
 pub(crate) const STREAM_LEN: usize = 200;
+/// They keep so many bytes, and all together.
+pub(crate) const STREAM_BYTES: ByteSize = ByteSize::mib(1);
+pub(crate) const ALL_BYTES: ByteSize = ByteSize::mib(16);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two nodes over one broker.
@@ -40,10 +43,12 @@ fn config(url: String) -> BrokerConfig {
         },
         history: HistorySection {
             stream_len: STREAM_LEN,
+            stream_bytes: STREAM_BYTES,
+            cluster_bytes: ALL_BYTES,
             ..HistorySection::default()
         },
         send_timeout: PATIENCE,
-        embedded_bytes: ByteSize::mib(16),
+        embedded_bytes: ALL_BYTES,
         has_archive: false,
         webhooks: crate::webhooks::queues(),
     }
@@ -65,8 +70,20 @@ impl Pair {
     }
 
     pub(crate) async fn redis() -> Self {
+        Self::over_redis(false).await
+    }
+
+    /// The same, where an archive has to get every event; there is none here.
+    pub(crate) async fn redis_behind_archive() -> Self {
+        Self::over_redis(true).await
+    }
+
+    async fn over_redis(has_archive: bool) -> Self {
         let redis = Redis::start(Fsync::EverySecond).await;
-        let config = config(redis.url());
+        let config = BrokerConfig {
+            has_archive,
+            ..config(redis.url())
+        };
         Self {
             a: Line::redis(&config, "a").await,
             b: Line::redis(&config, "b").await,
@@ -261,6 +278,8 @@ pub(crate) fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft
 pub(crate) fn stored(outcome: &Published) -> u64 {
     match outcome {
         Published::Stored { position, .. } => position.offset,
-        Published::Duplicate { .. } | Published::Gone => panic!("not stored: {outcome:?}"),
+        Published::Duplicate { .. } | Published::Gone | Published::Crowded => {
+            panic!("not stored: {outcome:?}")
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
 
+mod budgets;
 mod changes;
 mod epochs;
 mod fixture;
@@ -42,6 +43,8 @@ contract! {
     stream::nothing_is_before_the_first,
     stream::only_subscribers_hear,
     stream::a_signal_is_heard_and_not_stored,
+    budgets::the_oldest_events_leave_a_large_stream,
+    budgets::whoever_begins_rooms_has_an_eighth,
     changes::a_deleted_message_keeps_its_place_and_no_body,
     changes::what_is_deleted_cannot_be_changed,
     changes::a_delete_and_an_edit_in_one_batch_keep_their_order,
@@ -84,6 +87,12 @@ contract! {
 #[tokio::test]
 async fn a_note_behind_its_stream_is_mended() {
     epochs::a_note_behind_its_stream_is_mended(fixture::Pair::redis().await).await;
+}
+
+#[tokio::test]
+async fn a_room_that_cannot_shrink_takes_deletions_only() {
+    let pair = fixture::Pair::redis_behind_archive().await;
+    budgets::a_room_that_cannot_shrink_takes_deletions_only(pair).await;
 }
 
 #[tokio::test]

@@ -159,6 +159,17 @@ impl Row {
         self.say_time("not_ready", took);
     }
 
+    /// The node says that it is degraded within `deadline` of the fault, and stays ready.
+    pub(crate) async fn expect_degraded(&mut self, node: usize, deadline: Duration) {
+        let watcher = &self.watchers[node];
+        let since = self.fault_at;
+        let what = format!("gw-{node} says that it is degraded");
+        let ((took, _), _) = eventually(&what, deadline, async || watcher.degraded(since)).await;
+        self.check(took <= deadline, format!("{what} after {took:?}"));
+        self.say_time("degraded", took);
+        self.expect_steady(node);
+    }
+
     /// The node is ready again after `since`; how long that took goes into the line.
     pub(crate) async fn expect_ready(&mut self, node: usize, since: Instant, deadline: Duration) {
         let watcher = &self.watchers[node];

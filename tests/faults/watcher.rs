@@ -19,6 +19,12 @@ struct Turn {
     says: String,
 }
 
+impl Turn {
+    fn is_degraded(&self) -> bool {
+        self.says.starts_with("degraded")
+    }
+}
+
 /// Asks one node until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watcher {
@@ -52,6 +58,15 @@ impl Watcher {
         Some((turn.at.saturating_duration_since(moment), turn.says.clone()))
     }
 
+    /// The first time from `moment` on that it said that it was degraded, and its words.
+    pub(crate) fn degraded(&self, moment: Instant) -> Option<(Duration, String)> {
+        let turns = self.turns();
+        let turn = turns
+            .iter()
+            .find(|turn| turn.at > moment && turn.is_degraded())?;
+        Some((turn.at.duration_since(moment), turn.says.clone()))
+    }
+
     /// Whether it has said since `moment` that it is not ready.
     pub(crate) fn wavered(&self, moment: Instant) -> Option<String> {
         self.first(false, moment).map(|(_, says)| says)
@@ -72,7 +87,8 @@ async fn watch(ops: SocketAddr, turns: Arc<Mutex<Vec<Turn>>>) {
 
 fn note(turns: &Mutex<Vec<Turn>>, turn: Turn) {
     let mut turns = turns.lock().expect("nothing panics there");
-    if turns.last().map(|last| last.is_ready) != Some(turn.is_ready) {
+    let state = |turn: &Turn| (turn.is_ready, turn.is_degraded());
+    if turns.last().map(state) != Some(state(&turn)) {
         turns.push(turn);
     }
 }

@@ -106,3 +106,36 @@ async fn a_node_whose_file_is_taken_away_is_not_ready_and_stores_nothing() {
     assert_eq!(alice.ask(send).await["offset"], 2);
     assert_eq!(get(node.ops(), "/readyz").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_node_whose_disk_is_full_is_not_ready() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory can be made");
+    let disk = hubbub_tests::disk::SmallDisk::mount(folder.path(), 8 << 20);
+    let url = format!("sqlite://{}/chat.db", folder.path().display());
+    let settings = [SIGNED, ("archive.url", url.as_str())];
+    let node = hubbub_tests::process::NodeProcess::start("alone", &settings).await;
+    let token = hubbub_tests::people::token("alice");
+    let mut alice = hubbub_tests::raw::Raw::connect_as(node.address(), &token).await;
+    alice.join("room").await;
+    disk.fill();
+    let send = json!({"type": "send", "room": "room", "body": "x".repeat(10_000)});
+    let refused = async || (alice.ask(send.clone()).await["code"] == "unavailable").then_some(());
+    eventually("nothing can be stored", DEADLINE, refused).await;
+    let not_ready = async || {
+        let answer = get(node.ops(), "/readyz").await;
+        (answer.status == 503).then_some(answer)
+    };
+    let (answer, _) = eventually("the node is not ready", DEADLINE, not_ready).await;
+    assert!(answer.body.starts_with("not ready: "), "{answer:?}");
+    assert!(answer.body.contains("disk is full"), "{answer:?}");
+    // Reads in between do not hide it.
+    let page = alice
+        .ask(json!({"type": "history", "room": "room", "limit": 1}))
+        .await;
+    assert_eq!(page["type"], "history", "{page}");
+    assert_eq!(get(node.ops(), "/readyz").await.status, 503);
+    disk.free();
+    let ready = async || (get(node.ops(), "/readyz").await.status == 200).then_some(());
+    eventually("the node is ready without a send", DEADLINE, ready).await;
+    assert_eq!(alice.ask(send).await["type"], "sent");
+}

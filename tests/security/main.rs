@@ -19,5 +19,6 @@ mod proxy;
 mod rights;
 mod secure;
 mod slow;
+mod storage;
 mod stores;
 mod tls;

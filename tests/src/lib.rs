@@ -18,6 +18,7 @@ pub mod nginx;
 pub mod operator;
 pub mod oracle;
 pub mod people;
+pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
 pub mod process;

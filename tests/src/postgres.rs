@@ -26,7 +26,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// Where Debian puts the programs of its versions; elsewhere they are in the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The superuser of the cluster, who needs no password.
-const USER: &str = "tester";
+pub(crate) const USER: &str = "tester";
 
 /// The server that tests share as long as any of them runs; each takes a database of its own.
 static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
@@ -220,7 +220,7 @@ fn send(pid: u32, signal: Signal) {
 }
 
 /// The user and group under which it runs: it refuses root, so then it is `postgres`.
-fn owner() -> Option<(u32, u32)> {
+pub(crate) fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

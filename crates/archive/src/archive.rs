@@ -1,8 +1,11 @@
 //! The archive: one of two databases behind the same calls. This file alone chooses between them.
 
+use std::time::Duration;
+
 use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Postgres as PostgresDb, Transaction};
+use tokio::time::sleep;
 
 use crate::config::Place;
 use crate::postgres::Postgres;
@@ -10,6 +13,9 @@ use crate::sqlite::{Sqlite, Writing};
 use crate::state::State;
 use crate::value::{Row, Value, postgres_arguments, sqlite_arguments, to_u64};
 use crate::{ArchiveError, ArchiveSection};
+
+/// Between two tries to write while the disk is full.
+const WRITE_RETRY: Duration = Duration::from_secs(2);
 
 /// Long-term history. Clones share the connections. Every call ends within twice
 /// `archive.statement_timeout`.
@@ -81,7 +87,8 @@ impl Archive {
     /// every call ends with [`ArchiveError::Unavailable`]. With SQLite there is nothing to do.
     ///
     /// # Errors
-    /// [`ArchiveError::Unavailable`]: try again; [`ArchiveError::TooNew`]: that would not help.
+    /// [`ArchiveError::Unavailable`]: try again; [`ArchiveError::TooNew`] and [`ArchiveError::Pooled`]:
+    /// that would not help.
     pub async fn connect(&self) -> Result<(), ArchiveError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -89,7 +96,13 @@ impl Archive {
         }
     }
 
-    /// Whether it has been reached once and its schema is right.
+    /// Whether it was reached once with the right schema, whatever has become of it since.
+    #[must_use]
+    pub fn was_reached(&self) -> bool {
+        self.state().was_reached()
+    }
+
+    /// Whether it has been reached and its schema is right.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.state().is_ready()
@@ -98,8 +111,39 @@ impl Archive {
     /// What is wrong, in words for an operator: what the last call failed with.
     #[must_use]
     pub fn health(&self) -> Option<String> {
-        let wrong = self.lost_file().or_else(|| self.state().wrong());
+        let full = || self.is_full().then(|| ArchiveError::Full.to_string());
+        let wrong = self.lost_file().or_else(full);
+        let wrong = wrong.or_else(|| self.state().wrong());
         wrong.or_else(|| (!self.is_ready()).then(|| "not connected yet".to_owned()))
+    }
+
+    /// Whether the last call that wrote found no room on the disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().is_full()
+    }
+
+    /// Runs for as long as the node: while the disk is full, tries to write something small. Nobody else
+    /// may try, since a node that stores nothing gets no clients.
+    pub async fn keep_writable(&self) {
+        loop {
+            sleep(WRITE_RETRY).await;
+            if !self.is_full() {
+                continue;
+            }
+            let write = async {
+                let mut tx = self.begin().await?;
+                tx.count_events(0).await?;
+                tx.commit().await
+            };
+            match self.state().watch(write).await {
+                Ok(()) => {
+                    self.state().has_written();
+                    tracing::info!("the archive's disk has room again");
+                }
+                Err(error) => tracing::debug!(%error, "the archive's disk is still full"),
+            }
+        }
     }
 
     /// Why nothing that is written now would be found again; `None`: it would be. Only an SQLite file can

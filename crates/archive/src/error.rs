@@ -70,6 +70,17 @@ pub enum ArchiveError {
     /// it was read-only for a while. The session is closed; the call can be repeated on another.
     #[error("the archive's session cannot be used: {0}")]
     StaleSession(String),
+    /// Nobody but time, or the operator: the database has not our tables, as one that was made anew. The
+    /// call can be repeated: they are made as soon as that is noticed.
+    #[error("the archive's database has not its tables: {0}")]
+    NoSchema(String),
+    /// The operator: what stands between this node and PostgreSQL shares sessions among clients, or drops
+    /// what they set, so that answers would be those of somebody else's statements.
+    #[error(
+        "archive.url leads to a connection pooler that cannot be used ({0}): name PostgreSQL itself, or a \
+        PgBouncer pool with pool_mode = session"
+    )]
+    Pooled(String),
     /// The operator: there is no room on its disk. The call can be repeated.
     #[error("the archive's disk is full")]
     Full,
@@ -111,7 +122,11 @@ impl ArchiveError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable(_) | Self::StaleSession(_) | Self::FileGone(_) | Self::Full
+            Self::Unavailable(_)
+                | Self::StaleSession(_)
+                | Self::NoSchema(_)
+                | Self::FileGone(_)
+                | Self::Full
         )
     }
 
@@ -124,13 +139,18 @@ impl ArchiveError {
     }
 
     /// By PostgreSQL's codes. Of the session: 25006 it is read-only, 26000 and 42P05 its prepared
-    /// statements are not ours. By its classes: 08 connection, 40 serialization, 53 resources, 57 an
+    /// statements are not ours. 42P01: a table is missing. 08P01 at the start: a pooler does not know a
+    /// setting of ours. By its classes: 08 connection, 40 serialization, 53 resources, 57 an
     /// operator's intervention or our timeout, 58 its system; and 55P03 a lock.
     fn postgres(code: &str, error: sqlx::Error) -> Self {
         match code.get(..2) {
             _ if code == "53100" => Self::Full,
             _ if matches!(code, "25006" | "26000" | "42P05") => {
                 Self::StaleSession(error.to_string())
+            }
+            _ if code == "42P01" => Self::NoSchema(error.to_string()),
+            _ if code == "08P01" && error.to_string().contains("startup parameter") => {
+                Self::Pooled(error.to_string())
             }
             _ if code == "55P03" => Self::Unavailable(error.to_string()),
             Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hubbub_protocol::fold::{NAMED_USERS, Reactions, fold};
+use hubbub_protocol::fold::{MESSAGE_REACTIONS, NAMED_USERS, Reactions, fold};
 use hubbub_protocol::{Envelope, Epoch, Nonce, Position, ReactionKey, RoomId, UserId};
 
 use crate::archive::{EventColumns, envelope, json, to_frame};
@@ -159,6 +159,31 @@ impl Archive {
         Ok(row.map(envelope).transpose()?.map(|event| event.position))
     }
 
+    /// The different reactions to the message at `target`, and whether they are also of `user`: those
+    /// of the user first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] when the database does not answer.
+    pub async fn reaction_keys(
+        &self,
+        room: &RoomId,
+        target: u64,
+        user: &UserId,
+        limit: usize,
+    ) -> Result<Vec<(ReactionKey, bool)>, ArchiveError> {
+        let sql = "SELECT key, CAST(max(CASE WHEN user_id = $3 THEN 1 ELSE 0 END) AS BIGINT) AS own \
+            FROM reactions WHERE room_id = (SELECT id FROM rooms WHERE room = $1) AND target = $2 \
+            GROUP BY key ORDER BY own DESC, key LIMIT $4";
+        let values = values![room.as_str(), target, user.as_str(), limit];
+        let rows = self.rows::<(String, i64)>(sql, values);
+        let rows = self.state().watch(rows).await?.into_iter();
+        rows.map(|(key, own)| {
+            let key = ReactionKey::new(&key).map_err(|_| ArchiveError::BadRow("a reaction"))?;
+            Ok((key, own > 0))
+        })
+        .collect()
+    }
+
     /// The offsets of the edits of the message at `target`, in order.
     ///
     /// # Errors
@@ -187,8 +212,10 @@ fn gather(rows: Vec<(i64, i64, String, String, i64)>) -> Result<Reacted, Archive
     for (room, target, key, user, total) in rows {
         let user = UserId::new(&user).map_err(|_| ArchiveError::BadRow("a user id"))?;
         let reactions = all.entry((room, target)).or_default();
+        let is_full = reactions.len() >= MESSAGE_REACTIONS;
         match reactions.last_mut() {
             Some(same) if same.key.as_str() == key => same.users.push(user),
+            _ if is_full => {}
             _ => reactions.push(Reactions {
                 key: ReactionKey::new(&key).map_err(|_| ArchiveError::BadRow("a reaction"))?,
                 count: to_u64(total),

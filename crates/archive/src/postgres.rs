@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgSslMode};
 
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
@@ -23,6 +23,7 @@ struct Inner {
     /// For people, without a password.
     place: String,
     pool: PgPool,
+    max_connections: u32,
     state: Arc<State>,
 }
 
@@ -41,14 +42,46 @@ impl Postgres {
                 Box::pin(async move { Ok(!is_retired) })
             })
             .connect_lazy_with(session(options, section.statement_timeout));
-        Self(Arc::new(Inner { place, pool, state }))
+        Self(Arc::new(Inner {
+            place,
+            pool,
+            max_connections: section.pool,
+            state,
+        }))
     }
 
     /// One attempt: reaches the server and brings its schema to the newest.
     pub(crate) async fn connect(&self) -> Result<(), ArchiveError> {
         let mut connection = self.0.pool.acquire().await?;
+        self.check_session(&mut connection).await?;
         migrate::postgres(&mut connection).await?;
         self.0.state.set_ready();
+        Ok(())
+    }
+
+    /// Refuses a pooler that gives one session to many clients, or does not pass on what a session is
+    /// set to: prepared statements would be those of other clients, and nothing would time out.
+    async fn check_session(&self, connection: &mut PgConnection) -> Result<(), ArchiveError> {
+        let session =
+            "SELECT current_setting('idle_in_transaction_session_timeout'), pg_backend_pid()";
+        let once = || sqlx::query_as::<_, (String, i32)>(session).persistent(false);
+        let (idle, first) = once().fetch_one(&mut *connection).await?;
+        if idle == "0" {
+            let why = "it does not pass on the settings of a session";
+            return Err(ArchiveError::Pooled(why.to_owned()));
+        }
+        if self.0.max_connections < 2 {
+            return Ok(());
+        }
+        // The first one does nothing meanwhile, so a pooler lends its session to the second.
+        let mut second = self.0.pool.begin().await?;
+        let (_, other) = once().fetch_one(&mut *second).await?;
+        second.rollback().await?;
+        if first == other {
+            let why =
+                "it gives one session to several clients: pool_mode is transaction or statement";
+            return Err(ArchiveError::Pooled(why.to_owned()));
+        }
         Ok(())
     }
 

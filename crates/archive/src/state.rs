@@ -12,8 +12,12 @@ use crate::ArchiveError;
 #[derive(Debug)]
 pub(crate) struct State {
     ready: AtomicBool,
+    /// It was ready once.
+    reached: AtomicBool,
     /// What the last call failed with; `None`: it went well.
     wrong: Mutex<Option<String>>,
+    /// The last call that wrote found no room on the disk.
+    full: AtomicBool,
     /// How long a call may take as a whole.
     patience: Duration,
     /// Sessions that were opened before this moment are not used again.
@@ -28,7 +32,9 @@ impl State {
     pub(crate) fn new(statement_timeout: Duration) -> Self {
         Self {
             ready: AtomicBool::new(false),
+            reached: AtomicBool::new(false),
             wrong: Mutex::new(None),
+            full: AtomicBool::new(false),
             patience: statement_timeout * 2,
             retired: Mutex::new(None),
         }
@@ -40,6 +46,20 @@ impl State {
 
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+        self.reached.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Something was written, so the disk has room.
+    pub(crate) fn has_written(&self) {
+        self.full.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn wrong(&self) -> Option<String> {
@@ -82,8 +102,12 @@ impl State {
                 "no answer within {patience:?}"
             )))
         });
-        if let Err(ArchiveError::StaleSession(_)) = &result {
-            self.retire_sessions();
+        match &result {
+            Err(ArchiveError::StaleSession(_)) => self.retire_sessions(),
+            Err(ArchiveError::Full) => self.full.store(true, Ordering::Relaxed),
+            // Another database has taken its place: it is brought to the newest schema first.
+            Err(ArchiveError::NoSchema(_)) => self.ready.store(false, Ordering::Release),
+            Err(_) | Ok(_) => {}
         }
         let wrong = result.as_ref().err().map(ToString::to_string);
         *self.wrong.lock().expect("nothing panics while it is held") = wrong;

@@ -281,17 +281,6 @@ impl Broker {
         }
     }
 
-    /// A room that waits for the archive, and cannot be archived now, waits behind the others.
-    ///
-    /// # Errors
-    /// When Redis cannot be reached.
-    pub async fn postpone(&self, room: &RoomId) -> Result<(), BrokerError> {
-        match self {
-            Self::Memory(_) => Ok(()),
-            Self::Redis(broker) => broker.postpone(room).await,
-        }
-    }
-
     /// Has rooms wait for the archive that should and do not, among those that this node is to
     /// archive; how many there were.
     ///

@@ -99,6 +99,13 @@ impl RedisSection {
 pub struct HistorySection {
     /// Events a room's stream keeps.
     pub stream_len: usize,
+    /// Bytes that a room's stream keeps; beyond, the oldest events leave it. Those that wait for the
+    /// archive stay.
+    pub stream_bytes: ByteSize,
+    /// Bytes that all streams in Redis keep together; 0: six tenths of its `maxmemory`, if it has one.
+    /// The rooms that one user or one address has begun keep an eighth of it. Beyond, the oldest events
+    /// of the largest streams leave.
+    pub cluster_bytes: ByteSize,
     /// Events a room's stream keeps for an archive that is behind; beyond, the oldest are lost to
     /// it, and the archive records the hole.
     pub archive_backlog: usize,
@@ -114,6 +121,8 @@ impl Default for HistorySection {
     fn default() -> Self {
         Self {
             stream_len: 10_000,
+            stream_bytes: ByteSize::mib(32),
+            cluster_bytes: ByteSize::b(0),
             archive_backlog: 100_000,
             stream_ttl: Duration::from_secs(24 * 60 * 60),
             meta_ttl: Duration::from_secs(30 * 24 * 60 * 60),

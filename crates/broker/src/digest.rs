@@ -42,6 +42,23 @@ impl DigestKey {
         digest.copy_from_slice(&hasher.finish128().as_bytes()[..DIGEST_BYTES]);
         digest
     }
+
+    /// The user and the address that pay for a room which begins with these drafts, as the publish
+    /// script takes them; neither is readable. `- -`: nobody pays.
+    pub(crate) fn payers(&self, drafts: &[Draft]) -> String {
+        let first = drafts.first();
+        let Some((draft, address)) = first.and_then(|draft| Some((draft, draft.address?))) else {
+            return "- -".to_owned();
+        };
+        let name_of = |kind: u8, name: &[u8]| {
+            let mut hasher = SipHasher24::new_with_key(&self.0);
+            hasher.write_u8(kind);
+            hasher.write(name);
+            format!("{:016x}", hasher.finish128().h1)
+        };
+        let user = name_of(b'u', draft.from.as_str().as_bytes());
+        format!("{user} {}", name_of(b'a', address.to_string().as_bytes()))
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +74,7 @@ mod tests {
             from: UserId::new(from).unwrap(),
             nonce: Nonce::new(nonce).unwrap(),
             change: None,
+            address: None,
             open: Bytes::new(),
         }
     }
@@ -71,5 +89,26 @@ mod tests {
             digest,
             DigestKey::derive(&[8; 32]).digest(&draft("ab", "c"))
         );
+    }
+
+    #[test]
+    fn whoever_has_an_address_pays() {
+        let key = DigestKey::derive(&[7; 32]);
+        let from = |user: &str, address: &str| {
+            let address = address.parse().ok();
+            key.payers(&[Draft {
+                address,
+                ..draft(user, "n")
+            }])
+        };
+        assert_eq!(from("alice", ""), "- -");
+        let (user, address) = from("alice", "10.0.0.1")
+            .split_once(' ')
+            .map(|(user, address)| (user.to_owned(), address.to_owned()))
+            .unwrap();
+        assert_eq!(from("alice", "10.0.0.1"), format!("{user} {address}"));
+        assert!(from("bob", "10.0.0.1").ends_with(&format!(" {address}")));
+        assert!(from("alice", "10.0.0.2").starts_with(&format!("{user} ")));
+        assert_ne!(user, address);
     }
 }

@@ -21,6 +21,9 @@ pub enum Published {
     },
     /// Not stored: the message that it changes is deleted.
     Gone,
+    /// Not stored: whoever began the room has more bytes of events than one may have, and the archive
+    /// does not have them yet. The room takes deletions only until it has.
+    Crowded,
 }
 
 impl Published {
@@ -29,7 +32,7 @@ impl Published {
     pub fn position(&self) -> Option<&Position> {
         match self {
             Self::Stored { position, .. } | Self::Duplicate { position, .. } => Some(position),
-            Self::Gone => None,
+            Self::Gone | Self::Crowded => None,
         }
     }
 }

@@ -193,11 +193,11 @@ fn retry_soon() -> (HeaderName, HeaderValue) {
 }
 
 fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
+    if let Some(retry_after_ms) = error.retry_after_ms() {
+        let seconds = retry_after_ms.div_ceil(1_000).max(1);
+        return Some((RETRY_AFTER, HeaderValue::from(seconds)));
+    }
     match error {
-        CommandError::RateLimited { retry_after_ms } => {
-            let seconds = retry_after_ms.div_ceil(1_000).max(1);
-            Some((RETRY_AFTER, HeaderValue::from(seconds)))
-        }
         CommandError::Unavailable | CommandError::Unknown => Some(retry_soon()),
         // Without an archive no retry helps.
         CommandError::NoArchive
@@ -207,6 +207,10 @@ fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
         | CommandError::Muted
         | CommandError::TooManyRules
         | CommandError::TooLarge { .. }
+        | CommandError::TooManyReactions { .. }
+        | CommandError::TooManyOwnReactions { .. }
+        | CommandError::RateLimited { .. }
+        | CommandError::Crowded
         | CommandError::TooManyRooms { .. }
         | CommandError::NotFound
         | CommandError::Conflict
@@ -238,9 +242,7 @@ impl IntoResponse for ApiError {
             code: self.code(),
             detail: self.to_string(),
             retry_after_ms: match &self {
-                Self::Command(CommandError::RateLimited { retry_after_ms }) => {
-                    Some(*retry_after_ms)
-                }
+                Self::Command(error) => error.retry_after_ms(),
                 _ => None,
             },
         };

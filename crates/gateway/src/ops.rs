@@ -135,13 +135,13 @@ fn broker(health: BrokerHealth) -> Part {
 }
 
 /// Once the archive was there, the chat goes on without it, but older history and search are missing, and
-/// rooms that Redis may have lost events of take no sends. Before, nobody knows where rooms stand. A file
-/// that was taken away comes back only by an operator, and without it nothing is stored.
+/// rooms that Redis may have lost events of take no sends. Before, nobody knows where rooms stand. A node
+/// that stands alone stores nothing while its file is away or its disk is full.
 fn archive(health: ArchiveHealth) -> Part {
     Part {
         name: "archive",
         problem: health.problem,
-        effect: if health.is_lost || !health.was_reached {
+        effect: if health.stores_nothing || !health.was_reached {
             Effect::NotReady
         } else {
             Effect::Degraded

@@ -85,6 +85,11 @@ impl Node {
         if !alteration.is_allowed(&event, editor) {
             return Err(CommandError::Forbidden);
         }
+        if let Alteration::React { key, on: true } = alteration {
+            let check = self.check_reaction(room, target, &editor.user.id, key);
+            let check = tokio::time::timeout_at(deadline.into(), check).await;
+            check.map_err(|_| CommandError::Unavailable)??;
+        }
         let (by, nonce) = (editor.user, terms.nonce.clone());
         let draft = match alteration {
             Alteration::Edit(body) => Draft::edit(room, by, nonce, target, &event, body),

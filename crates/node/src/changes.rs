@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use hubbub_broker::BrokerError;
-use hubbub_protocol::fold::{NAMED_USERS, Reactions, fold};
+use hubbub_protocol::fold::{MESSAGE_REACTIONS, NAMED_USERS, Reactions, fold};
 use hubbub_protocol::{Envelope, EventKind, Frame, ReactionKey, RoomId, UserId};
 use indexmap::{IndexMap, IndexSet};
 
@@ -161,7 +161,8 @@ impl Since {
             all.entry(key.clone()).or_default().count(user, *on);
         }
         let all = all.into_iter().map(|(key, tally)| tally.sum_up(key));
-        all.filter(|reactions| reactions.count > 0).collect()
+        let all = all.filter(|reactions| reactions.count > 0);
+        all.take(MESSAGE_REACTIONS).collect()
     }
 }
 

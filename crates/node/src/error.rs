@@ -52,6 +52,25 @@ pub enum CommandError {
         /// When it may be tried again.
         retry_after_ms: u64,
     },
+    /// Whoever began the room has more bytes of events than one may have, and the archive does not
+    /// have them yet.
+    #[error(
+        "the rooms of whoever began this one hold too many bytes: wait until they are archived, or \
+         delete messages"
+    )]
+    Crowded,
+    /// The message has as many different reactions as a message may have.
+    #[error("this message has {limit} different reactions, and no message may have more")]
+    TooManyReactions {
+        /// At most.
+        limit: usize,
+    },
+    /// The user has put as many different reactions on the message as one user may.
+    #[error("you have {limit} reactions on this message, take one back first")]
+    TooManyOwnReactions {
+        /// At most.
+        limit: usize,
+    },
     /// There is no such message, or it is deleted.
     #[error("no such message")]
     NotFound,
@@ -80,9 +99,11 @@ impl CommandError {
             Self::LateHello => ErrorCode::BadFrame,
             Self::NotJoined => ErrorCode::NotJoined,
             Self::Forbidden | Self::Muted => ErrorCode::Forbidden,
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooLarge { .. }
+            | Self::TooManyReactions { .. }
+            | Self::TooManyOwnReactions { .. } => ErrorCode::TooLarge,
             Self::TooManyRooms { .. } => ErrorCode::TooManyRooms,
-            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::RateLimited { .. } | Self::Crowded => ErrorCode::RateLimited,
             Self::NotFound => ErrorCode::NotFound,
             Self::Conflict | Self::TooManyRules => ErrorCode::Conflict,
             Self::NoArchive | Self::Unavailable => ErrorCode::Unavailable,
@@ -91,13 +112,22 @@ impl CommandError {
         }
     }
 
+    /// When the same may be tried again; `None`: that would not help, or at once.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        /// The archive needs some seconds at least to take what waits for it.
+        const CROWDED: u64 = 5_000;
+        match self {
+            Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+            Self::Crowded => Some(CROWDED),
+            _ => None,
+        }
+    }
+
     /// The `error` frame that answers request `id`.
     #[must_use]
     pub fn to_wire(&self, id: Option<&RequestId>) -> Frame {
-        let retry_after_ms = match self {
-            Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
-            _ => None,
-        };
+        let retry_after_ms = self.retry_after_ms();
         Frame::encode(&ServerFrame::Error {
             id,
             code: self.code(),

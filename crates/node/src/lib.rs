@@ -36,6 +36,7 @@ mod posts;
 mod presence;
 mod publisher;
 mod rate;
+mod reactions;
 mod reconcile;
 mod records;
 mod recovery;

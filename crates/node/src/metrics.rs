@@ -43,6 +43,8 @@ pub(crate) struct NodeMetrics {
     pub(crate) archived: Counter,
     /// Ranges of events that were lost on their way into the archive.
     pub(crate) archive_holes: Counter,
+    /// Tries to archive that failed.
+    pub(crate) archive_errors: Counter,
     /// How long the events that wait the longest have waited for the archive, in seconds.
     pub(crate) archive_lag: Gauge<f64, AtomicU64>,
     /// Seconds from the broker's storing to this node's outboxes.
@@ -70,6 +72,7 @@ impl Default for NodeMetrics {
             stream_reads: Counter::default(),
             archived: Counter::default(),
             archive_holes: Counter::default(),
+            archive_errors: Counter::default(),
             archive_lag: Gauge::default(),
             delivery_seconds: Histogram::new([
                 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -171,6 +174,11 @@ impl NodeMetrics {
             "archive_holes",
             "ranges of events lost on their way into the archive",
             self.archive_holes.clone(),
+        );
+        registry.register(
+            "archive_errors",
+            "tries of this node to archive something that failed",
+            self.archive_errors.clone(),
         );
         registry.register(
             "archive_lag_seconds",

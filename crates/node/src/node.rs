@@ -96,8 +96,9 @@ pub struct Node {
 pub struct ArchiveHealth {
     /// Whether it was there once, with the right schema. The chat goes on while it is away later.
     pub was_reached: bool,
-    /// Whether its file was taken away, so that nothing can be stored until an operator acts.
-    pub is_lost: bool,
+    /// Whether this node stands alone and can store nothing until an operator acts: the archive's file
+    /// was taken away, or its disk is full.
+    pub stores_nothing: bool,
     /// What its last call failed with; `None`: it went well.
     pub problem: Option<String>,
 }
@@ -168,6 +169,9 @@ impl Node {
         }
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_retention().await });
+        if let Some(archive) = node.archive.clone().filter(|_| node.broker.is_archived()) {
+            node.spawn(async move { archive.keep_writable().await });
+        }
         if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
             node.spawn(Arc::clone(&node).keep_archive(archive.clone()));
             node.spawn(Arc::clone(&node).keep_run_record(archive));
@@ -227,8 +231,9 @@ impl Node {
     #[must_use]
     pub fn archive_health(&self) -> Option<ArchiveHealth> {
         self.archive.as_ref().map(|archive| ArchiveHealth {
-            was_reached: archive.is_ready(),
-            is_lost: archive.lost_file().is_some(),
+            was_reached: archive.was_reached(),
+            stores_nothing: archive.lost_file().is_some()
+                || (archive.is_full() && self.broker.is_archived()),
             problem: archive.health(),
         })
     }

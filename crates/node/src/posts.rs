@@ -2,6 +2,7 @@
 //! They go through the same publisher as everything else, so a room has one order.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,8 @@ pub struct Post {
     pub terms: Terms,
     /// What.
     pub action: Action,
+    /// Where it comes from, which pays for a room that it begins; `None`: not known.
+    pub address: Option<IpAddr>,
 }
 
 /// The ways to add something to a room.
@@ -131,6 +134,7 @@ impl Node {
             room,
             terms,
             action,
+            address,
         } = post;
         let rights = timeout_at(deadline.into(), self.rights(identity, &room));
         let rights = rights.await.unwrap_or(Err(CommandError::Unavailable))?;
@@ -166,6 +170,9 @@ impl Node {
                     .await?
             }
         };
+        // A backend speaks for many, so its rooms are nobody's.
+        let address = address.filter(|_| !rights.publish);
+        let draft = draft.paid_by(self.payer_of(&room, address));
         let (caller, awaited) = oneshot::channel();
         let least = self.config.ack.level;
         let pending = Pending {

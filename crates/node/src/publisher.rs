@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -88,17 +89,23 @@ impl Publisher {
         Ok(is_new)
     }
 
-    /// The next batch; empty when the room has nothing more, and is forgotten.
+    /// The next batch; empty when the room has nothing more, and is forgotten. Deletions are in batches
+    /// of their own, since a full Redis takes only those.
     fn take(&self, room: &RoomId) -> Vec<Pending> {
         let mut queues = lock(&self.0);
         let Some(queue) = queues.by_room.get_mut(room) else {
             return Vec::new();
         };
         let mut bytes = 0;
-        let mut batch = Vec::new();
+        let mut batch: Vec<Pending> = Vec::new();
         while let Some(next) = queue.front() {
             bytes += next.draft.open.len();
-            if batch.len() == Broker::BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
+            let is_full = batch.len() == Broker::BATCH || bytes > BATCH_BYTES;
+            let is_other = |first: &Pending| first.draft.is_deletion() != next.draft.is_deletion();
+            if batch
+                .first()
+                .is_some_and(|first| is_full || is_other(first))
+            {
                 break;
             }
             batch.extend(queue.pop_front());
@@ -229,6 +236,12 @@ impl Node {
         }
     }
 
+    /// The address that pays for the room if it begins now; `None`: the settings name the room, so it
+    /// is everybody's.
+    pub(crate) fn payer_of(&self, room: &RoomId, address: Option<IpAddr>) -> Option<IpAddr> {
+        address.filter(|_| !self.config.is_named(room))
+    }
+
     /// Publishes, once the room's stream is known to be what was seen of it.
     pub(crate) async fn store(
         &self,
@@ -266,7 +279,7 @@ impl Node {
                 position: position.clone(),
                 message: Some(draft.message.clone()),
             }),
-            Published::Duplicate { .. } | Published::Gone => None,
+            Published::Duplicate { .. } | Published::Gone | Published::Crowded => None,
         });
         if let Some(place) = newest.next() {
             self.places.note(room, place);
@@ -289,6 +302,7 @@ impl Node {
                 }
             }
             Published::Gone => return pending.fail(CommandError::NotFound),
+            Published::Crowded => return pending.fail(CommandError::Crowded),
         };
         if pending.ack == AckLevel::Stream {
             return pending.acknowledge(room, &place, AckLevel::Stream);

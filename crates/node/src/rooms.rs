@@ -24,8 +24,8 @@ const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Node {
-    /// The rooms of a user with what is new in them, then the public rooms, each most recently active
-    /// first.
+    /// The rooms of a user with what is new in them, then at most 100 invitations to rooms that the user
+    /// has not joined yet, then the public rooms, each most recently active first.
     ///
     /// # Errors
     /// The broker's failure. Without an archive, or while it is away, only direct messages are
@@ -114,6 +114,7 @@ impl Node {
                 read: 0,
                 unread: 0,
                 mentions: 0,
+                invited: false,
             };
             Ok(((*summary).clone(), mine))
         });
@@ -154,6 +155,7 @@ fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {
         read: entry.read,
         unread: entry.unread,
         mentions: entry.mentions,
+        invited: entry.is_invitation,
     };
     (summary, mine)
 }

@@ -8,6 +8,11 @@ use crate::{Frame, ReactionKey, StoredEvent, UserId};
 /// Users who are named with one reaction; of further ones only the count.
 pub const NAMED_USERS: usize = 50;
 
+/// Different reactions that one message has; further ones are refused, and not shown.
+pub const MESSAGE_REACTIONS: usize = 100;
+/// Different reactions that one user has on one message.
+pub const USER_REACTIONS: usize = 20;
+
 /// The users who reacted with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reactions {

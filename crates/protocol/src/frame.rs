@@ -146,6 +146,9 @@ pub struct MyRoom {
     pub unread: u64,
     /// Those among them that name the user, at most [`MyRoom::MOST`].
     pub mentions: u64,
+    /// Somebody has invited the user, who has not joined the room yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invited: bool,
 }
 
 impl MyRoom {

@@ -1,10 +1,11 @@
 //! What outlives a node: the archive, and where there is no Redis, the broker that commits to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubbub_archive::{Archive, ArchiveError, ArchiveSection};
 use hubbub_broker::{Journal, MemoryCluster};
 use hubbub_node::keep_journal;
+use hubbub_outage::Outage;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -13,7 +14,7 @@ use crate::config::Settings;
 /// An archive that answers at once is checked before the start; another one is waited for in the
 /// background.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two tries to reach it; times a random number up to 1.
+/// Between two tries to reach it; times a random number from 0.5 to 1.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The archive, and what keeps it connected.
@@ -35,15 +36,10 @@ impl Past {
             match timeout(PATIENCE, archive.connect()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if !error.is_retryable() => return Err(error),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the archive is not there yet");
-                    tasks.spawn(keep_connecting(archive));
-                }
-                Err(_) => {
-                    tracing::warn!("the archive does not answer yet");
-                    tasks.spawn(keep_connecting(archive));
-                }
+                Ok(Err(error)) => tracing::warn!(%error, "the archive is not there yet"),
+                Err(_) => tracing::warn!("the archive does not answer yet"),
             }
+            tasks.spawn(keep_connected(archive));
         }
         Ok(Self { archive, tasks })
     }
@@ -57,15 +53,35 @@ impl Past {
     }
 }
 
-async fn keep_connecting(archive: Archive) {
+/// Connects whenever the archive is not ready: at first, and when an empty database has taken its place,
+/// which gets its tables then.
+async fn keep_connected(archive: Archive) {
+    /// A database whose tables go again and again is told of once in so long.
+    const TOLD: Duration = Duration::from_secs(60);
+    let refused = Outage::new();
+    let mut there: Option<Instant> = None;
     loop {
-        sleep(RETRY.mul_f64(fastrand::f64())).await;
+        sleep(RETRY.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        if archive.is_ready() {
+            continue;
+        }
         match archive.connect().await {
-            Ok(()) => return tracing::info!("the archive is there"),
+            Ok(()) => {
+                if there.is_none_or(|at| at.elapsed() > TOLD) {
+                    tracing::info!("the archive is there");
+                    there = Some(Instant::now());
+                }
+                drop(refused.end());
+            }
             Err(error) if error.is_retryable() => {
                 tracing::debug!(%error, "the archive is not there yet");
             }
-            Err(error) => return tracing::error!(%error, "the archive cannot be used"),
+            Err(error) => {
+                if let Some(now) = refused.fail(&error) {
+                    tracing::error!(%error, failures = now.failures, lasted = ?now.lasted,
+                        "the archive cannot be used");
+                }
+            }
         }
     }
 }

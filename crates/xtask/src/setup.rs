@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::shell::{exists, run, top};
 
 /// A program that the tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("redis-server", "redis-server"),
     ("chromium", "chromium"),
     ("haproxy", "haproxy"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("prlimit", "util-linux"),
     ("taskset", "util-linux"),
     ("psql", "postgresql"),
+    ("pgbouncer", "pgbouncer"),
 ];
 /// The folders with the lock files of npm packages.
 const NPM_FOLDERS: [&str; 4] = [

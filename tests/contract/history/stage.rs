@@ -275,6 +275,7 @@ impl Play<'_> {
             room: self.room.clone(),
             terms: Terms { nonce, ack },
             action,
+            address: None,
         }
     }
 

@@ -68,7 +68,9 @@ impl Archive {
             append(&mut tx, batch).await?;
             tx.commit().await
         };
-        self.state().watch(append).await
+        self.state().watch(append).await?;
+        self.state().has_written();
+        Ok(())
     }
 }
 

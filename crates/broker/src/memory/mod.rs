@@ -4,6 +4,7 @@
 //! it, so all nodes get a room's packets in one order. Nothing is awaited while it is held.
 
 mod journal;
+mod ledger;
 mod orders;
 mod publish;
 mod room;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
+use self::ledger::Ledger;
 use self::orders::Standing;
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
@@ -61,7 +63,7 @@ struct State {
     /// Every stored event, oldest first, so that the oldest can leave when bytes run out. An
     /// event may have left its room already.
     stored: VecDeque<(RoomId, u64)>,
-    bytes: usize,
+    ledger: Ledger,
     swept: Instant,
     standing: Standing,
     /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
@@ -87,7 +89,7 @@ impl MemoryCluster {
             nodes: HashMap::new(),
             next_node: 0,
             stored: VecDeque::new(),
-            bytes: 0,
+            ledger: Ledger::default(),
             swept: Instant::now(),
             standing: Standing::default(),
             waiting: HashMap::new(),
@@ -177,16 +179,43 @@ impl State {
         }
     }
 
+    /// Books what the room's stream costs now.
+    fn settle(&mut self, room: &RoomId) {
+        let here = self.rooms.get_mut(room);
+        if let Some(stream) = here.and_then(|here| here.stream.as_mut()) {
+            let after = stream.bytes();
+            let before = std::mem::replace(&mut stream.booked, after);
+            self.ledger.book(stream.payers(), before, after);
+        }
+    }
+
+    /// Lets the oldest events of a room leave while whoever began it has more than `most` bytes.
+    fn keep_share(&mut self, room: &RoomId, most: usize) {
+        loop {
+            let here = self.rooms.get_mut(room);
+            let Some(stream) = here.and_then(|here| here.stream.as_mut()) else {
+                return;
+            };
+            let held = stream.payers().map(|payers| self.ledger.held_by(payers));
+            if stream.len() <= 1 || held.is_none_or(|held| held <= most) {
+                return;
+            }
+            stream.drop_oldest();
+            self.settle(room);
+        }
+    }
+
     /// Lets the oldest events leave until the rest fits.
     fn shed(&mut self, limit: usize) {
-        while self.bytes > limit {
+        while self.ledger.total() > limit {
             let Some((room, offset)) = self.stored.pop_front() else {
                 return;
             };
-            let room = self.rooms.get_mut(&room);
-            if let Some(stream) = room.and_then(|room| room.stream.as_mut()) {
-                self.bytes -= stream.forget(offset);
+            let here = self.rooms.get_mut(&room);
+            if let Some(stream) = here.and_then(|here| here.stream.as_mut()) {
+                stream.forget(offset);
             }
+            self.settle(&room);
         }
         let streams = self.rooms.values().filter_map(|room| room.stream.as_ref());
         let live: usize = streams.map(MemoryStream::len).sum();
@@ -207,12 +236,13 @@ impl State {
             return;
         }
         self.swept = Instant::now();
-        let mut freed = 0;
-        self.rooms.retain(|_, room| {
-            freed += room.expire(&config.history);
-            !room.is_forgotten(&config.history)
-        });
-        self.bytes -= freed;
+        for room in self.rooms.values_mut() {
+            room.expire(&config.history);
+        }
+        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        rooms.iter().for_each(|room| self.settle(room));
+        self.rooms
+            .retain(|_, room| !room.is_forgotten(&config.history));
     }
 }
 
@@ -280,9 +310,9 @@ impl MemoryBroker {
             match &mut here.stream {
                 None => here.stream = Some(MemoryStream::begin(begin, now_ms())),
                 Some(stream) => {
-                    let grown = stream.begin_again(begin, now_ms());
+                    stream.begin_again(begin, now_ms());
                     let Head { epoch, offset } = stream.head();
-                    state.bytes = state.bytes.saturating_add_signed(grown);
+                    state.settle(room);
                     let packet = Packet::Reset(Position { epoch, offset });
                     state.broadcast(room, &packet, 64, &self.metrics);
                 }
@@ -330,9 +360,10 @@ impl MemoryBroker {
     pub(crate) async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
         let mut state = self.cluster.lock();
         let here = state.rooms.get_mut(room);
-        let stream = here.and_then(|here| here.stream.as_mut());
-        let freed = stream.map_or(0, |stream| stream.expire(cutoff));
-        state.bytes -= freed;
+        if let Some(stream) = here.and_then(|here| here.stream.as_mut()) {
+            stream.expire(cutoff);
+        }
+        state.settle(room);
         Ok(false)
     }
 

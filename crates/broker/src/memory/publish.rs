@@ -15,6 +15,9 @@ use crate::{BrokerError, Published, Seen};
 
 /// Before a commit that is not certain is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The rooms that one user or one address has begun may take one part in so many of
+/// `limits.embedded_bytes`.
+const PAYER_SHARE: usize = 8;
 /// Commits whose answer does not say whether they were done.
 static UNCERTAIN: Outage = Outage::new();
 
@@ -73,24 +76,28 @@ impl MemoryBroker {
         let Some(stream) = here.stream.as_mut() else {
             return outcomes;
         };
-        let applied = stream.apply(plan, &config.history);
+        let added = stream.apply(plan, &config.history);
         let Some(ts) = outcomes.iter().find_map(|outcome| match outcome {
             Published::Stored { ts, .. } => Some(*ts),
-            Published::Duplicate { .. } | Published::Gone => None,
+            Published::Duplicate { .. } | Published::Gone | Published::Crowded => None,
         }) else {
             return outcomes;
         };
         here.change();
-        state.bytes = (state.bytes + applied.added_bytes).saturating_sub(applied.removed_bytes);
+        state.settle(room);
         for event in &events {
             let place = (room.clone(), event.position.offset);
             state.stored.push_back(place);
         }
         state.note_events(config, room, &events);
         let packet = Packet::Events { ts, events };
-        state.broadcast(room, &packet, applied.added_bytes, &self.metrics);
-        state.shed(usize::try_from(config.embedded_bytes.as_u64()).unwrap_or(usize::MAX));
+        state.broadcast(room, &packet, added, &self.metrics);
+        let most = usize::try_from(config.embedded_bytes.as_u64()).unwrap_or(usize::MAX);
+        state.keep_share(room, most / PAYER_SHARE);
+        state.shed(most);
         state.sweep(config);
+        let bytes = state.ledger.total() as u64;
+        self.metrics.set_streams(bytes, Some(most as u64));
         outcomes
     }
 

@@ -66,12 +66,13 @@ impl MemoryRoom {
         self.changed = Some(self.used);
     }
 
-    /// Drops a stream that has been quiet for its life; returns the bytes freed.
-    pub(super) fn expire(&mut self, history: &HistorySection) -> usize {
-        if self.used.elapsed() < history.stream_ttl {
-            return 0;
+    /// Drops the events of a stream that has been quiet for its life.
+    pub(super) fn expire(&mut self, history: &HistorySection) {
+        if self.used.elapsed() >= history.stream_ttl
+            && let Some(stream) = &mut self.stream
+        {
+            stream.clear();
         }
-        self.stream.as_mut().map_or(0, MemoryStream::clear)
     }
 
     /// Whether nothing would be missed if the room were dropped.

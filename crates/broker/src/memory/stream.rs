@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hubbub_protocol::event::{Change, ChangeKind, renumber, seal};
 use hubbub_protocol::{Draft, Envelope, Epoch, EventKind, Frame, Position, StoredEvent};
 
+use super::ledger::Payers;
 use crate::digest::{Digest, DigestKey};
 use crate::{Head, HistorySection, NewEpoch, Page, Place, Published, Span, StreamState};
 
@@ -21,7 +22,13 @@ pub(super) struct MemoryStream {
     /// `None`: the epoch began before this process.
     base: Option<u64>,
     top: u64,
+    /// Who began the room, if somebody pays for it.
+    payers: Option<Payers>,
     events: VecDeque<Kept>,
+    /// What the events cost.
+    bytes: usize,
+    /// How many of the bytes are booked: see [`super::State::settle`].
+    pub(super) booked: usize,
     /// Messages that were deleted, whether they are here or not; not more than events.
     deleted: BTreeSet<u64>,
     nonces: HashMap<Digest, u64>,
@@ -55,15 +62,10 @@ struct Rewrite {
 pub(super) struct Plan {
     pub(super) outcomes: Vec<Published>,
     pub(super) events: Vec<Envelope>,
+    payers: Option<Payers>,
     kept: Vec<Kept>,
     nonces: Vec<(Digest, u64)>,
     rewrites: Vec<Rewrite>,
-}
-
-/// What a plan has changed.
-pub(super) struct Applied {
-    pub(super) added_bytes: usize,
-    pub(super) removed_bytes: usize,
 }
 
 /// The name of the epoch that begins or goes on.
@@ -114,7 +116,10 @@ impl MemoryStream {
             base: begin.resume.is_none().then_some(begin.above),
             epoch: name_of(begin, now),
             top: begin.above,
+            payers: None,
             events: VecDeque::new(),
+            bytes: 0,
+            booked: 0,
             deleted: BTreeSet::new(),
             nonces: HashMap::new(),
             older_nonces: HashMap::new(),
@@ -137,6 +142,28 @@ impl MemoryStream {
         self.events.len()
     }
 
+    /// What its events cost.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Who began the room, if somebody pays for it.
+    pub(super) fn payers(&self) -> Option<&Payers> {
+        self.payers.as_ref()
+    }
+
+    fn push(&mut self, kept: Kept) {
+        self.bytes += cost(&kept.event);
+        self.events.push_back(kept);
+    }
+
+    /// Drops the oldest event, if there is one.
+    pub(super) fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.events.pop_front() {
+            self.bytes -= cost(&oldest.event);
+        }
+    }
+
     /// Drafts whose nonces are not known here.
     pub(super) fn unknown<'a>(
         &'a self,
@@ -157,6 +184,10 @@ impl MemoryStream {
         let mut plan = Plan {
             outcomes: Vec::with_capacity(drafts.len()),
             events: Vec::new(),
+            payers: drafts.first().and_then(|draft| {
+                let (user, address) = (draft.from.clone(), draft.address?);
+                Some(Payers { user, address })
+            }),
             kept: Vec::new(),
             nonces: Vec::new(),
             rewrites: Vec::new(),
@@ -222,34 +253,35 @@ impl MemoryStream {
         Published::Stored { position, ts }
     }
 
-    /// Does what was planned. Nothing else may have been applied since.
-    pub(super) fn apply(&mut self, plan: Plan, history: &HistorySection) -> Applied {
-        let mut applied = Applied {
-            added_bytes: 0,
-            removed_bytes: 0,
-        };
+    /// Does what was planned. Nothing else may have been applied since. Returns what the new events
+    /// cost.
+    pub(super) fn apply(&mut self, plan: Plan, history: &HistorySection) -> usize {
         self.turn_generation();
         self.nonces.extend(plan.nonces);
+        if self.top == 0 {
+            self.payers = plan.payers;
+        }
+        let before = self.bytes;
         for kept in plan.kept {
             self.top = kept.event.position.offset;
-            applied.added_bytes += cost(&kept.event);
-            self.events.push_back(kept);
+            self.push(kept);
         }
+        let added = self.bytes - before;
         for rewrite in plan.rewrites {
-            self.rewrite(&rewrite, &mut applied);
+            self.rewrite(&rewrite);
         }
         while self.deleted.len() > history.stream_len {
             self.deleted.pop_first();
         }
-        while self.events.len() > history.stream_len {
-            let oldest = self.events.pop_front();
-            applied.removed_bytes += oldest.map_or(0, |oldest| cost(&oldest.event));
+        let most = usize::try_from(history.stream_bytes.as_u64()).unwrap_or(usize::MAX);
+        while self.events.len() > history.stream_len || (self.bytes > most && self.len() > 1) {
+            self.drop_oldest();
         }
-        applied
+        added
     }
 
     /// Gives a message its new form and takes the bodies out of its earlier edits.
-    fn rewrite(&mut self, rewrite: &Rewrite, applied: &mut Applied) {
+    fn rewrite(&mut self, rewrite: &Rewrite) {
         if rewrite.is_deletion {
             self.deleted.insert(rewrite.target);
         }
@@ -263,9 +295,9 @@ impl MemoryStream {
             } else {
                 continue;
             };
-            applied.removed_bytes += cost(&kept.event);
+            self.bytes -= cost(&kept.event);
             kept.event.frame = frame;
-            applied.added_bytes += cost(&kept.event);
+            self.bytes += cost(&kept.event);
         }
     }
 
@@ -389,18 +421,15 @@ impl MemoryStream {
         found.into_iter().map(|kept| kept.event.clone()).collect()
     }
 
-    /// Drops the oldest events that were stored before `cutoff`; returns the bytes freed.
-    pub(super) fn expire(&mut self, cutoff: u64) -> usize {
-        let mut freed = 0;
+    /// Drops the oldest events that were stored before `cutoff`.
+    pub(super) fn expire(&mut self, cutoff: u64) {
         while let Some(oldest) = self.events.front() {
             // One that cannot be read has no time that would keep it.
             if oldest.event.read().is_ok_and(|event| event.ts >= cutoff) {
                 break;
             }
-            freed += cost(&oldest.event);
-            self.events.pop_front();
+            self.drop_oldest();
         }
-        freed
     }
 
     /// Where it stands. What this memory holds is lost only with the process, so every stream is
@@ -422,8 +451,7 @@ impl MemoryStream {
     }
 
     /// Begins a new epoch. Older events stay where they are, but for those that move into it.
-    /// Returns how many bytes were added.
-    pub(super) fn begin_again(&mut self, begin: &NewEpoch, now: u64) -> isize {
+    pub(super) fn begin_again(&mut self, begin: &NewEpoch, now: u64) {
         let base = self.top.max(begin.above);
         let begin = &NewEpoch {
             floor: begin.floor.max(self.epoch.number()),
@@ -436,20 +464,16 @@ impl MemoryStream {
         let first = self
             .events
             .partition_point(|kept| kept.event.position.offset < first);
-        let before: usize = self
-            .events
-            .range(first..)
-            .map(|kept| cost(&kept.event))
-            .sum();
         let moving = self.events.split_off(first);
         let Some(from) = moving.front().map(|kept| kept.event.position.offset) else {
-            return 0;
+            return;
         };
+        self.bytes -= moving.iter().map(|kept| cost(&kept.event)).sum::<usize>();
         let shift = base + 1 - from;
         for kept in moving {
             let kept = kept.renumbered(&self.epoch, from, shift);
             self.top = kept.event.position.offset;
-            self.events.push_back(kept);
+            self.push(kept);
         }
         for offset in self
             .nonces
@@ -458,17 +482,12 @@ impl MemoryStream {
         {
             *offset += if *offset >= from { shift } else { 0 };
         }
-        let after: usize = self
-            .events
-            .range(first..)
-            .map(|kept| cost(&kept.event))
-            .sum();
-        after.cast_signed() - before.cast_signed()
     }
 
-    /// Drops all events; returns the bytes freed.
-    pub(super) fn clear(&mut self) -> usize {
-        self.events.drain(..).map(|kept| cost(&kept.event)).sum()
+    /// Drops all events.
+    pub(super) fn clear(&mut self) {
+        self.events.clear();
+        self.bytes = 0;
     }
 
     /// Whether the event is still there.
@@ -477,14 +496,12 @@ impl MemoryStream {
         first.is_some_and(|first| first.event.position.offset <= offset)
     }
 
-    /// Drops the event if it is the oldest; returns the bytes freed.
-    pub(super) fn forget(&mut self, offset: u64) -> usize {
+    /// Drops the event if it is the oldest.
+    pub(super) fn forget(&mut self, offset: u64) {
         let first = self.events.front();
         if first.is_some_and(|first| first.event.position.offset == offset) {
-            let oldest = self.events.pop_front();
-            return oldest.map_or(0, |oldest| cost(&oldest.event));
+            self.drop_oldest();
         }
-        0
     }
 }
 
@@ -501,6 +518,7 @@ mod tests {
             from: UserId::new("alice").unwrap(),
             nonce: Nonce::new(nonce).unwrap(),
             change: None,
+            address: None,
             open: Bytes::from_static(b"{\"type\":\"message\""),
         }
     }
@@ -541,6 +559,26 @@ mod tests {
         assert_eq!(offsets(room.read(Span::Before(5), 1)), [4]);
         assert_eq!(offsets(room.read(Span::Newest, 2)), [4, 5]);
         assert_eq!(room.head().offset, 5);
+    }
+
+    #[test]
+    fn the_oldest_events_leave_a_stream_with_too_many_bytes() {
+        let history = HistorySection {
+            stream_bytes: bytesize::ByteSize::b(1_000),
+            ..HistorySection::default()
+        };
+        let mut room = filled(50, &history);
+        assert!(room.len() > 1 && room.bytes() <= 1_000, "{}", room.bytes());
+        let counted: usize = room.events.iter().map(|kept| cost(&kept.event)).sum();
+        assert_eq!(room.bytes(), counted);
+        let large = Draft {
+            open: Bytes::from(vec![b'x'; 5_000]),
+            ..draft("large")
+        };
+        append(&mut room, &[large], &history);
+        assert_eq!(room.len(), 1, "the newest stays, however large it is");
+        room.clear();
+        assert_eq!(room.bytes(), 0);
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn now_ms() -> u64 {
 
 /// The owner of a partition: the living lease that scores highest for it. When one dies, only what
 /// it owned moves.
-fn owner(partition: usize, leases: &[String]) -> Option<&String> {
+pub(super) fn owner(partition: usize, leases: &[String]) -> Option<&String> {
     let score = |lease: &&String| {
         let mut hasher = SipHasher13::new();
         hasher.write_usize(partition);
@@ -142,21 +142,6 @@ impl RedisBroker {
         let mut rooms: Vec<RoomId> = rooms.filter_map(|room| RoomId::new(&room).ok()).collect();
         rooms.sort_unstable();
         Ok(rooms)
-    }
-
-    /// Puts a room that waits behind the others.
-    pub(crate) async fn postpone(&self, room: &RoomId) -> Result<(), BrokerError> {
-        let keys = self.0.keys.room(room);
-        let postpone = async |mut connection: MultiplexedConnection| {
-            redis::cmd("ZADD")
-                .arg(keys.waiting())
-                .arg("XX")
-                .arg(now_ms())
-                .arg(room.as_str())
-                .exec_async(&mut connection)
-                .await
-        };
-        self.0.link.call(self.deadline(), postpone).await
     }
 
     /// Has rooms of this node's partitions wait that should and do not; how many.

@@ -120,7 +120,8 @@ impl Greeting {
     }
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// Returns a field in the text of INFO.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = info
         .lines()
         .filter_map(|line| line.trim_end().split_once(':'));

@@ -17,6 +17,7 @@ const NAME_BYTES: usize = 64;
 const CHANGES: &str = ":changes";
 const WAITING: &str = ":archive";
 const RUN: &str = ":run";
+const SIZES: &str = ":sizes";
 
 /// Makes all names of one cluster.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub(crate) struct Keys {
     tags: Vec<&'static str>,
 }
 
-/// A key that is put together where it is written: each message names eight of them.
+/// A key that is put together where it is written: each message names nine of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
     base: &'a str,
@@ -64,7 +65,7 @@ pub(crate) struct RoomKeys {
 
 impl RoomKeys {
     /// The first keys of every script that may store events, in their order.
-    pub(crate) fn of_event(&self) -> [Key<'_>; 8] {
+    pub(crate) fn of_event(&self) -> [Key<'_>; 9] {
         [
             self.meta(),
             self.stream(),
@@ -74,6 +75,7 @@ impl RoomKeys {
             self.edits(),
             self.changes(),
             self.waiting(),
+            self.sizes(),
         ]
     }
 
@@ -122,6 +124,11 @@ impl RoomKeys {
     /// The run of the partition.
     pub(crate) fn run(&self) -> Key<'_> {
         self.of_partition(RUN)
+    }
+
+    /// The sizes of the partition's streams.
+    pub(crate) fn sizes(&self) -> Key<'_> {
+        self.of_partition(SIZES)
     }
 
     fn of_room(&self, part: &'static str) -> Key<'_> {
@@ -176,6 +183,11 @@ impl Keys {
     /// The run of a partition.
     pub(crate) fn run(&self, partition: usize) -> String {
         self.partition(partition) + RUN
+    }
+
+    /// The sizes of a partition's streams, by room.
+    pub(crate) fn sizes(&self, partition: usize) -> String {
+        self.partition(partition) + SIZES
     }
 
     /// Rooms of a partition that wait for the archive, by the time when they began to.
@@ -328,6 +340,7 @@ mod tests {
         let whole = [
             keys.changes(partition_of(&room)),
             keys.waiting(partition_of(&room)),
+            keys.sizes(partition_of(&room)),
             keys.webhook(partition_of(&room), "a:b"),
             keys.channel(&room),
             keys.lease_users(&room, "gw-1:x"),

@@ -3,6 +3,7 @@
 
 mod address;
 mod archive;
+mod budgets;
 mod eviction;
 mod excerpt;
 mod greeting;
@@ -21,6 +22,7 @@ mod replicated;
 mod runs;
 mod scripts;
 mod secrets;
+mod space;
 mod standing;
 mod stream;
 mod subscriber;
@@ -45,6 +47,7 @@ use tracing::warn;
 
 pub(crate) use self::address::client;
 use self::address::warn_of_the_way;
+use self::budgets::BudgetKeeper;
 use self::eviction::Eviction;
 use self::greeting::{Contact, Greeting};
 use self::keys::Keys;
@@ -52,11 +55,12 @@ pub(crate) use self::keys::PARTITIONS;
 use self::lease::{Lease, LeaseKeeper};
 use self::link::Link;
 use self::orders::OrderWatch;
-use self::policy::{Policy, PolicyWatch};
+use self::policy::Policy;
 use self::replicated::Replication;
 use self::runs::Runs;
 use self::scripts::Scripts;
 use self::secrets::Secrets;
+use self::space::{Space, SpaceWatch};
 use self::standing::Standing;
 use self::subscriber::{Channels, Subscriber};
 use self::sweep::Sweep;
@@ -88,6 +92,7 @@ struct Shared {
     greeting: Greeting,
     secrets: Secrets,
     policy: Policy,
+    space: Space,
     metrics: BrokerMetrics,
     webhooks: Webhooks,
     tasks: TaskTracker,
@@ -244,10 +249,22 @@ impl RedisBroker {
             inbox: sender.clone(),
         };
 
-        let policy = Policy::default();
-        let policy_watch = PolicyWatch {
+        let (policy, space) = (Policy::default(), Space::default());
+        let space_watch = SpaceWatch {
             link: link.clone(),
-            policy: policy.clone(),
+            space: space.clone(),
+            policy: (!config.redis.allow_eviction).then(|| policy.clone()),
+            metrics: metrics.clone(),
+        };
+        let budgets = BudgetKeeper {
+            link: link.clone(),
+            keys: keys.clone(),
+            scripts: Arc::clone(&scripts),
+            lease: lease.clone(),
+            space: space.clone(),
+            metrics: metrics.clone(),
+            cluster_bytes: config.history.cluster_bytes.as_u64(),
+            has_archive: config.has_archive,
         };
 
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
@@ -259,9 +276,8 @@ impl RedisBroker {
             tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(sweep.run()));
             tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
-        }
-        if role == Role::Node && !config.redis.allow_eviction {
-            tasks.spawn(closed.clone().run_until_cancelled_owned(policy_watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(space_watch.run()));
+            tasks.spawn(closed.clone().run_until_cancelled_owned(budgets.run()));
         }
         tasks.close();
         let shared = Shared {
@@ -279,6 +295,7 @@ impl RedisBroker {
             greeting,
             secrets,
             policy,
+            space,
             metrics,
             webhooks,
             tasks,
@@ -385,15 +402,27 @@ impl RedisBroker {
             Some("redis does not answer commands")
         } else if !self.0.subscriber.is_alive() {
             Some("the subscription to redis is silent")
-        } else if self.0.standing.has_joined() && !self.0.lease.is_fresh() {
-            Some("redis takes no writes")
         } else {
             None
         };
         BrokerHealth {
             problem: problem.map(str::to_owned),
-            degraded: self.0.policy.problem(),
+            degraded: self.degraded(),
         }
+    }
+
+    /// What a Redis that answers does not do. Every other node meets the same Redis, and this one can
+    /// still read from it.
+    fn degraded(&self) -> Option<String> {
+        let takes_writes = !self.0.standing.has_joined() || self.0.lease.is_fresh();
+        let no_writes = "redis takes no writes, sends are refused: look at its log and its disk";
+        let reasons = [
+            (!takes_writes).then(|| no_writes.to_owned()),
+            self.0.space.problem(),
+            self.0.policy.problem(),
+        ];
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     pub(crate) fn metrics(&self) -> &BrokerMetrics {

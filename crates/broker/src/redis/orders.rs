@@ -341,11 +341,10 @@ impl RedisBroker {
 
     pub(crate) async fn answer(&self, question: &Question, text: &str) -> Result<(), BrokerError> {
         let (key, lease) = (self.0.keys.answers(&question.id), self.0.lease.name());
-        let answer = async |mut connection: MultiplexedConnection| {
-            let mut pipe = redis::pipe();
-            pipe.hset(&key, &*lease, text);
-            pipe.expire(&key, ANSWER_LIFE_SECONDS);
-            pipe.exec_async(&mut connection).await
+        let answer = async |connection: MultiplexedConnection| {
+            let mut call = self.0.scripts.answer.call(&[Key::from(&key)]);
+            call.arg(&*lease).arg(text).arg(ANSWER_LIFE_SECONDS);
+            call.invoke::<()>(connection).await
         };
         self.0.link.call(self.deadline(), answer).await
     }

@@ -1,21 +1,9 @@
-//! Watches Redis' `maxmemory-policy` while the node runs: a policy that evicts takes rooms in use away
-//! as soon as the memory is full, and an operator can switch it on at any time.
+//! Redis' `maxmemory-policy` while the node runs: a policy that evicts takes rooms in use away as soon
+//! as the memory is full, and an operator can switch it on at any time.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use tokio::time::sleep;
-use tracing::{debug, info, warn};
-
-use super::greeting::evicting_policy;
-use super::link::Link;
-use crate::BrokerError;
-
-/// Between two looks. `INFO memory` costs Redis some microseconds, and evicted rooms are lost, so this
-/// is well below a minute.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(2);
+use tracing::{info, warn};
 
 /// The evicting policy that Redis showed last; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +20,7 @@ impl Policy {
     }
 
     /// Takes what Redis shows now, and logs a change.
-    fn learn(&self, now: Option<String>) {
+    pub(crate) fn learn(&self, now: Option<String>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *known == now {
             return;
@@ -48,37 +36,9 @@ impl Policy {
     }
 }
 
-/// Looks at the policy again and again.
-pub(crate) struct PolicyWatch {
-    pub(crate) link: Link,
-    pub(crate) policy: Policy,
-}
-
-impl PolicyWatch {
-    /// Runs for as long as the node.
-    pub(crate) async fn run(self) {
-        loop {
-            sleep(LOOK_INTERVAL).await;
-            match self.look().await {
-                Ok(info) => self.policy.learn(evicting_policy(&info).map(str::to_owned)),
-                // Redis is away, which the link tells, or does not allow INFO, which the greeting tells.
-                Err(error) => debug!(%error, "cannot look at redis' maxmemory-policy"),
-            }
-        }
-    }
-
-    async fn look(&self) -> Result<String, BrokerError> {
-        let ask = async |mut connection: MultiplexedConnection| {
-            let mut info = redis::cmd("INFO");
-            info.arg("memory");
-            info.query_async::<String>(&mut connection).await
-        };
-        self.link.call(Instant::now() + PATIENCE, ask).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::greeting::evicting_policy;
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{BrokerError, Published, Seen, Span};
 /// The script's word for each draft; every other number means a duplicate.
 const STORED: u64 = 0;
 const GONE: u64 = 2;
+const CROWDED: u64 = 3;
 /// Stands for the epoch of a target where the caller does not know it.
 const ANY_EPOCH: &str = "-";
 
@@ -33,14 +34,22 @@ impl RedisBroker {
         let noted = self.0.webhooks.of_events(&self.0.keys, room, drafts);
         let mut names = keys.of_event().to_vec();
         noted.add_keys(&mut names, &[keys.webhooks()]);
+        // A Redis that is full takes deletions: they make room.
+        let script = if drafts.iter().all(Draft::is_deletion) {
+            &self.0.scripts.publish_deletions
+        } else {
+            self.0.space.check_sends()?;
+            &self.0.scripts.publish
+        };
         let publish = async |connection: MultiplexedConnection| {
             let (key, seen) = (DigestKey::derive(&self.secret()), seen());
-            let mut call = self.0.scripts.publish.call(&names);
+            let mut call = script.call(&names);
             call.arg(keys.channel()).arg(room.as_str());
             call.arg(seen.as_ref().map_or("", |seen| seen.epoch.as_str()))
                 .arg(seen.as_ref().map_or(0, |seen| seen.offset));
             call.arg(&*self.run(room));
-            call.arg(&noted.names).arg(drafts.len());
+            call.arg(&noted.names).arg(key.payers(drafts));
+            call.arg(drafts.len());
             for draft in drafts {
                 call.arg(&key.digest(draft)[..]);
             }
@@ -82,6 +91,7 @@ impl RedisBroker {
             outcomes.push(match parse_number(known)? {
                 STORED => Published::Stored { position, ts },
                 GONE => Published::Gone,
+                CROWDED => Published::Crowded,
                 _ => {
                     // Whatever went wrong, the script has run.
                     let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());

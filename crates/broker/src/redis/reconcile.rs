@@ -77,8 +77,12 @@ impl RedisBroker {
         let mut names = keys.of_event().to_vec();
         names.push(keys.run());
         let suffix = Epoch::suffix();
+        let script = match &decision.outcome {
+            Outcome::Keep { .. } => &self.0.scripts.confirm,
+            Outcome::Begin(_) => &self.0.scripts.reconcile,
+        };
         let reconcile = async |connection: MultiplexedConnection| {
-            let mut call = self.0.scripts.reconcile.call(&names);
+            let mut call = script.call(&names);
             call.arg(keys.channel()).arg(room.as_str());
             call.arg(&*decision.run)
                 .arg(decision.found.as_ref().map_or("", Epoch::as_str))

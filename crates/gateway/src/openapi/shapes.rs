@@ -289,6 +289,9 @@ pub(crate) struct RoomEntry {
     /// Those among them that name the caller.
     #[schema(nullable = false)]
     mentions: Option<u64>,
+    /// An invitation: the caller was made a member and has not joined the room yet.
+    #[schema(nullable = false)]
+    invited: Option<bool>,
 }
 
 /// What is known of a room.

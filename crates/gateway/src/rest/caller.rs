@@ -1,6 +1,7 @@
 //! Who asks: whoever the token names.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -57,8 +58,14 @@ impl Sender {
         &self.0.identity
     }
 
+    /// The address that pays for what is sent.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.0.payer.address
+    }
+
     /// Stores something, even if the caller goes away meanwhile.
-    pub(super) async fn post(&self, gate: &Gate, post: Post) -> Result<Receipt, CommandError> {
+    pub(super) async fn post(&self, gate: &Gate, mut post: Post) -> Result<Receipt, CommandError> {
+        post.address = self.address();
         let (node, identity) = (Arc::clone(&gate.node), self.0.identity.clone());
         self.change(async move { node.post(&identity, post).await })
             .await

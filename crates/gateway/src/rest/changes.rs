@@ -130,6 +130,7 @@ async fn store(
         room,
         terms,
         action,
+        address: None,
     };
     Ok(answer(&caller.post(gate, post).await?, StatusCode::OK))
 }

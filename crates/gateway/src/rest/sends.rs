@@ -119,7 +119,10 @@ pub(crate) async fn send_messages(
         let many = format!("'messages' may have {MOST} entries");
         return Err(ApiError::BadRequest(many));
     }
-    let (posts, refused) = read_batch(messages, &key);
+    let (mut posts, refused) = read_batch(messages, &key);
+    for post in &mut posts {
+        post.address = caller.address();
+    }
     let node = Arc::clone(&gate.node);
     let identity = caller.identity().clone();
     let post_all = async move {
@@ -187,6 +190,7 @@ impl NewMessage {
                 body: Body::from(&body),
                 from,
             },
+            address: None,
         })
     }
 }

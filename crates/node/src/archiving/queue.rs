@@ -19,6 +19,7 @@ use hubbub_protocol::{Epoch, Position, RoomId};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::blocked::Blocked;
 use super::progress::{Known, Progress};
 use crate::node::Node;
 use crate::reconcile::Need;
@@ -58,6 +59,15 @@ struct Next {
     run: Run,
 }
 
+impl Next {
+    /// How long its oldest event has waited.
+    fn waited(&self) -> Duration {
+        let oldest = self.batch.events.first();
+        let ts = oldest.and_then(|event| event.read().ok().map(|event| event.ts));
+        ts.map_or(Duration::ZERO, since)
+    }
+}
+
 impl QueueError {
     /// Whether it is nothing about the room: Redis or the archive is away.
     fn is_temporary(&self) -> bool {
@@ -72,16 +82,22 @@ impl QueueError {
 impl Node {
     /// Runs for as long as the node.
     pub(crate) async fn keep_archive(self: Arc<Self>, archive: Archive) {
-        let mut progress = Progress::default();
-        let outage = Outage::new();
+        let (mut progress, mut blocked) = (Progress::default(), Blocked::default());
+        let (outage, mut told) = (Outage::new(), None);
         let mut counted: Option<Instant> = None;
         loop {
             if counted.is_none_or(|at| at.elapsed() > COUNT_INTERVAL) {
                 counted = Some(Instant::now());
                 self.count_waiting().await;
             }
-            match self.archive_some(&archive, &mut progress).await {
+            match self
+                .archive_some(&archive, &mut progress, &mut blocked)
+                .await
+            {
                 Ok(rows) => {
+                    let reason =
+                        || format!("{} rooms cannot be archived, see the log", blocked.len());
+                    self.tell(&mut told, (blocked.len() > 0).then(reason));
                     if let Some(over) = outage.end() {
                         info!(failures = over.failures, lasted = ?over.lasted,
                             "events reach the archive again");
@@ -92,6 +108,10 @@ impl Node {
                     }
                 }
                 Err(error) => {
+                    self.metrics.archive_errors.inc();
+                    if matches!(error, QueueError::Archive(_)) {
+                        self.tell(&mut told, Some("events wait for the archive".to_owned()));
+                    }
                     if let Some(now) = outage.fail(&error) {
                         warn!(%error, failures = now.failures, lasted = ?now.lasted,
                             "events wait for the archive");
@@ -100,6 +120,14 @@ impl Node {
                     sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
                 }
             }
+        }
+    }
+
+    /// Has `/readyz` say why something is not archived, if that is another reason than was told before.
+    fn tell(&self, told: &mut Option<String>, reason: Option<String>) {
+        if *told != reason {
+            self.degradations().set("archiving", reason.clone());
+            *told = reason;
         }
     }
 
@@ -117,11 +145,16 @@ impl Node {
         &self,
         archive: &Archive,
         progress: &mut Progress,
+        blocked: &mut Blocked,
     ) -> Result<usize, QueueError> {
-        let rooms = self.broker.waiting_rooms(BATCH_ROOMS).await?;
+        let limit = BATCH_ROOMS + blocked.len();
+        let mut rooms = self.broker.waiting_rooms(limit).await?;
         let oldest = rooms.first().map(|(_, since)| *since);
-        self.metrics
-            .archive_waits(oldest.map_or(Duration::ZERO, since));
+        let mut waited = oldest.map_or(Duration::ZERO, since);
+        self.metrics.archive_waits(waited);
+        blocked.keep(rooms.iter().map(|(room, _)| room), rooms.len() < limit);
+        rooms.retain(|(room, _)| !blocked.holds(room));
+        rooms.truncate(BATCH_ROOMS);
         let known = &*progress;
         let nexts = rooms.into_iter().map(|(room, _)| async move {
             let next = self.next_of(archive, known, &room).await;
@@ -135,16 +168,19 @@ impl Node {
             match next {
                 Ok(Some(next)) => {
                     rows += next.batch.events.len();
+                    waited = waited.max(next.waited());
                     all.push(next);
                 }
                 Ok(None) => stale.push(room),
                 Err(error) if error.is_temporary() => return Err(error),
-                Err(error) => self.pass_by(&room, &error).await?,
+                Err(error) => self.pass_by(&room, &error, blocked),
             }
         }
         drop(nexts);
+        // A busy room that is behind waits from its last commit on, as the broker sees it.
+        self.metrics.archive_waits(waited);
         stale.iter().for_each(|room| progress.forget(room));
-        let all = self.commit(archive, all, progress).await?;
+        let all = self.commit(archive, all, progress, blocked).await?;
         let rows = all.iter().map(|next| next.batch.events.len()).sum();
         self.metrics.archived.inc_by(rows as u64);
         let told = all.iter().map(|next| {
@@ -155,18 +191,25 @@ impl Node {
         });
         try_join_all(told).await?;
         for next in all {
+            if blocked.release(&next.batch.room)
+                && let Some(over) = BLOCKED.end()
+            {
+                info!(failures = over.failures, lasted = ?over.lasted, "all rooms can be archived again");
+            }
             let known = Known::new(next.position, next.epoch, next.run);
             progress.set(next.batch.room, known);
         }
         Ok(rows)
     }
 
-    /// A room that cannot be archived is not to hold up the others.
-    async fn pass_by(&self, room: &RoomId, error: &QueueError) -> Result<(), QueueError> {
+    /// A room that cannot be archived is not to hold up the others: it is tried again later and later.
+    fn pass_by(&self, room: &RoomId, error: &QueueError, blocked: &mut Blocked) {
+        self.metrics.archive_errors.inc();
+        blocked.fail(room);
         if let Some(now) = BLOCKED.fail(error) {
-            error!(%room, %error, failures = now.failures, "a room cannot be archived");
+            error!(%room, %error, failures = now.failures, rooms = blocked.len(),
+                "a room cannot be archived");
         }
-        Ok(self.broker.postpone(room).await?)
     }
 
     /// Returns those that were committed.
@@ -175,6 +218,7 @@ impl Node {
         archive: &Archive,
         mut all: Vec<Next>,
         progress: &mut Progress,
+        blocked: &mut Blocked,
     ) -> Result<Vec<Next>, QueueError> {
         while !all.is_empty() {
             let batch: Vec<RoomBatch> = all.iter().map(|next| next.batch.clone()).collect();
@@ -203,13 +247,14 @@ impl Node {
                     }
                 }
                 Err(error) if all.len() == 1 => {
-                    self.pass_by(&batch[0].room, &error.into()).await?;
+                    self.pass_by(&batch[0].room, &error.into(), blocked);
                     all.clear();
                 }
                 Err(_) => {
                     let mut done = Vec::new();
                     for next in all {
-                        done.extend(Box::pin(self.commit(archive, vec![next], progress)).await?);
+                        let one = self.commit(archive, vec![next], progress, blocked);
+                        done.extend(Box::pin(one).await?);
                     }
                     return Ok(done);
                 }

@@ -44,7 +44,7 @@ impl Node {
             Some(Published::Stored { position, .. } | Published::Duplicate { position, .. }) => {
                 Ok(position)
             }
-            Some(Published::Gone) | None => Err(CommandError::NotFound),
+            Some(Published::Gone | Published::Crowded) | None => Err(CommandError::NotFound),
         }
     }
 

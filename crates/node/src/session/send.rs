@@ -55,6 +55,7 @@ impl Session {
     ) -> Result<(), CommandError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
+        let draft = draft.paid_by(self.node.payer_of(room, self.address));
         let least = self.node.config.ack.level;
         let pending = Pending {
             draft,

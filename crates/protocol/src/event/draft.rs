@@ -1,5 +1,7 @@
 //! Events that have no place yet.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -19,6 +21,9 @@ pub struct Draft {
     pub nonce: Nonce,
     /// Which message it changes; `None`: it is a new one.
     pub change: Option<Change>,
+    /// The sender's address, which pays with the sender for the bytes of a room that this event begins;
+    /// `None`: nobody pays.
+    pub address: Option<IpAddr>,
     /// The frame's JSON object up to, and without, `,"ts":…}`.
     pub open: Bytes,
 }
@@ -68,6 +73,19 @@ impl Change {
 }
 
 impl Draft {
+    /// Whether the event takes a message's body away and adds none.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        let change = self.change.as_ref();
+        change.is_some_and(|change| matches!(change.kind, ChangeKind::Delete { .. }))
+    }
+
+    /// The same, paid for by this address.
+    #[must_use]
+    pub fn paid_by(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+
     /// A new message.
     #[must_use]
     pub fn message(room: &RoomId, from: &User, nonce: Option<Nonce>, body: &Body) -> Self {
@@ -85,6 +103,7 @@ impl Draft {
             message,
             from: from.id.clone(),
             change: None,
+            address: None,
             open,
         }
     }
@@ -200,6 +219,7 @@ impl Draft {
             message,
             from: by.id.clone(),
             change: Some(change),
+            address: None,
             open,
         }
     }

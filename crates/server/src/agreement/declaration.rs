@@ -15,7 +15,7 @@ use crate::config::Settings;
 type Row = (&'static str, Rule, &'static str);
 
 /// Every setting that is compared, in the order of [`values`].
-pub(crate) const SETTINGS: [Row; 26] = [
+pub(crate) const SETTINGS: [Row; 28] = [
     (
         "protocol",
         Rule::Same,
@@ -82,6 +82,16 @@ pub(crate) const SETTINGS: [Row; 26] = [
         "history.stream_len",
         Rule::Same,
         "each node cuts every room's stream to its own length, so events that the other keeps are lost",
+    ),
+    (
+        "history.stream_bytes",
+        Rule::Same,
+        "each node cuts every room's stream to its own size, so events that the other keeps are lost",
+    ),
+    (
+        "history.cluster_bytes",
+        Rule::Free,
+        "all streams together are kept to one size or the other, as the nodes come and go",
     ),
     (
         "history.archive_backlog",
@@ -207,6 +217,8 @@ fn values(
         optional(&auth.issuer),
         optional(&auth.audience),
         one(history.stream_len),
+        one(history.stream_bytes.as_u64()),
+        one(history.cluster_bytes.as_u64()),
         one(history.archive_backlog),
         one(humantime::format_duration(history.stream_ttl)),
         one(humantime::format_duration(history.meta_ttl)),
@@ -313,6 +325,10 @@ mod tests {
         assert_eq!(
             blocked(|s| s.history.stream_len = 1),
             ["history.stream_len"]
+        );
+        assert_eq!(
+            blocked(|s| s.history.stream_bytes = bytesize::ByteSize::b(1)),
+            ["history.stream_bytes"]
         );
         assert_eq!(
             blocked(|s| s.history.archive_backlog = 1),

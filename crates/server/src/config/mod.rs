@@ -226,6 +226,7 @@ impl Settings {
             ("limits.outbox_frames", limits.outbox_frames as u64),
             ("limits.resume_page", limits.resume_page as u64),
             ("history.stream_len", self.history.stream_len as u64),
+            ("history.stream_bytes", self.history.stream_bytes.as_u64()),
         ];
         let zero_time = times
             .iter()

@@ -1,28 +1,34 @@
 -- Numbers, stores and publishes events of one room, all or none. What every message costs stands in
 -- a straight line here: a call or a closure more is felt in a Redis that has 500 of them a second.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
---       7 changed rooms  8 rooms that wait for the archive
---       9 marks of webhooks, if there are any, then for each the rooms that wait for it
+--       7 changed rooms  8 rooms that wait for the archive  9 sizes of the partition's streams
+--       10 marks of webhooks, if there are any, then for each the rooms that wait for it
 -- ARGV  1 channel  2 room  3 epoch that was seen, or ''  4 highest offset seen
 --       5 run in which the room has to be reconciled
 --       6 names of the webhooks that have to be told, with spaces between them
---       7 number of events, then their digests, then for each: message id, frame without its end;
+--       7 who pays for the room if it begins with this: digests of user and address, or '- -'
+--       8 number of events, then their digests, then for each: message id, frame without its end;
 --       a change of a message has KIND TARGET EPOCH before its id, EPOCH being that of its target
 --       ('-': not known), and after its frame what takes the place of its target (see change.lua);
 --       KIND is e, d or r, or x where the target is known to be deleted
--- Constants before it: STREAM_LEN, STREAM_LIFE (s), META_LIFE (s), NONCE_GENERATION (s), and
--- BACKLOG, the stream's length while the archive is behind (0: there is no archive)
+-- Constants before it: STREAM_LEN, STREAM_BYTES, STREAM_LIFE (s), META_LIFE (s), NONCE_GENERATION (s),
+-- and BACKLOG, the stream's length while the archive is behind (0: there is no archive)
 -- Returns epoch ('': the room has to be reconciled first), time in ms, then for each event: offset,
--- and 0, 1 if it was stored before, 2 if its target is deleted or not in the room
-local DIGESTS = 8
+-- and 0, 1 if it was stored before, 2 if its target is deleted or not in the room, 3 if the room has
+-- more bytes than it may have and takes only deletions
+local DIGESTS = 9
+-- A stream's size is noted when it has changed by so many bytes.
+local NOTE_STEP = 65536
 local call = redis.call
 local time = call('TIME')
 local seconds = tonumber(time[1])
 local now = seconds * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ms = string.format('%d', now)
-local known = call('HMGET', KEYS[1], 'epoch', 'top', 'run', 'generation', 'last', 'archived')
+local known = call('HMGET', KEYS[1], 'epoch', 'top', 'run', 'generation', 'last', 'archived', 'given',
+  'floor', 'noted', 'crowded')
 local epoch, top, generation = known[1], tonumber(known[2]), tonumber(known[4])
 local previous, archived = known[5], known[6]
+local given, floor, noted, crowded = tonumber(known[7] or 0), tonumber(known[8] or 0), known[9], known[10]
 -- Nothing is stored in an epoch that is older than one which the node has seen, or ends below it.
 local is_reliable = epoch and known[3] == ARGV[5] and top >= tonumber(ARGV[4])
   and (epoch == ARGV[3] or ARGV[3] == '' or number_of(epoch) > number_of(ARGV[3]))
@@ -30,14 +36,14 @@ if not is_reliable then
   return { '', ms }
 end
 
-local count = tonumber(ARGV[7])
+local count = tonumber(ARGV[8])
 local newer = call('HMGET', KEYS[3], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local older = call('HMGET', KEYS[4], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local keep = STREAM_LEN
 if BACKLOG > 0 then
   -- What the archive does not have yet stays, up to a bound.
-  local base = archived or call('HGET', KEYS[1], 'base') or '0'
-  keep = math.max(keep, math.min(top + count - tonumber(base), BACKLOG))
+  archived = archived or call('HGET', KEYS[1], 'base') or '0'
+  keep = math.max(keep, math.min(top + count - tonumber(archived), BACKLOG))
 end
 local before = string.format('%d', top)
 local first = string.format('%d', top + 1)
@@ -60,6 +66,8 @@ for n = 1, count do
   if not known and kind and (kind == 'x' or is_deleted(target)
       or (target_epoch ~= epoch and target_epoch ~= '-' and is_foreign(target, target_epoch))) then
     known, outcome = '0', 2
+  elseif not known and crowded and kind ~= 'd' then
+    known, outcome = '0', 3
   elseif not known then
     top = top + 1
     local offset = string.format('%d', top)
@@ -67,11 +75,13 @@ for n = 1, count do
     local frame = open .. seal
     local id = offset .. '-0'
     local added
+    local before_it = string.format('%d', given)
     if kind == 'e' then
       added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame, 'g',
-        string.match(instead, '^[^\n]*') .. seal)
+        string.match(instead, '^[^\n]*') .. seal, 'b', before_it)
     else
-      added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame)
+      added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', keep, id, 'e', epoch, 'm', message, 'f', frame,
+        'b', before_it)
     end
     if type(added) == 'table' then
       if last then
@@ -80,7 +90,9 @@ for n = 1, count do
       -- The stream goes on above what the meta says, as after a copy key by key: nothing is stored yet.
       return { '', ms }
     end
+    given = given + #frame + EVENT_OVERHEAD
     if kind then
+      given = given + #instead
       change(kind, target, instead, offset, ms, keep)
     end
     batch[digest] = offset
@@ -108,13 +120,26 @@ if turn then
   call('HSET', KEYS[1], 'generation', time[1])
 end
 call('HSET', KEYS[3], unpack(fresh))
-call('HSET', KEYS[1], 'top', string.format('%d', top), 'last', last)
+call('HSET', KEYS[1], 'top', string.format('%d', top), 'last', last, 'given', string.format('%d', given))
+if given - floor > STREAM_BYTES then
+  -- Perhaps less, since the oldest have left it otherwise.
+  local needed = BACKLOG > 0 and math.min(top, tonumber(archived) + 1) or top
+  floor = fit(KEYS[2], KEYS[5], given, STREAM_BYTES, needed)
+  call('HSET', KEYS[1], 'floor', string.format('%d', floor))
+end
+if not noted or math.abs(given - floor - tonumber(noted)) >= NOTE_STEP then
+  -- Whoever began the room pays for it as long as the room has its place.
+  local payers = call('HGET', KEYS[1], 'payers') or (before == '0' and ARGV[7]) or '- -'
+  local size = string.format('%d', given - floor)
+  call('HSET', KEYS[9], ARGV[2], size .. ' ' .. payers .. (crowded and ' crowded' or ''))
+  call('HSET', KEYS[1], 'noted', size, 'payers', payers)
+end
 call('ZADD', KEYS[7], ms, ARGV[2])
 if BACKLOG > 0 then
   call('ZADD', KEYS[8], 'NX', ms, ARGV[2])
 end
 if ARGV[6] ~= '' then
-  note(hooks_of(ARGV[6], 10, KEYS[9], META_LIFE), KEYS[1], ARGV[2], before, nil, ms)
+  note(hooks_of(ARGV[6], 11, KEYS[10], META_LIFE), KEYS[1], ARGV[2], before, nil, ms)
 end
 if turn or STREAM_LIFE < 2 * NONCE_GENERATION then
   call('EXPIRE', KEYS[3], 2 * NONCE_GENERATION)

@@ -1,7 +1,7 @@
 -- Carries out what a node has decided about a room's stream: it can be relied on as it is, or a new
 -- epoch begins. Nothing is done when the stream is no longer the one that the node looked at.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
---       7 changed rooms  8 rooms that wait for the archive  9 run
+--       7 changed rooms  8 rooms that wait for the archive  9 sizes of streams, not used  10 run
 -- ARGV  1 channel  2 room  3 run that was found, or ''  4 epoch that was found, or ''
 --       5 '1': the room is reconciled in this run  6 '1': only its members may be in the room
 --       7 'confirm' or 'begin'
@@ -14,7 +14,7 @@
 -- Returns 1 if it was done, then epoch and top
 local LOST_KEPT = 8
 local found = redis.call('HMGET', KEYS[1], 'epoch', 'top', 'base', 'archived', 'lost')
-if (redis.call('GET', KEYS[9]) or '') ~= ARGV[3] or (found[1] or '') ~= ARGV[4] then
+if (redis.call('GET', KEYS[10]) or '') ~= ARGV[3] or (found[1] or '') ~= ARGV[4] then
   return { 0, '', '0' }
 end
 local epoch, top = found[1], tonumber(found[2] or '0')

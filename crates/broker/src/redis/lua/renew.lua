@@ -1,6 +1,6 @@
-#!lua
+#!lua flags=allow-oom
 -- Renews a node's lease. A node that has not joined yet takes its lease only when it agrees with every
--- living node; until then it is listed as waiting.
+-- living node; until then it is listed as waiting. A Redis that is full takes it: its nodes still read.
 -- KEYS  1 leases  2 leases of nodes that wait  3 settings of both, by lease  4 identity of the cluster
 -- ARGV  1 this node's lease  2 life of a lease, ms  3 this node's settings
 --       4 identity of the cluster, '' if this node knows none

@@ -1,0 +1,147 @@
+//! How many different reactions a message may have: a bound, since each of them is on every page with
+//! that message.
+
+use std::collections::HashSet;
+
+use hubbub_broker::Span;
+use hubbub_protocol::fold::{MESSAGE_REACTIONS, USER_REACTIONS};
+use hubbub_protocol::{EventKind, ReactionKey, RoomId, UserId};
+
+use crate::error::CommandError;
+use crate::node::Node;
+
+/// The newest reactions in the stream that are looked at: enough to see all that a message may have,
+/// where most of them are different.
+const LOOKED_AT: usize = 2 * MESSAGE_REACTIONS;
+
+/// The different reactions to one message.
+#[derive(Debug, Default)]
+struct Reacted {
+    all: HashSet<ReactionKey>,
+    /// Those of the user who reacts.
+    own: HashSet<ReactionKey>,
+}
+
+impl Reacted {
+    /// Refuses a new reaction that would be one too many.
+    fn check(&self, key: &ReactionKey) -> Result<(), CommandError> {
+        if self.own.contains(key) {
+            return Ok(());
+        }
+        if self.own.len() >= USER_REACTIONS {
+            let limit = USER_REACTIONS;
+            return Err(CommandError::TooManyOwnReactions { limit });
+        }
+        if !self.all.contains(key) && self.all.len() >= MESSAGE_REACTIONS {
+            let limit = MESSAGE_REACTIONS;
+            return Err(CommandError::TooManyReactions { limit });
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Refuses a user's reaction to the message at `target` if the message, or the user on it, has as
+    /// many different ones as there may be. Reactions that are under way at the same moment are not
+    /// counted, so a message may come to have a few more.
+    pub(crate) async fn check_reaction(
+        &self,
+        room: &RoomId,
+        target: u64,
+        user: &UserId,
+        key: &ReactionKey,
+    ) -> Result<(), CommandError> {
+        self.reacted(room, target, user).await?.check(key)
+    }
+
+    async fn reacted(
+        &self,
+        room: &RoomId,
+        target: u64,
+        user: &UserId,
+    ) -> Result<Reacted, CommandError> {
+        let mut reacted = Reacted::default();
+        if let Some(archive) = &self.archive {
+            // One more than may be, of the user first: more is not needed to refuse.
+            let limit = MESSAGE_REACTIONS + USER_REACTIONS;
+            let keys = archive.reaction_keys(room, target, user, limit).await;
+            let keys = keys.or_else(|error| match error.is_retryable() {
+                // While it is away the stream alone is counted.
+                true => Ok(Vec::new()),
+                false => Err(CommandError::of_archive(error)),
+            })?;
+            for (key, is_own) in keys {
+                if is_own {
+                    reacted.own.insert(key.clone());
+                }
+                reacted.all.insert(key);
+            }
+        }
+        if self.broker.is_archived() {
+            return Ok(reacted);
+        }
+        let page = self.broker.peek(room, Span::Newest, 0).await;
+        let page = page.map_err(CommandError::of_read)?;
+        let archived = self
+            .archive
+            .as_ref()
+            .and(page.and_then(|page| page.archived));
+        let message = [target..=target];
+        let above = archived.unwrap_or(0);
+        let changes = self.broker.changes(room, &message, above, LOOKED_AT).await;
+        for change in changes.map_err(CommandError::of_read)? {
+            let Ok(event) = change.read() else { continue };
+            let (EventKind::Reacted, Some(key)) = (event.kind, event.key) else {
+                continue;
+            };
+            let is_own = event.from.is_some_and(|by| by.id == *user);
+            match (event.on.unwrap_or(true), is_own) {
+                (true, true) => {
+                    reacted.own.insert(key.clone());
+                    reacted.all.insert(key);
+                }
+                (true, false) => drop(reacted.all.insert(key)),
+                (false, true) => drop(reacted.own.remove(&key)),
+                // Others may have it still.
+                (false, false) => {}
+            }
+        }
+        Ok(reacted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> ReactionKey {
+        ReactionKey::new(&format!("k{number}")).unwrap()
+    }
+
+    #[test]
+    fn a_message_has_at_most_so_many_different_reactions() {
+        let full = Reacted {
+            all: (0..MESSAGE_REACTIONS).map(key).collect(),
+            own: HashSet::new(),
+        };
+        assert!(full.check(&key(3)).is_ok(), "one of those that it has");
+        let refused = full.check(&key(MESSAGE_REACTIONS));
+        assert!(matches!(
+            refused,
+            Err(CommandError::TooManyReactions { .. })
+        ));
+    }
+
+    #[test]
+    fn a_user_has_at_most_so_many_on_one_message() {
+        let own: HashSet<ReactionKey> = (0..USER_REACTIONS).map(key).collect();
+        let all = own.iter().cloned().chain([key(77)]).collect();
+        let busy = Reacted { all, own };
+        assert!(busy.check(&key(3)).is_ok(), "it may be said again");
+        let refused = busy.check(&key(77));
+        assert!(matches!(
+            refused,
+            Err(CommandError::TooManyOwnReactions { .. })
+        ));
+    }
+}
