@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::pool::PoolOptions;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgSslMode};
+use sqlx::{ConnectOptions, Postgres as PostgresDb};
+use tokio_util::task::TaskTracker;
 
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
@@ -23,6 +24,11 @@ struct Inner {
     /// For people, without a password.
     place: String,
     pool: PgPool,
+    /// Connections of their own for searches, which cost more than all else.
+    searchers: PgPool,
+    search_timeout: Duration,
+    /// Searches that are being stopped because nobody waits for them any more.
+    stopping: TaskTracker,
     state: Arc<State>,
 }
 
@@ -31,17 +37,28 @@ impl Postgres {
         let place = format!("{}:{}", options.get_host(), options.get_port());
         warn_of_the_way(&options);
         let state = Arc::new(State::new(section.statement_timeout));
-        let sessions = Arc::clone(&state);
-        let pool = PoolOptions::new()
-            .max_connections(section.pool)
-            .acquire_timeout(section.statement_timeout)
-            .idle_timeout(IDLE)
-            .before_acquire(move |_, session| {
-                let is_retired = sessions.is_retired(session.age);
-                Box::pin(async move { Ok(!is_retired) })
-            })
-            .connect_lazy_with(session(options, section.statement_timeout));
-        Self(Arc::new(Inner { place, pool, state }))
+        let pool = |connections, statement_timeout| {
+            let sessions = Arc::clone(&state);
+            PoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(statement_timeout)
+                .idle_timeout(IDLE)
+                .before_acquire(move |_, session| {
+                    let is_retired = sessions.is_retired(session.age);
+                    Box::pin(async move { Ok(!is_retired) })
+                })
+                .connect_lazy_with(session(options.clone(), statement_timeout))
+        };
+        let searchers = pool(section.search_pool, section.search_timeout);
+        let pool = pool(section.pool, section.statement_timeout);
+        Self(Arc::new(Inner {
+            place,
+            pool,
+            searchers,
+            search_timeout: section.search_timeout,
+            stopping: TaskTracker::new(),
+            state,
+        }))
     }
 
     /// One attempt: reaches the server and brings its schema to the newest.
@@ -64,7 +81,31 @@ impl Postgres {
         &self.0.state
     }
 
+    /// Where a search runs, and how long it may; only once the schema is known to be right.
+    pub(crate) fn searchers(&self) -> Result<(&PgPool, Duration), ArchiveError> {
+        self.pool()?;
+        Ok((&self.0.searchers, self.0.search_timeout))
+    }
+
+    /// Stops what a search's connection is at, and closes the connection: a cancellation that comes
+    /// late must not reach the next search. Nobody else gets its place before.
+    pub(crate) fn stop(&self, process: i32, search: PoolConnection<PostgresDb>) {
+        let pool = self.0.pool.clone();
+        self.0.stopping.spawn(async move {
+            let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(process);
+            if let Err(error) = cancel.execute(&pool).await {
+                tracing::debug!(%error, "a search could not be stopped, it ends by its timeout");
+            }
+            if let Err(error) = search.close().await {
+                tracing::debug!(%error, "a search's connection was not closed cleanly");
+            }
+        });
+    }
+
     pub(crate) async fn close(&self) {
+        self.0.stopping.close();
+        self.0.stopping.wait().await;
+        self.0.searchers.close().await;
         self.0.pool.close().await;
     }
 }

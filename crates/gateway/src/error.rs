@@ -182,7 +182,9 @@ fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
             let seconds = retry_after_ms.div_ceil(1_000).max(1);
             Some((RETRY_AFTER, HeaderValue::from(seconds)))
         }
-        CommandError::Unavailable | CommandError::Unknown => Some(retry_soon()),
+        CommandError::Unavailable | CommandError::Unknown | CommandError::SearchTimeout => {
+            Some(retry_soon())
+        }
         // Without an archive no retry helps.
         CommandError::NoArchive
         | CommandError::LateHello
