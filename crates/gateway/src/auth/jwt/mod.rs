@@ -1,5 +1,7 @@
 //! [`Auth`]: whose tokens count. A token is a JSON Web Token, or one of the keys for programs.
 
+mod fault;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use hubbub_node::{Identity, RoomGrants};
 use hubbub_protocol::{User, UserId};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
+use self::fault::words_of;
 use super::api_keys::{self, ApiKeyError, ApiKeys};
 use super::claims::{Claims, NewClaims};
 use super::guest::GUEST_PREFIX;
@@ -62,7 +65,7 @@ pub enum TokenError {
     #[error("the token has more than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Malformed, badly signed, expired, or for someone else.
-    #[error("the token is not valid: {0}")]
+    #[error("{}", words_of(.0))]
     Invalid(#[from] jsonwebtoken::errors::Error),
     /// It brings its own key, or asks for something that must be understood and is not.
     #[error("the token has a header {0:?}, which is not followed here")]
