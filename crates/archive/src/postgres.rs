@@ -16,6 +16,10 @@ use crate::{ArchiveError, ArchiveSection, migrate};
 /// A connection that nobody needed for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Only a search is cancelled, whoever has that process by now.
+const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+    WHERE pid = $1 AND state = 'active' AND query LIKE '%AS TSQUERY%'";
+
 /// An archive on a server. Clones share its pool.
 #[derive(Clone)]
 pub struct Postgres(Arc<Inner>);
@@ -92,7 +96,7 @@ impl Postgres {
     pub(crate) fn stop(&self, process: i32, search: PoolConnection<PostgresDb>) {
         let pool = self.0.pool.clone();
         self.0.stopping.spawn(async move {
-            let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(process);
+            let cancel = sqlx::query(CANCEL).bind(process);
             if let Err(error) = cancel.execute(&pool).await {
                 tracing::debug!(%error, "a search could not be stopped, it ends by its timeout");
             }

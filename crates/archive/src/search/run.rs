@@ -103,11 +103,14 @@ async fn in_postgres<T: Row>(
 }
 
 /// Tells a search that took too long from a database that fails: SQLite was interrupted (9), PostgreSQL
-/// cancelled the statement (57014), or the searches before it took all the time.
+/// cancelled the statement (57014) or its wait for a lock (55P03), or the searches before it took all the
+/// time.
 fn late(error: sqlx::Error, patience: Duration) -> ArchiveError {
     let is_late = match &error {
         sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("9" | "57014")),
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("9" | "57014" | "55P03"))
+        }
         _ => false,
     };
     match is_late {
