@@ -168,7 +168,7 @@ export class RoomView {
     this.#refusal = null;
     const from = this.#position ? { since: this.#position } : { recent: REPLAY };
     const isMine = () => room === this.#room;
-    room.join(from).then(
+    room.join({ ...from, timeout: Infinity }).then(
       () => isMine() && this.#fill(),
       (error) => isMine() && this.#refused(error),
     );

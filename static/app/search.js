@@ -4,6 +4,12 @@ import { byId, element } from "./dom.js";
 import { cleanName, dayOf, timeOf } from "./text.js";
 import { fullTitle } from "./title.js";
 
+/** After the last key, before what was typed is looked for. */
+const TYPING_MS = 250;
+
+/** While somebody types, the last word is the beginning of one. */
+const openEnd = (q) => (/[\p{L}\p{M}\p{N}]$/u.test(q) ? `${q}*` : q);
+
 export class Search {
   #page;
   #actions;
@@ -15,6 +21,7 @@ export class Search {
   /** What was asked last, and the cursor of what follows. */
   #asked = null;
   #next = undefined;
+  #typing;
 
   /** `actions` has `find(q, options)`, `room()` (the one shown) and `go(room, offset)`. */
   constructor(page, actions) {
@@ -26,6 +33,10 @@ export class Search {
       event.preventDefault();
       this.#find();
     });
+    this.#input.addEventListener("input", () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => this.#find(openEnd), TYPING_MS);
+    });
     this.#here.addEventListener("change", () => this.#find());
     this.#more.addEventListener("click", () => this.#load(this.#next));
   }
@@ -35,6 +46,7 @@ export class Search {
   }
 
   #open(on) {
+    clearTimeout(this.#typing);
     this.#panel.hidden = !on;
     this.#toggle.setAttribute("aria-expanded", on ? "true" : "false");
     if (on) {
@@ -50,8 +62,9 @@ export class Search {
     this.#open(false);
   }
 
-  #find() {
-    const q = this.#input.value.trim();
+  #find(complete = (q) => q) {
+    clearTimeout(this.#typing);
+    const q = complete(this.#input.value.trim());
     byId("hits").replaceChildren();
     this.#more.hidden = true;
     byId("search-state").textContent = "";

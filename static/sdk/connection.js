@@ -4,6 +4,7 @@ import { jitter } from "./backoff.js";
 import { Detour } from "./detour.js";
 import { Doors } from "./doors.js";
 import { HubbubError } from "./error.js";
+import { Patience } from "./patience.js";
 import { Probe } from "./probe.js";
 
 const BACKOFF_BASE_MS = 500;
@@ -55,6 +56,10 @@ export class Connection {
   #liveTimer;
   #moveTimer;
   #probe = new Probe();
+  #patience = new Patience(
+    () => this.#check(),
+    () => this.#lost(0, "the node does not answer"),
+  );
   #dialing = 0;
   #closed = false;
   #state = {
@@ -95,6 +100,19 @@ export class Connection {
     if (!this.#online || this.#socket.readyState !== 1) return false;
     this.#socket.send(JSON.stringify(frame));
     return true;
+  }
+
+  /** Sends a command that the node answers; false when there is no connection. */
+  ask(command) {
+    const isSent = this.send(command);
+    if (isSent) this.#patience.asked();
+    return isSent;
+  }
+
+  /** A command has its answer; `byNode` is false when the request for it failed on its way. */
+  answered(byNode) {
+    if (byNode) this.#patience.answered();
+    else this.#patience.failed();
   }
 
   /** Dials now instead of waiting; a connection that seems to live is checked. */
@@ -288,6 +306,7 @@ export class Connection {
     clearTimeout(this.#liveTimer);
     clearTimeout(this.#moveTimer);
     this.#probe.stop();
+    this.#patience.stop();
     this.#checking = false;
     this.#dialing++;
     const socket = this.#socket;

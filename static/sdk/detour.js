@@ -145,9 +145,10 @@ export class Detour {
     return request(this.#node, method, at, { token: this.#token, body, nonce });
   }
 
-  #refuse({ id, room }, { code, message, retryAfterMs }) {
-    if (code === "unauthorized") this.#end(BAD_TOKEN, message);
-    else this.#say({ type: "error", id, room, code, message, retry_after_ms: retryAfterMs });
+  #refuse({ id, room }, { code, message, retryAfterMs, isUnanswered }) {
+    if (code === "unauthorized") return this.#end(BAD_TOKEN, message);
+    const frame = { type: "error", id, room, code, message, retry_after_ms: retryAfterMs };
+    this.#say({ ...frame, unanswered: isUnanswered || undefined });
   }
 
   #isKnown(frame) {

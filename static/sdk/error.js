@@ -8,6 +8,9 @@ export class HubbubError extends Error {
     this.retryAfterMs = retryAfterMs;
   }
 
+  /** @internal True: no node has said this, the request did not get there or back. */
+  isUnanswered = false;
+
   /** From an `error` frame. */
   static fromFrame(frame) {
     return new HubbubError(frame.code, frame.message, frame.retry_after_ms);

@@ -382,6 +382,16 @@ export interface JoinOptions {
   recent?: number;
   /** Replay what came after a position kept from before. */
   since?: Position;
+  /**
+   * Milliseconds after which `join` rejects with `timeout` when no node has answered; default
+   * 30,000, `Infinity`: never. The client goes on trying, and `joined` tells when it is in.
+   */
+  timeout?: number;
+  /**
+   * Aborted before the room is joined, `join` rejects with the signal's reason, and the room is
+   * left unless somebody else waits for it.
+   */
+  signal?: AbortSignal;
 }
 
 /**
@@ -389,6 +399,7 @@ export interface JoinOptions {
  * (other than a close code 45xx), it comes back on this or another node after a random delay
  * of up to 0.5 s, doubling up to 20 s, at once when the network or the page wakes up; rejoins
  * its rooms where it left off, and sends again what had no ack. Each event is handed out once.
+ * A node that leaves a command without an answer for 5 s is pinged, after 10 s the client moves on.
  * Where WebSockets are blocked it goes by SSE and REST.
  */
 export class Hubbub {
@@ -410,7 +421,8 @@ export class Hubbub {
   /** The public rooms and mine. */
   rooms(): Promise<RoomInfo[]>;
   /**
-   * Messages with these words, newest first, in the rooms that I may read. `next` goes into
+   * Messages with these words, newest first, in the rooms that I may read; `begin*` finds words
+   * that begin so, and "quotes" find phrases. `next` goes into
    * `before` for the page after this one. By REST, like all of the room records: one try, within
    * 5 seconds.
    */
@@ -446,7 +458,9 @@ export class Room {
   readonly memberCount: number;
   /**
    * Enters the room and stays in it over reconnects. Resolves after the replayed events were
-   * handed out; rejects when the server refuses for good. Joining again is a resync.
+   * handed out; rejects when the server refuses for good, with `timeout` when nobody answers in
+   * time, and with `left` (an `AbortError` by name) when the room is left first. Joining again is
+   * a resync.
    */
   join(options?: JoinOptions): Promise<Joined>;
   /** Leaves, and refuses with `left` the sends that still wait. */

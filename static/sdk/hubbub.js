@@ -91,10 +91,10 @@ export class Hubbub extends Emitter {
     return this.#rooms.get(name);
   }
 
-  async join(name, { recent, since, on = {} } = {}) {
+  async join(name, { on = {}, ...options } = {}) {
     const room = this.room(name);
     for (const [type, handler] of Object.entries(on)) room.on(type, handler);
-    await room.join({ recent, since });
+    await room.join(options);
     return room;
   }
 
@@ -154,7 +154,7 @@ export class Hubbub extends Emitter {
   /** Sends a command on this connection; false when there is none. */
   #transmit(command, onReply) {
     const id = this.#nextId++;
-    if (!this.#connection.send({ ...command, id })) return false;
+    if (!this.#connection.ask({ ...command, id })) return false;
     this.#replies.set(id, onReply);
     return true;
   }
@@ -215,6 +215,7 @@ export class Hubbub extends Emitter {
     const onReply = this.#replies.get(frame.id);
     if (onReply) {
       this.#replies.delete(frame.id);
+      this.#connection.answered(!frame.unanswered);
       onReply(frame);
       return;
     }

@@ -18,16 +18,33 @@ export async function request(node, method, path, { token, body, nonce } = {}) {
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-  }).catch((error) => {
-    // Node says only there what has happened.
-    const why = error.cause?.message || error.message;
-    throw new HubbubError("unavailable", `no answer from ${node}: ${why}`);
+  }).catch(async (error) => {
+    throw unanswered(`no answer from ${node}: ${await reasonOf(error, node)}`);
   });
   if (!response.ok) throw await problemOf(response);
   if (response.status === 204) return null;
   return response.json().catch((error) => {
-    throw new HubbubError("unavailable", `half an answer from ${node}: ${error.message}`);
+    throw unanswered(`half an answer from ${node}: ${error.message}`);
   });
+}
+
+function unanswered(message) {
+  return Object.assign(new HubbubError("unavailable", message), { isUnanswered: true });
+}
+
+/** Browsers say "Failed to fetch" whatever has happened. A request whose answer the page may not read
+ * tells a node that is away from one that refuses the page's origin. */
+async function reasonOf(error, node) {
+  // Node says only there what has happened.
+  const why = error.cause?.message || error.message;
+  const origin = globalThis.location?.origin;
+  if (!(error instanceof TypeError) || !origin || new URL(node).origin === origin) return why;
+  const options = { mode: "no-cors", signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) };
+  const isThere = await fetch(`${node}/v1/openapi.json`, options).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? `it refuses pages of ${origin}; add that to its http.allowed_origins` : why;
 }
 
 /** What a refusal says. */

@@ -8,6 +8,10 @@ import { Seen } from "./seen.js";
 
 const REJOIN_BASE_MS = 500;
 const REJOIN_CAP_MS = 10_000;
+/** How long `join` waits for an answer unless it is told otherwise. */
+const JOIN_TIMEOUT_MS = 30_000;
+/** What a timer can wait at most. */
+const MAX_WAIT_MS = 2 ** 31 - 1;
 /** A dead connection goes unnoticed for up to this long: a mark that young may not have arrived. */
 const READ_AGAIN_MS = 60_000;
 const TRANSIENT = new Set(["unavailable", "unknown", "internal", "rate_limited"]);
@@ -51,13 +55,14 @@ export class Room extends Emitter {
     return this.#joined || !this.#wanted;
   }
 
-  join({ recent, since } = {}) {
+  join({ recent, since, timeout = JOIN_TIMEOUT_MS, signal } = {}) {
     if (this.#link.closed()) return Promise.reject(this.#link.closed());
+    if (signal?.aborted) return Promise.reject(signal.reason);
     this.#wanted = true;
     if (since) this.#startAt(since);
     this.#recent = recent;
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject });
+      this.#waiters.push(this.#makeWaiter({ resolve, reject }, timeout, signal));
       this.#sendJoin();
     });
   }
@@ -66,7 +71,10 @@ export class Room extends Emitter {
     const left = new HubbubError("left", `${this.name} was left`);
     this.#forget();
     this.dispatch("end", null);
-    this.#answer((waiter) => waiter.reject(left));
+    // A page that is taken down ignores an AbortError, as it does that of a request.
+    const aborted = new HubbubError("left", `${this.name} was left before it was joined`);
+    aborted.name = "AbortError";
+    this.#answer((waiter) => waiter.reject(aborted));
     this.#link.outbox.refuse(left, this.name);
     return new Promise((resolve, reject) => {
       // A connection that ends has left by itself.
@@ -93,7 +101,7 @@ export class Room extends Emitter {
     const events = iterate(this, [].concat(types));
     if (this.#wanted) return events;
     // The iteration ends with the error, too.
-    this.join(start).catch((error) => this.dispatch("end", error));
+    this.join({ timeout: Infinity, ...start }).catch((error) => this.dispatch("end", error));
     return events;
   }
 
@@ -186,6 +194,32 @@ export class Room extends Emitter {
       if (frame.type === "presence") this.memberCount = frame.count;
       this.dispatch(frame.type, frame);
     }
+  }
+
+  /** One call of `join`, which ends by an answer, its time or its signal. */
+  #makeWaiter({ resolve, reject }, timeout, signal) {
+    const waiter = { resolve, reject };
+    const giveUp = (error) => {
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      waiter.settled();
+      reject(error);
+    };
+    const late = () => {
+      const message = `${this.name} was not joined within ${timeout} ms; the client goes on trying`;
+      giveUp(new HubbubError("timeout", message));
+    };
+    const abort = () => {
+      giveUp(signal.reason);
+      // Nobody else wants the room.
+      if (this.#waiters.length === 0 && !this.#joined) this.leave();
+    };
+    const timer = timeout <= MAX_WAIT_MS ? setTimeout(late, timeout) : undefined;
+    signal?.addEventListener("abort", abort);
+    waiter.settled = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
+    return waiter;
   }
 
   #path(rest = "") {
@@ -305,6 +339,7 @@ export class Room extends Emitter {
   #answer(answer) {
     const waiters = this.#waiters;
     this.#waiters = [];
+    waiters.forEach((waiter) => waiter.settled());
     waiters.forEach(answer);
   }
 }

@@ -60,6 +60,8 @@ contract! {
     rooms::who_finds_a_room_cannot_lock_it,
     rooms::a_private_room_is_its_members,
     search::words_and_phrases_are_found,
+    search::words_are_folded_alike_everywhere,
+    search::earlier_messages_are_entered_again,
     search::what_is_edited_or_deleted_is_found_as_it_is_now,
     search::only_readable_rooms_are_searched,
     search::pages_of_hits_meet_without_a_seam,

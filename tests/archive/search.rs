@@ -1,9 +1,15 @@
 //! Search: what is found, by whom, page by page, whatever is typed.
 
+use std::time::{Duration, Instant};
+
 use hubbub_archive::{
-    AllowedRooms, Archive, NewRoom, RoomPattern, SearchCursor, SearchPage, SearchQuery,
+    AllowedRooms, Archive, ArchiveError, NewRoom, RoomPattern, SearchCursor, SearchPage,
+    SearchQuery,
 };
+use hubbub_tests::deadline::eventually;
 use serde_json::{Map, json};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use crate::fixture::{Fixture, Script, id, room, texts, user};
 
@@ -65,6 +71,128 @@ pub(crate) async fn words_and_phrases_are_found(fixture: Fixture) {
         {"text": " ", "hit": false}, {"text": "fox", "hit": true}
     ]);
     assert_eq!(highlight, expected);
+}
+
+/// What is written, what is looked for, and whether it is found: the same answers on both databases.
+const FINDS: &[(&str, &str, bool)] = &[
+    // Case, accents, width and form make no difference, on either side.
+    ("Größe", "GROSSE", true),
+    ("Größe", "große", true),
+    ("Straße", "strasse", true),
+    ("resume", "résumé", true),
+    ("re\u{301}sume\u{301}", "résumé", true),
+    ("Łódź and Smørrebrød", "lodz smorrebrod", true),
+    ("ｆｕｌｌ ｗｉｄｔｈ", "full width", true),
+    ("ﬁnal", "final", true),
+    ("Ёлка", "елка", true),
+    ("Σίσυφος", "ΣΊΣΥΦΟΣ", true),
+    ("مُحَمَّد", "محمد", true),
+    ("ﾄｳｷｮｳ", "トウキョウ", true),
+    ("か\u{3099}くせい", "がくせい", true),
+    ("かくせい", "がくせい", false),
+    ("हिन्दी", "हिन्दी", true),
+    ("कि", "क", false),
+    ("Donau\u{ad}dampf", "donaudampf", true),
+    ("\u{378}\u{1f9ff}", "\u{1f9ff}", true),
+    // Beginnings of words.
+    ("looking", "loo*", true),
+    ("looking", "LOO*", true),
+    ("looking", "looking*", true),
+    ("looking", "loo", false),
+    ("looking", "oki*", false),
+    ("looking", "*king", false),
+    ("a new yorker", "\"new yor*\"", true),
+    ("a newer yorker", "\"new yor*\"", false),
+    ("looking", "l*", false),
+    ("l", "l*", true),
+    ("Éclair", "ecl*", true),
+    ("안녕하세요", "안녕*", true),
+    ("東京都", "東京*", true),
+    ("v2.10.3-rc1", "v2.10*", true),
+    // Emoji.
+    ("fine 👍🏽", "👍", true),
+    ("fine 👍", "👍🏿", true),
+    ("fine👍", "fine", true),
+    ("👍", "👎", false),
+    ("❤\u{fe0f}", "❤", true),
+    ("👩\u{200d}🚀 up", "🚀", true),
+    ("👩\u{200d}🚀 up", "👩\u{200d}🚀", true),
+    ("🇩🇪", "🇩🇪", true),
+    ("🇮🇩🇪🇸", "🇩🇪", false),
+    ("🥳 \u{1fae8}", "\u{1fae8}", true),
+    // What PostgreSQL's own parser would take apart or together.
+    ("12abc 1e10 a_b", "12abc", true),
+    ("12abc 1e10 a_b", "1e10", true),
+    ("mail me@example.com", "example", true),
+    ("see /usr/local/bin", "\"usr local\"", true),
+    ("5-10", "10", true),
+];
+
+pub(crate) async fn words_are_folded_alike_everywhere(fixture: Fixture) {
+    let archive = &fixture.archive;
+    for (index, (written, ..)) in FINDS.iter().enumerate() {
+        let mut script = Script::new(&format!("room-{index}"));
+        script.say("alice", written);
+        script.store(archive).await;
+    }
+    for (index, (written, text, is_found)) in FINDS.iter().enumerate() {
+        let query = SearchQuery {
+            room: Some(room(&format!("room-{index}"))),
+            ..query(text)
+        };
+        let hits = search(archive, &query).await.hits;
+        assert_eq!(!hits.is_empty(), *is_found, "{text} in {written}");
+        for hit in hits {
+            assert!(
+                hit.highlight.iter().any(|part| part.hit),
+                "{text} in {written}"
+            );
+        }
+    }
+}
+
+/// As after an update from a version with other words: nothing is found by the new ones yet.
+pub(crate) async fn earlier_messages_are_entered_again(fixture: Fixture) {
+    let archive = &fixture.archive;
+    let mut lobby = Script::new("lobby");
+    for number in 0..7 {
+        lobby.say("alice", &format!("Käse {number}"));
+    }
+    lobby.say("alice", "Käse deleted");
+    lobby.edit("alice", 2, "Brot");
+    lobby.delete("alice", 8);
+    lobby.store(archive).await;
+    assert!(!archive.rebuild_search(3).await.unwrap(), "all are new");
+    match &fixture.postgres {
+        Some(_) => {
+            fixture
+                .run("UPDATE events SET search = to_tsvector('simple', 'x')")
+                .await
+        }
+        None => fixture.run("DELETE FROM search").await,
+    }
+    fixture
+        .run("INSERT INTO unsearched SELECT max(id) + 1 FROM events")
+        .await;
+    // One that came meanwhile is not entered twice.
+    lobby.say("alice", "Käse after");
+    lobby.edit("alice", 1, "Käse edited");
+    lobby.store(archive).await;
+    assert!(archive.rebuild_search(3).await.unwrap());
+    assert_eq!(
+        found(archive, &query("kase 6")).await,
+        ["Käse 6"],
+        "the newest first"
+    );
+    assert_eq!(found(archive, &query("kase 2")).await, Vec::<String>::new());
+    while archive.rebuild_search(3).await.unwrap() {}
+    assert_eq!(found(archive, &query("kase")).await.len(), 7);
+    assert_eq!(found(archive, &query("kase edited")).await, ["Käse edited"]);
+    assert_eq!(found(archive, &query("brot")).await, ["Brot"]);
+    assert_eq!(
+        found(archive, &query("deleted")).await,
+        Vec::<String>::new()
+    );
 }
 
 pub(crate) async fn what_is_edited_or_deleted_is_found_as_it_is_now(fixture: Fixture) {
@@ -258,4 +386,86 @@ pub(crate) async fn any_text_is_a_query(fixture: Fixture) {
         found(archive, &query("DROP; 'students")).await,
         ["drop table students"]
     );
+}
+
+/// Messages whose words stand at thousands of places, as they were indexed once.
+const HEAVY: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+    INSERT INTO search (rowid, words, room) \
+    SELECT 1000000 + i, replace(hex(zeroblob(2000)), '00', 'a b '), 'r1' FROM n";
+
+async fn reopened(fixture: &mut Fixture, search_timeout: Duration) {
+    fixture.section.search_pool = 1;
+    fixture.section.search_timeout = search_timeout;
+    fixture.reopen().await;
+}
+
+#[tokio::test]
+async fn a_heavy_search_in_sqlite_ends_with_its_time_and_with_its_caller() {
+    let mut fixture = Fixture::sqlite().await;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "needle");
+    lobby.store(&fixture.archive).await;
+    fixture.run(HEAVY).await;
+    let heavy = query("\"a a a a a a a a\"");
+    reopened(&mut fixture, Duration::from_millis(20)).await;
+    let error = fixture.archive.search(&heavy).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::SearchTimeout(_)), "{error}");
+    assert_eq!(fixture.archive.health(), None, "the archive is well");
+
+    reopened(&mut fixture, Duration::from_secs(60)).await;
+    let start = Instant::now();
+    let given_up = timeout(Duration::from_millis(20), fixture.archive.search(&heavy)).await;
+    assert!(given_up.is_err(), "it takes longer");
+    // The only connection is free again, though the search before was not over.
+    assert_eq!(found(&fixture.archive, &query("needle")).await, ["needle"]);
+    let freed = start.elapsed();
+    let start = Instant::now();
+    fixture.archive.search(&heavy).await.unwrap();
+    assert!(
+        freed < start.elapsed(),
+        "{freed:?}, the whole search takes {:?}",
+        start.elapsed()
+    );
+}
+
+/// A lock stands for a search that takes long.
+#[tokio::test]
+async fn a_heavy_search_in_postgresql_ends_with_its_time_and_with_its_caller() {
+    let mut fixture = Fixture::postgres().await;
+    let mut lobby = Script::new("lobby");
+    lobby.say("alice", "needle");
+    lobby.store(&fixture.archive).await;
+    reopened(&mut fixture, Duration::from_millis(100)).await;
+    let mut other = PgConnection::connect(&fixture.section.url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let error = fixture.archive.search(&query("needle")).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::SearchTimeout(_)), "{error}");
+    assert_eq!(fixture.archive.health(), None, "the archive is well");
+
+    reopened(&mut fixture, Duration::from_secs(60)).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE '%TSQUERY%' AND state = 'active' \
+        AND pid <> pg_backend_pid()";
+    let fixture = &fixture;
+    let is_active = async |count: i64| (fixture.number(waiting).await == count).then_some(());
+    let deadline = Duration::from_secs(20);
+    {
+        let needle = query("needle");
+        let search = fixture.archive.search(&needle);
+        let seen = eventually("the search runs", deadline, async || is_active(1).await);
+        tokio::select! {
+            result = search => panic!("the table is locked: {result:?}"),
+            ((), _) = seen => {}
+        }
+    }
+    eventually("the search was stopped", deadline, async || {
+        is_active(0).await
+    })
+    .await;
+    drop(lock);
+    assert_eq!(found(&fixture.archive, &query("needle")).await, ["needle"]);
 }

@@ -493,7 +493,8 @@ async fn a_file_from_before_the_sidecar_keeps_its_lives() {
     let mut connection = SqliteConnection::connect(&fixture.section.url)
         .await
         .unwrap();
-    let older = "DROP TABLE origin; DROP TABLE ended_lives; PRAGMA user_version = 4";
+    let older =
+        "DROP TABLE origin; DROP TABLE ended_lives; DROP TABLE unsearched; PRAGMA user_version = 4";
     sqlx::raw_sql(older).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     std::fs::write(file.with_extension("db.lock"), "").unwrap();

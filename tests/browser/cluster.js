@@ -125,7 +125,8 @@ export async function startCluster(t, count, settings = {}) {
     };
     const node = await Process.start(t, BINARY, ["serve"], env);
     await node.until("ready", () => answers(`http://${ops}/readyz`));
-    return { url, ops: `http://${ops}`, id: env.HUBBUB__NODE__ID, kill: () => node.kill() };
+    const freeze = () => node.child.kill("SIGSTOP");
+    return { url, ops: `http://${ops}`, id: env.HUBBUB__NODE__ID, kill: () => node.kill(), freeze };
   });
   return Promise.all(nodes);
 }

@@ -51,6 +51,14 @@ test("hits stand out, and lead to their message wherever it is", async (t) => {
   await ann.screenshot("search-found");
   assert.equal(await message.evaluate((item) => item === document.activeElement), true);
 
+  // While somebody types, beginnings of words are found.
+  await ann.id("search-toggle").click();
+  await ann.id("search-input").fill("HEDGE");
+  await eventually(() => ann.id("hit").count(), (count) => count === 1, "found while typing");
+  await ann.id("search-input").press("Enter");
+  await eventually(() => ann.id("hit").count(), (count) => count === 0, "no whole word");
+  await ann.id("search-input").press("Escape");
+
   // From there it goes on both ways, until the newest.
   await bot.say("lobby", "meanwhile");
   await ann.id("jump").waitFor();

@@ -48,21 +48,31 @@ class Log:
 
 
 @asynccontextmanager
-async def python_socketio(url, transports=None, catch_up=False):
+async def python_socketio(url, transports=None, catch_up=False, place=None):
     """python-socketio. Without catch-up its handler takes exactly the message; with it, a place
-    comes behind."""
+    comes behind, which the program gives back as `auth.offset`: the library does not. It begins at
+    `place`."""
     log, joined = Log(), asyncio.Event()
     client = socketio.AsyncClient()
+    log.place = place
 
     def one(text):
         log.add(text)
 
     def two(text, place):
+        log.place = place
         log.add(text, int(place.split("/")[0]))
 
+    def begin(joined_frame):
+        log.place = log.place or f"{joined_frame['offset']}/{joined_frame['epoch']}"
+        joined.set()
+
+    def place_of():
+        return {"offset": log.place} if log.place else {}
+
     client.on(EVENT, two if catch_up else one)
-    client.on("joined", lambda *_: joined.set())
-    auth = None if catch_up else {"catch_up": False}
+    client.on("joined", begin)
+    auth = place_of if catch_up else {"catch_up": False}
     await client.connect(url, transports=transports, auth=auth)
     await asyncio.wait_for(joined.wait(), PATIENCE_SECONDS)
 

@@ -88,6 +88,48 @@ async def come_back(url):
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_python_socketio_gets_what_it_missed(urls, transport):
+    asyncio.run(catch_up(*urls[:2], transport))
+
+
+async def catch_up(url, elsewhere, transport):
+    """It has no `pid`; its program gives the place of the last event back as `auth.offset`."""
+    async with native(elsewhere) as other:
+        # Before the first event: the place that `joined` tells.
+        async with python_socketio(url, [transport], catch_up=True) as log:
+            await log.client.disconnect()
+            await other.send("before the first")
+            place = log.place
+        async with python_socketio(url, [transport], catch_up=True, place=place) as log:
+            await log.until(1)
+            again = asyncio.Event()
+            log.client.on("welcome", lambda *_: again.set())
+            await break_off(log.client, transport)
+            missed = [f"missed {number}" for number in range(20)]
+            for text in missed:
+                await other.send(text)
+            await asyncio.wait_for(again.wait(), PATIENCE_SECONDS)
+            await log.until(21)
+            place = log.place
+        await other.send("after the end")
+        async with python_socketio(elsewhere, [transport], catch_up=True, place=place) as late:
+            await late.until(1)
+            await other.send("last")
+            await late.until(2)
+            assert late.texts == ["after the end", "last"], "on another node, and once"
+        assert log.texts == ["before the first", *missed]
+        assert [*log.offsets, *late.offsets] == other.offsets, "once and in order"
+
+
+async def break_off(client, transport):
+    """Cuts the connection without a word of Socket.IO."""
+    if transport == "websocket":
+        await client.eio.ws.close()
+    else:
+        await client.eio.http.close()
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_what_is_refused_says_why(urls, transport):
     asyncio.run(refused(urls[0], transport))
 

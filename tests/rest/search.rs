@@ -62,6 +62,12 @@ async fn words_are_found_and_shown(cluster: Cluster) {
     assert_eq!(texts(&find(&eve, "q=quick%20fox", 2).await).len(), 2);
     let phrase = find(&eve, "q=%22quick%20brown%22", 1).await;
     assert_eq!(texts(&phrase), ["The quick brown fox"]);
+    let begun = find(&eve, "q=QUI*%20BRO*", 1).await;
+    assert_eq!(texts(&begun), ["The quick brown fox"]);
+    assert_eq!(
+        begun["hits"][0]["highlight"][1],
+        json!({"text": "quick", "hit": true})
+    );
     let in_room = find(&eve, "q=fox&room=sea", 1).await;
     assert_eq!(in_room["hits"][0]["event"]["room"], "sea");
     let of_bob = find(&eve, "q=fox&from=bob", 1).await;
@@ -86,7 +92,7 @@ async fn words_are_found_and_shown(cluster: Cluster) {
         assert_problem(&answer, 400, "bad_frame");
     }
     assert_problem(&eve.get("/v1/search?q=a&room=a%20b").await, 400, "bad_room");
-    // Nothing in a query means anything but words.
+    // Nothing else in a query has a meaning.
     for odd in [
         "%22",
         "AND",

@@ -48,6 +48,26 @@ test("a node killed -9: the client goes on at the next one, nothing lost, nothin
   assert.deepEqual([sender.node, reader.node], ["node-2", "node-3"]);
 });
 
+for (const transports of [["websocket"], ["sse"]]) {
+  test(`a frozen node is left ten seconds after the first send, over ${transports}`, async (t) => {
+    const [frozen, next] = await startCluster(t, 2);
+    const chat = open(t, { urls: [frozen.url, next.url], name: "Sender", transports });
+    const witness = open(t, { urls: next.url, name: "Witness" });
+    const [{ room }, seen] = await Promise.all([listen(chat), listen(witness)]);
+    await until("the node's name", () => chat.node === "node-1");
+    frozen.freeze();
+    const began = Date.now();
+    const sends = count(40).map((n) => room.send({ n }));
+    const offsets = (await Promise.all(sends)).map(({ offset }) => offset);
+    const took = Date.now() - began;
+    assert.ok(took > 9_000 && took < 20_000, `all are acked after ${took} ms`);
+    assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b), "in the order of sending");
+    await until("all is heard", () => seen.numbers.length >= 40);
+    assert.deepEqual(seen.numbers, count(40), "each once");
+    assert.equal(chat.node, "node-2");
+  });
+}
+
 test("a node that refuses connections is passed over at once", async (t) => {
   const { urls } = await startFastDemo(t);
   const dead = await startWall(t, urls[0]);

@@ -17,6 +17,7 @@ mod paid;
 mod positions;
 mod proxy;
 mod rights;
+mod searches;
 mod secure;
 mod slow;
 mod storage;

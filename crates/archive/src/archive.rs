@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Postgres as PostgresDb, Transaction};
+use sqlx::{Postgres as PostgresDb, Transaction};
 use tokio::time::sleep;
 
 use crate::config::Place;
@@ -185,26 +185,6 @@ impl Archive {
             }
             Self::Postgres(postgres) => {
                 let query = sqlx::query_as_with(sql.postgres, postgres_arguments(values)?);
-                Ok(query.fetch_all(postgres.pool()?).await?)
-            }
-        }
-    }
-
-    /// Reads by a statement made for this call, planned for its very parameters. `sql` holds no text
-    /// of users.
-    pub(crate) async fn rows_once<T: Row>(
-        &self,
-        sql: String,
-        values: Vec<Value>,
-    ) -> Result<Vec<T>, ArchiveError> {
-        let sql = AssertSqlSafe(sql);
-        match self {
-            Self::Sqlite(sqlite) => {
-                let query = sqlx::query_as_with(sql, sqlite_arguments(values)?).persistent(false);
-                Ok(query.fetch_all(sqlite.readers()).await?)
-            }
-            Self::Postgres(postgres) => {
-                let query = sqlx::query_as_with(sql, postgres_arguments(values)?).persistent(false);
                 Ok(query.fetch_all(postgres.pool()?).await?)
             }
         }

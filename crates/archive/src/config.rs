@@ -21,6 +21,11 @@ pub struct ArchiveSection {
     /// How long one statement may take or wait for a lock. A call as a whole ends within twice that.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
+    /// Connections for searches that one node holds at most, beside `pool`: so many run at once.
+    pub search_pool: u32,
+    /// How long one search may take, and how long it may wait for its turn before.
+    #[serde(with = "humantime_serde")]
+    pub search_timeout: Duration,
 }
 
 /// What a URL names.
@@ -36,6 +41,8 @@ impl Default for ArchiveSection {
             url: String::new(),
             pool: 8,
             statement_timeout: Duration::from_secs(5),
+            search_pool: 2,
+            search_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -53,6 +60,16 @@ impl ArchiveSection {
         if self.statement_timeout < Duration::from_millis(1) {
             return Err(ArchiveError::BadSetting(
                 "archive.statement_timeout must be at least 1ms",
+            ));
+        }
+        if self.search_pool == 0 {
+            return Err(ArchiveError::BadSetting(
+                "archive.search_pool must be at least 1",
+            ));
+        }
+        if self.search_timeout < Duration::from_millis(1) {
+            return Err(ArchiveError::BadSetting(
+                "archive.search_timeout must be at least 1ms",
             ));
         }
         match self.place()? {
@@ -122,6 +139,8 @@ impl fmt::Debug for ArchiveSection {
             .field("url", &url)
             .field("pool", &self.pool)
             .field("statement_timeout", &self.statement_timeout)
+            .field("search_pool", &self.search_pool)
+            .field("search_timeout", &self.search_timeout)
             .finish()
     }
 }

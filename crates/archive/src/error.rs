@@ -1,5 +1,7 @@
 //! Why the archive cannot do something, and who must act.
 
+use std::time::Duration;
+
 use hubbub_protocol::RoomId;
 
 /// What a call to the archive ends with when it does not succeed. Nothing of a failed call is stored,
@@ -59,6 +61,10 @@ pub enum ArchiveError {
     /// Nobody but time: the database is away, busy or starting. The call can be repeated.
     #[error("the archive is not available: {0}")]
     Unavailable(String),
+    /// The caller: a search cost too much, or too many searches were before it. That says nothing about
+    /// the archive's health.
+    #[error("the search did not end within {0:?}: look for more or rarer words, or in one room")]
+    SearchTimeout(Duration),
     /// The caller: the room was compared again since these events were read from its stream. They
     /// have to be read once more.
     #[error("{room} was compared with another stream since its events were read")]

@@ -8,18 +8,20 @@ use sqlx::{AssertSqlSafe, Connection};
 use crate::ArchiveError;
 
 /// Version n is entry n - 1. An entry that was released never changes.
-const SQLITE: [&str; 5] = [
+const SQLITE: [&str; 6] = [
     include_str!("../migrations/sqlite/0001_archive.sql"),
     include_str!("../migrations/sqlite/0002_audit.sql"),
     include_str!("../migrations/sqlite/0003_identity.sql"),
     include_str!("../migrations/sqlite/0004_fence.sql"),
     include_str!("../migrations/sqlite/0005_origin.sql"),
+    include_str!("../migrations/sqlite/0006_search.sql"),
 ];
-const POSTGRES: [&str; 4] = [
+const POSTGRES: [&str; 5] = [
     include_str!("../migrations/postgres/0001_archive.sql"),
     include_str!("../migrations/postgres/0002_audit.sql"),
     include_str!("../migrations/postgres/0003_identity.sql"),
     include_str!("../migrations/postgres/0004_fence.sql"),
+    include_str!("../migrations/postgres/0005_search.sql"),
 ];
 
 /// The advisory lock under which a PostgreSQL schema is changed: "hubbub" in ASCII.

@@ -5,15 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::pool::PoolOptions;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgSslMode};
+use sqlx::{ConnectOptions, Postgres as PostgresDb};
+use tokio_util::task::TaskTracker;
 
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
 
 /// A connection that nobody needed for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Only a search is cancelled, whoever has that process by now.
+const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+    WHERE pid = $1 AND state = 'active' AND query LIKE '%AS TSQUERY%'";
 
 /// An archive on a server. Clones share its pool.
 #[derive(Clone)]
@@ -24,6 +29,11 @@ struct Inner {
     place: String,
     pool: PgPool,
     max_connections: u32,
+    /// Connections of their own for searches, which cost more than all else.
+    searchers: PgPool,
+    search_timeout: Duration,
+    /// Searches that are being stopped because nobody waits for them any more.
+    stopping: TaskTracker,
     state: Arc<State>,
 }
 
@@ -32,20 +42,27 @@ impl Postgres {
         let place = format!("{}:{}", options.get_host(), options.get_port());
         warn_of_the_way(&options);
         let state = Arc::new(State::new(section.statement_timeout));
-        let sessions = Arc::clone(&state);
-        let pool = PoolOptions::new()
-            .max_connections(section.pool)
-            .acquire_timeout(section.statement_timeout)
-            .idle_timeout(IDLE)
-            .before_acquire(move |_, session| {
-                let is_retired = sessions.is_retired(session.age);
-                Box::pin(async move { Ok(!is_retired) })
-            })
-            .connect_lazy_with(session(options, section.statement_timeout));
+        let pool = |connections, statement_timeout| {
+            let sessions = Arc::clone(&state);
+            PoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(statement_timeout)
+                .idle_timeout(IDLE)
+                .before_acquire(move |_, session| {
+                    let is_retired = sessions.is_retired(session.age);
+                    Box::pin(async move { Ok(!is_retired) })
+                })
+                .connect_lazy_with(session(options.clone(), statement_timeout))
+        };
+        let searchers = pool(section.search_pool, section.search_timeout);
+        let pool = pool(section.pool, section.statement_timeout);
         Self(Arc::new(Inner {
             place,
             pool,
             max_connections: section.pool,
+            searchers,
+            search_timeout: section.search_timeout,
+            stopping: TaskTracker::new(),
             state,
         }))
     }
@@ -97,7 +114,31 @@ impl Postgres {
         &self.0.state
     }
 
+    /// Where a search runs, and how long it may; only once the schema is known to be right.
+    pub(crate) fn searchers(&self) -> Result<(&PgPool, Duration), ArchiveError> {
+        self.pool()?;
+        Ok((&self.0.searchers, self.0.search_timeout))
+    }
+
+    /// Stops what a search's connection is at, and closes the connection: a cancellation that comes
+    /// late must not reach the next search. Nobody else gets its place before.
+    pub(crate) fn stop(&self, process: i32, search: PoolConnection<PostgresDb>) {
+        let pool = self.0.pool.clone();
+        self.0.stopping.spawn(async move {
+            let cancel = sqlx::query(CANCEL).bind(process);
+            if let Err(error) = cancel.execute(&pool).await {
+                tracing::debug!(%error, "a search could not be stopped, it ends by its timeout");
+            }
+            if let Err(error) = search.close().await {
+                tracing::debug!(%error, "a search's connection was not closed cleanly");
+            }
+        });
+    }
+
     pub(crate) async fn close(&self) {
+        self.0.stopping.close();
+        self.0.stopping.wait().await;
+        self.0.searchers.close().await;
         self.0.pool.close().await;
     }
 }

@@ -37,6 +37,9 @@ struct Inner {
     options: SqliteConnectOptions,
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    /// Connections of their own for searches, which cost more than all else.
+    searchers: SqlitePool,
+    search_timeout: Duration,
     state: State,
 }
 
@@ -109,13 +112,17 @@ impl Sqlite {
         options: SqliteConnectOptions,
         writer: Writer,
     ) -> Self {
-        let readers = PoolOptions::new()
-            .max_connections(section.pool)
-            .acquire_timeout(section.statement_timeout)
-            .test_before_acquire(false)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with(to_read(&options));
+        let pool = |connections, patience| {
+            PoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(patience)
+                .test_before_acquire(false)
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .connect_lazy_with(to_read(&options))
+        };
+        let readers = pool(section.pool, section.statement_timeout);
+        let searchers = pool(section.search_pool, section.search_timeout);
         let state = State::new(section.statement_timeout);
         state.set_ready();
         Self(Arc::new(Inner {
@@ -125,6 +132,8 @@ impl Sqlite {
             options: options.create_if_missing(false),
             writer: Arc::new(Mutex::new(writer)),
             readers,
+            searchers,
+            search_timeout: section.search_timeout,
             state,
         }))
     }
@@ -136,6 +145,11 @@ impl Sqlite {
 
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.0.readers
+    }
+
+    /// Where a search runs, and how long it may.
+    pub(crate) fn searchers(&self) -> (&SqlitePool, Duration) {
+        (&self.0.searchers, self.0.search_timeout)
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -175,6 +189,7 @@ impl Sqlite {
     /// Nobody writes after it. The file is left without a log, in which what was deleted could be read.
     pub(crate) async fn close(&self) {
         self.0.readers.close().await;
+        self.0.searchers.close().await;
         let mut home = self.0.writer.lock().await;
         home.is_closed = true;
         if let Some(connection) = home.connection.take()

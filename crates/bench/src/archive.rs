@@ -50,6 +50,7 @@ pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
     let section = ArchiveSection {
         url: args.url.clone(),
         statement_timeout: PATIENCE,
+        search_timeout: PATIENCE,
         ..ArchiveSection::default()
     };
     let archive = Archive::open(&section).await?;

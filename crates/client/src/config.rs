@@ -64,6 +64,10 @@ pub struct ClientConfig {
     pub backoff_base: Duration,
     /// No reconnect waits longer, unless the server asks for it.
     pub backoff_cap: Duration,
+    /// A node that has answered nothing for so long, though something was asked, is pinged.
+    pub probe_after: Duration,
+    /// A node that has answered nothing for so long, though something was asked, is left for the next.
+    pub move_after: Duration,
     /// A connection that has lived so long starts the back-off anew.
     pub stable_after: Duration,
 }
@@ -82,6 +86,8 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(5),
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(20),
+            probe_after: Duration::from_secs(5),
+            move_after: Duration::from_secs(10),
             stable_after: Duration::from_secs(30),
         }
     }

@@ -15,6 +15,8 @@ use crate::event::ClientEvent;
 use crate::frame::{Answer, Incoming, Welcome, read};
 use crate::line::{Line, Progress};
 use crate::outbox::{Entry, Outbox};
+use crate::outgoing::Outgoing;
+use crate::patience::{Patience, Step};
 use crate::requests::{Asked, Question, Requests};
 use crate::rooms::{Ready, Rooms, Waiter};
 use crate::socket::{Ending, Opened, Socket, open};
@@ -58,6 +60,7 @@ pub(crate) struct Driver {
     last_id: u64,
     backoff: Backoff,
     line: Line,
+    patience: Patience,
     opened_at: Option<Instant>,
     /// The server has asked us to be on another node from this time.
     move_at: Option<Instant>,
@@ -76,6 +79,7 @@ impl Driver {
     ) -> Self {
         Self {
             backoff: Backoff::new(config.backoff_base, config.backoff_cap),
+            patience: Patience::new(config.probe_after, config.move_after),
             config,
             trust,
             urls,
@@ -125,6 +129,7 @@ impl Driver {
             self.rooms.next_wake(),
             self.outbox.next_wake(),
             self.requests.next_wake(),
+            self.patience.next_wake(),
             self.move_at,
         ];
         let horizon = Instant::now() + Duration::from_secs(60);
@@ -140,6 +145,7 @@ impl Driver {
         if self.move_at.is_some_and(|at| at <= now) {
             self.move_on();
         }
+        self.look_at_the_node(now);
         let Line::Open(socket) = &mut self.line else {
             return;
         };
@@ -149,6 +155,26 @@ impl Driver {
         let questions = self.requests.take_due();
         for frame in joins.into_iter().chain(questions).chain(sends) {
             socket.queue(frame);
+        }
+        // What was written just now is awaited from now on.
+        self.look_at_the_node(now);
+    }
+
+    /// Probes or leaves a node that answers nothing. While the user's queue is full nothing is read,
+    /// so that nothing can be said about the node.
+    fn look_at_the_node(&mut self, now: Instant) {
+        let is_awaited = self.outbox.is_open() || self.requests.is_open() || self.rooms.is_open();
+        let is_open = is_awaited && self.ready.is_empty();
+        let Line::Open(socket) = &mut self.line else {
+            return;
+        };
+        match self.patience.look(now, is_open) {
+            None => {}
+            Some(Step::Probe) => {
+                self.last_id += 1;
+                socket.queue_if_idle(Outgoing::Ping { id: self.last_id }.encode());
+            }
+            Some(Step::Move) => self.lost(Ending::abrupt("the node does not answer")),
         }
     }
 
@@ -269,17 +295,24 @@ impl Driver {
 
     /// Finds whose answer this is; nobody's when its asker has given up.
     fn settle(&mut self, id: u64, answer: Answer, now: Instant) {
+        if self.is_settled(id, answer, now) {
+            self.patience.restart();
+        }
+    }
+
+    /// `false`: nobody waits for it, or it answers a probe.
+    fn is_settled(&mut self, id: u64, answer: Answer, now: Instant) -> bool {
         let Some(answer) = self.rooms.settle(id, answer, now, &mut self.ready) else {
-            return;
+            return true;
         };
         let Some(answer) = self.requests.settle(id, answer) else {
-            return;
+            return true;
         };
         match answer {
             Answer::Sent(sent) => self.outbox.settle(id, Ok(sent), now),
             Answer::Error(refusal) => self.outbox.settle(id, Err(refusal), now),
             _ => false,
-        };
+        }
     }
 
     /// # Errors
@@ -292,6 +325,12 @@ impl Driver {
         if ending.is_final {
             return Err(ending);
         }
+        self.lost(ending);
+        Ok(())
+    }
+
+    /// Gives the connection up and plans the next one.
+    fn lost(&mut self, ending: Ending) {
         let now = Instant::now();
         let lived = self.opened_at.take().map(|opened| now - opened);
         if lived.is_some_and(|lived| lived >= self.config.stable_after) {
@@ -314,7 +353,6 @@ impl Driver {
             reason: ending.reason,
             retry_in,
         });
-        Ok(())
     }
 
     /// The server wants us elsewhere and has not closed: go now.
@@ -338,6 +376,7 @@ impl Driver {
             self.farewell = Some(AbortOnDropHandle::new(farewell));
         }
         self.url = (self.url + 1) % self.urls.len();
+        self.patience.restart();
         self.rooms.disconnected();
         self.outbox.disconnected();
         self.requests.disconnected();

@@ -52,6 +52,7 @@ mod line;
 mod outbox;
 mod outgoing;
 mod pace;
+mod patience;
 mod requests;
 mod rooms;
 mod seen;

@@ -128,6 +128,11 @@ impl Outbox {
         true
     }
 
+    /// Whether an answer is awaited.
+    pub(crate) fn is_open(&self) -> bool {
+        self.slots.iter().any(|slot| slot.state == State::InFlight)
+    }
+
     /// The connection is gone: everything unanswered is written again on the next one.
     pub(crate) fn disconnected(&mut self) {
         for slot in &mut self.slots {

@@ -118,6 +118,11 @@ impl Requests {
         None
     }
 
+    /// Whether an answer is awaited.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.values().any(|(_, is_written)| *is_written)
+    }
+
     /// The connection is gone: what is unanswered is asked again. A leave is done by that.
     pub(crate) fn disconnected(&mut self) {
         let is_leave = |asked: &Asked| matches!(asked.question, Question::Leave { .. });

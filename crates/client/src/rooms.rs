@@ -208,6 +208,12 @@ impl Rooms {
         });
     }
 
+    /// Whether the answer to a join is awaited.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut rooms = self.rooms.values();
+        rooms.any(|room| matches!(room.state, State::Joining(_)))
+    }
+
     /// When `take_due` or `expire` has something to do.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let retries = self.rooms.values().filter_map(|room| match room.state {

@@ -459,3 +459,54 @@ async fn a_new_token_is_used_in_this_connection_and_in_the_next() {
     let refused = client.refresh("no\ntoken").await.unwrap_err();
     assert_eq!(refused.code(), Some("unauthorized"));
 }
+
+/// The first node is frozen: it takes what is written and says nothing.
+#[tokio::test]
+async fn a_node_that_answers_nothing_is_probed_and_left_and_no_send_is_lost() {
+    const SENDS: u64 = 40;
+    let (frozen, second) = (Node::start().await, Node::start().await);
+    let urls = [&frozen, &second].map(|node| format!("ws://{}", node.address()));
+    let config = ClientConfig {
+        backoff_base: Duration::from_millis(20),
+        probe_after: Duration::from_millis(100),
+        move_after: Duration::from_millis(300),
+        ..ClientConfig::new(urls).with_token("token")
+    };
+    let (client, mut events) = Client::start(config).unwrap();
+    let room = room();
+    let sends = (0..SENDS).map(|number| {
+        let (client, room) = (&client, &room);
+        async move { client.send(room, &json!(number)).await }
+    });
+    let script = async {
+        let mut peer = frozen.welcome().await;
+        let mut first = Vec::new();
+        loop {
+            let frame = peer.hear().await;
+            if frame["type"] == "ping" {
+                break;
+            }
+            first.push(frame["nonce"].clone());
+        }
+        let mut peer = second.welcome().await;
+        let mut again = Vec::new();
+        for offset in 1..=SENDS {
+            let send = peer.hear().await;
+            again.push(send["nonce"].clone());
+            peer.sent(&send, offset).await;
+        }
+        assert_eq!(first, again, "the same sends, in the same order");
+        // Kept: an end would be another reconnect.
+        peer
+    };
+    let (sent, _peer) = tokio::join!(futures_util::future::join_all(sends), script);
+    let offsets: Vec<u64> = sent.into_iter().map(|sent| sent.unwrap().offset).collect();
+    assert_eq!(offsets, (1..=SENDS).collect::<Vec<_>>());
+    loop {
+        let event = timeout(DEADLINE, events.recv()).await.expect("in time");
+        if let ClientEvent::Disconnected { reason, .. } = event.expect("not closed") {
+            assert!(reason.contains("does not answer"), "{reason}");
+            break;
+        }
+    }
+}

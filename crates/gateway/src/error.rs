@@ -198,7 +198,9 @@ fn retry_after(error: &CommandError) -> Option<(HeaderName, HeaderValue)> {
         return Some((RETRY_AFTER, HeaderValue::from(seconds)));
     }
     match error {
-        CommandError::Unavailable | CommandError::Unknown => Some(retry_soon()),
+        CommandError::Unavailable | CommandError::Unknown | CommandError::SearchTimeout => {
+            Some(retry_soon())
+        }
         // Without an archive no retry helps.
         CommandError::NoArchive
         | CommandError::LateHello

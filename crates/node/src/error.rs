@@ -77,6 +77,9 @@ pub enum CommandError {
     /// Nothing is kept for so long here.
     #[error("this needs an archive, and this server has none: see archive.url")]
     NoArchive,
+    /// A search that costs too much, or too many before it.
+    #[error("the search took too long: look for more or rarer words, or in one room")]
+    SearchTimeout,
     /// The nonce or the name is taken.
     #[error("this nonce was used for something else")]
     Conflict,
@@ -106,7 +109,7 @@ impl CommandError {
             Self::RateLimited { .. } | Self::Crowded => ErrorCode::RateLimited,
             Self::NotFound => ErrorCode::NotFound,
             Self::Conflict | Self::TooManyRules => ErrorCode::Conflict,
-            Self::NoArchive | Self::Unavailable => ErrorCode::Unavailable,
+            Self::NoArchive | Self::SearchTimeout | Self::Unavailable => ErrorCode::Unavailable,
             Self::Unknown => ErrorCode::Unknown,
             Self::Internal => ErrorCode::Internal,
         }
@@ -138,6 +141,9 @@ impl CommandError {
 
     /// The archive's failure to read something.
     pub(crate) fn of_archive(error: ArchiveError) -> Self {
+        if matches!(error, ArchiveError::SearchTimeout(_)) {
+            return Self::SearchTimeout;
+        }
         if error.is_retryable() {
             tracing::debug!(%error, "the archive does not answer");
             return Self::Unavailable;

@@ -167,6 +167,10 @@ impl Node {
             let keeper = Arc::clone(&node);
             node.spawn(async move { keeper.keep_marks(archive).await });
         }
+        if let Some(archive) = node.archive.clone() {
+            let keeper = Arc::clone(&node);
+            node.spawn(async move { keeper.rebuild_search(archive).await });
+        }
         let keeper = Arc::clone(&node);
         node.spawn(async move { keeper.keep_retention().await });
         if let Some(archive) = node.archive.clone().filter(|_| node.broker.is_archived()) {

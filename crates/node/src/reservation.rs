@@ -6,7 +6,8 @@
 //! budgets have enough, or nothing is taken and the work is tried again until its deadline.
 //!
 //! Answers also have a pace: a user may read [`USER_BYTES_PER_SECOND`] from the stores, kept up, and
-//! an address [`ADDRESS_SHARE`] times as much. Repairs and operators hold no reservations.
+//! an address [`ADDRESS_SHARE`] times as much. A search counts as [`SEARCH_COST`] times the time it took,
+//! whether or not its client has waited for it. Repairs and operators hold no reservations.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,6 +31,8 @@ const CONNECTION_SHARE: u32 = 32;
 const NODE_READS: usize = 64;
 /// Searches that one node has under way.
 const NODE_SEARCHES: usize = 16;
+/// Searches of one user may take one part in so many of the time, kept up.
+const SEARCH_COST: u32 = 4;
 /// Bytes of answers that one user may read a second, kept up.
 const USER_BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// Seconds' worth of bytes that may be read at once.
@@ -94,6 +97,7 @@ pub struct Reservation {
     budgets: Arc<Reservations>,
     payer: Payer,
     amount: Amount,
+    since: Instant,
 }
 
 /// The reason why nothing was reserved.
@@ -224,6 +228,7 @@ impl Reservations {
             budgets: Arc::clone(self),
             payer: payer.clone(),
             amount,
+            since: now,
         })
     }
 
@@ -248,14 +253,19 @@ impl Reservations {
     }
 
     /// Counts an answer against the pace of its payer.
-    fn charge(&self, payer: &Payer, bytes: usize) {
+    fn charge_bytes(&self, payer: &Payer, bytes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "no answer has 2^52 bytes")]
+        let cost = Duration::from_secs_f64(bytes as f64 / USER_BYTES_PER_SECOND);
+        self.charge(payer, cost);
+    }
+
+    /// Moves the moment until which a payer has read what its pace allows.
+    fn charge(&self, payer: &Payer, cost: Duration) {
         let mut state = lock(&self.state);
         let now = Instant::now();
         if state.paid_until.len() >= REMEMBERED {
             state.paid_until.clear();
         }
-        #[expect(clippy::cast_precision_loss, reason = "no answer has 2^52 bytes")]
-        let cost = Duration::from_secs_f64(bytes as f64 / USER_BYTES_PER_SECOND);
         for owner in payer.owners() {
             let cost = match owner {
                 // The user's pace is that of all its connections.
@@ -273,16 +283,26 @@ impl Reservation {
     /// Keeps the bytes of an answer that has been made, returns everything else, and charges the payer's
     /// pace. An answer that is larger than what was reserved counts with that.
     pub fn settle(&mut self, bytes: usize) {
-        self.budgets.charge(&self.payer, bytes);
+        self.budgets.charge_bytes(&self.payer, bytes);
+        self.charge_search();
         let kept = Amount::bytes(bytes.min(self.amount.bytes));
         let rest = self.amount.minus(kept);
         self.amount = kept;
         self.budgets.give_back(&self.payer, rest);
     }
+
+    /// Charges the time of a search that ends now.
+    fn charge_search(&self) {
+        if self.amount.searches > 0 {
+            let cost = self.since.elapsed() * SEARCH_COST;
+            self.budgets.charge(&self.payer, cost);
+        }
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        self.charge_search();
         self.budgets.give_back(&self.payer, self.amount);
     }
 }
@@ -415,6 +435,24 @@ mod tests {
         assert_eq!(lock(&budgets.state).taken, Amount::bytes(300));
         drop(read);
         assert_eq!(lock(&budgets.state).taken, Amount::default());
+    }
+
+    #[test]
+    fn a_search_is_charged_by_its_time_though_nobody_waits_for_it() {
+        let budgets = budgets();
+        let payer = payer("c", "alice", "10.0.0.1");
+        let search = Amount {
+            searches: 1,
+            ..READ
+        };
+        let mut held = budgets.take(&payer, search).unwrap();
+        held.since -= Duration::from_secs(2);
+        drop(held);
+        let wait = budgets.take(&payer, search).unwrap_err();
+        assert!(
+            matches!(wait, Spent::Pace(wait) if wait > Duration::from_secs(3)),
+            "{wait:?}"
+        );
     }
 
     #[test]

@@ -1,16 +1,26 @@
 //! Full-text search over the rooms that a user may read.
 
-use hubbub_archive::{AllowedRooms, RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use std::time::Duration;
+
+use hubbub_archive::{AllowedRooms, Archive, RoomPattern, SearchCursor, SearchPage, SearchQuery};
+use hubbub_outage::Outage;
 use hubbub_protocol::{RoomId, UserId};
+use tokio::time::sleep;
 
 use crate::error::CommandError;
 use crate::node::Node;
 use crate::{Identity, Rights};
 
+/// Earlier messages that are entered at once after the rules for words have changed, and the pauses
+/// between, and after a failure.
+const REBUILT: usize = 500;
+const PAUSE: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_secs(5);
+
 /// What is looked for.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
-    /// Words, and "phrases in quotes".
+    /// Words, beginnings of words (`begin*`), and "phrases in quotes".
     pub text: String,
     /// Only in this room.
     pub room: Option<RoomId>,
@@ -55,6 +65,36 @@ impl Node {
 }
 
 impl Node {
+    /// Enters messages of before into what can be searched, until all are. A new version may have other
+    /// rules for words.
+    pub(crate) async fn rebuild_search(&self, archive: Archive) {
+        let outage = Outage::new();
+        let mut rounds = 0_usize;
+        loop {
+            if !archive.is_ready() {
+                sleep(RETRY).await;
+                continue;
+            }
+            match archive.rebuild_search(REBUILT).await {
+                Ok(true) => {
+                    rounds += 1;
+                    sleep(PAUSE).await;
+                }
+                Ok(false) => break,
+                Err(error) => {
+                    if let Some(now) = outage.fail(&error) {
+                        tracing::warn!(%error, failures = now.failures, lasted = ?now.lasted,
+                            "earlier messages are not found yet");
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+        if rounds > 0 {
+            tracing::info!("earlier messages have been entered into the search again");
+        }
+    }
+
     /// What the identity may read everywhere, without the rooms that it was kicked out of.
     fn granted_now(&self, identity: &Identity) -> Option<Vec<(String, Rights)>> {
         let granted = self.config.granted_everywhere(identity);

@@ -11,6 +11,7 @@ use super::search::WordsRow;
 use crate::ArchiveError;
 use crate::archive::{Pair, Tx, json};
 use crate::value::{to_u64, values};
+use crate::words::vector;
 
 /// Messages and edits that lose their body, or have another one.
 #[derive(Default)]
@@ -56,7 +57,10 @@ struct EditRow<'a> {
     id: i64,
     edit: i64,
     number: u64,
+    #[serde(skip)]
     words: Option<&'a str>,
+    /// The words as PostgreSQL gets them.
+    vector: Option<String>,
     room: i64,
 }
 
@@ -83,8 +87,8 @@ const EDITS: Pair = Pair {
     sqlite: "UPDATE events SET edit_id = j.value->>'edit', edit_number = j.value->>'number' \
         FROM json_each($1) AS j WHERE events.id = j.value->>'id'",
     postgres: "UPDATE events SET edit_id = edit, edit_number = j.number, \
-            search = to_tsvector('simple', words) \
-        FROM json_to_recordset($1::json) AS j (id BIGINT, edit BIGINT, number BIGINT, words TEXT) \
+            search = CAST(vector AS TSVECTOR) \
+        FROM json_to_recordset($1::json) AS j (id BIGINT, edit BIGINT, number BIGINT, vector TEXT) \
         WHERE events.id = j.id",
 };
 const UNMENTION: &str = "DELETE FROM mentions WHERE (room_id, number) IN (SELECT \
@@ -201,6 +205,10 @@ async fn edit<'a>(tx: &mut Tx, targets: &Targets<'a>) -> Result<Vec<WordsRow<'a>
             edit: edit.id,
             number: edit.entry.event.offset,
             words: edit.words.as_deref(),
+            vector: match tx.is_sqlite() {
+                true => None,
+                false => edit.words.as_deref().map(vector),
+            },
             room: place.0,
         });
         places.insert(*place);

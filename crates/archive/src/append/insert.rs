@@ -9,7 +9,7 @@ use super::Entry;
 use crate::ArchiveError;
 use crate::archive::{Tx, json};
 use crate::value::{to_i64, values};
-use crate::words::indexed;
+use crate::words::{indexed, vector};
 
 /// An event that was not there before.
 pub(super) struct Fresh<'a> {
@@ -33,7 +33,7 @@ struct Row<'a> {
     ts: u64,
     d: bool,
     f: &'a str,
-    /// Of a message; an edit's words go to its message.
+    /// Of a message, in PostgreSQL; an edit's words go to its message.
     w: Option<&'a str>,
 }
 
@@ -56,7 +56,7 @@ const SQLITE_NEW: &str = "SELECT json_group_array(json_array(id, room_id, number
     FROM events WHERE id > $1";
 const POSTGRES: &str = "INSERT INTO events (room_id, number, epoch, message, kind, sender, nonce, \
         target, ts, deleted, frame, search) \
-    SELECT r, n, e, m, k, s, c, t, ts, d, f, to_tsvector('simple', w) \
+    SELECT r, n, e, m, k, s, c, t, ts, d, f, CAST(w AS TSVECTOR) \
     FROM json_to_recordset($1::json) AS j (r BIGINT, n BIGINT, e TEXT, m TEXT, k SMALLINT, \
         s TEXT, c TEXT, t BIGINT, ts BIGINT, d BOOLEAN, f TEXT, w TEXT) \
     ON CONFLICT (room_id, number, epoch) DO NOTHING \
@@ -78,7 +78,11 @@ pub(super) async fn events<'a>(
         return Ok(Vec::new());
     }
     let words: Vec<Option<String>> = entries.iter().map(words).collect();
-    let rows: Vec<Row<'_>> = entries.iter().zip(&words).map(row).collect();
+    let vectors: Vec<Option<String>> = match tx.is_sqlite() {
+        true => vec![None; entries.len()],
+        false => entries.iter().zip(&words).map(vector_of).collect(),
+    };
+    let rows: Vec<Row<'_>> = entries.iter().zip(&vectors).map(row).collect();
     let mut ids: HashMap<(i64, i64, String), i64> = insert(tx, &rows)
         .await?
         .into_iter()
@@ -148,7 +152,11 @@ fn words(entry: &Entry<'_>) -> Option<String> {
     }
 }
 
-fn row<'a>((entry, words): (&'a Entry<'a>, &'a Option<String>)) -> Row<'a> {
+fn vector_of((entry, words): (&Entry<'_>, &Option<String>)) -> Option<String> {
+    words.as_deref().filter(|_| is_message(entry)).map(vector)
+}
+
+fn row<'a>((entry, vector): (&'a Entry<'a>, &'a Option<String>)) -> Row<'a> {
     let event = &entry.event;
     Row {
         r: entry.room_id,
@@ -168,6 +176,6 @@ fn row<'a>((entry, words): (&'a Entry<'a>, &'a Option<String>)) -> Row<'a> {
         ts: event.ts,
         d: event.deleted,
         f: entry.frame,
-        w: words.as_deref().filter(|_| is_message(entry)),
+        w: vector.as_deref(),
     }
 }

@@ -14,7 +14,7 @@ use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
 
 pub(crate) use self::change::{TargetRow, strip};
 pub(crate) use self::rooms::enter as enter_rooms;
-pub(crate) use self::search::unsearch;
+pub(crate) use self::search::{WordsRow, reindex, unsearch};
 use crate::archive::Tx;
 use crate::{Archive, ArchiveError, fence};
 

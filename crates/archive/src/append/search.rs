@@ -7,13 +7,21 @@ use serde::Serialize;
 use super::insert::{Fresh, is_message};
 use crate::ArchiveError;
 use crate::archive::Tx;
+use crate::words::vector;
 
 /// Words of a message; `None`: it can no longer be found.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct WordsRow<'a> {
-    pub(super) id: i64,
-    pub(super) room: i64,
-    pub(super) words: Option<&'a str>,
+pub(crate) struct WordsRow<'a> {
+    pub(crate) id: i64,
+    pub(crate) room: i64,
+    pub(crate) words: Option<&'a str>,
+}
+
+/// Words of a message as PostgreSQL gets them.
+#[derive(Serialize)]
+struct VectorRow {
+    id: i64,
+    vector: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -25,6 +33,8 @@ const DELETE: &str = "DELETE FROM search WHERE rowid IN (SELECT value->>'id' FRO
 /// The room stands beside the words, as a word.
 const INSERT: &str = "INSERT INTO search (rowid, words, room) \
     SELECT value->>'id', value->>'words', 'r' || (value->>'room') FROM jsonb_each($1)";
+const UPDATE: &str = "UPDATE events SET search = CAST(vector AS TSVECTOR) \
+    FROM json_to_recordset($1::json) AS j (id BIGINT, vector TEXT) WHERE events.id = j.id";
 
 /// Enters the words of new and of edited messages, and takes those of deleted ones away. It comes last in
 /// its transaction and in two statements: FTS5 writes its index to the file whenever another statement
@@ -58,6 +68,20 @@ pub(super) async fn index(
     remove(tx, gone.into_iter()).await?;
     let rows = rows.into_values().filter(|row| row.words.is_some());
     tx.run_many(INSERT, &rows.collect::<Vec<_>>()).await
+}
+
+/// Replaces what messages can be found by.
+pub(crate) async fn reindex(tx: &mut Tx, rows: &[WordsRow<'_>]) -> Result<(), ArchiveError> {
+    if tx.is_sqlite() {
+        remove(tx, rows.iter().map(|row| row.id)).await?;
+        let rows = rows.iter().filter(|row| row.words.is_some()).copied();
+        return tx.run_many(INSERT, &rows.collect::<Vec<_>>()).await;
+    }
+    let rows = rows.iter().map(|row| VectorRow {
+        id: row.id,
+        vector: row.words.map(vector),
+    });
+    tx.run_many(UPDATE, &rows.collect::<Vec<_>>()).await
 }
 
 /// Takes messages out of what can be searched.

@@ -4,6 +4,7 @@
 
 mod highlight;
 mod query;
+mod run;
 
 use std::fmt;
 
@@ -21,7 +22,8 @@ use crate::{Archive, ArchiveError};
 /// What is looked for, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchQuery {
-    /// Words that all must be there, and "phrases in quotes". Nothing else has a meaning.
+    /// Words that all must be there, beginnings of words as in `begin*`, and "phrases in quotes". Nothing
+    /// else has a meaning. Case, accents and width make no difference.
     pub text: String,
     /// Only in this room.
     pub room: Option<RoomId>,
@@ -124,16 +126,17 @@ impl AllowedRooms {
 
 impl Archive {
     /// Messages that have all the words, newest first. Any text is a query; one without a word finds
-    /// nothing.
+    /// nothing. A search whose caller goes away is stopped.
     ///
     /// # Errors
-    /// [`ArchiveError`] when the database does not answer in time.
+    /// [`ArchiveError::SearchTimeout`] when it would cost more than `archive.search_timeout`, and
+    /// [`ArchiveError`] when the database does not answer.
     pub async fn search(&self, query: &SearchQuery) -> Result<SearchPage, ArchiveError> {
         let phrases = phrases(&query.text);
         if phrases.is_empty() {
             return Ok(SearchPage::default());
         }
-        self.state().watch(self.find(query, &phrases)).await
+        self.find(query, &phrases).await
     }
 
     async fn find(
@@ -141,10 +144,11 @@ impl Archive {
         query: &SearchQuery,
         phrases: &Phrases,
     ) -> Result<SearchPage, ArchiveError> {
-        let Some((sql, values)) = self.statement(query, phrases).await? else {
+        let statement = self.state().watch(self.statement(query, phrases)).await?;
+        let Some((sql, values)) = statement else {
             return Ok(SearchPage::default());
         };
-        let mut rows: Vec<Columns> = self.rows_once(sql, values).await?;
+        let mut rows: Vec<Columns> = self.search_rows(sql, values).await?;
         let limit = query.limit.min(MOST);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
@@ -154,7 +158,7 @@ impl Archive {
             .map(|row| SearchCursor(row.0));
         let texts: Vec<String> = rows.iter().map(text).collect();
         let rows = rows.into_iter().map(message).collect();
-        let events = self.fold_all(rows).await?.into_iter();
+        let events = self.state().watch(self.fold_all(rows)).await?.into_iter();
         let hits = events.zip(texts).map(|(event, text)| Hit {
             event,
             highlight: highlight(&text, phrases),
@@ -217,7 +221,7 @@ impl Archive {
             ),
             Self::Postgres(_) => format!(
                 "{COLUMNS} FROM events m {JOINS} \
-                WHERE m.search @@ websearch_to_tsquery('simple', $1) AND m.id < $2 \
+                WHERE m.search @@ CAST($1 AS TSQUERY) AND m.id < $2 \
                 {readable} {conditions} ORDER BY m.id DESC LIMIT $3"
             ),
         };

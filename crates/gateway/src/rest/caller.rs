@@ -97,7 +97,7 @@ impl Caller {
             Some(Exclusion::Banned) => return Err(ApiError::Banned),
             Some(Exclusion::Revoked) => {
                 gate.refused_token(bringer, REVOKED);
-                let revoked = format!("this token was revoked; {}", how(gate));
+                let revoked = format!("this token was revoked: {}", how(gate));
                 return Err(ApiError::Unauthorized(revoked));
             }
         }
@@ -154,23 +154,25 @@ pub(crate) async fn verify(
 /// There is no token.
 pub(crate) fn missing(gate: &Gate, bringer: Bringer) -> ApiError {
     gate.refused_token(bringer, MISSING);
-    ApiError::Unauthorized(format!("send a token: {}", how(gate)))
+    ApiError::Unauthorized(format!("there is no token: {}", how(gate)))
 }
 
 fn refused(gate: &Gate, error: TokenError) -> ApiError {
     match error.is_temporary() {
         true => ApiError::Unavailable(error.to_string()),
-        false => ApiError::Unauthorized(format!("{error}; {}", how(gate))),
+        false => ApiError::Unauthorized(format!("{error}: {}", how(gate))),
     }
 }
 
 /// How a person gets a token here.
 fn how(gate: &Gate) -> &'static str {
     match gate.auth.mode() {
-        AuthMode::Guest => "Authorization: Bearer TOKEN; POST /v1/guests gives one to anyone",
+        AuthMode::Guest => {
+            "send one that POST /v1/guests gives to anyone, as the header 'Authorization: Bearer <token>'"
+        }
         AuthMode::Jwt => {
-            "Authorization: Bearer TOKEN; it must be signed with the server's key (auth.secret, \
-             auth.public_key or auth.jwks_url), as `hubbub token` does"
+            "send one that is signed with the server's key (auth.secret, auth.public_key or \
+             auth.jwks_url), as `hubbub token` does, as the header 'Authorization: Bearer <token>'"
         }
     }
 }

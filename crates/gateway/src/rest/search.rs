@@ -41,7 +41,7 @@ struct FoundHit {
 }
 
 /// Messages that have all the words, newest first.
-#[utoipa::path(get, path = "/v1/search", tag = "Messages", params(("q" = String, Query, description = "The words to look for, phrases in quotes.", max_length = 1_000, pattern = "\\S"), ("room" = Option<shapes::RoomId>, Query), ("from" = Option<shapes::UserId>, Query, description = "Only what this user said."), ("before" = Option<String>, Query, description = "The `next` of an earlier page.", pattern = "^[0-9]{1,15}$"), ("limit" = inline(Option<shapes::Whole>), Query, description = "20 where it is missing, at most 100.")), responses((status = 200, description = "The hits.", body = Found)))]
+#[utoipa::path(get, path = "/v1/search", tag = "Messages", params(("q" = String, Query, description = "The words to look for, beginnings of words with a star behind (`loo*`), phrases in quotes.", max_length = 1_000, pattern = "\\S"), ("room" = Option<shapes::RoomId>, Query), ("from" = Option<shapes::UserId>, Query, description = "Only what this user said."), ("before" = Option<String>, Query, description = "The `next` of an earlier page.", pattern = "^[0-9]{1,15}$"), ("limit" = inline(Option<shapes::Whole>), Query, description = "20 where it is missing, at most 100.")), responses((status = 200, description = "The hits.", body = Found)))]
 pub(crate) async fn search_messages(
     State(gate): State<Arc<Gate>>,
     caller: Caller,

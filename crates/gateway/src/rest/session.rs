@@ -38,7 +38,7 @@ pub(crate) async fn create_session(
         ));
     }
     let token = bearer::token(&headers, None).ok_or_else(|| {
-        let how = "send the token as Authorization: Bearer TOKEN, it becomes the cookie";
+        let how = "there is no token: send it as the header 'Authorization: Bearer <token>', it becomes the cookie";
         ApiError::Unauthorized(how.to_owned())
     })?;
     let lasts = caller.identity.expires.map(seconds_until);

@@ -6,6 +6,7 @@ use super::super::api_keys::ApiKeyError;
 use super::super::cookie::BadCookieName;
 use super::super::jwks::BadUrl;
 use super::super::keys::KeyError;
+use super::fault::words_of;
 use super::{MAX_ID_BYTES, MAX_SECRETS, MAX_TOKEN_BYTES, MIN_SECRET_BYTES};
 
 /// Why the settings cannot work.
@@ -64,7 +65,7 @@ pub enum TokenError {
     #[error("the token has more than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Malformed, badly signed, expired, or for someone else.
-    #[error("the token is not valid: {0}")]
+    #[error("{}", words_of(.0))]
     Invalid(#[from] jsonwebtoken::errors::Error),
     /// It brings its own key, or asks for something that must be understood and is not.
     #[error("the token has a header {0:?}, which is not followed here")]

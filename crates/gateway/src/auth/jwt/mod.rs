@@ -1,6 +1,7 @@
 //! [`Auth`]: whose tokens count. A token is a JSON Web Token, or one of the keys for programs.
 
 mod error;
+mod fault;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -3,7 +3,8 @@
 //!
 //! The library repeats the `pid` of its last connect and, as `offset`, the last string argument of
 //! the last event. Both hold a position, so that a client that has heard no event yet can resume too.
-//! The one with the larger offset is newer: offsets never go back in a room's life.
+//! The one with the larger offset is newer: offsets never go back in a room's life. Ports of the library
+//! that keep neither get a position from their program, as `auth.offset` alone.
 
 use hubbub_protocol::id::OFFSET_LIMIT;
 use hubbub_protocol::{Epoch, Position, Since};
@@ -35,18 +36,16 @@ pub(super) struct Return {
 impl Return {
     pub(super) fn read(auth: Option<&Value>) -> Self {
         let text = |name: &str| auth.and_then(|auth| auth.get(name)).and_then(Value::as_str);
-        let Some(pid) = text("pid") else {
-            return Self::default();
-        };
+        let pid = text("pid");
         let from_pid = pid
-            .split_once(SEPARATOR)
+            .and_then(|pid| pid.split_once(SEPARATOR))
             .and_then(|(_, position)| parse(position));
         let from_offset = text("offset").and_then(parse);
         let since = match (from_pid, from_offset) {
             (Some(pid), Some(offset)) => Some(newer(pid, offset)),
             (pid, offset) => offset.or(pid),
         };
-        let pid = since.is_some().then(|| pid.to_owned());
+        let pid = pid.filter(|_| since.is_some()).map(str::to_owned);
         Self { pid, since }
     }
 }
@@ -117,11 +116,32 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_alone_is_enough() {
+        for (offset, expected) in [
+            ("5/e1/M5", "e1:5:M5"),
+            ("5/e1/", "e1:5"),
+            ("5/e1", "e1:5"),
+            ("e1:5:M5", "e1:5:M5"),
+        ] {
+            let back = Return::read(Some(&json!({ "offset": offset })));
+            assert_eq!(back.since.unwrap().to_string(), expected, "{offset}");
+            assert_eq!(back.pid, None, "there is none to prove right");
+        }
+        assert_eq!(
+            since(json!({"pid": 7, "offset": "5/e1/M5"})).unwrap(),
+            "e1:5:M5"
+        );
+    }
+
+    #[test]
     fn nonsense_is_no_position() {
         for auth in [
             json!({}),
             json!({"pid": 7}),
-            json!({"offset": "e1:5:M5"}),
+            json!({"offset": "hello"}),
+            json!({"offset": 5}),
+            json!({"offset": "5/"}),
+            json!({"offset": "x/5/e1"}),
             json!({"pid": "x"}),
             json!({"pid": "x/y/z", "offset": "hello"}),
             json!({"pid": "x/y:z", "offset": "e1:5:"}),
