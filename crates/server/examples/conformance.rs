@@ -233,17 +233,19 @@ impl SocketEars {
         }
     }
 
-    fn take(&mut self, heard: Heard) {
+    fn take(&mut self, heard: Heard<'_>) {
         match heard {
-            Heard::Connect { namespace, auth } => self.connect(&namespace, auth),
+            Heard::Connect { namespace, auth } => self.connect(&namespace, auth.as_deref()),
             Heard::Disconnect { namespace } => self.listener.leave(&namespace),
             Heard::Ack { .. } => {}
             Heard::Event {
                 namespace,
                 id,
-                mut args,
+                args,
                 attachments,
             } => {
+                let args = serde_json::from_str::<Vec<Value>>(args.as_str());
+                let mut args = args.expect("an event's arguments are a list");
                 let name = args.remove(0);
                 let namespace = namespace.as_str();
                 match (name.as_str(), id) {
@@ -263,18 +265,17 @@ impl SocketEars {
         }
     }
 
-    fn connect(&mut self, namespace: &str, auth: Option<Value>) {
+    fn connect(&mut self, namespace: &str, auth: Option<&str>) {
         if !["/", "/custom"].contains(&namespace) {
             let refused = encode::refused(namespace, "Invalid namespace", None);
             return self.say([refused]);
         }
         self.listener.enter(namespace);
         self.shared.has_joined.store(true, Ordering::Relaxed);
-        let auth = auth.unwrap_or_else(|| json!({})).to_string();
         let reply = json!({ "sid": ConnectionId::generate() });
         self.say([
             encode::connected(namespace, &reply),
-            encode::event(namespace, &["\"auth\"", &auth]),
+            encode::event(namespace, &["\"auth\"", auth.unwrap_or("{}")]),
         ]);
     }
 

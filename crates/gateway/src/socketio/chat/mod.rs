@@ -1,5 +1,6 @@
 //! The chat behind the Socket.IO door: who may come in, and what belongs to each connection.
 
+mod credentials;
 mod ears;
 mod mouth;
 mod place;
