@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
-use hubbub_node::{CommandError, Identity, Limits, Node, Session};
+use hubbub_node::{
+    Amount, CommandError, Identity, Limits, Node, Payer, Reservation, Session, TicketUse,
+    address_key,
+};
 use hubbub_protocol::{CloseCode, Command, Request};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,6 +83,27 @@ impl Gate {
         Ok(new_guest(name))
     }
 
+    /// Pays for a long message of somebody who has no session yet, before it is read.
+    pub(crate) async fn pay_for_message(
+        &self,
+        client: IpAddr,
+        bytes: usize,
+    ) -> Result<Reservation, CommandError> {
+        self.node.reserve_message(&stranger(client), bytes).await
+    }
+
+    /// Looks for whoever a ticket stands for; the client's address pays for the look.
+    pub(crate) async fn redeem_ticket(
+        &self,
+        client: IpAddr,
+        ticket: &str,
+        how: TicketUse,
+    ) -> Result<Option<Identity>, CommandError> {
+        let look = self.node.reserve(&stranger(client), Amount::read(0));
+        let _reservation = look.await?;
+        self.node.redeem_ticket(ticket, how).await
+    }
+
     /// Hands a command to the session; the token of a `refresh` is proved first.
     pub(crate) async fn handle(&self, session: &mut Session, request: Request) {
         let Command::Refresh { token } = &request.command else {
@@ -130,6 +154,14 @@ impl Gate {
         let shown: String = shown.chars().take(MAX_SHOWN).collect();
         tracing::debug!(peer = %peer.address, origin = ?shown, ?own, "origin refused");
         Err(ApiError::Origin)
+    }
+}
+
+/// A client of whom only the address is known.
+fn stranger(client: IpAddr) -> Payer {
+    Payer {
+        address: Some(address_key(client)),
+        ..Payer::default()
     }
 }
 

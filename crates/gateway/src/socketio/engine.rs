@@ -1,5 +1,6 @@
 //! Engine.IO v4 over HTTP: handshakes, polls, posts and upgrades find their way to a session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-    CACHE_CONTROL, CONTENT_TYPE, UPGRADE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -21,12 +22,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::door::Door;
+use super::door::{Door, Paid};
 use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
 use crate::headers::make_safe;
-use crate::ws::decoder::MessageLimits;
+use crate::ws::decoder::{FREE_BYTES, MessageLimits};
 use crate::ws::handshake::{check_request, raw_stream, switching_protocols};
 use crate::ws::socket::{End, Socket};
 
@@ -143,7 +144,11 @@ impl<D: Door> Engine<D> {
             (line, true, true) => self.try_socket(request, line),
             (Line::Polling(line), false, false) => match *request.method() {
                 Method::GET => poll(&line).await,
-                Method::POST => self.post(&line, request.into_body()).await,
+                Method::POST => {
+                    let client = self.door.client(&request);
+                    let length = length(request.headers());
+                    self.post(&line, client, length, request.into_body()).await
+                }
                 _ => Err(Refusal::Bad("only GET and POST are possible here")),
             },
             (_, true, false) => Err(Refusal::Bad("send Upgrade: websocket")),
@@ -280,10 +285,17 @@ impl<D: Door> Engine<D> {
     }
 
     /// A POST: answered when everything in it has been dealt with.
-    async fn post(&self, line: &PollLine<D::Hold>, body: Body) -> Result<Response, Refusal> {
+    async fn post(
+        &self,
+        line: &PollLine<D::Hold>,
+        client: IpAddr,
+        length: Option<usize>,
+        body: Body,
+    ) -> Result<Response, Refusal> {
         let Some(_posting) = line.begin_post() else {
             return overlap(line).await;
         };
+        let paid = self.pay(client, length).await?;
         let read = timeout(
             self.options.ping_timeout,
             read_body(body, self.options.max_payload),
@@ -296,6 +308,7 @@ impl<D: Door> Engine<D> {
         let post = Post {
             body: String::from_utf8(body).ok(),
             done,
+            paid,
         };
         if let Err(error) = line.posts.try_send(post) {
             return match error {
@@ -309,6 +322,19 @@ impl<D: Door> Engine<D> {
             Ok(false) => Err(Refusal::Bad("this is no Engine.IO payload")),
             Err(_) => Err(Refusal::Sid(None)),
         }
+    }
+}
+
+impl<D: Door> Engine<D> {
+    /// Pays for a body that is long, or may become so.
+    async fn pay(&self, client: IpAddr, length: Option<usize>) -> Result<Option<Paid>, Refusal> {
+        let most = self.options.max_payload;
+        let bytes = length.unwrap_or(most).min(most);
+        if bytes <= FREE_BYTES {
+            return Ok(None);
+        }
+        let paid = self.door.pay(client, bytes).await;
+        paid.map(Some).map_err(Refusal::Door)
     }
 }
 
@@ -401,6 +427,11 @@ impl Asked {
 fn accept(request: &Request) -> Result<String, Refusal> {
     check_request(request.method(), request.version(), request.headers())
         .map_err(|_| Refusal::Bad("this is no WebSocket handshake"))
+}
+
+/// The length that a request says its body has; `None`: it says none.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A session's id is what lets a request in: it cannot be guessed.

@@ -133,7 +133,7 @@ async fn identify(
     let cookies = gate.origins.trusts_cookies() && (from_page || bearer::is_same_origin(headers));
     let identity = match (bearer::token(headers, cookies), query.text("ticket")?) {
         (Some(token), _) => caller::verify(gate, token).await?,
-        (None, Some(ticket)) => holder(gate, ticket).await?,
+        (None, Some(ticket)) => holder(gate, gate.client(peer, headers), ticket).await?,
         (None, None) => match gate.auth.mode() {
             AuthMode::Guest => return Ok(gate.new_guest(gate.client(peer, headers), None)?),
             AuthMode::Jwt => return Err(missing(gate)),
@@ -144,8 +144,8 @@ async fn identify(
 }
 
 /// Whoever the ticket stands for. It stays good, since an `EventSource` comes back with it.
-async fn holder(gate: &Gate, ticket: &str) -> Result<Identity, ApiError> {
-    let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
+async fn holder(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Identity, ApiError> {
+    let holder = gate.redeem_ticket(client, ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {
         let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
         ApiError::Unauthorized(expired.to_owned())

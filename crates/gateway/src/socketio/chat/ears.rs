@@ -20,7 +20,7 @@ use super::translator::{CONNECT, RELAY, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
-use crate::socketio::door::{Ears, Sound};
+use crate::socketio::door::{Ears, Paid, Sound};
 
 /// Connects that one connection may ask for at once; each one opens a session and joins a room.
 const CONNECTS_BURST: f32 = 20.0;
@@ -90,6 +90,24 @@ enum Outside {
 
 impl Ears for ChatEars {
     type Hold = Hold;
+
+    async fn pay(&mut self, bytes: usize) -> Result<Paid, CloseCode> {
+        self.notes.has_room().await;
+        for seat in &self.seats {
+            seat.session.has_room().await;
+        }
+        let paid = match self.seats.first() {
+            Some(seat) => seat.session.admit_message(bytes).await,
+            None => self.chat.gate.pay_for_message(self.client, bytes).await,
+        };
+        match paid {
+            Ok(paid) => Ok(Box::new(paid)),
+            Err(error) => {
+                tracing::debug!(%error, bytes, client = %self.client, "a long message cannot be read now");
+                Err(CloseCode::TryLater)
+            }
+        }
+    }
 
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.notes.has_room().await;
@@ -260,8 +278,11 @@ impl ChatEars {
         let (Some(ticket), None) = (&self.ticket, &self.holder) else {
             return Ok(self.holder.as_deref().cloned());
         };
-        let node = &self.chat.gate.node;
-        match node.redeem_ticket(ticket, TicketUse::Once).await {
+        let redeemed = self
+            .chat
+            .gate
+            .redeem_ticket(self.client, ticket, TicketUse::Once);
+        match redeemed.await {
             Ok(Some(holder)) => {
                 self.holder = Some(Box::new(holder.clone()));
                 Ok(Some(holder))

@@ -27,7 +27,7 @@ use self::ears::ChatEars;
 use self::mouth::ChatMouth;
 use super::backlog::Backlog;
 use super::config::{SocketIoError, SocketIoSection};
-use super::door::{Door, Ended};
+use super::door::{Door, Ended, Paid};
 use super::refusal::refused;
 use crate::admission::{AddressSlot, Permit, Refusal};
 use crate::auth::bearer;
@@ -215,6 +215,18 @@ impl Door for ChatDoor {
         Hold {
             _permit: permit,
             slot,
+        }
+    }
+
+    fn client(&self, request: &Request) -> IpAddr {
+        self.0.gate.client(&peer(request), request.headers())
+    }
+
+    async fn pay(&self, client: IpAddr, bytes: usize) -> Result<Paid, Box<Response>> {
+        let paid = self.0.gate.pay_for_message(client, bytes).await;
+        match paid {
+            Ok(paid) => Ok(Box::new(paid)),
+            Err(error) => Err(Box::new(ApiError::from(error).into_response())),
         }
     }
 
