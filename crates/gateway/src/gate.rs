@@ -83,6 +83,15 @@ impl Gate {
         Ok(new_guest(name))
     }
 
+    /// Reserves work for a client of whom only the address is known.
+    pub(crate) async fn reserve(
+        &self,
+        client: IpAddr,
+        amount: Amount,
+    ) -> Result<Reservation, CommandError> {
+        self.node.reserve(&stranger(client), amount).await
+    }
+
     /// Pays for a long message of somebody who has no session yet, before it is read.
     pub(crate) async fn pay_for_message(
         &self,
@@ -99,8 +108,7 @@ impl Gate {
         ticket: &str,
         how: TicketUse,
     ) -> Result<Option<Identity>, CommandError> {
-        let look = self.node.reserve(&stranger(client), Amount::read(0));
-        let _reservation = look.await?;
+        let _reservation = self.reserve(client, Amount::read(0)).await?;
         self.node.redeem_ticket(ticket, how).await
     }
 

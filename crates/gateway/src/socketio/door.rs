@@ -42,7 +42,7 @@ pub trait Door: Send + Sync + 'static {
     /// Says which client a request comes from.
     fn client(&self, request: &Request) -> IpAddr;
 
-    /// Pays for a long HTTP body of a client before it is read.
+    /// Reserves memory for a long HTTP body from a client, or to it.
     ///
     /// # Errors
     /// The answer to a client that has too much under way.

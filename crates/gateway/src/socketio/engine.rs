@@ -27,9 +27,13 @@ use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
 use crate::headers::make_safe;
+use crate::paid;
 use crate::ws::decoder::{FREE_BYTES, MessageLimits};
 use crate::ws::handshake::{check_request, raw_stream, switching_protocols};
 use crate::ws::socket::{End, Socket};
+
+/// Bytes in memory for each byte of an HTTP body: what has come, and what is made of it.
+const BODY_COPIES: usize = 3;
 
 /// How an engine keeps its connections.
 #[derive(Debug, Clone)]
@@ -143,7 +147,10 @@ impl<D: Door> Engine<D> {
         match (line, is_socket, upgrades) {
             (line, true, true) => self.try_socket(request, line),
             (Line::Polling(line), false, false) => match *request.method() {
-                Method::GET => poll(&line).await,
+                Method::GET => {
+                    let client = self.door.client(&request);
+                    self.hold(client, poll(&line).await?).await
+                }
                 Method::POST => {
                     let client = self.door.client(&request);
                     let length = length(request.headers());
@@ -333,8 +340,24 @@ impl<D: Door> Engine<D> {
         if bytes <= FREE_BYTES {
             return Ok(None);
         }
+        let bytes = bytes.saturating_mul(BODY_COPIES);
         let paid = self.door.pay(client, bytes).await;
         paid.map(Some).map_err(Refusal::Door)
+    }
+
+    /// Pays for a long answer, which then counts until it is written. An answer that cannot be paid for is
+    /// lost: the client loses its session and resumes in a new one.
+    async fn hold(&self, client: IpAddr, body: String) -> Result<Response, Refusal> {
+        let paid = match body.len() > FREE_BYTES {
+            true => Some(self.door.pay(client, body.len()).await),
+            false => None,
+        };
+        let paid = paid.transpose().map_err(Refusal::Door)?;
+        let mut answer = text(body);
+        if let Some(paid) = paid {
+            paid::attach(&mut answer, paid);
+        }
+        Ok(answer)
     }
 }
 
@@ -357,7 +380,7 @@ async fn take_over(
 }
 
 /// A GET: answered when there is something to hear.
-async fn poll<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
+async fn poll<H>(line: &PollLine<H>) -> Result<String, Refusal> {
     let (get, answer) = oneshot::channel();
     ask(line, Poll::Get(get), answer).await
 }
@@ -365,19 +388,19 @@ async fn poll<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
 /// Two POSTs at once end the session.
 async fn overlap<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
     let (post, answer) = oneshot::channel();
-    ask(line, Poll::Overlap(post), answer).await
+    ask(line, Poll::Overlap(post), answer).await.map(text)
 }
 
 async fn ask<H>(
     line: &PollLine<H>,
     poll: Poll<H>,
     answer: oneshot::Receiver<PollAnswer>,
-) -> Result<Response, Refusal> {
+) -> Result<String, Refusal> {
     if line.polls.send(poll).await.is_err() {
         return Err(Refusal::Sid(None));
     }
     match answer.await {
-        Ok(PollAnswer::Body(body)) => Ok(text(body)),
+        Ok(PollAnswer::Body(body)) => Ok(body),
         Ok(PollAnswer::Refused) => Err(Refusal::Bad("two requests at once")),
         Err(_) => Err(Refusal::Sid(None)),
     }

@@ -17,7 +17,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hubbub_node::OutboxReader;
+use hubbub_node::{Amount, OutboxReader};
 use hubbub_protocol::RoomId;
 use hubbub_protocol::socketio::Message;
 use tokio::sync::OwnedSemaphorePermit;
@@ -223,8 +223,7 @@ impl Door for ChatDoor {
     }
 
     async fn pay(&self, client: IpAddr, bytes: usize) -> Result<Paid, Box<Response>> {
-        let paid = self.0.gate.pay_for_message(client, bytes).await;
-        match paid {
+        match self.0.gate.reserve(client, Amount::bytes(bytes)).await {
             Ok(paid) => Ok(Box::new(paid)),
             Err(error) => Err(Box::new(ApiError::from(error).into_response())),
         }
