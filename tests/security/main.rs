@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 
 mod autobahn;
+mod closed;
 mod commands;
 mod flood;
 mod forwarded;
@@ -11,6 +12,7 @@ mod frames;
 mod handshake;
 mod headers;
 mod heads;
+mod large;
 mod logs;
 mod paid;
 mod positions;
