@@ -8,11 +8,10 @@ use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE,
+    CACHE_CONTROL, CONTENT_TYPE, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
 use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::Message;
 use hyper::upgrade::OnUpgrade;
@@ -22,18 +21,15 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::door::{Door, Paid};
+use super::bodies::{length, read_body};
+use super::door::Door;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
 use crate::headers::make_safe;
-use crate::paid;
-use crate::ws::decoder::{FREE_BYTES, MessageLimits};
+use crate::ws::decoder::MessageLimits;
 use crate::ws::handshake::{check_request, raw_stream, switching_protocols};
 use crate::ws::socket::{End, Socket};
-
-/// Bytes in memory for each byte of an HTTP body: what has come, and what is made of it.
-const BODY_COPIES: usize = 3;
 
 /// How an engine keeps its connections.
 #[derive(Debug, Clone)]
@@ -332,35 +328,6 @@ impl<D: Door> Engine<D> {
     }
 }
 
-impl<D: Door> Engine<D> {
-    /// Pays for a body that is long, or may become so.
-    async fn pay(&self, client: IpAddr, length: Option<usize>) -> Result<Option<Paid>, Refusal> {
-        let most = self.options.max_payload;
-        let bytes = length.unwrap_or(most).min(most);
-        if bytes <= FREE_BYTES {
-            return Ok(None);
-        }
-        let bytes = bytes.saturating_mul(BODY_COPIES);
-        let paid = self.door.pay(client, bytes).await;
-        paid.map(Some).map_err(Refusal::Door)
-    }
-
-    /// Pays for a long answer, which then counts until it is written. An answer that cannot be paid for is
-    /// lost: the client loses its session and resumes in a new one.
-    async fn hold(&self, client: IpAddr, body: String) -> Result<Response, Refusal> {
-        let paid = match body.len() > FREE_BYTES {
-            true => Some(self.door.pay(client, body.len()).await),
-            false => None,
-        };
-        let paid = paid.transpose().map_err(Refusal::Door)?;
-        let mut answer = text(body);
-        if let Some(paid) = paid {
-            paid::attach(&mut answer, paid);
-        }
-        Ok(answer)
-    }
-}
-
 /// The socket behind an upgraded request. What came early is given back at once: it is a part of a
 /// buffer that is much larger.
 async fn take_over(
@@ -406,28 +373,6 @@ async fn ask<H>(
     }
 }
 
-/// Reads on for a while where a body is too large, so that its sender hears why.
-async fn read_body(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
-    let mut read = Vec::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::Bad("the body broke off"))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        length += data.len();
-        if length <= max_bytes {
-            read.extend_from_slice(&data);
-        } else if length > 4 * max_bytes {
-            break;
-        }
-    }
-    if length > max_bytes {
-        return Err(Refusal::TooLarge);
-    }
-    Ok(read)
-}
-
 impl Asked {
     fn read(uri: &Uri) -> Result<Self, Refusal> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
@@ -452,11 +397,6 @@ fn accept(request: &Request) -> Result<String, Refusal> {
         .map_err(|_| Refusal::Bad("this is no WebSocket handshake"))
 }
 
-/// The length that a request says its body has; `None`: it says none.
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// A session's id is what lets a request in: it cannot be guessed.
 fn random() -> u128 {
     let mut bytes = [0; 16];
@@ -468,7 +408,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn text(body: String) -> Response {
+pub(super) fn text(body: String) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/plain; charset=UTF-8"),
         (CACHE_CONTROL, "no-store"),

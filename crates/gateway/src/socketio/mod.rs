@@ -4,6 +4,7 @@
 //! comes from a [`Door`]. The product has one, in `chat`; the conformance example has its own.
 
 mod backlog;
+mod bodies;
 mod chat;
 mod client;
 mod clock;

@@ -57,10 +57,10 @@ const DEFAULT_HISTORY: u64 = 50;
 /// # Errors
 /// [`DecodeError`] says what is wrong with the frame; the connection may go on.
 pub fn decode_command(text: &str) -> Result<Request, DecodeError> {
-    let fields: Fields<'_> = serde_json::from_str(text)
+    let mut fields: Fields<'_> = serde_json::from_str(text)
         .map_err(|error| bad_frame(salvage_id(text), format!("not a command: {error}")))?;
     let id = fields.id.map(request_id).transpose()?;
-    let Some(kind) = fields.kind.clone() else {
+    let Some(kind) = fields.kind.take() else {
         return Err(bad_frame(id, "'type' is missing".to_owned()));
     };
     fields
