@@ -218,4 +218,21 @@ async fn bodies_stay_in_the_archive(cluster: Cluster) {
         assert_has(&page, &format!("[{body}]"));
     }
     assert_has(&page, ODD[0]);
+
+    let needle = r#"{"text":"needl\u0065","n":12345678901234567890123,"z":-0}"#;
+    ask(
+        &cluster,
+        "POST",
+        MESSAGES,
+        &format!(r#"{{"body":{needle}}}"#),
+    )
+    .await;
+    for path in ["/v1/search?q=needle", "/v1/rooms"] {
+        let found = async || {
+            let answer = ask(&cluster, "GET", path, "").await;
+            answer.contains("needl").then_some(answer)
+        };
+        let (answer, _) = eventually("the message is found", DEADLINE, found).await;
+        assert_has(&answer, needle);
+    }
 }
