@@ -57,6 +57,7 @@ mod access;
 mod agreement;
 mod archive;
 mod bench;
+mod bodies;
 mod changes;
 mod history;
 mod identity;

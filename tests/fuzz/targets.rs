@@ -118,10 +118,10 @@ fn socketio(data: &[u8]) {
     check_round_trip(&written);
 }
 
-fn check_heard(listener: &mut Listener, heard: Heard) {
+fn check_heard(listener: &mut Listener, heard: Heard<'_>) {
     let namespace = match heard {
         Heard::Connect { namespace, auth } => {
-            assert!(auth.is_none_or(|auth| auth.is_object()));
+            assert!(auth.is_none_or(|auth| auth.trim_start().starts_with('{')));
             listener.enter(&namespace);
             namespace
         }
@@ -136,6 +136,7 @@ fn check_heard(listener: &mut Listener, heard: Heard) {
             attachments,
         } => {
             assert!(id.is_none_or(|id| id < 1 << 53));
+            let args: Vec<Value> = serde_json::from_str(args.as_str()).expect("a list");
             let name = args.first().expect("an event has a name");
             assert!(name.is_string() || name.is_number());
             assert!(

@@ -27,11 +27,11 @@ async fn error(raw: &mut Raw, text: &str) -> Value {
 #[tokio::test]
 async fn c24_hostile_json_is_a_bad_frame() {
     let (cluster, _raw) = lone().await;
-    let deep = format!(
-        r#"{{"type":"send","room":"lobby","body":{}{}}}"#,
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"type":"send","room":"lobby","body":{open}{close}}}"#)
+    };
+    let (too_deep, deep) = (nested(101), nested(10_000));
     let cases = [
         "",
         "hello",
@@ -48,6 +48,7 @@ async fn c24_hostile_json_is_a_bad_frame() {
         r#"{"type":"join","room":"lobby","since":{"epoch":"e","offset":-1}}"#,
         r#"{"type":"join","room":"lobby","since":{"epoch":"e","offset":9007199254740992}}"#,
         r#"{"type":"join","room":"lobby","since":{"epoch":"e","offset":1e400}}"#,
+        too_deep.as_str(),
         deep.as_str(),
     ];
     for case in cases {
@@ -77,13 +78,18 @@ async fn c24_bad_frames_repeated_are_4500() {
 }
 
 #[tokio::test]
-async fn c24_odd_json_is_stored_in_its_plain_form() {
+async fn c24_odd_json_goes_out_as_it_came() {
     let (_cluster, mut raw) = lone().await;
+    let deepest = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let cases = [
-        (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
-        (r#""nul \u0000 and \ud83d\ude00""#, r#""nul \u0000 and 😀""#),
-        ("[ 1, 2.50, null ]", "[1,2.5,null]"),
+        (r#"{"a":1,"a":2}"#, r#"{"a":1,"a":2}"#),
+        (
+            r#""nul \u0000 and \ud83d\ude00""#,
+            r#""nul \u0000 and \ud83d\ude00""#,
+        ),
+        ("[ 1, 2.50, null ]", "[1,2.50,null]"),
         ("null", "null"),
+        (deepest.as_str(), deepest.as_str()),
     ];
     for (body, stored) in cases {
         raw.write(format!(

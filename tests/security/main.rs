@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 
 mod autobahn;
+mod closed;
 mod commands;
 mod flood;
 mod forwarded;
@@ -12,6 +13,7 @@ mod handshake;
 mod headers;
 mod heads;
 mod hosts;
+mod large;
 mod logs;
 mod paid;
 mod positions;

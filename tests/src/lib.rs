@@ -28,5 +28,6 @@ pub mod raw;
 pub mod receiver;
 pub mod recorder;
 pub mod redis;
+pub mod socketio;
 pub mod sse;
 pub mod wire;

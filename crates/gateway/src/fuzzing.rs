@@ -58,7 +58,7 @@ impl Frames {
         let length = match incoming {
             Incoming::Text(text) => text.len(),
             Incoming::Binary(bytes) | Incoming::Ping(bytes) => bytes.len(),
-            Incoming::Pong | Incoming::Close(_) => 0,
+            Incoming::Large(_) | Incoming::Pong | Incoming::Close(_) => 0,
         };
         self.longest = self.longest.max(length);
         self.heard.push(format!("{incoming:?}"));

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
-use hubbub_node::{CommandError, Identity, Limits, Node, Session};
+use hubbub_node::{
+    Amount, CommandError, Identity, Limits, Node, Payer, Reservation, Session, TicketUse,
+    address_key,
+};
 use hubbub_outage::Outage;
 use hubbub_protocol::{CloseCode, Command, Request};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +91,35 @@ impl Gate {
             CommandError::RateLimited { retry_after_ms }
         })?;
         Ok(new_guest(name))
+    }
+
+    /// Reserves work for a client of whom only the address is known.
+    pub(crate) async fn reserve(
+        &self,
+        client: IpAddr,
+        amount: Amount,
+    ) -> Result<Reservation, CommandError> {
+        self.node.reserve(&stranger(client), amount).await
+    }
+
+    /// Pays for a long message of somebody who has no session yet, before it is read.
+    pub(crate) async fn pay_for_message(
+        &self,
+        client: IpAddr,
+        bytes: usize,
+    ) -> Result<Reservation, CommandError> {
+        self.node.reserve_message(&stranger(client), bytes).await
+    }
+
+    /// Looks for whoever a ticket stands for; the client's address pays for the look.
+    pub(crate) async fn redeem_ticket(
+        &self,
+        client: IpAddr,
+        ticket: &str,
+        how: TicketUse,
+    ) -> Result<Option<Identity>, CommandError> {
+        let _reservation = self.reserve(client, Amount::read(0)).await?;
+        self.node.redeem_ticket(ticket, how).await
     }
 
     /// Hands a command to the session; the token of a `refresh` is proved first.
@@ -188,6 +220,14 @@ impl Gate {
 fn shown(value: Option<&HeaderValue>) -> String {
     let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
     value.unwrap_or_default().chars().take(MAX_SHOWN).collect()
+}
+
+/// A client of whom only the address is known.
+fn stranger(client: IpAddr) -> Payer {
+    Payer {
+        address: Some(address_key(client)),
+        ..Payer::default()
+    }
 }
 
 /// How far the node is on its way out.

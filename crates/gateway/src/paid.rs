@@ -20,8 +20,8 @@ pub(crate) const LIST_BYTES: usize = 256 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The reservation of an answer, carried as an extension through all layers to [`hold`].
-#[derive(Debug, Clone)]
-struct Paid(#[expect(dead_code, reason = "held")] Arc<Reservation>);
+#[derive(Clone)]
+struct Paid(#[expect(dead_code, reason = "held")] Arc<dyn Send + Sync>);
 
 /// A body whose bytes stay reserved until the last of them is on its way.
 struct Held {
@@ -36,8 +36,13 @@ struct Held {
 pub(crate) fn json(json: Vec<u8>, mut reservation: Reservation) -> Response {
     reservation.settle(json.len());
     let mut answer = ([(CONTENT_TYPE, "application/json")], json).into_response();
-    answer.extensions_mut().insert(Paid(Arc::new(reservation)));
+    attach(&mut answer, Box::new(reservation));
     answer
+}
+
+/// Lets an answer hold what was paid for it until it is written.
+pub(crate) fn attach(answer: &mut Response, paid: Box<dyn Send + Sync>) {
+    answer.extensions_mut().insert(Paid(Arc::from(paid)));
 }
 
 /// Answers reserved work with a value, written as JSON.

@@ -10,6 +10,7 @@ use crate::Rights;
 use crate::error::{CommandError, UNREADABLE};
 use crate::lock::lock;
 use crate::node::Node;
+use crate::reservation::Payer;
 
 /// What is to become of a message.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Node {
         deadline: Instant,
     ) -> Result<Draft, CommandError> {
         let room = editor.room;
-        let original = self.find_message(room, target, deadline).await?;
+        let original = self.find_message(editor, target, deadline).await?;
         let original = original.ok_or(CommandError::NotFound)?;
         let event = original.read().map_err(|error| {
             if let Some(now) = UNREADABLE.fail(&error) {
@@ -106,20 +107,21 @@ impl Node {
     /// The message at `offset`, or its tombstone; `None`: there is none, or what is there is none.
     async fn find_message(
         &self,
-        room: &RoomId,
+        editor: &Editor<'_>,
         offset: u64,
         deadline: Instant,
     ) -> Result<Option<Envelope>, CommandError> {
-        let found = tokio::time::timeout_at(deadline.into(), self.find_event(room, offset));
+        let found = tokio::time::timeout_at(deadline.into(), self.find_event(editor, offset));
         let found = found.await.map_err(|_| CommandError::Unavailable)??;
         Ok(found.filter(|event| event.kind() == EventKind::Message))
     }
 
     async fn find_event(
         &self,
-        room: &RoomId,
+        editor: &Editor<'_>,
         offset: u64,
     ) -> Result<Option<Envelope>, CommandError> {
+        let room = editor.room;
         let Some(before) = offset.checked_sub(1) else {
             return Ok(None);
         };
@@ -130,6 +132,11 @@ impl Node {
         if known.is_some() {
             return Ok(known);
         }
+        let payer = Payer {
+            user: Some(editor.user.id.clone()),
+            ..Payer::default()
+        };
+        let _reservation = self.reserve(&payer, self.cost_of_page(1)).await?;
         let page = self.broker.peek(room, Span::After(before), 1).await;
         let page = page.map_err(CommandError::of_read)?;
         let first = page.and_then(|page| page.events.into_iter().next());

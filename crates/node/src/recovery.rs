@@ -14,9 +14,11 @@ use hubbub_protocol::{ConnectionId, Envelope, Epoch, MessageId, RoomId};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+use crate::error::CommandError;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::reconcile::Need;
+use crate::reservation::{Amount, Payer, Reservation};
 use crate::room::log::{LOG_EVENTS, RoomLog};
 use crate::room::{Place, Room, RoomState, Stage, Taken};
 
@@ -192,6 +194,28 @@ impl Node {
         }
     }
 
+    /// Reserves the read of a page that the room's log does not have.
+    async fn pay_to_fill_up(
+        &self,
+        room: &Room,
+        connection: &ConnectionId,
+        given: u64,
+    ) -> Result<Option<Reservation>, CommandError> {
+        let is_here = lock(&room.state)
+            .log
+            .as_ref()
+            .is_none_or(|log| given >= log.floor());
+        if is_here {
+            return Ok(None);
+        }
+        let payer = Payer {
+            connection: Some(connection.clone()),
+            ..Payer::default()
+        };
+        let cost = self.cost_of_page(self.config.limits.resume_page);
+        self.reserve(&payer, cost).await.map(Some)
+    }
+
     /// Brings a member that has fallen behind one page further.
     pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId) {
         let place = lock(&room.state)
@@ -201,6 +225,10 @@ impl Node {
         // Who changed the place has told the outbox, under the room's lock.
         let Some(Place::Behind(given)) = place else {
             return;
+        };
+        let Ok(_paid) = self.pay_to_fill_up(room, connection, given).await else {
+            // The client waits until the node has less to do.
+            return sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
         };
         match self.page_after(room, given).await {
             Ok(events) => {
@@ -234,6 +262,30 @@ impl Node {
                 sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
             }
         }
+    }
+
+    /// The cost of the read that a join needs; `None`: the room's log has everything, so that the join
+    /// reads nothing, however many clients come at the same time.
+    pub(crate) fn cost_of_start(&self, room: &Room, from: &JoinFrom) -> Option<Amount> {
+        let state = lock(&room.state);
+        let log = state.log.as_ref()?;
+        let most = self.config.limits.resume_page;
+        let (after, events) = match from {
+            JoinFrom::Now => return None,
+            JoinFrom::Recent(count) => {
+                let count = *count.min(&most);
+                (log.head().saturating_sub(count as u64), count)
+            }
+            // The event at the position is compared, so it has to be there too.
+            JoinFrom::Since(since) if since.position.epoch == *log.epoch() => {
+                let after = since.position.offset;
+                let before = after.min(log.head()).saturating_sub(1);
+                (before, most)
+            }
+            JoinFrom::Since(_) => (log.head().saturating_sub(most as u64), most),
+        };
+        let is_here = after >= log.floor();
+        (!is_here).then(|| self.cost_of_page(events))
     }
 
     /// What a joiner is given first.

@@ -39,6 +39,8 @@ const USER_BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 const READ_BURST: Duration = Duration::from_secs(4);
 /// Users and addresses whose pace is remembered; beyond, all begin anew.
 const REMEMBERED: usize = 50_000;
+/// Bytes in memory for each byte of a message: what has come, the text, and what is made of it.
+const MESSAGE_COPIES: usize = 3;
 /// The pause before a reservation is tried again: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -333,6 +335,19 @@ impl Node {
             sleep_until(again.into()).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Reserves the memory of one message of a client before it is read.
+    ///
+    /// # Errors
+    /// As [`Node::reserve`].
+    pub async fn reserve_message(
+        &self,
+        payer: &Payer,
+        bytes: usize,
+    ) -> Result<Reservation, CommandError> {
+        let amount = Amount::bytes(bytes.saturating_mul(MESSAGE_COPIES));
+        self.reserve(payer, amount).await
     }
 
     /// The most that a page of so many events can take.

@@ -1,8 +1,12 @@
 //! A message as it stands now: its event, its newest edit and its reactions in one frame.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::event::EditMark;
+use crate::json::Fields;
 use crate::{Frame, ReactionKey, StoredEvent, UserId};
 
 /// Users who are named with one reaction; of further ones only the count.
@@ -34,10 +38,10 @@ pub fn fold(message: &Frame, edit: Option<&Frame>, reactions: &[Reactions]) -> F
     if edit.is_none() && reactions.is_empty() && !has_reactions {
         return message.clone();
     }
-    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(message.as_str()) else {
+    let Ok(mut fields) = serde_json::from_str::<Fields<'_>>(message.as_str()) else {
         return message.clone();
     };
-    if fields.get("deleted") == Some(&Value::Bool(true)) {
+    if fields.get("deleted") == Some("true") {
         return message.clone();
     }
     if let Some(edit) = edit.and_then(|edit| StoredEvent::parse(edit.as_str()).ok())
@@ -47,39 +51,38 @@ pub fn fold(message: &Frame, edit: Option<&Frame>, reactions: &[Reactions]) -> F
         take_edit(&mut fields, &edit);
     }
     if reactions.is_empty() {
-        fields.shift_remove("reactions");
+        fields.remove("reactions");
     } else {
-        fields.insert("reactions".to_owned(), plain(reactions));
+        fields.set("reactions", raw(reactions));
     }
-    let json = serde_json::to_vec(&fields).expect("a map of values always serializes");
+    let json = serde_json::to_vec(&fields).expect("valid JSON always serializes");
     Frame::from_json(json.into()).expect("JSON is UTF-8")
 }
 
 /// The offset of the edit that the message has already.
-fn offset_of_edit(fields: &Map<String, Value>) -> Option<u64> {
-    fields.get("edited")?.get("offset")?.as_u64()
+fn offset_of_edit(fields: &Fields<'_>) -> Option<u64> {
+    let mark: EditMark = serde_json::from_str(fields.get("edited")?).ok()?;
+    Some(mark.offset)
 }
 
-fn take_edit(fields: &mut Map<String, Value>, edit: &StoredEvent<'_>) {
-    let body = edit.body.map(|body| serde_json::from_str(body.get()));
-    fields.insert(
-        "body".to_owned(),
-        body.and_then(Result::ok).unwrap_or_default(),
-    );
+fn take_edit<'a>(fields: &mut Fields<'a>, edit: &StoredEvent<'a>) {
+    fields.set("body", edit.body.map_or_else(|| raw(&()), Cow::Borrowed));
     match edit.mentions.is_empty() {
-        true => fields.shift_remove("mentions"),
-        false => fields.insert("mentions".to_owned(), plain(&edit.mentions)),
-    };
+        true => fields.remove("mentions"),
+        false => fields.set("mentions", raw(&edit.mentions)),
+    }
     let edited = serde_json::json!({"ts": edit.ts, "by": edit.from, "offset": edit.offset});
-    fields.insert("edited".to_owned(), edited);
+    fields.set("edited", raw(&edited));
 }
 
-fn plain<T: Serialize + ?Sized>(value: &T) -> Value {
-    serde_json::to_value(value).expect("plain structs always serialize")
+fn raw<'a, T: Serialize + ?Sized>(value: &T) -> Cow<'a, RawValue> {
+    Cow::Owned(to_raw_value(value).expect("plain structs always serialize"))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn frame(json: &str) -> Frame {
@@ -111,6 +114,32 @@ mod tests {
             "reactions": [{"key": "👍", "count": 1, "users": ["b"]}]
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn bodies_stay_as_they_were_written() {
+        let odd = r#"{"n":12345678901234567890123,"z":-0,"f":1.0,"t":"\u00e4"}"#;
+        let message = frame(&format!(
+            r#"{{"type":"message","room":"r","message":"A","body":{odd},"ts":1,"epoch":"e","offset":5}}"#
+        ));
+        let edit = frame(&format!(
+            r#"{{"type":"edited","room":"r","message":"B","target":5,"body":[{odd}],"ts":2,"epoch":"e","offset":6}}"#
+        ));
+        let reactions = [Reactions {
+            key: ReactionKey::new("👍").unwrap(),
+            count: 1,
+            users: Vec::new(),
+        }];
+        let folded = fold(&message, None, &reactions);
+        assert!(
+            folded.as_str().contains(&format!(r#""body":{odd},"#)),
+            "{folded:?}"
+        );
+        let edited = fold(&folded, Some(&edit), &[]);
+        assert!(
+            edited.as_str().contains(&format!(r#""body":[{odd}],"#)),
+            "{edited:?}"
+        );
     }
 
     #[test]

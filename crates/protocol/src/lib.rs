@@ -1,6 +1,7 @@
 //! The words on the wire: what clients say (`command`), what they hear (`frame`, `event`),
 //! and what nodes hand each other (`packet`). Byte formats only: no I/O, no async.
 
+pub mod body;
 pub mod close;
 pub mod command;
 mod epoch;
@@ -9,6 +10,7 @@ pub mod event;
 pub mod fold;
 pub mod frame;
 pub mod id;
+mod json;
 mod mention;
 pub mod order;
 pub mod packet;
@@ -16,6 +18,7 @@ pub mod since;
 pub mod socketio;
 pub mod user;
 
+pub use body::{Body, BodyView};
 pub use close::CloseCode;
 pub use command::{AckLevel, Command, DecodeError, Request, RequestId, decode_command};
 pub use epoch::EpochOrder;

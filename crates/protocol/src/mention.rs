@@ -1,19 +1,18 @@
-//! What people read in a body, and whom it names: `@id` in the text.
-
-use serde::Deserialize;
+//! Whom a body names: `@id` in its text.
 
 use crate::UserId;
-use crate::command::Body;
+use crate::body::{Body, BodyView};
 
 /// Further ones in one message are not told.
 const MOST: usize = 50;
 
 /// Whom a body names, each once, in order.
 pub(crate) fn mentions(body: &Body) -> Vec<UserId> {
-    if !body.as_str().contains('@') {
+    // An `@` may be written as an escape.
+    if !body.as_str().contains('@') && !body.as_str().contains("\\u") {
         return Vec::new();
     }
-    let text = text_of(body.as_str()).unwrap_or_default();
+    let text = BodyView::of(body.as_str()).text.unwrap_or_default();
     let mut found: Vec<UserId> = Vec::new();
     for (at, _) in text.match_indices('@') {
         let is_word = |c: char| c.is_alphanumeric();
@@ -38,19 +37,6 @@ fn id_at(text: &str) -> &str {
     text[..end].trim_end_matches(['.', ':', '-'])
 }
 
-/// The text of a body: its `text`, or the body itself where it is a text.
-pub(crate) fn text_of(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        Whole(String),
-        Field { text: String },
-    }
-    match serde_json::from_str(body).ok()? {
-        Text::Whole(text) | Text::Field { text } => Some(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +53,8 @@ mod tests {
         assert_eq!(named("@bob @bob."), ["bob"]);
         assert_eq!(named("(@guest-7f:2)"), ["guest-7f:2"]);
         assert_eq!(named("@jürgen"), ["jürgen"]);
+        let escaped: Body = serde_json::from_str(r#"{"text":"\u0040bob"}"#).unwrap();
+        assert_eq!(mentions(&escaped), [UserId::new("bob").unwrap()]);
     }
 
     #[test]

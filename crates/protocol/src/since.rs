@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::OFFSET_LIMIT;
 use crate::{Epoch, MessageId, Position};
@@ -20,14 +20,34 @@ const SEPARATOR: char = ':';
 /// offset is the first part after the epoch that is a number, so any message id is read back as it
 /// was written. An epoch with a number between two colons would be read as a shorter epoch; the
 /// server makes no such epoch and does not know the shorter one, so the client is told to start over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Since {
     /// The last event seen.
     #[serde(flatten)]
     pub position: Position,
     /// The id of the event at that offset: it tells two streams of one epoch apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Since {
+    /// Field by field: flattened, all fields that mean nothing would be kept in memory first.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            epoch: Epoch,
+            offset: u64,
+            #[serde(default)]
+            message: Option<String>,
+        }
+        let Fields {
+            epoch,
+            offset,
+            message,
+        } = Fields::deserialize(deserializer)?;
+        let position = Position { epoch, offset };
+        Ok(Self { position, message })
+    }
 }
 
 /// A text is no position.

@@ -10,6 +10,7 @@
 )]
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hubbub_gateway::socketio::{
-    Backlog, Door, Ears, Ended, Engine, EngineOptions, Mouth, Sound, echo_socket,
+    Backlog, Door, Ears, Ended, Engine, EngineOptions, Mouth, Paid, Sound, echo_socket,
 };
 use hubbub_protocol::socketio::{Answer, Heard, Listener, Message, encode};
 use hubbub_protocol::{CloseCode, ConnectionId};
@@ -128,6 +129,14 @@ macro_rules! open_door {
 
             fn hold(&self, _request: &Request) {}
 
+            fn client(&self, _request: &Request) -> IpAddr {
+                Ipv4Addr::LOCALHOST.into()
+            }
+
+            async fn pay(&self, _client: IpAddr, _bytes: usize) -> Result<Paid, Box<Response>> {
+                Ok(Box::new(()))
+            }
+
             fn open(&self, (): ()) -> ($ears, Voice) {
                 let shared = Arc::new(Shared::default());
                 ($ears::new(Arc::clone(&shared)), Voice(shared))
@@ -184,6 +193,10 @@ impl EchoEars {
 impl Ears for EchoEars {
     type Hold = ();
 
+    async fn pay(&mut self, _bytes: usize) -> Result<Paid, CloseCode> {
+        Ok(Box::new(()))
+    }
+
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.0.answers.has_room().await;
         let message = match sound {
@@ -210,6 +223,10 @@ open_door!(SocketDoor, SocketEars);
 impl Ears for SocketEars {
     type Hold = ();
 
+    async fn pay(&mut self, _bytes: usize) -> Result<Paid, CloseCode> {
+        Ok(Box::new(()))
+    }
+
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.shared.answers.has_room().await;
         let heard = match sound {
@@ -233,17 +250,19 @@ impl SocketEars {
         }
     }
 
-    fn take(&mut self, heard: Heard) {
+    fn take(&mut self, heard: Heard<'_>) {
         match heard {
-            Heard::Connect { namespace, auth } => self.connect(&namespace, auth),
+            Heard::Connect { namespace, auth } => self.connect(&namespace, auth.as_deref()),
             Heard::Disconnect { namespace } => self.listener.leave(&namespace),
             Heard::Ack { .. } => {}
             Heard::Event {
                 namespace,
                 id,
-                mut args,
+                args,
                 attachments,
             } => {
+                let args = serde_json::from_str::<Vec<Value>>(args.as_str());
+                let mut args = args.expect("an event's arguments are a list");
                 let name = args.remove(0);
                 let namespace = namespace.as_str();
                 match (name.as_str(), id) {
@@ -263,18 +282,17 @@ impl SocketEars {
         }
     }
 
-    fn connect(&mut self, namespace: &str, auth: Option<Value>) {
+    fn connect(&mut self, namespace: &str, auth: Option<&str>) {
         if !["/", "/custom"].contains(&namespace) {
             let refused = encode::refused(namespace, "Invalid namespace", None);
             return self.say([refused]);
         }
         self.listener.enter(namespace);
         self.shared.has_joined.store(true, Ordering::Relaxed);
-        let auth = auth.unwrap_or_else(|| json!({})).to_string();
         let reply = json!({ "sid": ConnectionId::generate() });
         self.say([
             encode::connected(namespace, &reply),
-            encode::event(namespace, &["\"auth\"", &auth]),
+            encode::event(namespace, &["\"auth\"", auth.unwrap_or("{}")]),
         ]);
     }
 

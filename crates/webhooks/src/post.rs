@@ -75,7 +75,7 @@ fn place(epoch: Option<&Epoch>, offset: u64) -> String {
 #[cfg(test)]
 mod tests {
     use hubbub_broker::WebhookEvent;
-    use hubbub_protocol::{Envelope, Position, UserId};
+    use hubbub_protocol::{Envelope, Frame, Position, UserId};
 
     use super::*;
 
@@ -95,6 +95,23 @@ mod tests {
             body,
             serde_json::json!({ "type": "message", "room": "lobby", "sequence": "k3f9:58", "event": frame })
         );
+    }
+
+    #[test]
+    fn a_body_is_posted_as_it_was_sent() {
+        let room = RoomId::new("lobby").unwrap();
+        let position = Position {
+            epoch: Epoch::new("k3f9").unwrap(),
+            offset: 58,
+        };
+        let frame = r#"{"type":"message","body":{"n":12345678901234567890123,"z":-0}}"#;
+        let event = Envelope {
+            frame: Frame::from_text(frame.to_owned()),
+            ..Envelope::vanished(&room, position)
+        };
+        let post = Post::new(&room, &Tiding::Event(event));
+        let body = String::from_utf8(post.body.to_vec()).unwrap();
+        assert!(body.ends_with(&format!(r#","event":{frame}}}"#)), "{body}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ struct Change {
     /// Any JSON.
     #[serde(default, deserialize_with = "any_value")]
     #[schema(value_type = Value, required)]
-    body: Option<Value>,
+    body: Option<Body>,
     #[schema(value_type = Option<shapes::Nonce>)]
     nonce: Option<Nonce>,
     #[schema(value_type = Option<shapes::AckLevel>)]
@@ -51,7 +51,6 @@ pub(crate) async fn edit_message(
             "'body' is missing: send a body like {EDIT_EXAMPLE}"
         ))
     })?;
-    let body = Body::from(&body);
     store(&gate, &caller, room, terms, Action::Edit { target, body }).await
 }
 

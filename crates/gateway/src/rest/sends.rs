@@ -1,6 +1,7 @@
 //! `POST /v1/rooms/{room}/messages` and `POST /v1/messages`: messages from programs, one or many, with
 //! the same order, nonces and acks as over a socket.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -11,8 +12,10 @@ use hubbub_node::{Action, Post, Receipt};
 use hubbub_protocol::command::{AckLevel, Body, Terms};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ErrorCode, Frame, Nonce, RoomId, User, UserId};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::body::{read_json, read_reserved_json};
 use super::caller::Sender;
@@ -35,7 +38,7 @@ struct NewMessage {
     /// Any JSON.
     #[serde(default, deserialize_with = "any_value")]
     #[schema(value_type = Value, required)]
-    body: Option<Value>,
+    body: Option<Body>,
     #[schema(value_type = Option<shapes::Nonce>)]
     nonce: Option<Nonce>,
     #[schema(value_type = Option<shapes::AckLevel>)]
@@ -54,8 +57,9 @@ struct Author {
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct Batch {
+    #[serde(deserialize_with = "few")]
     #[schema(value_type = Vec<BatchEntry>, max_items = 100)]
-    messages: Vec<Value>,
+    messages: Vec<Box<RawValue>>,
 }
 
 /// One message of a batch, as the document shows it.
@@ -80,8 +84,35 @@ struct Refused(ErrorCode, String);
 /// Unlike an optional field, takes `null` for a value.
 pub(super) fn any_value<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+) -> Result<Option<Body>, D::Error> {
+    Body::deserialize(deserializer).map(Some)
+}
+
+/// Reads a list up to one more than a batch may have: the rest takes no memory.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Box<RawValue>>, D::Error> {
+    deserializer.deserialize_seq(Few)
+}
+
+struct Few;
+
+impl<'de> Visitor<'de> for Few {
+    type Value = Vec<Box<RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut messages = Vec::new();
+        while messages.len() <= MOST {
+            match list.next_element()? {
+                Some(message) => messages.push(message),
+                None => return Ok(messages),
+            }
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(messages)
+    }
 }
 
 /// Sends a message.
@@ -142,10 +173,13 @@ pub(crate) async fn send_messages(
 }
 
 /// The messages that can be tried, and in the place of the others why they cannot.
-fn read_batch(messages: Vec<Value>, key: &IdempotencyKey) -> (Vec<Post>, Vec<Option<Frame>>) {
+fn read_batch(
+    messages: Vec<Box<RawValue>>,
+    key: &IdempotencyKey,
+) -> (Vec<Post>, Vec<Option<Frame>>) {
     let (mut posts, mut refused) = (Vec::new(), Vec::new());
     for (index, message) in messages.into_iter().enumerate() {
-        match read_entry(message, key.nonce_of(index)) {
+        match read_entry(&message, key.nonce_of(index)) {
             Ok(post) => {
                 posts.push(post);
                 refused.push(None);
@@ -161,11 +195,18 @@ fn read_batch(messages: Vec<Value>, key: &IdempotencyKey) -> (Vec<Post>, Vec<Opt
     (posts, refused)
 }
 
-fn read_entry(mut message: Value, nonce: Option<Nonce>) -> Result<Post, Refused> {
-    let room = message.get_mut("room").map(Value::take);
-    let room = room.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let room = RoomId::new(room).map_err(|e| Refused(ErrorCode::BadRoom, e.to_string()))?;
-    let new = NewMessage::deserialize(message).map_err(|error| {
+/// Reads the room by itself, so that what is wrong with the rest is told apart.
+fn read_entry(message: &RawValue, nonce: Option<Nonce>) -> Result<Post, Refused> {
+    #[derive(Deserialize)]
+    struct InRoom<'a> {
+        #[serde(borrow)]
+        room: &'a RawValue,
+    }
+    let room = serde_json::from_str::<InRoom<'_>>(message.get());
+    let room = room.and_then(|InRoom { room }| serde_json::from_str::<String>(room.get()));
+    let room = RoomId::new(&room.unwrap_or_default());
+    let room = room.map_err(|e| Refused(ErrorCode::BadRoom, e.to_string()))?;
+    let new: NewMessage = serde_json::from_str(message.get()).map_err(|error| {
         let why = format!("a message must be like {EXAMPLE}: {error}");
         Refused(ErrorCode::BadFrame, why)
     })?;
@@ -186,10 +227,7 @@ impl NewMessage {
                 nonce: self.nonce.or(nonce),
                 ack: self.ack,
             },
-            action: Action::Send {
-                body: Body::from(&body),
-                from,
-            },
+            action: Action::Send { body, from },
             address: None,
         })
     }
@@ -235,21 +273,25 @@ mod tests {
 
     use super::*;
 
-    fn refusal(message: Value) -> (ErrorCode, String) {
-        let Refused(code, why) = read_entry(message, None).unwrap_err();
+    fn entry(message: &Value, nonce: Option<Nonce>) -> Result<Post, Refused> {
+        read_entry(&RawValue::from_string(message.to_string()).unwrap(), nonce)
+    }
+
+    fn refusal(message: &Value) -> (ErrorCode, String) {
+        let Refused(code, why) = entry(message, None).unwrap_err();
         (code, why)
     }
 
-    impl std::fmt::Debug for Refused {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    impl fmt::Debug for Refused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{}: {}", self.0, self.1)
         }
     }
 
     #[test]
     fn a_message_is_any_json_with_terms() {
-        let entry = json!({"room": "r", "body": null, "ack": "archived", "from": {"id": "bob"}});
-        let post = read_entry(entry, Nonce::new("n").ok()).unwrap();
+        let message = json!({"room": "r", "body": null, "ack": "archived", "from": {"id": "bob"}});
+        let post = entry(&message, Nonce::new("n").ok()).unwrap();
         assert_eq!(post.terms.nonce, Nonce::new("n").ok());
         assert_eq!(post.terms.ack, Some(AckLevel::Archived));
         let Action::Send { body, from } = post.action else {
@@ -258,8 +300,30 @@ mod tests {
         assert_eq!(body.as_str(), "null");
         assert_eq!(&*from.unwrap().name, "bob");
         let own = json!({"room": "r", "body": 1, "nonce": "own"});
-        let post = read_entry(own, Nonce::new("n").ok()).unwrap();
+        let post = entry(&own, Nonce::new("n").ok()).unwrap();
         assert_eq!(post.terms.nonce, Nonce::new("own").ok());
+    }
+
+    #[test]
+    fn bodies_stay_as_they_were_written() {
+        let odd = r#"{"n":12345678901234567890123,"z":-0,"t":"\u00e4"}"#;
+        let batch = format!(r#"{{"messages":[{{"room":"r","body":{odd}}}]}}"#);
+        let Batch { messages } = serde_json::from_str(&batch).unwrap();
+        let Action::Send { body, .. } = read_entry(&messages[0], None).unwrap().action else {
+            panic!("a send")
+        };
+        assert_eq!(body.as_str(), odd);
+        let new: NewMessage = serde_json::from_str(&format!(r#"{{"body":{odd}}}"#)).unwrap();
+        assert_eq!(new.body.unwrap().as_str(), odd);
+        let deep = format!(r#"{{"body":{}{}}}"#, "[".repeat(101), "]".repeat(101));
+        assert!(serde_json::from_str::<NewMessage>(&deep).is_err());
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_kept() {
+        let batch = format!(r#"{{"messages":[{}0]}}"#, "0,".repeat(100_000));
+        let Batch { messages } = serde_json::from_str(&batch).unwrap();
+        assert_eq!(messages.len(), MOST + 1);
     }
 
     #[test]
@@ -289,7 +353,7 @@ mod tests {
             ),
             (json!(7), ErrorCode::BadRoom, "room id"),
         ] {
-            let (found, why) = refusal(message.clone());
+            let (found, why) = refusal(&message);
             assert_eq!(found, code, "{message}");
             assert!(why.contains(word), "{message}: {why}");
         }

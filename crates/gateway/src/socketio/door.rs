@@ -1,6 +1,7 @@
 //! What stands behind an Engine.IO connection.
 
 use std::future::Future;
+use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -8,6 +9,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::Message;
+
+/// What a long message costs, given back when it is dropped.
+pub type Paid = Box<dyn Send + Sync>;
 
 /// Lets clients in and gives each its two ends.
 pub trait Door: Send + Sync + 'static {
@@ -35,6 +39,19 @@ pub trait Door: Send + Sync + 'static {
     /// Takes what a WebSocket has to hold that goes on for a connection begun by polling.
     fn hold(&self, request: &Request) -> Self::Hold;
 
+    /// Says which client a request comes from.
+    fn client(&self, request: &Request) -> IpAddr;
+
+    /// Reserves memory for a long HTTP body from a client, or to it.
+    ///
+    /// # Errors
+    /// The answer to a client that has too much under way.
+    fn pay(
+        &self,
+        client: IpAddr,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Paid, Box<Response>>> + Send;
+
     /// Opens the two ends; both live in the connection's one task.
     fn open(&self, visitor: Self::Visitor) -> (Self::Ears, Self::Mouth);
 
@@ -58,6 +75,12 @@ pub enum Sound<'a> {
 pub trait Ears: Send + 'static {
     /// See [`Door::Hold`].
     type Hold: Send + 'static;
+
+    /// Pays for a long message before it is read. Waits first until the client takes what it is to hear.
+    ///
+    /// # Errors
+    /// Why the connection must end.
+    fn pay(&mut self, bytes: usize) -> impl Future<Output = Result<Paid, CloseCode>> + Send;
 
     /// Deals with one message. Waiting here stops the client.
     ///

@@ -1,5 +1,6 @@
 //! Engine.IO v4 over HTTP: handshakes, polls, posts and upgrades find their way to a session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
 use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::Message;
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bodies::{length, read_body};
 use super::door::Door;
 use super::refusal::Refusal;
 use super::session::Session;
@@ -142,8 +143,15 @@ impl<D: Door> Engine<D> {
         match (line, is_socket, upgrades) {
             (line, true, true) => self.try_socket(request, line),
             (Line::Polling(line), false, false) => match *request.method() {
-                Method::GET => poll(&line).await,
-                Method::POST => self.post(&line, request.into_body()).await,
+                Method::GET => {
+                    let client = self.door.client(&request);
+                    self.hold(client, poll(&line).await?).await
+                }
+                Method::POST => {
+                    let client = self.door.client(&request);
+                    let length = length(request.headers());
+                    self.post(&line, client, length, request.into_body()).await
+                }
                 _ => Err(Refusal::Bad("only GET and POST are possible here")),
             },
             (_, true, false) => Err(Refusal::Bad("send Upgrade: websocket")),
@@ -280,10 +288,17 @@ impl<D: Door> Engine<D> {
     }
 
     /// A POST: answered when everything in it has been dealt with.
-    async fn post(&self, line: &PollLine<D::Hold>, body: Body) -> Result<Response, Refusal> {
+    async fn post(
+        &self,
+        line: &PollLine<D::Hold>,
+        client: IpAddr,
+        length: Option<usize>,
+        body: Body,
+    ) -> Result<Response, Refusal> {
         let Some(_posting) = line.begin_post() else {
             return overlap(line).await;
         };
+        let paid = self.pay(client, length).await?;
         let read = timeout(
             self.options.ping_timeout,
             read_body(body, self.options.max_payload),
@@ -296,6 +311,7 @@ impl<D: Door> Engine<D> {
         let post = Post {
             body: String::from_utf8(body).ok(),
             done,
+            paid,
         };
         if let Err(error) = line.posts.try_send(post) {
             return match error {
@@ -331,7 +347,7 @@ async fn take_over(
 }
 
 /// A GET: answered when there is something to hear.
-async fn poll<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
+async fn poll<H>(line: &PollLine<H>) -> Result<String, Refusal> {
     let (get, answer) = oneshot::channel();
     ask(line, Poll::Get(get), answer).await
 }
@@ -339,44 +355,22 @@ async fn poll<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
 /// Two POSTs at once end the session.
 async fn overlap<H>(line: &PollLine<H>) -> Result<Response, Refusal> {
     let (post, answer) = oneshot::channel();
-    ask(line, Poll::Overlap(post), answer).await
+    ask(line, Poll::Overlap(post), answer).await.map(text)
 }
 
 async fn ask<H>(
     line: &PollLine<H>,
     poll: Poll<H>,
     answer: oneshot::Receiver<PollAnswer>,
-) -> Result<Response, Refusal> {
+) -> Result<String, Refusal> {
     if line.polls.send(poll).await.is_err() {
         return Err(Refusal::Sid(None));
     }
     match answer.await {
-        Ok(PollAnswer::Body(body)) => Ok(text(body)),
+        Ok(PollAnswer::Body(body)) => Ok(body),
         Ok(PollAnswer::Refused) => Err(Refusal::Bad("two requests at once")),
         Err(_) => Err(Refusal::Sid(None)),
     }
-}
-
-/// Reads on for a while where a body is too large, so that its sender hears why.
-async fn read_body(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
-    let mut read = Vec::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::Bad("the body broke off"))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        length += data.len();
-        if length <= max_bytes {
-            read.extend_from_slice(&data);
-        } else if length > 4 * max_bytes {
-            break;
-        }
-    }
-    if length > max_bytes {
-        return Err(Refusal::TooLarge);
-    }
-    Ok(read)
 }
 
 impl Asked {
@@ -414,7 +408,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn text(body: String) -> Response {
+pub(super) fn text(body: String) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/plain; charset=UTF-8"),
         (CACHE_CONTROL, "no-store"),

@@ -4,6 +4,7 @@
 //! comes from a [`Door`]. The product has one, in `chat`; the conformance example has its own.
 
 mod backlog;
+mod bodies;
 mod chat;
 mod client;
 mod clock;
@@ -22,6 +23,6 @@ pub use backlog::Backlog;
 pub(crate) use chat::{Chat, ChatDoor};
 pub(crate) use client::{ClientFiles, get_client};
 pub use config::{SocketIoError, SocketIoSection};
-pub use door::{Door, Ears, Ended, Mouth, Sound};
+pub use door::{Door, Ears, Ended, Mouth, Paid, Sound};
 pub use echo::echo_socket;
 pub use engine::{Engine, EngineOptions};

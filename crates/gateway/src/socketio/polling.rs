@@ -219,12 +219,13 @@ async fn read_posts<E: Ears>(
     signs: &Signs,
 ) -> Stop<E::Hold> {
     loop {
-        let Some(Post { body, done }) = posts.recv().await else {
+        let Some(Post { body, done, paid }) = posts.recv().await else {
             return ended(Ended::Gone);
         };
         signs.busy.store(true, Ordering::Relaxed);
         let heard = Box::pin(hear_all(ears, body.as_deref(), signs)).await;
         signs.busy.store(false, Ordering::Relaxed);
+        drop((body, paid));
         let (end, last, is_good) = match heard {
             Ok(()) => {
                 let _ = done.send(true);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::door::Paid;
 use crate::ws::socket::Socket;
 
 /// Polls that wait for a session to look: a client has one at a time.
@@ -48,12 +49,13 @@ pub(super) struct Inbox<H> {
 }
 
 /// A body that a client has posted.
-#[derive(Debug)]
 pub(super) struct Post {
     /// `None`: what came is no text.
     pub(super) body: Option<String>,
     /// Whether it was taken; dropped when the session ends meanwhile.
     pub(super) done: oneshot::Sender<bool>,
+    /// Of a long one, held until it has been dealt with.
+    pub(super) paid: Option<Paid>,
 }
 
 /// What else reaches a session that polls.

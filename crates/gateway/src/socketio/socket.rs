@@ -9,7 +9,7 @@ use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::{Message, Packet, decode_packet};
 
 use super::clock::{Clock, Signs, Tick};
-use super::door::{Ears, Mouth, Sound};
+use super::door::{Ears, Mouth, Paid, Sound};
 use crate::ws::socket::{Data, End, Progress, Reader, Socket, Writer};
 use crate::ws::wire::Opcode;
 
@@ -35,6 +35,7 @@ pub(super) async fn talk<E: Ears, M: Mouth>(
 
 async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs) -> End {
     let mut turn = 0;
+    let mut paid: Option<Paid> = None;
     loop {
         let data = match reader.next_data().await {
             Ok(data) => data,
@@ -42,7 +43,19 @@ async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs
         };
         signs.busy.store(true, Ordering::Relaxed);
         // On the heap, so that an idle connection does not carry its size.
-        let heard = Box::pin(hear(ears, signs, data)).await;
+        let heard = match data {
+            Data::Large(bytes) => {
+                drop(paid.take());
+                let pays = Box::pin(ears.pay(bytes)).await;
+                reader.admit(bytes);
+                pays.map(|pays| paid = Some(pays)).map_err(End::Ours)
+            }
+            data => {
+                let heard = Box::pin(hear(ears, signs, data)).await;
+                drop(paid.take());
+                heard
+            }
+        };
         signs.busy.store(false, Ordering::Relaxed);
         if let Err(end) = heard {
             return end;
@@ -56,6 +69,8 @@ async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs
 
 async fn hear<E: Ears>(ears: &mut E, signs: &Signs, data: Data) -> Result<(), End> {
     let sound = match &data {
+        // The loop has paid for it.
+        Data::Large(_) => return Ok(()),
         Data::Binary(bytes) => Sound::Binary(Bytes::copy_from_slice(bytes)),
         Data::Text(text) => match decode_packet(text) {
             Ok(Packet::Text(text)) => Sound::Text(text),

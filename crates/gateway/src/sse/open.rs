@@ -162,7 +162,7 @@ async fn identify(
 /// The user of a ticket. It stays good until it or its token expires, since an `EventSource` comes back
 /// with it.
 async fn holder(gate: &Gate, bringer: Bringer, ticket: &str) -> Result<Identity, ApiError> {
-    let holder = gate.node.redeem_ticket(ticket, TicketUse::UntilExpiry);
+    let holder = gate.redeem_ticket(bringer.client, ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {
         gate.refused_token(bringer, TICKET);
         let expired = "the ticket has expired or is none: POST /v1/tickets makes one";

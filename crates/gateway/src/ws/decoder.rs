@@ -6,10 +6,17 @@ use super::wire::{Opcode, unmask};
 
 /// The longest payload of a control frame.
 const MAX_CONTROL_BYTES: usize = 125;
+/// Messages up to this size are read into the connection's own memory; a longer one has to be paid for
+/// first. It is what one read of a socket brings, and what a body may have by default: so hardly any
+/// message of a chat has to be paid for, and all connections that one address may have hold 3 MB.
+pub(crate) const FREE_BYTES: usize = 16 * 1024;
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
+    /// A message of up to so many bytes is on its way: nothing more is read before
+    /// [`Decoder::admit`].
+    Large(usize),
     /// A whole message.
     Text(String),
     /// A whole message, where [`MessageLimits::binary`] allows it.
@@ -36,6 +43,8 @@ pub(crate) struct Decoder {
     fragments: u32,
     /// The open message is binary.
     is_binary: bool,
+    /// Bytes that the message on its way may have beyond [`FREE_BYTES`].
+    admitted: usize,
     limits: MessageLimits,
 }
 
@@ -69,8 +78,14 @@ impl Decoder {
             checked: 0,
             fragments: 0,
             is_binary: false,
+            admitted: 0,
             limits,
         }
+    }
+
+    /// Lets the message that is on its way have so many bytes.
+    pub(crate) fn admit(&mut self, bytes: usize) {
+        self.admitted = bytes;
     }
 
     /// Takes what came from the socket.
@@ -97,6 +112,9 @@ impl Decoder {
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
+            if let Some(bytes) = self.unpaid(header) {
+                return Ok(Some(Incoming::Large(bytes)));
+            }
             let begin = self.start + header.length;
             let end = begin + header.payload;
             if end > self.input.len() {
@@ -112,9 +130,21 @@ impl Decoder {
             };
             self.consume(end);
             if incoming.is_some() {
+                if !header.opcode.is_control() {
+                    self.admitted = 0;
+                }
                 return Ok(incoming);
             }
         }
+    }
+
+    /// The size of a message that has to be paid for first. One in fragments may become as long as any.
+    fn unpaid(&self, header: Header) -> Option<usize> {
+        let bytes = self.message.len() + header.payload;
+        if header.opcode.is_control() || bytes <= FREE_BYTES.max(self.admitted) {
+            return None;
+        }
+        Some(if header.fin { bytes } else { self.limits.bytes })
     }
 
     fn consume(&mut self, end: usize) {
@@ -367,6 +397,44 @@ mod tests {
         let mut expected = vec![Incoming::Ping(b"ping".to_vec()), Incoming::Pong];
         expected.extend(texts(&["ä€!", "next"]));
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_long_message_is_paid_for_before_it_is_read() {
+        const LONG: usize = 3 * FREE_BYTES;
+        let limits = MessageLimits {
+            bytes: 4 * FREE_BYTES,
+            ..LIMITS
+        };
+        let text = "x".repeat(LONG);
+        let mut decoder = Decoder::new(limits);
+        // The header alone tells.
+        decoder.push(&frame(0x81, text.as_bytes())[..20]);
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Large(LONG))));
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Large(LONG))), "again");
+        decoder.admit(LONG);
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.push(&frame(0x81, text.as_bytes())[20..]);
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Text(text.clone()))));
+        // The next one is another one.
+        decoder.push(&frame(0x81, text.as_bytes()));
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Large(LONG))));
+        decoder.admit(LONG);
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Text(text))));
+
+        let part = vec![b'x'; FREE_BYTES];
+        let mut decoder = Decoder::new(limits);
+        decoder.push(&frame(0x01, &part));
+        assert_eq!(decoder.next(), Ok(None), "as much as is free");
+        decoder.push(&frame(0x00, b"x"));
+        let any = Incoming::Large(limits.bytes);
+        assert_eq!(decoder.next(), Ok(Some(any)));
+        decoder.admit(limits.bytes);
+        decoder.push(&frame(0x89, b"ping"));
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Ping(b"ping".to_vec()))));
+        decoder.push(&frame(0x80, &part));
+        let whole = "x".repeat(2 * FREE_BYTES + 1);
+        assert_eq!(decoder.next(), Ok(Some(Incoming::Text(whole))));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hubbub_node::{Identity, OutboxReader, Session, TicketUse};
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, RequestId, decode_command};
 
+use super::message::{Message, Purse};
 use super::socket::{End, Socket};
 use super::wire::Opcode;
 use crate::config::AuthMode;
@@ -23,7 +24,7 @@ pub(super) struct Seat {
     pub(super) session: Session,
     pub(super) outbox: OutboxReader,
     /// A frame that came before the session and is to be handled by it.
-    pub(super) first: Option<String>,
+    pub(super) first: Option<Message>,
     /// A guest who has said nothing yet: a `hello` may still name somebody else.
     pub(super) silent: bool,
 }
@@ -55,17 +56,17 @@ pub(super) async fn greet(
 }
 
 async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result<Box<Seat>, End> {
-    let Some(text) = first_frame(gate, socket, GUEST_PATIENCE).await? else {
+    let Some(message) = first_message(gate, socket, client, GUEST_PATIENCE).await? else {
         let mut seat = seat_guest(gate, client)?;
         seat.silent = true;
         return Ok(seat);
     };
-    match decode_command(&text).map(|request| request.command) {
+    match decode_command(&message.text).map(|request| request.command) {
         Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token).await,
         Ok(Command::Hello { token: None }) => seat_guest(gate, client),
         Ok(_) | Err(_) => {
             let mut seat = seat_guest(gate, client)?;
-            seat.first = Some(text);
+            seat.first = Some(message);
             Ok(seat)
         }
     }
@@ -81,12 +82,12 @@ async fn greet_stranger(
         End::Ours(CloseCode::TryLater)
     })?;
     let patience = gate.limits().hello_timeout;
-    let Some(text) = first_frame(gate, socket, patience).await? else {
+    let Some(message) = first_message(gate, socket, client, patience).await? else {
         gate.refused_token(bringer(client), MISSING);
         return Err(End::Ours(CloseCode::NoHello));
     };
     drop(place);
-    let id = match decode_command(&text) {
+    let id = match decode_command(&message.text) {
         Ok(request) => match request.command {
             Command::Hello { token: Some(token) } => {
                 return seat_with_token(gate, client, &token).await;
@@ -116,16 +117,18 @@ fn unauthorized(id: Option<&RequestId>) -> Frame {
     })
 }
 
-/// The first text, or nothing within `patience`.
-async fn first_frame(
+/// The first message, or nothing within `patience`.
+async fn first_message(
     gate: &Gate,
     socket: &mut Socket,
+    client: IpAddr,
     patience: Duration,
-) -> Result<Option<String>, End> {
+) -> Result<Option<Message>, End> {
     let (mut reader, _) = socket.split();
+    let purse = Purse::Stranger(gate, client);
     tokio::select! {
         biased;
-        text = reader.next() => text.map(Some),
+        message = Message::read(&mut reader, purse) => message.map(Some),
         () = gate.closing.cancelled() => Err(End::Ours(CloseCode::Restart)),
         () = tokio::time::sleep(patience) => Ok(None),
     }
@@ -149,7 +152,7 @@ pub(super) async fn seat_with_token(
 
 /// Opens the session of whoever the ticket stands for, and uses it up.
 async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Box<Seat>, End> {
-    match gate.node.redeem_ticket(ticket, TicketUse::Once).await {
+    match gate.redeem_ticket(client, ticket, TicketUse::Once).await {
         Ok(Some(identity)) => seat(gate, client, identity),
         Ok(None) => {
             gate.refused_token(bringer(client), TICKET);

@@ -3,6 +3,7 @@
 pub(crate) mod decoder;
 mod greeting;
 pub(crate) mod handshake;
+mod message;
 mod pulse;
 pub(crate) mod socket;
 pub(crate) mod wire;
@@ -19,6 +20,7 @@ use hubbub_protocol::{CloseCode, Command, Frame, decode_command};
 use tokio::time::Instant;
 
 use self::greeting::{Seat, bringer, greet, seat_with_token};
+use self::message::{Message, Purse};
 use self::pulse::Pulse;
 use self::socket::{End, Progress, Reader, Socket, Writer};
 use self::wire::Opcode;
@@ -168,22 +170,22 @@ async fn read_loop(
     arrival: &Arrival,
     reader: &mut Reader<'_>,
     session: &mut Session,
-    mut first: Option<String>,
+    mut first: Option<Message>,
     silent: bool,
     busy: &AtomicBool,
 ) -> Pause {
     let mut is_first = silent;
     let mut turn = 0;
     loop {
-        let text = match first.take() {
-            Some(text) => text,
-            None => match reader.next().await {
-                Ok(text) => text,
+        let message = match first.take() {
+            Some(message) => message,
+            None => match Message::read(reader, Purse::Session(session, busy)).await {
+                Ok(message) => message,
                 Err(end) => return Pause::End(end),
             },
         };
-        let request = decode_command(&text);
-        drop(text);
+        let request = decode_command(&message.text);
+        let paid = message.finish();
         match request {
             Ok(request) => match request.command {
                 Command::Hello { token: Some(token) } if is_first => return Pause::Hello(token),
@@ -204,6 +206,7 @@ async fn read_loop(
             },
             Err(error) => session.refuse(&error),
         }
+        drop(paid);
         is_first = false;
         turn += 1;
         if turn % TURN == 0 {

@@ -58,6 +58,8 @@ pub(crate) struct Socket {
 /// A message as it came.
 #[derive(Debug)]
 pub(crate) enum Data {
+    /// One of up to so many bytes is on its way, and is read only after [`Reader::admit`].
+    Large(usize),
     Text(String),
     Binary(Vec<u8>),
 }
@@ -245,15 +247,9 @@ impl Reader<'_> {
         self.rest = Some(rest);
     }
 
-    /// The next text message. Pings are answered here. Cancel safe.
-    ///
-    /// # Errors
-    /// How the connection ends.
-    pub(crate) async fn next(&mut self) -> Result<String, End> {
-        match self.next_data().await? {
-            Data::Text(text) => Ok(text),
-            Data::Binary(_) => Err(End::Ours(CloseCode::Unsupported)),
-        }
+    /// Reads the message that [`Data::Large`] has announced.
+    pub(crate) fn admit(&mut self, bytes: usize) {
+        self.decoder.admit(bytes);
     }
 
     /// The next message. Pings are answered here. Cancel safe.
@@ -263,6 +259,7 @@ impl Reader<'_> {
     pub(crate) async fn next_data(&mut self) -> Result<Data, End> {
         loop {
             match self.decoder.next().map_err(End::Ours)? {
+                Some(Incoming::Large(bytes)) => return Ok(Data::Large(bytes)),
                 Some(Incoming::Text(text)) => {
                     self.assembly.began = None;
                     return Ok(Data::Text(text));

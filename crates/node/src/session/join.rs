@@ -105,7 +105,7 @@ impl Session {
         room: &RoomId,
         from: &JoinFrom,
     ) -> Result<(), CommandError> {
-        let node = self.node.clone();
+        let (node, payer) = (self.node.clone(), self.payer());
         let membership = self.rooms.iter_mut().find(|m| m.room.id == *room);
         let membership = membership.ok_or(CommandError::Internal)?;
         let room = membership.room.clone();
@@ -117,6 +117,10 @@ impl Session {
                 .await
                 .map_err(CommandError::of_read)?;
         }
+        let mut paid = match node.cost_of_start(&room, from) {
+            Some(cost) => Some(node.reserve(&payer, cost).await?),
+            None => None,
+        };
         for _ in 0..ATTEMPTS {
             let start = node
                 .start_of(&room, from)
@@ -151,6 +155,9 @@ impl Session {
                 rights: membership.rights.as_str(),
             };
             let frame = Frame::encode_with_events(&joined, &events);
+            if let Some(paid) = &mut paid {
+                paid.settle(frame.len());
+            }
             let given = given.unwrap_or(log.head());
             members.start(&room, &self.connection, frame, given, log.head());
             membership.is_joined = true;

@@ -29,6 +29,7 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::presence::Departure;
 use crate::rate::Rate;
+use crate::reservation::Reservation;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
@@ -219,6 +220,22 @@ impl Session {
         if let Err(error) = done {
             self.outbox.push(error.to_wire(id.as_ref()));
         }
+    }
+
+    /// Pays for a message that is long, before it is read. Waits first until the client has read enough
+    /// of its answers, so that nothing long is held while that takes.
+    ///
+    /// # Errors
+    /// As [`Node::reserve`].
+    pub async fn admit_message(&self, bytes: usize) -> Result<Reservation, CommandError> {
+        self.has_room().await;
+        self.node.reserve_message(&self.payer(), bytes).await
+    }
+
+    /// Waits until the client has read enough for another answer, or the connection is being closed.
+    pub async fn has_room(&self) {
+        // A connection that is being closed goes on as far as it can: its code is on its way.
+        self.outbox.has_room().await;
     }
 
     /// Joins as the command does, for a door that says in its own words how that went.

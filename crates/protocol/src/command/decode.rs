@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
@@ -18,7 +17,8 @@ use crate::{ErrorCode, InvalidId, Nonce, ReactionKey, RoomId};
 struct Fields<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'a, str>>,
-    id: Option<Value>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     #[serde(borrow)]
     room: Option<Cow<'a, str>>,
     token: Option<String>,
@@ -28,7 +28,8 @@ struct Fields<'a> {
     nonce: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "any_value")]
     body: Option<&'a RawValue>,
-    ack: Option<Value>,
+    #[serde(borrow)]
+    ack: Option<&'a RawValue>,
     on: Option<bool>,
     target: Option<u64>,
     #[serde(borrow)]
@@ -56,14 +57,14 @@ const DEFAULT_HISTORY: u64 = 50;
 /// # Errors
 /// [`DecodeError`] says what is wrong with the frame; the connection may go on.
 pub fn decode_command(text: &str) -> Result<Request, DecodeError> {
-    let fields: Fields<'_> = serde_json::from_str(text)
+    let mut fields: Fields<'_> = serde_json::from_str(text)
         .map_err(|error| bad_frame(salvage_id(text), format!("not a command: {error}")))?;
-    let id = match &fields.id {
-        None => None,
-        Some(value) => request_id(value)?,
+    let id = fields.id.map(request_id).transpose()?;
+    let Some(kind) = fields.kind.take() else {
+        return Err(bad_frame(id, "'type' is missing".to_owned()));
     };
     fields
-        .command()
+        .command(&kind)
         .map(|command| Request {
             id: id.clone(),
             command,
@@ -71,37 +72,44 @@ pub fn decode_command(text: &str) -> Result<Request, DecodeError> {
         .map_err(|error| DecodeError { id, ..error })
 }
 
-/// `null` is no id.
-fn request_id(value: &Value) -> Result<Option<RequestId>, DecodeError> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Number(number) => Ok(Some(RequestId::Number(number.clone()))),
-        Value::String(text) if text.len() <= RequestId::MAX_BYTES => {
-            Ok(Some(RequestId::Text(text.clone())))
-        }
-        Value::String(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            let rule = RequestId::MAX_BYTES;
-            let message = format!("'id' must be a number or a string of at most {rule} bytes");
-            Err(bad_frame(None, message))
-        }
-    }
+/// Reads the fields of a command whose type is known already. Without a room it means `room`; an id in
+/// it means nothing.
+///
+/// # Errors
+/// [`DecodeError`] says what is wrong with the fields; it has no id.
+pub fn decode_named_command(
+    kind: &str,
+    fields: &str,
+    room: &RoomId,
+) -> Result<Command, DecodeError> {
+    let mut fields: Fields<'_> = serde_json::from_str(fields)
+        .map_err(|error| bad_frame(None, format!("not a command: {error}")))?;
+    fields
+        .room
+        .get_or_insert_with(|| Cow::Borrowed(room.as_str()));
+    fields.command(kind)
+}
+
+fn request_id(value: &RawValue) -> Result<RequestId, DecodeError> {
+    RequestId::read(value.get()).ok_or_else(|| {
+        let rule = RequestId::MAX_BYTES;
+        let message = format!("'id' must be a number or a string of at most {rule} bytes");
+        bad_frame(None, message)
+    })
 }
 
 /// The id of a frame that is no command because of something else in it.
 fn salvage_id(text: &str) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct OnlyId {
-        id: Value,
+        id: RequestId,
     }
     let OnlyId { id } = serde_json::from_str(text).ok()?;
-    request_id(&id).ok()?
+    Some(id)
 }
 
 impl Fields<'_> {
-    fn command(self) -> Result<Command, DecodeError> {
-        let Some(kind) = self.kind.as_deref() else {
-            return Err(bad_frame(None, "'type' is missing".to_owned()));
-        };
+    fn command(self, kind: &str) -> Result<Command, DecodeError> {
         match kind {
             "hello" => Ok(Command::Hello { token: self.token }),
             "join" => Ok(Command::Join {
@@ -178,10 +186,8 @@ impl Fields<'_> {
     }
 
     fn ack(&self) -> Result<Option<AckLevel>, DecodeError> {
-        let Some(level) = self.ack.as_ref().filter(|level| !level.is_null()) else {
-            return Ok(None);
-        };
-        AckLevel::deserialize(level).map(Some).map_err(|_| {
+        let level = self.ack.map(|level| serde_json::from_str(level.get()));
+        level.transpose().map_err(|_| {
             let levels = "'ack' must be \"stream\", \"replicated\" or \"archived\"";
             bad_frame(None, levels.to_owned())
         })
@@ -211,9 +217,7 @@ impl Fields<'_> {
         let Some(raw) = self.body else {
             return Err(bad_frame(None, "'body' is missing".to_owned()));
         };
-        let value: Value = serde_json::from_str(raw.get())
-            .map_err(|error| bad_frame(None, format!("'body' is not valid: {error}")))?;
-        Ok(Body::from(&value))
+        Body::new(raw).map_err(|error| bad_frame(None, format!("'body' is not valid: {error}")))
     }
 
     fn join_from(&self) -> Result<JoinFrom, DecodeError> {
@@ -340,7 +344,15 @@ mod tests {
 
     #[test]
     fn ids_are_numbers_or_strings_and_come_back_as_sent() {
-        for id in ["7", "1.5", "\"a-1\""] {
+        let ids = [
+            "7",
+            "1.5",
+            "-0",
+            "1e2",
+            "12345678901234567890123",
+            "\"a-1\"",
+        ];
+        for id in ids {
             let request = decode_command(&format!(r#"{{"type":"ping","id":{id}}}"#)).unwrap();
             assert_eq!(serde_json::to_string(&request.id).unwrap(), id);
         }
@@ -355,9 +367,9 @@ mod tests {
     fn an_error_repeats_the_id() {
         let error = decode_command(r#"{"type":"send","id":4,"room":"a b","body":1}"#).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadRoom);
-        assert_eq!(error.id, Some(RequestId::Number(4.into())));
+        assert_eq!(error.id, Some(4.into()));
         let error = decode_command(r#"{"type":"send","id":5,"nonce":7}"#).unwrap_err();
-        assert_eq!(error.id, Some(RequestId::Number(5.into())));
+        assert_eq!(error.id, Some(5.into()));
     }
 
     #[test]
@@ -386,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_kept_in_compact_form() {
+    fn a_body_is_kept_as_it_was_written() {
         let text =
             r#"{ "type":"send", "room":"r", "body": { "b" : [1, 2.50, "\u00e4"], "a":{} } }"#;
         let Command::Send { body, terms, .. } = decode(text) else {
             panic!("no send")
         };
-        assert_eq!(body.as_str(), r#"{"b":[1,2.5,"ä"],"a":{}}"#);
+        assert_eq!(body.as_str(), r#"{"b":[1,2.50,"\u00e4"],"a":{}}"#);
         assert_eq!(terms, Terms::default());
         let null = decode(r#"{"type":"send","room":"r","body":null}"#);
         assert!(matches!(null, Command::Send { body, .. } if body.as_str() == "null"));
@@ -421,6 +433,23 @@ mod tests {
             assert_eq!(code, ErrorCode::BadFrame, "{text:.60}");
             assert!(!message.is_empty());
         }
+    }
+
+    #[test]
+    fn a_named_command_has_its_room_and_no_id() {
+        let room = RoomId::new("lobby").unwrap();
+        let send = decode_named_command("send", r#"{"id":[7],"body":-0}"#, &room).unwrap();
+        let Command::Send {
+            room: sent, body, ..
+        } = send
+        else {
+            panic!("no send")
+        };
+        assert_eq!((&sent, body.as_str()), (&room, "-0"));
+        let other = decode_named_command("leave", r#"{"room":"other"}"#, &room).unwrap();
+        let other_room = RoomId::new("other").unwrap();
+        assert_eq!(other, Command::Leave { room: other_room });
+        assert!(decode_named_command("send", "{}", &room).is_err());
     }
 
     #[test]

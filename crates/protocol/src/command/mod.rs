@@ -1,28 +1,15 @@
 //! What clients say.
 
 mod decode;
+mod request_id;
 
-pub use decode::decode_command;
+pub use decode::{decode_command, decode_named_command};
+pub use request_id::RequestId;
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
 
+pub use crate::body::Body;
 pub use crate::since::Since;
 use crate::{ErrorCode, Nonce, ReactionKey, RoomId};
-
-/// The client's own name for one request: a string or a number, repeated by the one reply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum RequestId {
-    /// Any JSON number.
-    Number(Number),
-    /// Up to [`RequestId::MAX_BYTES`] bytes.
-    Text(String),
-}
-
-impl RequestId {
-    /// The longest text that is repeated.
-    pub const MAX_BYTES: usize = 128;
-}
 
 /// A command and the id that its reply repeats.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +57,7 @@ pub enum Command {
         room: RoomId,
         /// How it is stored.
         terms: Terms,
-        /// Any JSON value, kept in compact form.
+        /// Any JSON value.
         body: Body,
     },
     /// Another body for a message of one's own.
@@ -188,37 +175,6 @@ pub enum HistorySpan {
     After(u64),
     /// About half below this offset, and half from it on.
     Around(u64),
-}
-
-/// A JSON value in its compact text form: parsed and written again, so that what others get has
-/// no duplicate keys, lone surrogates or numbers out of range.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Body(String);
-
-impl Body {
-    /// The JSON text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its length in bytes, which `limits.body_bytes` bounds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Never true: the shortest JSON text has a byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<&Value> for Body {
-    fn from(value: &Value) -> Self {
-        Self(value.to_string())
-    }
 }
 
 /// Why a frame is no command.

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::{EventKind, Open, Replacement, StoredEvent};
 use crate::command::Body;
@@ -94,7 +93,7 @@ impl Draft {
             from: Some(from),
             nonce: nonce.as_ref(),
             mentions: &mentions(body),
-            body: Some(raw(body)),
+            body: Some(body.as_raw()),
             ..Open::new(EventKind::Message, room, &message)
         }
         .encode();
@@ -128,12 +127,12 @@ impl Draft {
         let mentions = mentions(body);
         let kind = ChangeKind::Edit {
             open_tombstone: tombstone.encode(),
-            replacement: original.replaced(room, Some(by), &mentions, Some(raw(body))),
+            replacement: original.replaced(room, Some(by), &mentions, Some(body.as_raw())),
         };
         let open = Open {
             nonce: nonce.as_ref(),
             mentions: &mentions,
-            body: Some(raw(body)),
+            body: Some(body.as_raw()),
             deleted: false,
             ..tombstone
         };
@@ -223,10 +222,6 @@ impl Draft {
             open,
         }
     }
-}
-
-fn raw(body: &Body) -> &RawValue {
-    serde_json::from_str(body.as_str()).expect("a body is valid JSON by construction")
 }
 
 /// Without a client's `nonce` the message id serves as one, so that the node's own retries towards

@@ -1,10 +1,14 @@
 //! Events as they were stored, read back from their frames.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Draft, EditMark, EventKind, Open, seal};
-use crate::{Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
+use crate::{
+    BodyView, Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId,
+};
 
 /// A sealed event, read back from its frame: on rare paths, and for the archive.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,7 +34,7 @@ pub struct StoredEvent<'a> {
     /// Which message it changes.
     #[serde(default)]
     pub target: Option<u64>,
-    /// Compact JSON, comparable byte for byte.
+    /// As it was sent, without blanks between its parts; comparable byte for byte.
     #[serde(borrow, default)]
     pub body: Option<&'a RawValue>,
     /// Its body is gone: its message was deleted, or a newer edit has replaced this one.
@@ -62,7 +66,8 @@ impl<'a> StoredEvent<'a> {
     /// What can be searched: the body's `text`, or the body where it is a text itself.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        crate::mention::text_of(self.body?.get())
+        let text = BodyView::of(self.body?.get()).text;
+        text.map(Cow::into_owned)
     }
 
     /// Returns what takes its place once its body is gone: the same without body and nonce.

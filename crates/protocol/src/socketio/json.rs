@@ -1,21 +1,30 @@
 //! JSON as JavaScript writes it: a text that was cut inside an emoji has an escape for half of a
 //! surrogate pair, which no UTF-8 can hold.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use serde_json::Value;
+use crate::Body;
+use crate::json::check;
 
 const HIGH: RangeInclusive<u16> = 0xD800..=0xDBFF;
 const LOW: RangeInclusive<u16> = 0xDC00..=0xDFFF;
 /// What every encoder of UTF-8 puts in place of a half.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// Reads a value; halves are replaced, as on a WebSocket without JSON.
-pub(super) fn parse(json: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(json).or_else(|error| match without_halves(json) {
-        Some(mended) => serde_json::from_str(&mended),
-        None => Err(error),
-    })
+/// Lists and objects within each other: a body and what stands around it.
+const MAX_DEPTH: usize = Body::MAX_DEPTH + 10;
+
+/// Checks a value and gives its text; halves are replaced, as on a WebSocket without JSON.
+pub(super) fn read(json: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    let Err(error) = check(json, MAX_DEPTH) else {
+        return Ok(Cow::Borrowed(json));
+    };
+    let Some(mended) = without_halves(json) else {
+        return Err(error);
+    };
+    check(&mended, MAX_DEPTH)?;
+    Ok(Cow::Owned(mended))
 }
 
 /// The same text with each half replaced; `None`: there is none.
@@ -54,8 +63,13 @@ fn unit(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
+
+    fn parse(json: &str) -> Result<Value, serde_json::Error> {
+        serde_json::from_str(&read(json)?)
+    }
 
     #[test]
     fn halves_are_replaced_and_nothing_else() {

@@ -17,7 +17,7 @@ pub struct Listener {
 
 #[derive(Debug)]
 struct Assembly {
-    heard: Heard,
+    heard: Heard<'static>,
     missing: usize,
     bytes: usize,
 }
@@ -49,7 +49,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`PacketError`]: the connection must end.
-    pub fn hear_text(&mut self, text: &str) -> Result<Option<Heard>, PacketError> {
+    pub fn hear_text<'a>(&mut self, text: &'a str) -> Result<Option<Heard<'a>>, PacketError> {
         if self.open.is_some() {
             return Err(PacketError::MissingBinary);
         }
@@ -59,7 +59,7 @@ impl Listener {
             return Ok(Some(heard));
         }
         self.open = Some(Box::new(Assembly {
-            heard,
+            heard: heard.into_owned(),
             missing,
             bytes: 0,
         }));
@@ -70,7 +70,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`PacketError`]: the connection must end.
-    pub fn hear_binary(&mut self, bytes: Bytes) -> Result<Option<Heard>, PacketError> {
+    pub fn hear_binary(&mut self, bytes: Bytes) -> Result<Option<Heard<'static>>, PacketError> {
         let Some(mut open) = self.open.take() else {
             return Err(PacketError::UnexpectedBinary);
         };
@@ -92,7 +92,7 @@ impl Listener {
         Ok(None)
     }
 
-    fn check_namespace(&self, heard: &Heard) -> Result<(), PacketError> {
+    fn check_namespace(&self, heard: &Heard<'_>) -> Result<(), PacketError> {
         let (namespace, must_be_in) = match heard {
             Heard::Connect { namespace, .. } => (namespace, false),
             Heard::Disconnect { namespace }
@@ -111,6 +111,7 @@ impl Listener {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Args;
     use super::*;
 
     fn listener() -> Listener {
@@ -209,7 +210,8 @@ mod tests {
         fn no_message_panics(texts in prop::collection::vec((packets(), any::<bool>()), 1..6)) {
             let mut listener = listener();
             for (text, is_binary) in texts {
-                let heard = if is_binary { listener.hear_binary(text.into()) } else { listener.hear_text(&text) };
+                let bytes = Bytes::from(text.clone());
+                let heard = if is_binary { listener.hear_binary(bytes) } else { listener.hear_text(&text) };
                 if heard.is_err() {
                     break;
                 }
@@ -221,7 +223,7 @@ mod tests {
             let json = serde_json::json!([name, text]).to_string();
             let packet = format!("2{}{json}", id.map(|id| id.to_string()).unwrap_or_default());
             let heard = listener().hear_text(&packet).unwrap();
-            let args = vec![name.into(), text.into()];
+            let args = Args::read(&json).unwrap();
             prop_assert_eq!(heard, Some(Heard::Event { namespace: "/".to_owned(), id, args, attachments: Vec::new() }));
         }
     }

@@ -1,12 +1,14 @@
 //! Socket.IO v5 over Engine.IO v4 as bytes: what clients send is read and checked, what they hear
 //! is written. No I/O, no async, and nothing that a client sends makes it panic.
 
+mod args;
 pub mod encode;
 pub mod engine;
 mod json;
 mod listener;
 mod packet;
 
+pub use args::Args;
 pub use encode::Answer;
 pub use engine::{EngineError, Message, Packet, decode_packet, decode_payload, encode_payload};
 pub use listener::Listener;

@@ -1,19 +1,21 @@
 //! One Socket.IO v5 packet's text, read and checked before anybody acts on it.
 
-use bytes::Bytes;
-use serde_json::Value;
+use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use super::args::Args;
 use super::{MAIN_NAMESPACE, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, RESERVED_EVENTS, json};
 
-/// What a client says, with all its attachments.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+/// What a client says, with all its attachments. JSON stays the text that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard<'a> {
     /// It wants to come into a namespace.
     Connect {
         /// Which one.
         namespace: String,
         /// An object, or `None` when it says nothing.
-        auth: Option<Value>,
+        auth: Option<Cow<'a, str>>,
     },
     /// It leaves a namespace.
     Disconnect {
@@ -27,7 +29,7 @@ pub enum Heard {
         /// It wants an ack under this number.
         id: Option<u64>,
         /// The name, a string or a number, and the arguments; binary ones as placeholders.
-        args: Vec<Value>,
+        args: Args<'a>,
         /// What the placeholders stand for.
         attachments: Vec<Bytes>,
     },
@@ -38,10 +40,45 @@ pub enum Heard {
         /// Our event's number.
         id: u64,
         /// The arguments.
-        args: Vec<Value>,
+        args: Args<'a>,
         /// What the placeholders stand for.
         attachments: Vec<Bytes>,
     },
+}
+
+impl Heard<'_> {
+    /// The same, for as long as its attachments are awaited.
+    pub(super) fn into_owned(self) -> Heard<'static> {
+        match self {
+            Self::Connect { namespace, auth } => Heard::Connect {
+                namespace,
+                auth: auth.map(|auth| Cow::Owned(auth.into_owned())),
+            },
+            Self::Disconnect { namespace } => Heard::Disconnect { namespace },
+            Self::Event {
+                namespace,
+                id,
+                args,
+                attachments,
+            } => Heard::Event {
+                namespace,
+                id,
+                args: args.into_owned(),
+                attachments,
+            },
+            Self::Ack {
+                namespace,
+                id,
+                args,
+                attachments,
+            } => Heard::Ack {
+                namespace,
+                id,
+                args: args.into_owned(),
+                attachments,
+            },
+        }
+    }
 }
 
 /// Why a packet cannot be taken: the connection must end.
@@ -89,7 +126,7 @@ pub enum PacketError {
 const MAX_ID: u64 = (1 << 53) - 1;
 
 /// A packet as read, and how many attachments it still waits for.
-pub(super) fn decode(text: &str) -> Result<(Heard, usize), PacketError> {
+pub(super) fn decode(text: &str) -> Result<(Heard<'_>, usize), PacketError> {
     let kind = text.bytes().next().ok_or(PacketError::UnknownType)?;
     if !matches!(kind, b'0' | b'1' | b'2' | b'3' | b'5' | b'6') {
         return Err(PacketError::UnknownType);
@@ -103,7 +140,7 @@ pub(super) fn decode(text: &str) -> Result<(Heard, usize), PacketError> {
     let (id, rest) = split_id(rest)?;
     let payload = match rest {
         "" => None,
-        text => Some(json::parse(text).map_err(|_| PacketError::Payload)?),
+        text => Some(json::read(text).map_err(|_| PacketError::Payload)?),
     };
     let heard = match kind {
         b'0' => connect(namespace, payload)?,
@@ -154,33 +191,37 @@ fn split_id(rest: &str) -> Result<(Option<u64>, &str), PacketError> {
     }
 }
 
-fn connect(namespace: String, payload: Option<Value>) -> Result<Heard, PacketError> {
-    match payload {
-        None | Some(Value::Object(_)) => Ok(Heard::Connect {
+fn connect(namespace: String, payload: Option<Cow<'_, str>>) -> Result<Heard<'_>, PacketError> {
+    let is_object = |auth: &Cow<'_, str>| auth.trim_ascii_start().starts_with('{');
+    match payload.is_none() || payload.as_ref().is_some_and(is_object) {
+        true => Ok(Heard::Connect {
             namespace,
             auth: payload,
         }),
-        Some(_) => Err(PacketError::Payload),
+        false => Err(PacketError::Payload),
     }
 }
 
 fn event(
     namespace: String,
     id: Option<u64>,
-    payload: Option<Value>,
+    payload: Option<Cow<'_, str>>,
     attachments: usize,
-) -> Result<Heard, PacketError> {
-    let Some(Value::Array(args)) = payload else {
-        return Err(PacketError::Payload);
-    };
-    match args.first() {
-        Some(Value::String(name)) if RESERVED_EVENTS.contains(&name.as_str()) => {
-            return Err(PacketError::ReservedName);
+) -> Result<Heard<'_>, PacketError> {
+    let args = list(payload, attachments)?;
+    let [name, _] = args.first_two();
+    match args.name() {
+        Some(name) if RESERVED_EVENTS.contains(&&*name) => return Err(PacketError::ReservedName),
+        Some(_) => {}
+        None => {
+            let is_digit = |byte: u8| byte == b'-' || byte.is_ascii_digit();
+            let is_number =
+                name.is_some_and(|name| name.get().bytes().next().is_some_and(is_digit));
+            if !is_number {
+                return Err(PacketError::Payload);
+            }
         }
-        Some(Value::String(_) | Value::Number(_)) => {}
-        Some(_) | None => return Err(PacketError::Payload),
     }
-    check_placeholders(&args, attachments)?;
     Ok(Heard::Event {
         namespace,
         id,
@@ -192,86 +233,56 @@ fn event(
 fn ack(
     namespace: String,
     id: Option<u64>,
-    payload: Option<Value>,
+    payload: Option<Cow<'_, str>>,
     attachments: usize,
-) -> Result<Heard, PacketError> {
+) -> Result<Heard<'_>, PacketError> {
     let id = id.ok_or(PacketError::AckId)?;
-    let Some(Value::Array(args)) = payload else {
-        return Err(PacketError::Payload);
-    };
-    check_placeholders(&args, attachments)?;
     Ok(Heard::Ack {
         namespace,
         id,
-        args,
+        args: list(payload, attachments)?,
         attachments: Vec::new(),
     })
 }
 
-/// In a packet without attachments nothing is a placeholder.
-fn check_placeholders(args: &[Value], attachments: usize) -> Result<(), PacketError> {
-    if attachments == 0 {
-        return Ok(());
+/// The arguments. In a packet without attachments nothing is a placeholder.
+fn list(payload: Option<Cow<'_, str>>, attachments: usize) -> Result<Args<'_>, PacketError> {
+    let args = payload.and_then(Args::new).ok_or(PacketError::Payload)?;
+    if attachments > 0 && !args.has_only(attachments) {
+        return Err(PacketError::Placeholder);
     }
-    args.iter()
-        .try_for_each(|value| check_placeholder(value, attachments))
-}
-
-/// The depth is bounded: the JSON was read.
-fn check_placeholder(value: &Value, attachments: usize) -> Result<(), PacketError> {
-    match value {
-        Value::Array(items) => check_placeholders(items, attachments),
-        Value::Object(fields) if fields.get("_placeholder") == Some(&Value::Bool(true)) => {
-            let number = fields.get("num").and_then(Value::as_u64);
-            match number {
-                Some(number) if number < attachments as u64 => Ok(()),
-                Some(_) | None => Err(PacketError::Placeholder),
-            }
-        }
-        Value::Object(fields) => fields
-            .values()
-            .try_for_each(|value| check_placeholder(value, attachments)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
+    Ok(args)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn event(namespace: &str, id: Option<u64>, args: Value) -> Heard {
-        let Value::Array(args) = args else {
-            panic!("{args}")
-        };
+    fn event<'a>(namespace: &str, id: Option<u64>, args: &'a str) -> Heard<'a> {
         Heard::Event {
             namespace: namespace.to_owned(),
             id,
-            args,
+            args: Args::read(args).unwrap(),
             attachments: Vec::new(),
         }
     }
 
     #[test]
     fn packets_are_read_as_the_protocol_writes_them() {
-        let connect = |namespace: &str, auth: Option<Value>| Heard::Connect {
+        let connect = |namespace: &str, auth: Option<&'static str>| Heard::Connect {
             namespace: namespace.to_owned(),
-            auth,
+            auth: auth.map(Cow::Borrowed),
         };
         for (text, heard) in [
             ("0", connect("/", None)),
-            ("0{}", connect("/", Some(json!({})))),
-            ("0/a,{\"t\":1}", connect("/a", Some(json!({"t": 1})))),
+            ("0{}", connect("/", Some("{}"))),
+            ("0/a,{\"t\":1}", connect("/a", Some(r#"{"t":1}"#))),
             ("0/a", connect("/a", None)),
             ("0/a,", connect("/a", None)),
-            ("2[\"hi\"]", event("/", None, json!(["hi"]))),
-            ("2[7,null]", event("/", None, json!([7, null]))),
-            (
-                "2/a,12[\"hi\",{}]",
-                event("/a", Some(12), json!(["hi", {}])),
-            ),
-            ("50-[\"hi\"]", event("/", None, json!(["hi"]))),
+            ("2[\"hi\"]", event("/", None, r#"["hi"]"#)),
+            ("2[7,null]", event("/", None, "[7,null]")),
+            ("2/a,12[\"hi\",{}]", event("/a", Some(12), r#"["hi",{}]"#)),
+            ("50-[\"hi\"]", event("/", None, r#"["hi"]"#)),
         ] {
             assert_eq!(decode(text), Ok((heard, 0)), "{text}");
         }

@@ -4,22 +4,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hubbub_node::{CommandError, Identity, Session, TicketUse};
-use hubbub_protocol::command::{Body, JoinFrom, RequestId, Terms};
+use hubbub_protocol::command::{JoinFrom, RequestId, Terms, decode_named_command};
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::socketio::{Heard, Listener, encode};
-use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request, decode_command};
-use serde_json::{Map, Value, json};
+use hubbub_protocol::socketio::{Args, Heard, Listener, encode};
+use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::credentials::Credentials;
 use super::place::Return;
 use super::translator::{CONNECT, RELAY, string};
 use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
 use crate::proof::{Bringer, Door, MISSING, TICKET};
-use crate::socketio::door::{Ears, Sound};
+use crate::socketio::door::{Ears, Paid, Sound};
 
 /// Connects that one connection may ask for at once; each one opens a session and joins a room.
 const CONNECTS_BURST: f32 = 20.0;
@@ -73,10 +75,10 @@ struct Seat {
 }
 
 /// An event as it came.
-struct Event {
+struct Event<'a> {
     seat: usize,
     id: Option<u64>,
-    args: Vec<Value>,
+    args: Args<'a>,
     is_binary: bool,
 }
 
@@ -91,6 +93,24 @@ enum Outside {
 impl Ears for ChatEars {
     type Hold = Hold;
 
+    async fn pay(&mut self, bytes: usize) -> Result<Paid, CloseCode> {
+        self.notes.has_room().await;
+        for seat in &self.seats {
+            seat.session.has_room().await;
+        }
+        let paid = match self.seats.first() {
+            Some(seat) => seat.session.admit_message(bytes).await,
+            None => self.chat.gate.pay_for_message(self.client, bytes).await,
+        };
+        match paid {
+            Ok(paid) => Ok(Box::new(paid)),
+            Err(error) => {
+                tracing::debug!(%error, bytes, client = %self.client, "a long message cannot be read now");
+                Err(CloseCode::TryLater)
+            }
+        }
+    }
+
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.notes.has_room().await;
         let heard = match sound {
@@ -104,7 +124,7 @@ impl Ears for ChatEars {
         match heard {
             None | Some(Heard::Ack { .. }) => Ok(()),
             Some(Heard::Connect { namespace, auth }) => {
-                self.connect(&namespace, auth.as_ref()).await
+                self.connect(&namespace, auth.as_deref()).await
             }
             Some(Heard::Disconnect { namespace }) => {
                 self.leave(&namespace);
@@ -181,7 +201,7 @@ impl ChatEars {
         self.seats.iter().position(|seat| name(seat) == namespace)
     }
 
-    async fn connect(&mut self, name: &str, auth: Option<&Value>) -> Result<(), CloseCode> {
+    async fn connect(&mut self, name: &str, auth: Option<&str>) -> Result<(), CloseCode> {
         self.connects.take()?;
         let mut namespaces = self.chat.namespaces.iter();
         let Some(namespace) = namespaces.position(|namespace| namespace.name == name) else {
@@ -201,17 +221,21 @@ impl ChatEars {
 
     /// Opens the session and joins the namespace's room. The mouth answers the connect, when it
     /// hears how that went.
-    async fn enter(&mut self, namespace: usize, auth: Option<&Value>) -> Result<(), Outside> {
-        let identity = Box::pin(self.identity(auth)).await?;
+    async fn enter(&mut self, namespace: usize, auth: Option<&str>) -> Result<(), Outside> {
+        let said = Credentials::read(auth).map_err(|error| {
+            let message = format!("auth cannot be read: {error}");
+            Outside::Refused(message, ErrorCode::BadFrame)
+        })?;
+        let identity = Box::pin(self.identity(&said)).await?;
         self.stranger = None;
         let gate = &self.chat.gate;
         let attached = gate.node.attach(identity, Some(self.client));
         let attached = attached.inspect_err(|code| gate.refused_identity(self.bringer(), *code));
         let (mut session, outbox) =
             attached.map_err(|code| Outside::Refused(code.reason().to_owned(), code_of(code)))?;
-        let catches_up = auth.and_then(|auth| auth.get("catch_up")) != Some(&Value::Bool(false));
+        let catches_up = said.catches_up();
         let back = match catches_up {
-            true => Return::read(auth),
+            true => said.place(),
             false => Return::default(),
         };
         self.notes.push(Note::Opened(Box::new(Opening {
@@ -237,15 +261,12 @@ impl ChatEars {
         Ok(())
     }
 
-    async fn identity(&mut self, auth: Option<&Value>) -> Result<Identity, Outside> {
+    async fn identity(&mut self, said: &Credentials<'_>) -> Result<Identity, Outside> {
         let unauthorized =
             |message: &str| Outside::Refused(message.to_owned(), ErrorCode::Unauthorized);
-        let token = match auth.and_then(|auth| auth.get("token")) {
-            None | Some(Value::Null) => self.token.as_deref(),
-            Some(Value::String(token)) => Some(token.as_str()),
-            Some(_) => return Err(unauthorized("auth.token must be a string")),
-        };
-        let Some(token) = token else {
+        let own = said.token();
+        let own = own.map_err(|_| unauthorized("auth.token must be a string"))?;
+        let Some(token) = own.as_deref().or(self.token.as_deref()) else {
             if let Some(holder) = self.holder().await? {
                 return Ok(holder);
             }
@@ -280,8 +301,11 @@ impl ChatEars {
         let (Some(ticket), None) = (&self.ticket, &self.holder) else {
             return Ok(self.holder.as_deref().cloned());
         };
-        let node = &self.chat.gate.node;
-        match node.redeem_ticket(ticket, TicketUse::Once).await {
+        let redeemed = self
+            .chat
+            .gate
+            .redeem_ticket(self.client, ticket, TicketUse::Once);
+        match redeemed.await {
             Ok(Some(holder)) => {
                 self.holder = Some(Box::new(holder.clone()));
                 Ok(Some(holder))
@@ -308,17 +332,29 @@ impl ChatEars {
         }
     }
 
-    async fn take(&mut self, event: Event) {
-        let Some(Value::String(name)) = event.args.first() else {
+    async fn take(&mut self, event: Event<'_>) {
+        let bytes = event.args.as_str().len();
+        let limit = self.chat.gate.limits().frame_bytes.as_u64();
+        if bytes as u64 > limit {
+            let error = CommandError::TooLarge { bytes, limit };
+            return self.answer(&event, &error.to_wire(None));
+        }
+        let Some(name) = event.args.name() else {
             return self.complain(&event, "an event's name must be a string here");
         };
         if event.is_binary {
             return self.complain(&event, "binary data is not carried: send text or JSON");
         }
-        if self.chat.relay_events.contains(name) {
-            self.relay(event).await;
-        } else if COMMANDS.contains(&name.as_str()) {
-            self.command(event).await;
+        let [_, data] = event.args.first_two();
+        if self
+            .chat
+            .relay_events
+            .iter()
+            .any(|relayed| *relayed == name)
+        {
+            self.relay(&event, &name, data).await;
+        } else if COMMANDS.contains(&&*name) {
+            self.command(&event, &name, data).await;
         } else {
             let shown: String = name.chars().take(40).collect();
             let message = format!(
@@ -329,52 +365,37 @@ impl ChatEars {
         }
     }
 
-    async fn relay(&mut self, event: Event) {
-        let Event {
-            seat, id, mut args, ..
-        } = event;
-        let data = match args.len() {
-            1 => Value::Null,
-            _ => args.swap_remove(1),
+    async fn relay(&mut self, event: &Event<'_>, name: &str, data: Option<&RawValue>) {
+        let body = match relay::body(&self.chat.relay_events, name, data) {
+            Ok(body) => body,
+            Err(error) => return self.complain(event, &format!("'body' is not valid: {error}")),
         };
-        let name = args[0].as_str().unwrap_or_default();
-        let body = relay::body(&self.chat.relay_events, name, data);
         let command = Command::Send {
-            room: self.room(seat),
+            room: self.room(event.seat),
             terms: Terms::default(),
-            body: Body::from(&body),
+            body,
         };
-        let id = Some(match id {
-            Some(id) => RequestId::Number(id.into()),
+        let id = Some(match event.id {
+            Some(id) => RequestId::from(id),
             None => RequestId::Text(RELAY.to_owned()),
         });
-        let session = &mut self.seats[seat].session;
+        let session = &mut self.seats[event.seat].session;
         session.handle(Request { id, command }).await;
     }
 
     /// A command's fields are the event's first argument; without a room it means the default one.
-    async fn command(&mut self, mut event: Event) {
-        let mut fields = match event.args.len() {
-            1 => Map::new(),
-            _ => match std::mem::take(&mut event.args[1]) {
-                Value::Object(fields) => fields,
-                _ => return self.complain(&event, "a command's fields come as one object"),
-            },
-        };
-        fields.remove("id");
-        fields.insert("type".to_owned(), std::mem::take(&mut event.args[0]));
-        if !fields.contains_key("room") {
-            fields.insert("room".to_owned(), self.room(event.seat).as_str().into());
+    async fn command(&mut self, event: &Event<'_>, name: &str, fields: Option<&RawValue>) {
+        let fields = fields.map_or("{}", RawValue::get);
+        if !fields.starts_with('{') {
+            return self.complain(event, "a command's fields come as one object");
         }
-        let id = event.id.map(|id| RequestId::Number(id.into()));
+        let decoded = decode_named_command(name, fields, &self.room(event.seat));
+        let id = event.id.map(RequestId::from);
         let bringer = self.bringer();
         let gate = &*self.chat.gate;
         let session = &mut self.seats[event.seat].session;
-        match decode_command(&Value::Object(fields).to_string()) {
-            Ok(request) => {
-                gate.handle(bringer, session, Request { id, ..request })
-                    .await
-            }
+        match decoded {
+            Ok(command) => gate.handle(bringer, session, Request { id, command }).await,
             Err(mut error) => {
                 error.id = id;
                 session.refuse(&error);
@@ -389,13 +410,18 @@ impl ChatEars {
     }
 
     /// Answers an event that means nothing here.
-    fn complain(&self, event: &Event, message: &str) {
+    fn complain(&self, event: &Event<'_>, message: &str) {
         let error = Frame::encode(&ServerFrame::Error {
             id: None,
             code: ErrorCode::BadFrame,
             message,
             retry_after_ms: None,
         });
+        self.answer(event, &error);
+    }
+
+    /// Answers an event with an error.
+    fn answer(&self, event: &Event<'_>, error: &Frame) {
         let namespace = &self.chat.namespaces[self.seats[event.seat].namespace].name;
         self.say(match event.id {
             Some(id) => encode::ack(namespace, id, &[error.as_str()]),

@@ -1,5 +1,6 @@
 //! The chat behind the Socket.IO door: who may come in, and what belongs to each connection.
 
+mod credentials;
 mod ears;
 mod mouth;
 mod place;
@@ -16,7 +17,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hubbub_node::OutboxReader;
+use hubbub_node::{Amount, OutboxReader};
 use hubbub_protocol::RoomId;
 use hubbub_protocol::socketio::Message;
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,7 +27,7 @@ use self::ears::ChatEars;
 use self::mouth::ChatMouth;
 use super::backlog::Backlog;
 use super::config::{SocketIoError, SocketIoSection};
-use super::door::{Door, Ended};
+use super::door::{Door, Ended, Paid};
 use super::refusal::refused;
 use crate::admission::{AddressSlot, Permit, Refusal};
 use crate::auth::bearer;
@@ -213,6 +214,17 @@ impl Door for ChatDoor {
         Hold {
             _permit: permit,
             slot,
+        }
+    }
+
+    fn client(&self, request: &Request) -> IpAddr {
+        self.0.gate.client(&peer(request), request.headers())
+    }
+
+    async fn pay(&self, client: IpAddr, bytes: usize) -> Result<Paid, Box<Response>> {
+        match self.0.gate.reserve(client, Amount::bytes(bytes)).await {
+            Ok(paid) => Ok(Box::new(paid)),
+            Err(error) => Err(Box::new(ApiError::from(error).into_response())),
         }
     }
 

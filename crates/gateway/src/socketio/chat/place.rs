@@ -8,7 +8,6 @@
 
 use hubbub_protocol::id::OFFSET_LIMIT;
 use hubbub_protocol::{Epoch, Position, Since};
-use serde_json::Value;
 
 /// Separates the parts of a `pid` and of a position; no part has one in it.
 const SEPARATOR: char = '/';
@@ -34,13 +33,11 @@ pub(super) struct Return {
 }
 
 impl Return {
-    pub(super) fn read(auth: Option<&Value>) -> Self {
-        let text = |name: &str| auth.and_then(|auth| auth.get(name)).and_then(Value::as_str);
-        let pid = text("pid");
+    pub(super) fn read(pid: Option<&str>, offset: Option<&str>) -> Self {
         let from_pid = pid
             .and_then(|pid| pid.split_once(SEPARATOR))
             .and_then(|(_, position)| parse(position));
-        let from_offset = text("offset").and_then(parse);
+        let from_offset = offset.and_then(parse);
         let since = match (from_pid, from_offset) {
             (Some(pid), Some(offset)) => Some(newer(pid, offset)),
             (pid, offset) => offset.or(pid),
@@ -80,22 +77,20 @@ fn parse_text(text: &str) -> Option<Since> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn pid(position: &str) -> String {
         new_pid(&position.parse().unwrap())
     }
 
-    fn since(auth: Value) -> Option<String> {
-        let since = Return::read(Some(&auth)).since?;
+    fn since(pid: &str, offset: Option<&str>) -> Option<String> {
+        let since = Return::read(Some(pid), offset).since?;
         Some(since.to_string())
     }
 
     #[test]
     fn the_newer_position_counts() {
-        let since = |pid: &str, offset: &str| since(json!({"pid": pid, "offset": offset})).unwrap();
+        let since = |pid: &str, offset: &str| since(pid, Some(offset)).unwrap();
         let pid_at_five = pid("e1:5");
         assert_eq!(since(&pid_at_five, "hello"), "e1:5");
         assert_eq!(since(&pid_at_five, "e1:9:M9"), "e1:9:M9");
@@ -108,8 +103,8 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        assert_eq!(since(json!({"pid": "x/5/e1"})).unwrap(), "e1:5");
-        let both = |offset: &str| since(json!({"pid": "x/5/e1", "offset": offset})).unwrap();
+        assert_eq!(since("x/5/e1", None).unwrap(), "e1:5");
+        let both = |offset: &str| since("x/5/e1", Some(offset)).unwrap();
         assert_eq!(both("9/e1/M9"), "e1:9:M9");
         assert_eq!(both("9/e1/"), "e1:9");
         assert_eq!(both("e1:9:M9"), "e1:9:M9");
@@ -123,36 +118,30 @@ mod tests {
             ("5/e1", "e1:5"),
             ("e1:5:M5", "e1:5:M5"),
         ] {
-            let back = Return::read(Some(&json!({ "offset": offset })));
+            let back = Return::read(None, Some(offset));
             assert_eq!(back.since.unwrap().to_string(), expected, "{offset}");
             assert_eq!(back.pid, None, "there is none to prove right");
         }
-        assert_eq!(
-            since(json!({"pid": 7, "offset": "5/e1/M5"})).unwrap(),
-            "e1:5:M5"
-        );
     }
 
     #[test]
     fn nonsense_is_no_position() {
-        for auth in [
-            json!({}),
-            json!({"pid": 7}),
-            json!({"offset": "hello"}),
-            json!({"offset": 5}),
-            json!({"offset": "5/"}),
-            json!({"offset": "x/5/e1"}),
-            json!({"pid": "x"}),
-            json!({"pid": "x/y/z", "offset": "hello"}),
-            json!({"pid": "x/y:z", "offset": "e1:5:"}),
-            json!({"pid": "x/e1:9007199254740992"}),
-            json!({"pid": "x/e1:-1"}),
-            json!({"pid": "x/9007199254740992/e1"}),
-            json!({"pid": "x/-1/e1"}),
-            json!({"pid": "x/5/{e}"}),
+        for (pid, offset) in [
+            (None, None),
+            (None, Some("hello")),
+            (None, Some("5/")),
+            (None, Some("x/5/e1")),
+            (Some("x"), None),
+            (Some("x/y/z"), Some("hello")),
+            (Some("x/y:z"), Some("e1:5:")),
+            (Some("x/e1:9007199254740992"), None),
+            (Some("x/e1:-1"), None),
+            (Some("x/9007199254740992/e1"), None),
+            (Some("x/-1/e1"), None),
+            (Some("x/5/{e}"), None),
         ] {
-            let back = Return::read(Some(&auth));
-            assert!(back.since.is_none() && back.pid.is_none(), "{auth}");
+            let back = Return::read(pid, offset);
+            assert!(back.since.is_none() && back.pid.is_none(), "{pid:?}");
         }
     }
 }

@@ -2,19 +2,29 @@
 
 use std::borrow::Cow;
 
+use hubbub_protocol::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-/// The body of an event's first argument. Plain text under the first relay event is what every
-/// other door calls a message's text.
-pub(super) fn body(events: &[String], name: &str, data: Value) -> Value {
-    match data {
-        Value::String(text) if events.first().is_some_and(|first| first == name) => {
-            json!({ "text": text })
-        }
-        data => json!({ "event": name, "data": data }),
-    }
+use super::translator::string;
+
+/// The body of an event's first argument, which stays as it was written. Plain text under the first
+/// relay event is what every other door calls a message's text.
+///
+/// # Errors
+/// Why the argument can be no body.
+pub(super) fn body(
+    events: &[String],
+    name: &str,
+    data: Option<&RawValue>,
+) -> Result<Body, serde_json::Error> {
+    let data = data.map_or("null", RawValue::get);
+    let is_first = events.first().is_some_and(|first| first == name);
+    let json = match is_first && data.starts_with('"') {
+        true => format!(r#"{{"text":{data}}}"#),
+        false => format!(r#"{{"event":{},"data":{data}}}"#, string(name)),
+    };
+    Body::new(&RawValue::from_string(json)?)
 }
 
 #[derive(Deserialize)]
@@ -50,20 +60,23 @@ mod tests {
     fn what_is_sent_arrives_as_it_was() {
         let events = ["chat message".to_owned(), "draw".to_owned()];
         for (name, data, body_text) in [
-            ("chat message", json!("hi"), r#"{"text":"hi"}"#),
+            ("chat message", r#""h\u0069""#, r#"{"text":"h\u0069"}"#),
             (
                 "chat message",
-                json!({"a": 1}),
-                r#"{"event":"chat message","data":{"a":1}}"#,
+                r#"{"a":12345678901234567890123}"#,
+                r#"{"event":"chat message","data":{"a":12345678901234567890123}}"#,
             ),
-            ("draw", json!("x"), r#"{"event":"draw","data":"x"}"#),
-            ("draw", Value::Null, r#"{"event":"draw","data":null}"#),
+            ("draw", r#""x""#, r#"{"event":"draw","data":"x"}"#),
+            ("draw", "-0", r#"{"event":"draw","data":-0}"#),
+            ("draw", "null", r#"{"event":"draw","data":null}"#),
         ] {
-            let text = body(&events, name, data.clone()).to_string();
-            assert_eq!(text, body_text);
-            let (back, argument) = event(&events, &text).unwrap();
-            assert_eq!((back, argument), (name, data.to_string().as_str()));
+            let argument: &RawValue = serde_json::from_str(data).unwrap();
+            let body = body(&events, name, Some(argument)).unwrap();
+            assert_eq!(body.as_str(), body_text);
+            assert_eq!(event(&events, body.as_str()), Some((name, data)));
         }
+        let nothing = body(&events, "draw", None).unwrap();
+        assert_eq!(nothing.as_str(), r#"{"event":"draw","data":null}"#);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use hubbub_protocol::command::RequestId;
 use hubbub_protocol::socketio::{Message, encode};
 use hubbub_protocol::{CloseCode, ConnectionId, Epoch, Frame, Position, Since};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use super::place::{new_pid, text_of};
 use super::{Namespace, recent, relay};
@@ -19,6 +19,9 @@ pub(super) const RELAY: &str = "relay";
 /// Frames that hold a position to resume from: those with a place in the room's order, and the one
 /// that begins a new order.
 const PLACED: [&str; 5] = ["message", "edited", "deleted", "reacted", "reset"];
+
+/// Before the events of a `joined` frame; nothing that a user chose stands before it.
+const EVENTS: &str = r#","events":["#;
 
 /// Knows how far the client's connect has come.
 #[derive(Debug)]
@@ -134,14 +137,14 @@ impl Translator {
                 return self.answer_connect(&say, &head, text, batch);
             }
             Some(RequestId::Text(id)) if id == RELAY && head.kind == "sent" => {}
-            Some(RequestId::Text(id)) if id == RELAY => {
-                let own = without_id(text);
+            Some(id @ RequestId::Text(name)) if name == RELAY => {
+                let own = without_id(text, id);
                 batch.push(encode::event(&namespace.name, &[&string(&head.kind), &own]));
             }
-            Some(RequestId::Number(id)) => {
-                let id = id.as_u64().unwrap_or_default();
-                let reply = without_id(text);
-                batch.push(encode::ack(&namespace.name, id, &[&reply]));
+            Some(id @ RequestId::Number(number)) => {
+                let number = number.parse().unwrap_or_default();
+                let reply = without_id(text, id);
+                batch.push(encode::ack(&namespace.name, number, &[&reply]));
             }
             Some(RequestId::Text(_)) | None => {
                 let message = say.event(&head, text);
@@ -183,13 +186,15 @@ impl Translator {
         if let Some(welcome) = welcome {
             batch.push(encode::event(name, &[&string("welcome"), welcome.as_str()]));
         }
-        let mut own = fields(text);
-        own.shift_remove("id");
-        if recovered {
+        let mut own = match &head.id {
+            Some(id) => without_id(text, id),
+            None => text.to_owned(),
+        };
+        if recovered && let Some(events) = own.find(EVENTS) {
             // They follow as what they are.
-            own.insert("events".to_owned(), json!([]));
+            own.truncate(events + EVENTS.len());
+            own.push_str("]}");
         }
-        let own = Value::Object(own).to_string();
         batch.push(encode::event(name, &[&string(&head.kind), &own]));
         for event in joined
             .iter()
@@ -233,25 +238,22 @@ impl Say<'_> {
     }
 }
 
-/// The ack's number says which request is answered.
-fn without_id(text: &str) -> String {
-    let mut reply = fields(text);
-    reply.shift_remove("id");
-    Value::Object(reply).to_string()
-}
-
-fn fields(text: &str) -> Map<String, Value> {
-    serde_json::from_str(text).unwrap_or_default()
+/// A reply without its id: the ack's number says which request is answered. The id stands right after
+/// the type, so nothing that a user wrote stands before it; the rest stays byte for byte.
+fn without_id(text: &str, id: &RequestId) -> String {
+    let id = serde_json::to_string(id).expect("a number or a text always serializes");
+    text.replacen(&format!(r#","id":{id}"#), "", 1)
 }
 
 /// Text as JSON.
 pub(super) fn string(text: &str) -> String {
-    Value::from(text).to_string()
+    serde_json::to_string(text).expect("a text always serializes")
 }
 
 #[cfg(test)]
 mod tests {
     use hubbub_protocol::RoomId;
+    use serde_json::Value;
 
     use super::*;
 
@@ -309,6 +311,42 @@ mod tests {
         assert_eq!(first[2], r#"42["chat message","missed","9/e/M9"]"#);
         let mut lost = Translator::new(Some("p/5/e".to_owned()), true);
         assert!(!heard(&mut lost, &[joined(false)])[0].contains("p/5/e"));
+    }
+
+    #[test]
+    fn bodies_stay_as_they_were_written() {
+        let odd = r#"{"n":12345678901234567890123,"z":-0,"t":"\u00e4"}"#;
+        let event = format!(
+            r#"{{"type":"message","room":"lobby","message":"M9","body":{odd},"epoch":"e","offset":9}}"#
+        );
+        let history = format!(
+            r#"{{"type":"history","id":7,"room":"lobby","more":false,"events":[{event}]}}"#
+        );
+        let joined = format!(
+            r#"{{"type":"joined","id":"connect","room":"lobby","epoch":"e","offset":9,"recovered":false,"events":[{event}]}}"#
+        );
+        let namespace = Namespace {
+            name: "/".to_owned(),
+            room: RoomId::new("lobby").unwrap(),
+        };
+        let mut translator = Translator::new(None, true);
+        for (text, start) in [
+            (joined, "40{"),
+            (history, r#"437[{"type":"history","room":"lobby""#),
+            (event, r#"42["message",{"type":"message""#),
+        ] {
+            let mut batch = Vec::new();
+            let frame = Frame::from_text(text);
+            let done = translator.translate(&[], &namespace, &frame, &mut batch);
+            done.unwrap();
+            let text = |message: &Message| match message {
+                Message::Text(frame) => frame.as_str().to_owned(),
+                Message::Binary(_) => panic!("binary"),
+            };
+            let heard: Vec<String> = batch.iter().map(text).collect();
+            assert!(heard[0].starts_with(start), "{heard:?}");
+            assert!(heard.last().unwrap().contains(odd), "{heard:?}");
+        }
     }
 
     #[test]

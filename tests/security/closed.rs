@@ -1,0 +1,193 @@
+//! C59: connections that end, in whatever state they are, give everything back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use hubbub_tests::deadline::eventually;
+use hubbub_tests::http::{exchange, post};
+use hubbub_tests::metrics::Metrics;
+use hubbub_tests::process::NodeProcess;
+use hubbub_tests::procfs;
+use hubbub_tests::raw::Raw;
+use hubbub_tests::socketio::SocketIo;
+use hubbub_tests::sse::Events;
+use hubbub_tests::wire::{Frame, Wire, op};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// Sessions are kept for some seconds in case a page reloads, and rooms for some after that.
+const DEADLINE: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 1_000;
+/// Clients that are being let in at the same time.
+const AT_ONCE: usize = 32;
+/// Members of a room.
+const MEMBERS: usize = 50;
+const MOST_GROWTH: u64 = 1 << 20;
+
+/// What a connection is about when it ends.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    WebSocket,
+    EventStream,
+    SocketIo,
+    Polling,
+    Handshake,
+    Body,
+    Message,
+    History,
+}
+
+/// A connection that is open until it is dropped.
+type Held = Box<dyn Send>;
+
+/// One node, and what a client of it needs to know.
+struct Stage {
+    node: NodeProcess,
+    token: String,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let settings = [("archive.url", ""), ("limits.ping_interval", "10m")];
+        let node = NodeProcess::start("gw-closed", &settings).await;
+        let guest = post(node.address(), "/v1/guests", &json!({})).await.json();
+        let token = guest["token"].as_str().expect("a token").to_owned();
+        let mut alice = Raw::connect(node.address()).await;
+        alice.join("big").await;
+        for _ in 0..20 {
+            alice.say("big", &"x".repeat(16_000)).await;
+        }
+        Self { node, token }
+    }
+
+    /// Opens many connections in one state, and ends them all at the same time.
+    async fn run(&self, state: State) {
+        let open = stream::iter(0..CONNECTIONS).map(|number| self.open(state, number));
+        let held: Vec<Held> = open.buffer_unordered(AT_ONCE).collect().await;
+        assert_eq!(held.len(), CONNECTIONS);
+    }
+
+    async fn open(&self, state: State, number: usize) -> Held {
+        let address = self.node.address();
+        let room = format!("room-{}", number / MEMBERS);
+        match state {
+            State::WebSocket => {
+                let mut raw = Raw::connect(address).await;
+                raw.join(&room).await;
+                Box::new(raw)
+            }
+            State::EventStream => {
+                let mut events = Events::guest(address, &room).await;
+                events.next_of("joined").await;
+                Box::new(events)
+            }
+            State::SocketIo => Box::new(SocketIo::connect(address).await),
+            State::Polling => Box::new(poll(address).await),
+            State::Handshake => {
+                let head = "GET /v1/ws HTTP/1.1\r\nhost: x\r\nx-filler: ".to_owned();
+                Box::new(begin(address, head + &"x".repeat(4_000)).await)
+            }
+            State::Body => {
+                let head = format!(
+                    "POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+                     content-type: application/json\r\ncontent-length: 8000\r\n\r\n",
+                    self.token
+                );
+                Box::new(begin(address, head + &"[".repeat(4_000)).await)
+            }
+            State::Message => {
+                let mut wire = Wire::open(address).await;
+                let bytes = Frame::new(op::TEXT, "x".repeat(60_000)).bytes();
+                wire.write(&bytes[..30_000]).await;
+                Box::new(wire)
+            }
+            State::History => {
+                let mut raw = Raw::connect_with_small_buffer(address).await;
+                raw.join("big").await;
+                for _ in 0..4 {
+                    raw.write(r#"{"type":"history","room":"big","limit":20}"#)
+                        .await;
+                }
+                Box::new(raw)
+            }
+        }
+    }
+
+    /// The node's memory when nobody is there any more.
+    async fn memory(&self) -> u64 {
+        let is_empty = async || {
+            let metrics = Metrics::read(self.node.ops()).await;
+            let names = ["connections", "sessions", "rooms", "reserved_bytes"];
+            let is_free = names.iter().all(|name| metrics.get(name) == 0.0);
+            is_free.then_some(())
+        };
+        eventually("everybody has gone", DEADLINE, is_empty).await;
+        procfs::rss(self.node.pid()).expect("the node runs")
+    }
+}
+
+/// Writes the beginning of something.
+async fn begin(address: SocketAddr, text: String) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    socket.write_all(text.as_bytes()).await.expect("it reads");
+    socket
+}
+
+/// A Socket.IO client that waits for its next packets over HTTP.
+async fn poll(address: SocketAddr) -> TcpStream {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let request = |method: &str, sid: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "{method} {path}{sid} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let greeting = exchange(address, request("GET", "", "").as_bytes()).await;
+    let greeting = greeting.expect("an answer").body;
+    let greeting: Value = serde_json::from_str(&greeting[1..]).expect("a greeting");
+    let sid = format!("&sid={}", greeting["sid"].as_str().expect("a session"));
+    exchange(address, request("POST", &sid, "40").as_bytes()).await;
+    begin(address, request("GET", &sid, "")).await
+}
+
+macro_rules! every_state {
+    ($($name:ident: $state:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                give_everything_back(State::$state).await;
+            }
+        )+
+    };
+}
+
+every_state!(
+    c59_websockets_give_their_memory_back: WebSocket,
+    c59_event_streams_give_their_memory_back: EventStream,
+    c59_socketio_clients_give_their_memory_back: SocketIo,
+    c59_polling_clients_give_their_memory_back: Polling,
+    c59_half_handshakes_give_their_memory_back: Handshake,
+    c59_half_bodies_give_their_memory_back: Body,
+    c59_half_messages_give_their_memory_back: Message,
+    c59_unread_pages_give_their_memory_back: History,
+);
+
+/// The first round makes what a node keeps for all times: the buffers of its threads, and the room that
+/// its allocator has. The second one must find all of it free.
+async fn give_everything_back(state: State) {
+    let stage = Stage::start().await;
+    stage.run(state).await;
+    let first = stage.memory().await;
+    stage.run(state).await;
+    stage.memory().await;
+    let back = async || {
+        let now = procfs::rss(stage.node.pid()).expect("the node runs");
+        (now <= first + MOST_GROWTH).then_some(now)
+    };
+    let (second, _) = eventually("the memory is back", DEADLINE, back).await;
+    let (first, second) = (first / 1024, second / 1024);
+    println!("{state:?}: {first} KiB after {CONNECTIONS} connections, {second} after as many more");
+}
