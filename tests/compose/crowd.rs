@@ -113,7 +113,7 @@ impl Crowd {
     }
 
     async fn send_until(&self, done: &CancellationToken, member: &Member) {
-        let room = RoomId::new(ROOM).expect("a good room id");
+        let room = RoomId::new(ROOM).expect("the room ID is valid");
         let mut open = JoinSet::new();
         let mut clock = interval(SEND_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -47,7 +47,7 @@ impl Member {
         let (client, events) = Client::start(ClientConfig::new(urls)).expect("good settings");
         let log = Arc::new(Log::default());
         let task = tokio::spawn(keep(events, Arc::clone(&log)));
-        let room = RoomId::new(room).expect("a good room id");
+        let room = RoomId::new(room).expect("the room ID is valid");
         if let Err(error) = client.join(&room, Start::Now).await {
             panic!("{name} cannot join: {error}");
         }

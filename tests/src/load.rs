@@ -71,7 +71,7 @@ pub async fn flood_with(
     count: usize,
     body: &Value,
 ) -> Outcome {
-    let room = RoomId::new(room).expect("a good room id");
+    let room = RoomId::new(room).expect("the room ID is valid");
     let mut open = JoinSet::new();
     for number in 0..count {
         begin(client, &room, sender, number, body, &mut open).await;
@@ -90,7 +90,7 @@ pub async fn pace(
     per_second: u32,
     during: Duration,
 ) -> Outcome {
-    let room = RoomId::new(room).expect("a good room id");
+    let room = RoomId::new(room).expect("the room ID is valid");
     let mut open = JoinSet::new();
     let mut clock = interval(Duration::from_secs(1) / per_second);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);

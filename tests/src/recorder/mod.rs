@@ -167,7 +167,7 @@ impl Recorder {
         let (client, events) = Client::start(config).expect("the settings are valid");
         let log = Log::new(page);
         let task = tokio::spawn(record_client(events, Arc::clone(&log)));
-        let room = RoomId::new(room).expect("a good room id");
+        let room = RoomId::new(room).expect("the room ID is valid");
         if let Err(error) = client.join(&room, start).await {
             panic!("{name} cannot join: {error}");
         }
