@@ -16,7 +16,7 @@ static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 /// Panics if a thousand tries find none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let mut given = GIVEN.lock().expect("nothing panics while it is held");
+    let mut given = GIVEN.lock().expect("no thread panicked with the lock");
     for _ in 0..1000 {
         let port = fastrand::u16(RANGE);
         if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
