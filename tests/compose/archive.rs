@@ -1,4 +1,5 @@
-//! History in PostgreSQL: the chat goes on without it, and what was said meanwhile is there later.
+//! History in PostgreSQL. The chat continues without it, and messages sent meanwhile are stored
+//! later.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use crate::member::Diary;
 use crate::stack::Stack;
 use crate::start::GATEWAYS;
 
-/// For everyone to hear what is said: five times the goal.
+/// The time for all clients to receive a message: five times the goal.
 const HEARD: Duration = Duration::from_secs(25);
-/// How long PostgreSQL is away.
+/// How long PostgreSQL is stopped.
 const AWAY: Duration = Duration::from_secs(10);
-/// For the archive to have caught up after that: goal 30 s.
+/// The time for the archive to catch up afterwards: five times the goal of 30 s.
 const CAUGHT_UP: Duration = Duration::from_secs(150);
-/// In the documentation too.
+/// These commands are in the documentation too.
 const VERIFY: &str = "docker compose exec gateway-1 hubbub archive verify";
 const EXPORT: &str = "docker compose exec -T gateway-1 hubbub archive export lobby";
 const BACKUP: &str = "docker compose exec -T postgres pg_dump -U hubbub -Fc hubbub > hubbub.dump";
@@ -39,7 +40,7 @@ pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) 
         crowd.more(someone, 20, HEARD).await;
     });
     away.await;
-    assert_eq!(crowd.losses(), before, "nobody was disconnected");
+    assert_eq!(crowd.losses(), before, "no client was disconnected");
     eventually("the archive has everything", CAUGHT_UP, async || {
         let report = stack.try_shell(VERIFY).await;
         report.status.success().then_some(())
@@ -47,7 +48,7 @@ pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) 
     .await;
     let (report, took) = stack.documented(VERIFY).await;
     println!(
-        "PostgreSQL away for {AWAY:?}: nobody disconnected; verified in {took:.1?}:\n{report}"
+        "PostgreSQL away for {AWAY:?}: no client disconnected; verified in {took:.1?}:\n{report}"
     );
     let (events, _) = stack.documented(EXPORT).await;
     assert!(events.lines().all(|line| line.starts_with("{\"type\":")));

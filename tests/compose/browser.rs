@@ -1,4 +1,5 @@
-//! Real pages: one from the balancer, opened as localhost, one from a gateway's own port.
+//! Two pages in a real browser: one from the balancer, opened as localhost, and one from a
+//! gateway's own port.
 
 use crate::stack::{Door, Stack};
 
@@ -9,5 +10,5 @@ pub(crate) async fn pages_talk_through_the_balancer_and_past_it(stack: &Stack) {
     stack
         .shell(&format!("{pages} node --test tests/compose/pages.test.mjs"))
         .await;
-    println!("two pages in Chromium talk, through the balancer and past it");
+    println!("two pages in Chromium exchange messages, through the balancer and directly");
 }

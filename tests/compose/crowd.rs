@@ -1,5 +1,5 @@
-//! Those who talk while things break: clients through each balancer, and clients that know a
-//! gateway's own port, as a page does that came from there.
+//! The clients that send during faults. They connect through each balancer, or to a gateway's own
+//! port like a page from there.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ use crate::member::Member;
 use crate::stack::{Door, Stack};
 
 const ROOM: &str = "crowd";
-/// Every third member sends so often: within one node's part of what a user may send, to which each
-/// keeps while Redis is away.
+/// The pause between two sends of every third member. It stays within one node's share of a user's
+/// send limit, which applies while Redis is away.
 const SEND_EVERY: Duration = Duration::from_millis(350);
-/// For everyone to be at the head after a fault is over: five times the goal of 3 s.
+/// The time for all clients to be at the head after a fault is over: five times the goal of 3 s.
 const TO_HEAD: Duration = Duration::from_secs(15);
 
-/// The clients, and what became of everything they have sent.
+/// The clients, and the outcomes of all their sends.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     pub(crate) members: Vec<Member>,
@@ -59,21 +59,24 @@ impl Crowd {
         }
     }
 
-    /// Who is on this node.
+    /// The members on this node.
     pub(crate) fn on(&self, node: &str) -> Vec<&Member> {
         let is_there = |member: &&Member| member.node() == node;
         self.members.iter().filter(is_there).collect()
     }
 
-    /// How often each member has lost its connection so far.
+    /// The number of lost connections of each member so far.
     pub(crate) fn losses(&self) -> Vec<usize> {
         let count = |member: &Member| member.diary().losses.len();
         self.members.iter().map(count).collect()
     }
 
-    /// The highest offset that was acked.
+    /// The highest acked offset.
     pub(crate) fn head(&self) -> u64 {
-        let outcome = self.outcome.lock().expect("nothing panics there");
+        let outcome = self
+            .outcome
+            .lock()
+            .expect("no thread panicked with the lock");
         outcome
             .acked
             .iter()
@@ -82,7 +85,7 @@ impl Crowd {
             .unwrap_or(0)
     }
 
-    /// Waits until so many more messages have come through to a member.
+    /// Waits until a member has received `count` more messages.
     pub(crate) async fn more(&self, member: &Member, count: u64, deadline: Duration) {
         let top = member.diary().top + count;
         member
@@ -91,7 +94,7 @@ impl Crowd {
     }
 
     /// Sends from every third member until `harm` is done, then waits for all answers, and until
-    /// everyone has heard everything; how long that last part took, and the harm's value.
+    /// all members are at the head. Returns the result of `harm` and how long the last part took.
     pub(crate) async fn talk_during<T>(&self, harm: impl Future<Output = T>) -> (T, Duration) {
         let done = CancellationToken::new();
         let senders = self.members.iter().step_by(3);
@@ -113,7 +116,7 @@ impl Crowd {
     }
 
     async fn send_until(&self, done: &CancellationToken, member: &Member) {
-        let room = RoomId::new(ROOM).expect("a good room id");
+        let room = RoomId::new(ROOM).expect("the room ID is valid");
         let mut open = JoinSet::new();
         let mut clock = interval(SEND_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,7 +131,10 @@ impl Crowd {
         }
         while let Some(answer) = open.join_next().await {
             let (nonce, result) = answer.expect("waiting does not panic");
-            let mut outcome = self.outcome.lock().expect("nothing panics there");
+            let mut outcome = self
+                .outcome
+                .lock()
+                .expect("no thread panicked with the lock");
             match result {
                 Ok(sent) => outcome.acked.push(Acked {
                     nonce,
@@ -141,10 +147,13 @@ impl Crowd {
         }
     }
 
-    /// Every log is the same, and holds everything that was acked, once and in its place; nobody
-    /// saw a gap, and no send was left without its answer.
+    /// Checks that all logs are equal and contain every acked message once and at its place, that
+    /// no member saw a gap, and that every send was answered.
     pub(crate) fn assert_kept(&self) {
-        let outcome = self.outcome.lock().expect("nothing panics there");
+        let outcome = self
+            .outcome
+            .lock()
+            .expect("no thread panicked with the lock");
         let (refused, unknown) = (&outcome.refused, &outcome.unknown);
         assert!(
             refused.is_empty() && unknown.is_empty(),

@@ -1,15 +1,15 @@
-//! What the documentation tells people to type is what this suite has typed.
+//! The documentation and this suite contain the same Compose commands.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::stack::{Stack, top};
 
-/// Where people read about Compose.
+/// The pages that describe Compose.
 const PAGES: [&str; 2] = ["README.md", "deploy/README.md"];
-/// What people type first.
+/// The first command of the documentation.
 pub(crate) const START: &str = "docker compose up --detach --wait";
-/// The line of `.env` that makes a fourth gateway.
+/// The line of `.env` that adds a fourth gateway.
 pub(crate) const GROWTH: &str = "HUBBUB_MORE_GATEWAYS=1";
 /// Grafana's image cannot be had here: Prometheus alone is started, and the dashboard is checked.
 const UNTRIED: &str = "docker compose --profile monitoring --profile grafana up --detach";
@@ -22,7 +22,7 @@ pub(crate) fn every_command_was_run(stack: &Stack) {
         let text = fs::read_to_string(top().join(page)).expect("the page is there");
         assert!(
             commands(&text).iter().any(|line| line == START),
-            "{page} says how to start"
+            "{page} contains the start command"
         );
         written.extend(commands(&text));
         all.push_str(&text);
@@ -30,13 +30,13 @@ pub(crate) fn every_command_was_run(stack: &Stack) {
     assert!(written.remove(UNTRIED), "{UNTRIED} is documented");
     assert_eq!(
         written, run,
-        "documented and run are the same (left: documented)"
+        "the documented commands are those that were run (left: documented)"
     );
     assert!(all.contains(GROWTH), "{GROWTH} is documented");
     println!("{} documented commands, all run", run.len());
 }
 
-/// The lines in code blocks that are for Compose, without what is said about them.
+/// The Compose commands in code blocks, without their comments.
 fn commands(text: &str) -> Vec<String> {
     let lines = text
         .lines()

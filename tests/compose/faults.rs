@@ -1,4 +1,4 @@
-//! A gateway killed and Redis paused, with the engine's own commands, while a crowd talks.
+//! Kills a gateway and pauses Redis with the engine's own commands while clients send.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub(crate) async fn a_killed_gateway_costs_a_reconnect(stack: &Stack, crowd: &Cr
          at the head after {back:.1?} (goal 5 s)",
         victims.len()
     );
-    // What was killed by hand stays down until somebody starts it.
+    // A container that was killed by hand stays stopped until somebody starts it.
     let (_, took) = stack.documented(START).await;
     stack.balanced(&GATEWAYS).await;
     println!("started again by docker compose up in {took:.1?}");
@@ -74,9 +74,9 @@ pub(crate) async fn a_paused_redis_costs_a_delay(stack: &Stack, crowd: &Crowd) {
         crowd.more(someone, 20, BACK).await;
     });
     let ((), head) = paused.await;
-    assert_eq!(crowd.losses(), before, "nobody was disconnected");
+    assert_eq!(crowd.losses(), before, "no client was disconnected");
     println!(
-        "docker pause of Redis for 5 s: nobody disconnected, all at the head {head:.1?} later"
+        "docker pause of Redis for 5 s: no client disconnected, all at the head {head:.1?} later"
     );
     stack.balanced(&GATEWAYS).await;
 }

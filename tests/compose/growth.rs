@@ -1,4 +1,4 @@
-//! One line makes a fourth gateway; HAProxy finds it, and lets it go again.
+//! One setting adds a fourth gateway. HAProxy finds it, and drops it when it is gone.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) async fn a_fourth_gateway_comes_and_goes(stack: &mut Stack, crowd: &C
     let fourth = newcomer.node();
     assert!(
         !GATEWAYS.contains(&fourth.as_str()),
-        "the emptiest gateway is the new one"
+        "a new client gets the gateway with the fewest clients"
     );
     let mut outcomes = vec![flood(&newcomer.client, ROOM, "from-four", EACH).await];
 
@@ -54,7 +54,7 @@ pub(crate) async fn a_fourth_gateway_comes_and_goes(stack: &mut Stack, crowd: &C
         .wait("everything", HEARD, |diary| diary.top >= 2 * EACH as u64)
         .await;
     assert_kept(&[watcher.heard(), newcomer.heard()], &outcome.acked, &[]);
-    assert_eq!(crowd.losses(), before, "nobody else has noticed");
+    assert_eq!(crowd.losses(), before, "no other client was disconnected");
     println!(
         "a fourth gateway: up in {took:.1?}, found by HAProxy {found:.1?} later, drained in {left:.1?}"
     );

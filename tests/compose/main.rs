@@ -1,5 +1,5 @@
 //! The cluster as users run it: their `docker-compose.yml` and Dockerfile, unchanged, on the engine
-//! of this machine. One long story, since a cluster takes a while to come up.
+//! of this machine. It is one long test, because a cluster takes a while to start.
 
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 

@@ -1,5 +1,5 @@
-//! A client that writes down what it hears, which nodes it has been on, and how often it had to
-//! try again.
+//! A client that records what it receives, which nodes it has been on, and how often it
+//! reconnected.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What one client has lived through.
+/// The history of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Diary {
     frames: Vec<String>,
-    /// The highest offset heard.
+    /// The highest offset received.
     pub(crate) top: u64,
     pub(crate) is_connected: bool,
     /// Every node it has been on, in order.
     pub(crate) nodes: Vec<String>,
-    /// Every connection lost and every attempt that failed, with the reason.
+    /// Every lost connection and every failed attempt, with its reason.
     pub(crate) losses: Vec<String>,
-    /// What must not happen: gaps, resets, what could not be resumed.
+    /// Events that must not happen: gaps, resets, joins that could not resume.
     pub(crate) flaws: Vec<String>,
 }
 
@@ -42,12 +42,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Joins a room as a new guest, by the first of these URLs that works.
+    /// Joins a room as a new guest, through the first of these URLs that works.
     pub(crate) async fn join(name: &str, urls: Vec<String>, room: &str) -> Self {
-        let (client, events) = Client::start(ClientConfig::new(urls)).expect("good settings");
+        let (client, events) =
+            Client::start(ClientConfig::new(urls)).expect("the settings are valid");
         let log = Arc::new(Log::default());
         let task = tokio::spawn(keep(events, Arc::clone(&log)));
-        let room = RoomId::new(room).expect("a good room id");
+        let room = RoomId::new(room).expect("the room ID is valid");
         if let Err(error) = client.join(&room, Start::Now).await {
             panic!("{name} cannot join: {error}");
         }
@@ -63,15 +64,15 @@ impl Member {
         self.log
             .diary
             .lock()
-            .expect("nothing panics while it is held")
+            .expect("no thread panicked with the lock")
     }
 
-    /// The node it is, or was last, on.
+    /// The node of the present or the last connection.
     pub(crate) fn node(&self) -> String {
         self.diary().nodes.last().cloned().unwrap_or_default()
     }
 
-    /// Everything heard so far.
+    /// Everything received so far.
     pub(crate) fn heard(&self) -> Heard {
         Heard {
             client: self.name.clone(),
@@ -79,7 +80,7 @@ impl Member {
         }
     }
 
-    /// Waits for something in the diary; how long that took.
+    /// Waits for a condition on the diary. Returns how long that took.
     pub(crate) async fn wait(
         &self,
         what: &str,
@@ -91,7 +92,7 @@ impl Member {
             loop {
                 let changed = self.log.changed.notified();
                 tokio::pin!(changed);
-                // Registered before the look, so that no change slips in between.
+                // The wait is registered before the check, so that no change is missed.
                 changed.as_mut().enable();
                 if check(&self.diary()) {
                     return;
@@ -118,7 +119,10 @@ impl Member {
 
 async fn keep(mut events: mpsc::Receiver<ClientEvent>, log: Arc<Log>) {
     while let Some(event) = events.recv().await {
-        write(&mut log.diary.lock().expect("nothing panics there"), event);
+        write(
+            &mut log.diary.lock().expect("no thread panicked with the lock"),
+            event,
+        );
         log.changed.notify_waiters();
     }
 }

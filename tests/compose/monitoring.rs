@@ -1,5 +1,5 @@
-//! Grafana has no image here, so what it reads is read instead: every target of Prometheus answers,
-//! and every name on the dashboard is among the names that come.
+//! The inputs of Grafana, which has no image here: every target of Prometheus answers, and every
+//! metric on the dashboard exists on a target.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(crate) async fn the_dashboard_shows_what_there_is(stack: &Stack) {
     let targets = targets();
     for (host, port) in &targets {
         let figures = stack.fetch(host, *port, "/metrics").await;
-        let figures = figures.unwrap_or_else(|| panic!("{host}:{port} has figures"));
+        let figures = figures.unwrap_or_else(|| panic!("{host}:{port} has no metrics"));
         known.extend(figures.lines().filter_map(sample_name));
     }
     let dashboard = dashboard();
@@ -30,7 +30,7 @@ pub(crate) async fn the_dashboard_shows_what_there_is(stack: &Stack) {
     let missing: Vec<_> = shown.difference(&known).collect();
     assert!(
         missing.is_empty(),
-        "on the dashboard, but nowhere else: {missing:?}"
+        "on the dashboard, but on no target: {missing:?}"
     );
     for topic in [
         "hubbub_connections",
@@ -44,13 +44,13 @@ pub(crate) async fn the_dashboard_shows_what_there_is(stack: &Stack) {
     }
     same_data_source(&dashboard);
     println!(
-        "dashboard: {} names, all in the figures of {} targets",
+        "dashboard: {} names, all in the metrics of {} targets",
         shown.len(),
         targets.len()
     );
 }
 
-/// Some families have no sample before something has happened.
+/// Refuses a connection on each gateway. Some metrics have no sample before that.
 async fn cause_a_refusal(stack: &Stack) {
     for door in Door::GATEWAYS {
         let mut request = upgrade_request(stack.address(door));
@@ -58,7 +58,7 @@ async fn cause_a_refusal(stack: &Stack) {
         request.headers_mut().insert("origin", evil);
         assert!(
             Raw::try_open(request).await.is_err(),
-            "a foreign page is refused"
+            "a page of another origin is refused"
         );
     }
 }
@@ -76,7 +76,7 @@ pub(crate) fn dashboard() -> Value {
     serde_json::from_str(&text).expect("the dashboard is JSON")
 }
 
-/// Every `host:port` that Prometheus asks.
+/// Every `host:port` that Prometheus scrapes.
 fn targets() -> Vec<(String, u16)> {
     let text = read("prometheus/prometheus.yml");
     let lists = text
@@ -102,7 +102,7 @@ pub(crate) fn expressions(dashboard: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What is no function, label or keyword: our names and HAProxy's, and `up`.
+/// The metric names in an expression: those of Hubbub, those of HAProxy, and `up`.
 fn metric_names(expression: &str) -> Vec<String> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words

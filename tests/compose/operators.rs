@@ -1,4 +1,4 @@
-//! Operators, from inside one gateway: what they order holds on the others too.
+//! Commands of an operator inside one gateway apply to the other gateways too.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hubbub_tests::raw::Raw;
 use crate::stack::{Door, Stack};
 use crate::start::GATEWAYS;
 
-/// For a drained gateway to be up again: five times `drain.ready_delay` and a start.
+/// The time for a drained gateway to run again: five times `drain.ready_delay` and a start.
 const RESTARTED: Duration = Duration::from_secs(60);
 
 pub(crate) async fn orders_hold_on_all_gateways(stack: &Stack) {
@@ -34,7 +34,9 @@ pub(crate) async fn orders_hold_on_all_gateways(stack: &Stack) {
             .all(|word| audit.contains(word)),
         "{audit}"
     );
-    println!("hubbub admin: eve is banned and alice revoked, on other gateways than the order's");
+    println!(
+        "hubbub admin: eve is banned and alice revoked, on other gateways than that of the command"
+    );
     a_drain_is_a_calm_restart(stack).await;
 }
 
@@ -49,11 +51,11 @@ async fn a_drain_is_a_calm_restart(stack: &Stack) {
     .await;
     let balanced = stack.balanced(&GATEWAYS).await;
     println!(
-        "gateway-2 drained by an operator: up again in {took:.1?}, taken in {balanced:.1?} later"
+        "gateway-2 drained by an operator: up again in {took:.1?}, in use {balanced:.1?} later"
     );
 }
 
-/// Somebody with a token, in the lobby of one gateway.
+/// A member with a token in the lobby, on one gateway.
 async fn member(stack: &Stack, name: &str, gateway: usize) -> Raw {
     let mint = format!("docker compose exec -T gateway-1 hubbub token --sub {name}");
     let token = stack.shell(&mint).await;
@@ -62,7 +64,7 @@ async fn member(stack: &Stack, name: &str, gateway: usize) -> Raw {
     raw
 }
 
-/// An order as the documentation has it.
+/// Runs an admin command in its documented form.
 async fn admin(stack: &Stack, order: &str) -> String {
     let line = format!("docker compose exec gateway-1 hubbub admin {order}");
     stack.documented(&line).await.0

@@ -1,4 +1,4 @@
-//! One room, heard through every door: bare connections show what the nodes sent.
+//! One room, received over every published port. Bare connections show what the nodes sent.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hubbub_tests::recorder::Recorder;
 
 use crate::stack::{Door, Stack};
 
-/// Within what one connection may send at once.
+/// Within the burst that one connection may send.
 const EACH: usize = 20;
 const HEARD: Duration = Duration::from_secs(20);
 
@@ -52,7 +52,7 @@ pub(crate) async fn all_doors_hear_the_same(stack: &Stack) {
     let logs: Vec<_> = all.iter().map(|recorder| recorder.heard()).collect();
     let summary = assert_kept(&logs, &outcome.acked, &[]);
     println!(
-        "{} doors: {} messages, identical in {} logs",
+        "{} ports: {} messages, identical in {} logs",
         doors.len(),
         summary.events,
         summary.clients

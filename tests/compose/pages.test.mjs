@@ -24,7 +24,7 @@ test("pages from two doors talk, and the cookie names the node", async (t) => {
   assert.ok((await ann.node()).startsWith(cookie.value), `${await ann.node()} ${cookie.value}`);
   assert.ok((await bob.node()).startsWith("gateway-2"), await bob.node());
 
-  // Both are told where else they may go.
+  // Both pages know the other addresses of the cluster.
   for (const chat of [ann, bob]) {
     const nodes = await chat.page.locator('meta[name="hubbub-nodes"]').getAttribute("content");
     assert.equal(nodes.split(" ").length, 4, nodes);

@@ -1,5 +1,5 @@
-//! Prometheus as the profile starts it: it reaches what it is to read, and answers every question
-//! of the dashboard.
+//! Prometheus as its profile starts it: it reaches all targets and answers every query of the
+//! dashboard.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::stack::Stack;
 const UP: &str = "docker compose --profile monitoring up --detach";
 /// Six times its interval: a rate takes two samples.
 const SCRAPED: Duration = Duration::from_secs(30);
-/// What Grafana puts in for `$__rate_interval`, with samples every 5 s.
+/// The value that Grafana uses for `$__rate_interval` with samples every 5 s.
 const RATE_INTERVAL: &str = "20s";
 const TARGETS: &str = "sum(up)";
 const MESSAGES: &str = "sum(rate(hubbub_messages_in_total[$__rate_interval]))";
@@ -34,7 +34,7 @@ pub(crate) async fn every_panel_has_figures(stack: &Stack, crowd: &Crowd) {
         .await;
         let expressions = expressions(&dashboard());
         for expression in &expressions {
-            let what = format!("figures for {expression}");
+            let what = format!("values for {expression}");
             eventually(&what, SCRAPED, async || {
                 let figures = ask(address, expression).await?;
                 let is_shown = !figures.is_empty();
@@ -45,8 +45,8 @@ pub(crate) async fn every_panel_has_figures(stack: &Stack, crowd: &Crowd) {
         (took, expressions.len())
     });
     let ((took, count), _) = shown.await;
-    assert_eq!(crowd.losses(), before, "nobody has noticed");
-    println!("Prometheus: up in {took:.1?}, four targets, figures for {count} expressions");
+    assert_eq!(crowd.losses(), before, "no client was disconnected");
+    println!("Prometheus: up in {took:.1?}, four targets, values for {count} expressions");
 }
 
 fn address(stack: &Stack) -> SocketAddr {
@@ -54,14 +54,14 @@ fn address(stack: &Stack) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
 }
 
-/// The values of an expression, one for each line of its panel; `None` while there is no answer.
+/// The values of an expression, one for each line of its panel; `None` if there is no answer yet.
 async fn ask(address: SocketAddr, expression: &str) -> Option<Vec<f64>> {
     let expression = expression.replace("$__rate_interval", RATE_INTERVAL);
     let query: String = expression
         .bytes()
         .map(|byte| format!("%{byte:02X}"))
         .collect();
-    // HTTP/1.0, so that the answer comes in one piece.
+    // HTTP/1.0 avoids a chunked answer.
     let request = format!("GET /api/v1/query?query={query} HTTP/1.0\r\nhost: {address}\r\n\r\n");
     let answer = exchange(address, request.as_bytes()).await?;
     assert_eq!(answer.status, 200, "{expression}: {}", answer.body);

@@ -1,5 +1,5 @@
-//! Gateways recreated one after the other, as for an upgrade, and HAProxy reloaded, while a crowd
-//! talks.
+//! Recreates the gateways one after the other, as for an upgrade, and reloads HAProxy while clients
+//! send.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const RELOADED: Duration = Duration::from_secs(30);
 pub(crate) async fn each_gateway_in_turn(stack: &Stack, crowd: &Crowd) {
     stack.documented("docker compose build").await;
     let restarts = crowd.talk_during(async {
-        // The first is empty after its death: it comes last.
+        // The first gateway has no clients after its kill, so it comes last.
         for gateway in GATEWAYS.iter().cycle().skip(1).take(GATEWAYS.len()) {
             recreate(stack, crowd, gateway).await;
         }
@@ -26,7 +26,7 @@ pub(crate) async fn each_gateway_in_turn(stack: &Stack, crowd: &Crowd) {
     println!("all at the head {head:.1?} after the last answer");
 }
 
-/// Everyone on that gateway is moved once; nobody else notices.
+/// Checks that each client on that gateway moves once, and that no other client is disconnected.
 async fn recreate(stack: &Stack, crowd: &Crowd, gateway: &str) {
     let before = crowd.losses();
     let nodes: Vec<String> = crowd.members.iter().map(|member| member.node()).collect();
@@ -47,7 +47,7 @@ async fn recreate(stack: &Stack, crowd: &Crowd, gateway: &str) {
     }
     assert!(moved > 0, "{gateway} had clients");
     println!(
-        "{gateway} drained and recreated in {took:.1?}, taken in by HAProxy {balanced:.1?} later: \
+        "{gateway} drained and recreated in {took:.1?}, used by HAProxy {balanced:.1?} later: \
          {moved} clients moved, once each"
     );
 }
@@ -75,6 +75,6 @@ pub(crate) async fn a_reload_of_haproxy_cuts_nobody(stack: &Stack, crowd: &Crowd
         crowd.more(&crowd.members[0], 20, FLOWING).await;
     });
     crowd.talk_during(reload).await;
-    assert_eq!(crowd.losses(), before, "nobody was disconnected");
-    println!("HAProxy reloaded: nobody disconnected");
+    assert_eq!(crowd.losses(), before, "no client was disconnected");
+    println!("HAProxy reloaded: no client disconnected");
 }

@@ -1,10 +1,10 @@
-//! What a cluster shows to the outside, and what its containers may do.
+//! The ports that a cluster publishes, and the rights of its containers.
 
 use std::collections::BTreeSet;
 
 use crate::stack::{SETTING, Stack};
 
-/// Who gateways run as.
+/// The user ID of the gateways.
 const GATEWAY_USER: &str = "10001";
 
 pub(crate) async fn only_what_is_meant_can_be_reached(stack: &Stack) {
@@ -35,7 +35,7 @@ async fn published_on_this_machine_only(stack: &Stack) {
     }
     assert_eq!(
         published, 7,
-        "three gateways, two doors each of HAProxy and nginx:\n{listed}"
+        "three gateways, two ports each of HAProxy and nginx:\n{listed}"
     );
 }
 
@@ -77,7 +77,7 @@ async fn secrets_stand_nowhere(stack: &Stack) {
         .await;
     assert!(
         secret.len() == 64 && password.len() == 64 && secret != password,
-        "made at random"
+        "the secrets are random"
     );
     let archive = stack
         .shell("docker compose exec -T gateway-1 cat /run/hubbub/archive-url")
@@ -96,7 +96,7 @@ async fn secrets_stand_nowhere(stack: &Stack) {
         .await;
     for canary in [&secret, &url, &password, &archive] {
         for text in [&settings, &logs, &inspected] {
-            assert!(!text.contains(canary.as_str()), "a secret is shown");
+            assert!(!text.contains(canary.as_str()), "a secret is visible");
         }
     }
     let unauthorized = stack
@@ -105,7 +105,8 @@ async fn secrets_stand_nowhere(stack: &Stack) {
     assert!(unauthorized.contains("NOAUTH"), "{unauthorized}");
 }
 
-/// Volumes that nobody asked for, because an image has them, would stay after `down`.
+/// Checks that there are no anonymous volumes, which some images create and which would stay after
+/// `down`.
 async fn nothing_is_kept_without_a_name(stack: &Stack) {
     let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}{{println}}{{end}}{{end}}";
     let listed = stack

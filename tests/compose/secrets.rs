@@ -1,4 +1,4 @@
-//! After `down` everything is still there, also for who now brings a password of their own.
+//! After `down` all data is still there, even if the user then sets a password.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::member::Diary;
 use crate::stack::{Door, Stack};
 use crate::start::GATEWAYS;
 
-/// Clients that found nobody for a while ask again every 20 s.
+/// The time for clients to be back. Clients that reached no node for a while retry every 20 s.
 const BACK: Duration = Duration::from_secs(60);
 
 pub(crate) async fn what_the_user_gives_wins_and_nothing_is_lost(stack: &mut Stack, crowd: &Crowd) {
@@ -37,5 +37,5 @@ pub(crate) async fn what_the_user_gives_wins_and_nothing_is_lost(stack: &mut Sta
     let someone = &crowd.members[0];
     crowd.talk_during(crowd.more(someone, 20, BACK)).await;
     crowd.assert_kept();
-    println!("down and up again with another password: everyone back, nothing missing");
+    println!("down and up again with another password: all clients back, nothing missing");
 }

@@ -1,4 +1,4 @@
-//! One Compose project of the test's own: other ports, another network, the same files.
+//! A separate Compose project for the test: other ports, another network, the same files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,21 +14,21 @@ use rustix::process::{Resource, getrlimit};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-/// For one command: an image is built in some of them, on a slow machine from nothing.
+/// The time for one command. Some commands build an image, on a slow machine without a cache.
 const COMMAND: Duration = Duration::from_secs(900);
-/// For HAProxy to see what is up: five times what its checks need.
+/// The time for HAProxy to notice a change: five times what its checks need.
 const BALANCED: Duration = Duration::from_secs(30);
 
-/// The ways in that a user's cluster publishes.
+/// The ports that a user's cluster publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     /// HAProxy with the cookie.
     Balancer,
-    /// HAProxy without.
+    /// HAProxy without the cookie.
     RoundRobin,
     /// nginx with the cookie.
     Nginx,
-    /// nginx without.
+    /// nginx without the cookie.
     NginxRoundRobin,
     /// A gateway's own port, from 1.
     Gateway(usize),
@@ -46,7 +46,7 @@ impl Door {
         Self::Gateway(3),
     ];
 
-    /// The variable that moves its port.
+    /// The variable that changes its port.
     fn variable(self) -> &'static str {
         match self {
             Self::Balancer => "HUBBUB_PORT",
@@ -60,15 +60,15 @@ impl Door {
     }
 }
 
-/// A line of `hubbub.env`, and what `hubbub config` makes of it.
+/// A line of `hubbub.env`, and the same setting in the output of `hubbub config`.
 pub(crate) const SETTING: (&str, &str) =
     ("HUBBUB__LIMITS__PRESENCE_LIST=900", "presence_list = 900");
 
-/// The project. Dropped, it is taken down with its volumes.
+/// The Compose project. When dropped, it is removed with its volumes.
 #[derive(Debug)]
 pub(crate) struct Stack {
     project: String,
-    /// Stands in for the user's `hubbub.env`.
+    /// The file used in place of the user's `hubbub.env`.
     _settings: NamedTempFile,
     env: Vec<(String, String)>,
     ports: Vec<(Door, u16)>,
@@ -78,23 +78,23 @@ pub(crate) struct Stack {
 /// The top of the checkout.
 pub(crate) fn top() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().expect("tests lie in the checkout").to_owned()
+    here.parent().expect("tests are in the checkout").to_owned()
 }
 
 impl Stack {
-    /// Names and ports of its own, so that it does not meet a cluster that is up already.
+    /// A project with new names and ports, so that it does not conflict with a running cluster.
     pub(crate) fn new() -> Self {
         let project = format!("hubbub-test-{}", std::process::id());
         let ports: Vec<_> = Door::ALL.map(|door| (door, free_port())).into();
         let net = format!("10.{}.{}", fastrand::u8(64..128), fastrand::u8(..));
         let settings = NamedTempFile::new().expect("a temporary file");
-        fs::write(settings.path(), SETTING.0).expect("it can be written");
+        fs::write(settings.path(), SETTING.0).expect("the file can be written");
         let settings_path = settings.path().display().to_string();
         let most_files = getrlimit(Resource::Nofile).maximum.unwrap_or(65_536);
         let mut env = vec![
             ("COMPOSE_PROJECT_NAME".to_owned(), project.clone()),
             ("COMPOSE_DISABLE_ENV_FILE".to_owned(), "1".to_owned()),
-            // Of its own too: an image that is there would not be built.
+            // The tag is new too, because Compose would not build an image that exists.
             ("HUBBUB_TAG".to_owned(), project.clone()),
             ("HUBBUB_NET".to_owned(), net),
             ("HUBBUB_ENV_FILE".to_owned(), settings_path),
@@ -114,13 +114,13 @@ impl Stack {
         }
     }
 
-    /// The same as a line in `.env`.
+    /// Sets a variable, as a line in `.env` would.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// What `.env` says.
+    /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> &str {
         let (_, value) = self
             .env
@@ -130,7 +130,7 @@ impl Stack {
         value
     }
 
-    /// Where a door is.
+    /// The address of a port.
     pub(crate) fn address(&self, door: Door) -> SocketAddr {
         let (_, port) = self
             .ports
@@ -140,12 +140,12 @@ impl Stack {
         SocketAddr::from(([127, 0, 0, 1], *port))
     }
 
-    /// The same as a URL.
+    /// The URL of a port.
     pub(crate) fn url(&self, door: Door) -> String {
         format!("http://{}", self.address(door))
     }
 
-    /// A command line of the documentation, word for word; what it printed, and how long it took.
+    /// Runs a documented command line unchanged. Returns its output and how long it took.
     pub(crate) async fn documented(&self, line: &str) -> (String, Duration) {
         self.note(line);
         let start = Instant::now();
@@ -153,19 +153,22 @@ impl Stack {
     }
 
     fn note(&self, line: &str) {
-        let mut documented = self.documented.lock().expect("nothing panics there");
+        let mut documented = self
+            .documented
+            .lock()
+            .expect("no thread panicked with the lock");
         documented.insert(line.to_owned());
     }
 
-    /// The lines of the documentation that were run.
+    /// The documented lines that were run.
     pub(crate) fn documented_lines(&self) -> BTreeSet<String> {
         self.documented
             .lock()
-            .expect("nothing panics there")
+            .expect("no thread panicked with the lock")
             .clone()
     }
 
-    /// A command line of the test's own; what it printed.
+    /// Runs a command line that must succeed. Returns its output.
     pub(crate) async fn shell(&self, line: &str) -> String {
         let output = self.try_shell(line).await;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -176,7 +179,7 @@ impl Stack {
         printed
     }
 
-    /// The same when failing is no surprise.
+    /// Runs a command line that may fail.
     pub(crate) async fn try_shell(&self, line: &str) -> Output {
         let mut command = Command::new("sh");
         command
@@ -189,7 +192,7 @@ impl Stack {
         output.expect("sh can be started")
     }
 
-    /// The one container of a service.
+    /// The ID of a service's only container.
     pub(crate) async fn container(&self, service: &str) -> String {
         let id = self
             .shell(&format!("docker compose ps --all --quiet {service}"))
@@ -197,8 +200,8 @@ impl Stack {
         id.trim().to_owned()
     }
 
-    /// `GET` inside the cluster's network, as HAProxy and Prometheus see the services; `None` when
-    /// there is no answer of status 200.
+    /// Sends `GET` inside the cluster's network, where HAProxy and Prometheus reach the services.
+    /// Returns `None` unless the status is 200.
     pub(crate) async fn fetch(&self, host: &str, port: u16, path: &str) -> Option<String> {
         let script = format!(
             "exec 3<>/dev/tcp/{host}/{port} && printf \"GET {path} HTTP/1.0\\r\\n\\r\\n\" >&3 && cat <&3"
@@ -210,7 +213,7 @@ impl Stack {
         head.split(' ').nth(1)?.eq("200").then(|| body.to_owned())
     }
 
-    /// Waits until HAProxy sends new clients to exactly these gateways; how long that took.
+    /// Waits until HAProxy sends new clients to exactly these gateways. Returns how long that took.
     pub(crate) async fn balanced(&self, gateways: &[&str]) -> Duration {
         let what = format!("HAProxy sends clients to {gateways:?}");
         let wanted: BTreeSet<String> = gateways.iter().map(|&name| name.to_owned()).collect();
@@ -224,7 +227,7 @@ impl Stack {
     }
 }
 
-/// The server of a line that says that it is up.
+/// Returns the server of a metrics line, if the line reports it as up.
 fn up_server(line: &str) -> Option<String> {
     let labels = line.strip_prefix("haproxy_server_status{proxy=\"sticky\",server=\"")?;
     let (server, rest) = labels.split_once('"')?;
@@ -249,7 +252,7 @@ impl Drop for Stack {
                 }
             }
         }
-        // What a test leaves behind is seen by the next one, if by nobody else.
+        // The next test may notice anything that this one leaves behind.
         let _ = run("docker compose --profile '*' down --volumes --remove-orphans --timeout 2");
         let _ = run("docker image rm hubbub:$HUBBUB_TAG");
         println!("project {} is gone", self.project);

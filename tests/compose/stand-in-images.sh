@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Local stand-ins for the public base images that the project's Dockerfile and docker-compose.yml
 # name, made from Debian packages and the machine's own Rust toolchain, for a machine that reaches
-# package registries but no image registry. With internet nobody needs this file.
+# package registries but no image registry. Machines with internet access do not need this file.
 #
-#   stand-in-images.sh up               engine and plugins installed if missing, dockerd started if down
+#   stand-in-images.sh up               install the engine and plugins if missing, start dockerd if stopped
 #   stand-in-images.sh images [NAME..]  build the named stand-ins that are not there yet
 #   stand-in-images.sh purge            remove the stand-ins (not the images built on them)
 #   stand-in-images.sh down             stop the dockerd that `up` started
 # NAMEs: debian:{bookworm,trixie}-slim, rust:1.95[-slim]-bookworm, redis:{7-bookworm,8-trixie},
-#        postgres:{15-bookworm,17-trixie}, haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. An image that is there is left alone. What
-#        is inside is Debian's: Redis 7.0, PostgreSQL 17, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
+#        postgres:{15-bookworm,17-trixie}, haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. Existing images are kept.
+#        The versions are those of Debian: Redis 7.0, PostgreSQL 17, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
 set -euo pipefail
 DEFAULT=(debian:bookworm-slim rust:1.95-bookworm redis:7-bookworm postgres:17-trixie haproxy:3.0 nginx:1.28 prom/prometheus:v3.5.0)
 RUN=${STANDIN_RUN:-/run/stand-in-docker} DATA=${STANDIN_DATA:-/var/lib/docker}
@@ -38,15 +38,15 @@ up() {
     local p=/usr/sbin/policy-rc.d; [ -e $p ] && p=/dev/null || { printf '#!/bin/sh\nexit 101\n' >$p; chmod +x $p; }
     say 'installing the engine'; apt_add docker.io; [ $p = /dev/null ] || rm -f $p
   fi
-  plugins; docker info >/dev/null 2>&1 && { say 'dockerd answers already'; return; }
+  plugins; docker info >/dev/null 2>&1 && { say 'dockerd runs already'; return; }
   mkdir -p "$RUN"; local pf=/var/run/docker.pid; [ ! -e $pf ] || kill -0 "$(cat $pf)" 2>/dev/null || rm -f $pf # left by a dockerd that was killed
   setsid dockerd --data-root "$DATA" --exec-root "$RUN/exec" >"$RUN/log" 2>&1 </dev/null & echo $! >"$RUN/pid"
   for _ in $(seq 150); do
     docker info >/dev/null 2>&1 && { say 'dockerd is up'; return; }; kill -0 "$(cat "$RUN/pid")" 2>/dev/null || break; sleep 0.2
-  done; tail -20 "$RUN/log" >&2; die 'dockerd did not come up'
+  done; tail -20 "$RUN/log" >&2; die 'dockerd did not start'
 }
 down() {
-  local p; p=$(cat "$RUN/pid" 2>/dev/null) && grep -qx dockerd "/proc/$p/comm" 2>/dev/null || { say 'none of mine runs'; return; }
+  local p; p=$(cat "$RUN/pid" 2>/dev/null) && grep -qx dockerd "/proc/$p/comm" 2>/dev/null || { say 'no dockerd of this script runs'; return; }
   kill "$p"; for _ in $(seq 150); do kill -0 "$p" 2>/dev/null || break; sleep 0.2; done; rm -f "$RUN/pid"; say 'dockerd stopped'
 }
 have() { docker image inspect "$1" >/dev/null 2>&1; }

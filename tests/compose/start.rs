@@ -1,12 +1,12 @@
-//! From nothing to a healthy cluster, and back.
+//! Starts a cluster from nothing and removes it again.
 
 use crate::docs::START;
 use crate::stack::{Door, Stack};
 
-/// The three that are always there.
+/// The three gateways of every cluster.
 pub(crate) const GATEWAYS: [&str; 3] = ["gateway-1", "gateway-2", "gateway-3"];
 
-/// The first command of the documentation, and the profiles' own.
+/// Runs the first command of the documentation, and the commands of the profiles.
 pub(crate) async fn from_nothing(stack: &Stack) {
     let (_, took) = stack.documented(START).await;
     println!(
@@ -28,7 +28,7 @@ pub(crate) async fn from_nothing(stack: &Stack) {
     stack
         .documented("docker compose --profile nginx up --detach --wait")
         .await;
-    // Grafana has no stand-in image here: what can be checked is checked.
+    // Grafana has no stand-in image here, so only its configuration is checked.
     stack
         .shell("docker compose --profile monitoring --profile grafana config --quiet")
         .await;
@@ -36,7 +36,7 @@ pub(crate) async fn from_nothing(stack: &Stack) {
     assert_eq!(page.status, 200);
 }
 
-/// `down` takes everything but the data.
+/// Checks that `down` removes everything except the data.
 pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
     let (_, took) = stack.documented("docker compose --profile '*' down").await;
     println!("docker compose down took {took:.1?}");
@@ -54,7 +54,7 @@ pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
     assert_eq!(left(stack, "volume ls").await, expected);
 }
 
-/// `down --volumes` takes the data too.
+/// Checks that `down --volumes` removes the data too.
 pub(crate) async fn nothing_at_all_is_left(stack: &Stack) {
     stack
         .documented("docker compose --profile '*' down --volumes")

@@ -1,4 +1,4 @@
-//! What the balancers do with a client: keep it by a cookie, and say where it comes from.
+//! The balancers keep a client on its node by a cookie, and pass on its address.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::stack::{Door, Stack};
 
-/// Connections that show whether a client is kept: by chance so many end up on one node of three
-/// once in 177,147 runs.
+/// Connections that show whether a client stays on its node. By chance, this many end up on one of
+/// three nodes once in 177,147 runs.
 const TRIES: usize = 12;
 const LOGGED: Duration = Duration::from_secs(20);
 
@@ -19,24 +19,24 @@ pub(crate) async fn a_cookie_keeps_a_client_on_its_node(stack: &Stack) {
     for door in [Door::Balancer, Door::Nginx] {
         let cookie = cookie_of(stack, door)
             .await
-            .expect("a sticky door sets a cookie");
+            .expect("a sticky balancer sets a cookie");
         let kept = nodes(stack, door, Some(&cookie)).await;
         assert_eq!(kept.len(), 1, "{door:?} with {cookie}: {kept:?}");
         let free = nodes(stack, door, None).await;
         assert!(
             free.len() > 1,
-            "{door:?} spreads who has no cookie: {free:?}"
+            "{door:?} spreads clients without a cookie: {free:?}"
         );
         println!("{door:?}: with its cookie always on {kept:?}, without on {free:?}");
     }
     for door in [Door::RoundRobin, Door::NginxRoundRobin] {
         assert_eq!(cookie_of(stack, door).await, None, "{door:?}");
         let free = nodes(stack, door, Some("hubbub_node=gateway-1")).await;
-        assert_eq!(free.len(), 3, "{door:?} goes round: {free:?}");
+        assert_eq!(free.len(), 3, "{door:?} uses all nodes: {free:?}");
     }
 }
 
-/// What a browser would send back.
+/// The cookie that a browser would send back.
 async fn cookie_of(stack: &Stack, door: Door) -> Option<String> {
     let address = stack.address(door);
     let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -50,7 +50,7 @@ async fn cookie_of(stack: &Stack, door: Door) -> Option<String> {
     cookie.split(';').next().map(str::to_owned)
 }
 
-/// The nodes that some connections, open at the same time, end up on.
+/// The nodes of several connections that are open at the same time.
 async fn nodes(stack: &Stack, door: Door, cookie: Option<&str>) -> BTreeSet<String> {
     let mut open = Vec::new();
     let mut nodes = BTreeSet::new();
@@ -68,7 +68,7 @@ async fn nodes(stack: &Stack, door: Door, cookie: Option<&str>) -> BTreeSet<Stri
     nodes
 }
 
-/// The gateways' logs name the address that the balancer saw, never one that the client made up.
+/// The gateways' logs name the address that the balancer saw, not one that the client invented.
 pub(crate) async fn clients_cannot_say_where_they_come_from(stack: &Stack) {
     let outside = format!("{}.1", stack.get("HUBBUB_NET"));
     for door in [

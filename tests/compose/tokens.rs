@@ -1,4 +1,4 @@
-//! Tokens minted inside a container count at every door.
+//! Every gateway accepts tokens that one container has minted.
 
 use hubbub_tests::raw::Raw;
 

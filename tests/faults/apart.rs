@@ -52,12 +52,12 @@ async fn b41_redis_is_not_there_at_the_start() {
         let answer = http::try_get(ops, "/livez").await?;
         (answer.status == 200).then_some(())
     };
-    eventually("it lives", TO_HEAD, alive).await;
+    eventually("the node answers", TO_HEAD, alive).await;
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(3) {
         let (is_ready, says) = readiness(ops).await.expect("an answer");
         assert!(!is_ready && says.contains("redis"), "{says}");
-        assert!(node.exited().is_none(), "it keeps trying");
+        assert!(node.exited().is_none(), "the node keeps trying");
         sleep(Duration::from_millis(100)).await;
     }
     redis.restart().await;

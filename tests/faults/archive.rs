@@ -1,5 +1,5 @@
-//! B35 to B39: PostgreSQL away or stuck, an archiver killed again and again, an archive that is too far
-//! behind, and the embedded one killed with its node.
+//! B35 to B39: PostgreSQL is away or stuck, an archiver is killed repeatedly, the archive is too
+//! far behind, and an embedded archive is killed with its node.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::arena::{NODES, turn};
 use crate::injectors::node_replaced;
 use crate::row::Row;
 
-/// Five times the goal of 20 ms more than without the fault, on a machine that others share.
+/// Five times the goal, which is 20 ms more than without the fault; the machine is shared.
 const PUBLISHED: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -34,14 +34,18 @@ async fn start(name: &str, injected: &str, postgres: &Postgres) -> Row {
     row
 }
 
-/// Nobody who chats noticed anything, and the archive catches up.
+/// Checks that clients noticed nothing and that the archive catches up.
 async fn the_chat_went_on(mut row: Row) {
     row.healed(Instant::now()).await;
     for node in 0..NODES {
         row.expect_steady(node);
     }
     let tally = row.finish().await;
-    assert_eq!((tally.refused, tally.unknown), (0, 0), "the chat goes on");
+    assert_eq!(
+        (tally.refused, tally.unknown),
+        (0, 0),
+        "every send was acked"
+    );
     assert!(tally.percentile(99) <= PUBLISHED, "{tally:?}");
 }
 
@@ -62,7 +66,7 @@ async fn b36_postgres_stuck() {
     let postgres = Postgres::start().await;
     let injected = "PostgreSQL's events locked for 5 s (full: 10 s)";
     let mut row = start("B36", injected, &postgres).await;
-    let url = row.archive.clone().expect("it has an archive");
+    let url = row.archive.clone().expect("the row has an archive");
     let database = url.rsplit('/').next().expect("a database").to_owned();
     row.fault().await;
     let seconds = row.scale.pick(5, 10);
@@ -84,12 +88,12 @@ async fn b38_archiver_killed() {
         let down = Duration::from_millis(fastrand::u64(0..300));
         node_replaced(&row.arena, round % NODES, down).await;
     }
-    // Who has lost several connections in a row waits up to 20 s before the next.
+    // A client that has lost several connections in a row waits up to 20 s before the next try.
     row.healed_within(Instant::now(), DEADLINE).await;
     row.finish().await;
 }
 
-/// What is beyond the bound is lost to the archive, and the archive says so.
+/// Events beyond the bound are lost to the archive, and the archive reports it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b37_archive_too_far_behind() {
     let _turn = turn().await;
@@ -115,14 +119,14 @@ async fn b37_archive_too_far_behind() {
         let holes = Metrics::read(node.ops()).await.sum("archive_holes_total");
         (holes > 0.0).then_some(holes)
     };
-    let (holes, took) = eventually("the hole is told", DEADLINE, holes).await;
+    let (holes, took) = eventually("the archive reports the hole", DEADLINE, holes).await;
     let verify = async || {
         let verified = run(&settings[1..3], &["archive", "verify"]);
         verified.status.success().then_some(verified.stdout)
     };
-    let (report, _) = eventually("the rest is whole", DEADLINE, verify).await;
+    let (report, _) = eventually("the rest of the archive is complete", DEADLINE, verify).await;
     println!(
-        "row B37 holes={holes} told after {:.1} s\n{}",
+        "row B37 holes={holes} reported after {:.1} s\n{}",
         took.as_secs_f64(),
         String::from_utf8_lossy(&report)
     );
@@ -155,9 +159,9 @@ async fn b39_embedded_killed() {
     assert_eq!(
         recorder.notes().resets + sender.notes().resets,
         0,
-        "one life"
+        "one epoch"
     );
-    assert_eq!(recorder.notes().unrecovered, 0, "every resume was whole");
+    assert_eq!(recorder.notes().unrecovered, 0, "every resume was complete");
     let summary = assert_kept(&[recorder.heard()], &acked, &[]);
     println!(
         "row B39 rounds={rounds} acked={} events={}",
@@ -196,7 +200,7 @@ async fn b39_embedded_disk_full() {
     assert_eq!(alice.ask(json!({"type": "ping"})).await["type"], "pong");
     assert!(
         !alice.history("room").await.is_empty(),
-        "what is there can be read"
+        "stored events can be read"
     );
     disk.free();
     let works = async || {
@@ -205,10 +209,10 @@ async fn b39_embedded_disk_full() {
             .await;
         (answer["type"] == "sent").then_some(answer)
     };
-    let (sent, _) = eventually("it works again", DEADLINE, works).await;
+    let (sent, _) = eventually("sends are acked again", DEADLINE, works).await;
     assert_eq!(
         (&sent["epoch"], &sent["offset"]),
         (&joined["epoch"], &json!(acked + 1)),
-        "the next place, in the same life"
+        "the next offset, in the same epoch"
     );
 }

@@ -1,4 +1,4 @@
-//! Where it all happens: one Redis, real nodes, and a proxy between each node and Redis.
+//! The surroundings of a row: one Redis, real nodes, and a proxy between each node and Redis.
 
 use std::net::SocketAddr;
 
@@ -11,9 +11,9 @@ use hubbub_tests::redis::{Fsync, Redis};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Duration, timeout};
 
-/// How many nodes a cluster has here.
+/// The number of nodes in a cluster.
 pub(crate) const NODES: usize = 3;
-/// One row at a time: each needs the whole machine.
+/// Runs one row at a time, because each needs the whole machine.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Waits until no other test of this process runs.
@@ -21,32 +21,32 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// The cluster and its surroundings.
+/// The cluster and its proxies.
 pub(crate) struct Arena {
     redis: Mutex<Redis>,
     nodes: Vec<Mutex<NodeProcess>>,
-    /// Where clients connect.
+    /// The addresses for clients, by node.
     pub(crate) doors: Vec<SocketAddr>,
-    /// Where operators look.
+    /// The addresses of the ops ports, by node.
     pub(crate) ops: Vec<SocketAddr>,
-    /// Between each node and Redis.
+    /// The proxies between each node and Redis.
     pub(crate) links: Vec<Proxy>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Arena {
-    /// Three nodes with these settings over a new Redis.
+    /// Starts three nodes with these settings and a new Redis.
     pub(crate) async fn start(fsync: Fsync, settings: &[Setting<'_>]) -> Self {
         Self::start_with(fsync, |launch, _| launch.with(settings)).await
     }
 
-    /// The same, each node started as `change` says.
+    /// The same, with each node's launch changed by `change`.
     pub(crate) async fn start_with(fsync: Fsync, change: impl Fn(Launch, usize) -> Launch) -> Self {
         let turn = turn().await;
         Self::over(turn, Redis::start(fsync).await, change).await
     }
 
-    /// The same over this Redis.
+    /// The same with this Redis.
     pub(crate) async fn over(
         turn: MutexGuard<'static, ()>,
         redis: Redis,
@@ -57,7 +57,8 @@ impl Arena {
             let link = Proxy::start(redis.address()).await;
             let url = format!("redis://{}", link.address());
             let mut launch = Launch::new(&format!("gw-{number}"), &[("redis.url", &url)]);
-            // A line for each connection would hide what went wrong, and a backtrace costs memory.
+            // A log line for each connection would hide the cause of a failure, and a backtrace
+            // costs memory.
             let env = [("RUST_LOG", "warn"), ("RUST_BACKTRACE", "0")];
             launch.env = env
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -86,7 +87,7 @@ impl Arena {
         self.nodes[number].lock().await
     }
 
-    /// A guest's client that starts on this node and knows all of them.
+    /// The settings of a guest's client that starts on this node and knows all nodes.
     pub(crate) fn client(&self, number: usize) -> ClientConfig {
         let url = |step| format!("http://{}", self.doors[(number + step) % NODES]);
         ClientConfig::new((0..NODES).map(url))
@@ -107,7 +108,7 @@ impl Arena {
         Metrics::read(self.ops[number]).await
     }
 
-    /// One figure of all running nodes together.
+    /// The sum of one metric over all running nodes.
     pub(crate) async fn figure(&self, name: &str) -> f64 {
         let mut sum = 0.0;
         for number in self.living().await {
@@ -117,7 +118,7 @@ impl Arena {
     }
 }
 
-/// What `/readyz` says: whether it is ready, and why not; `None`: nothing in time.
+/// Reads `/readyz`: whether the node is ready, and why not; `None` if there is no answer in time.
 pub(crate) async fn readiness(ops: SocketAddr) -> Option<(bool, String)> {
     let ask = http::try_get(ops, "/readyz");
     let answer = timeout(Duration::from_secs(1), ask).await.ok()??;

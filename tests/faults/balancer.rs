@@ -1,4 +1,4 @@
-//! A real HAProxy in front of the nodes, to be killed and started again.
+//! A real HAProxy in front of the nodes. Tests can kill and restart it.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::arena::Arena;
 
 const START: Duration = Duration::from_secs(15);
 
-/// One HAProxy; killed when dropped.
+/// One HAProxy. It is killed when dropped.
 pub(crate) struct Balancer {
     child: Child,
     port: u16,
@@ -23,7 +23,7 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// In front of these nodes, for so many clients.
+    /// Starts HAProxy in front of the nodes, for this many clients.
     pub(crate) async fn start(arena: &Arena, clients: usize) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let port = free_port();
@@ -47,7 +47,7 @@ impl Balancer {
         balancer
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -81,7 +81,7 @@ fn spawn(env: &[(String, String)], dir: &TempDir) -> Child {
         "haproxy"
     };
     let mut command = Command::new(program);
-    // -db: in the foreground.
+    // -db keeps HAProxy in the foreground.
     command.arg("-db").arg("-f").arg(config);
     command.envs(env.iter().map(|(name, value)| (name, value)));
     Child::start("haproxy", command, &dir.path().join("haproxy.log"))

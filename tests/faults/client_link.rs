@@ -1,4 +1,4 @@
-//! B30 and B31: the link between a client and its node is dead, lossy or thin.
+//! B30 and B31: the link between a client and its node is dead, lossy or slow.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::presence::{Audience, Change, enter, present};
 use crate::row::Row;
 use crate::scale::Scale;
 
-/// Five times the goal of 35 s for a dead client to be closed.
+/// Five times the goal of 35 s for closing a dead client's connection.
 const CLOSED: Duration = Duration::from_secs(175);
-/// The short run does not wait for the defaults.
+/// The short run uses shorter times than the defaults.
 const QUICK: [(&str, &str); 2] = [
     ("limits.ping_interval", "2s"),
     ("limits.pong_timeout", "2s"),
@@ -24,7 +24,7 @@ const QUICK: [(&str, &str); 2] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b30_dead_client() {
     let settings = Scale::of_run().pick(&QUICK[..], &[]);
-    let injected = "what 20 clients of one node write and read is swallowed";
+    let injected = "all bytes of 20 clients of one node discarded";
     let mut row = Row::start_with("B30", injected, Fsync::Always, settings).await;
     let audience = Audience::start(&row.arena, &[0, 1]).await;
     let door = Proxy::start(row.arena.doors[0]).await;
@@ -58,8 +58,8 @@ async fn b30_dead_client() {
     row.finish().await;
 }
 
-/// Loses one packet in twenty, which costs a retransmission each: the proxy cannot lose bytes of a
-/// stream, so it is late instead.
+/// Simulates the loss of one packet in twenty. The proxy cannot lose bytes of a stream, so it
+/// delays them, as a retransmission would.
 const LOSSY: Fault = Fault::Stall(20, Duration::from_millis(200));
 /// One megabit a second.
 const THIN: Fault = Fault::Throttle(125_000);

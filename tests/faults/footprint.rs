@@ -1,4 +1,4 @@
-//! What the nodes use, before and after: memory and files that are no client's.
+//! Memory and open files of the nodes before and after, without those of clients.
 
 use std::time::Duration;
 
@@ -7,22 +7,23 @@ use tokio::time::{Instant, sleep};
 
 use crate::arena::{Arena, NODES};
 
-/// Five times the goal for a node to have given everything back.
+/// Five times the goal for a node to free everything.
 const BACK: Duration = Duration::from_secs(50);
-/// Growth that says nothing: a tenth of a small figure is less than what an allocator keeps.
+/// The growth that is always allowed, because a tenth of a small figure is less than an allocator
+/// keeps.
 const FREE_BYTES: u64 = 24 << 20;
-/// What a node may keep of each room's newest events.
+/// The memory that a node may keep for each room's newest events.
 const ROOM_BYTES: u64 = 1 << 20;
 const FREE_FILES: usize = 8;
 
-/// One node's use.
+/// The resources that one node uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Footprint {
     bytes: u64,
     files: usize,
 }
 
-/// By node; `None` where none runs.
+/// The footprints by node; `None` for a node that does not run.
 pub(crate) async fn footprints(arena: &Arena) -> Vec<Option<Footprint>> {
     let mut all = vec![None; NODES];
     for number in arena.living().await {
@@ -31,7 +32,7 @@ pub(crate) async fn footprints(arena: &Arena) -> Vec<Option<Footprint>> {
         let files = procfs::open_files(pid).unwrap_or(0);
         all[number] = Some(Footprint {
             bytes: procfs::rss(pid).unwrap_or(0),
-            // Those of clients who have moved here are no leak.
+            // Files of clients that have moved to this node are not a leak.
             files: (files as f64 - connections).max(0.0) as usize,
         });
     }
@@ -46,11 +47,11 @@ impl Footprint {
     }
 }
 
-/// Waits until every node that ran before uses about as much as then; the largest growth, for
-/// people.
+/// Waits until every node that ran before uses about as much as then. Returns the largest growth,
+/// for display.
 ///
 /// # Errors
-/// What they use when they have not given it back in time.
+/// Describes the use if the nodes have not freed it in time.
 pub(crate) async fn wait_back(
     arena: &Arena,
     before: &[Option<Footprint>],

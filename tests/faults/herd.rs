@@ -1,4 +1,4 @@
-//! B33 and B34: many clients come at once.
+//! B33 and B34: many clients connect at once.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::workload::TO_HEAD;
 
 /// Five times the goal of 60 s.
 const RESUMED: Duration = Duration::from_secs(300);
-/// Five times the goal of 1 s for the others meanwhile.
+/// Five times the goal of 1 s for the other clients meanwhile.
 const LIVE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +57,10 @@ async fn b33_thundering_herd() {
     row.say_time("all_back", back.elapsed());
     let turned_away = row.arena.figure("rejected_total").await - rejected;
     row.say("told_to_wait", turned_away);
-    row.check(turned_away > 0.0, "more came than are let in at once");
+    row.check(
+        turned_away > 0.0,
+        "more clients came than a node accepts at once",
+    );
     for recorder in &herd {
         let notes = recorder.notes();
         let is_well = (notes.gaps, notes.resets, notes.unrecovered) == (0, 0, 0);
@@ -70,7 +73,7 @@ async fn b33_thundering_herd() {
     row.finish().await;
 }
 
-/// Idle clients of one user, thirty a room, through the balancer, so many a second.
+/// Connects idle clients of one user through the balancer, thirty in each room, `rate` per second.
 async fn gather(url: &str, count: usize, rate: u32) -> Vec<Recorder> {
     let guest = new_guest(url, Some("Idle")).await.expect("a guest token");
     let mut clock = interval(Duration::from_secs(1) / rate);
@@ -87,10 +90,10 @@ async fn gather(url: &str, count: usize, rate: u32) -> Vec<Recorder> {
     arriving.join_all().await
 }
 
-/// What each of them has missed.
+/// The number of messages that each client has missed.
 const MISSED: usize = 300;
 const STORM: &str = "storm";
-/// The goal for the growth of a node.
+/// The goal for the growth of a node's memory.
 const GROWTH: u64 = 100 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +114,7 @@ async fn b34_resume_storm_in_one_room() {
         let (ledger, config, since) = (ledger.clone(), arena.client(number), since.clone());
         async move {
             let position = Position {
-                epoch: Epoch::new(&since.epoch).expect("the server's own"),
+                epoch: Epoch::new(&since.epoch).expect("an epoch of the server is valid"),
                 offset: since.offset,
             };
             let from = Start::Since(Since {
@@ -149,7 +152,7 @@ async fn b34_resume_storm_in_one_room() {
         grown >> 20,
     );
     assert!(report.is_kept(), "{report}");
-    // Opening the room and each of its pages, once a node.
+    // One read to open the room and one for each of its pages, once per node.
     assert!(
         reads <= 9.0,
         "{reads} reads of the stream for {count} clients"
@@ -161,12 +164,12 @@ async fn b34_resume_storm_in_one_room() {
     }
 }
 
-/// Bytes of the node that uses most.
+/// The memory of the node that uses most, in bytes.
 async fn memory(arena: &Arena) -> u64 {
     let mut most = 0;
     for number in 0..NODES {
         let pid = arena.node(number).await.pid();
-        most = most.max(procfs::rss(pid).expect("it runs"));
+        most = most.max(procfs::rss(pid).expect("the node runs"));
     }
     most
 }

@@ -1,6 +1,6 @@
-//! The faults, each in one place: a row injects one of them, the random mix many.
+//! The faults. A row injects one of them, the random mix many.
 //!
-//! Each function does its harm, waits as long as it is told and takes it back before it returns.
+//! Each function injects its fault, waits for the given time and ends the fault before it returns.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::arena::Arena;
 
-/// Redis is killed and comes back with what its file holds; when it answers again.
+/// Redis is killed and comes back with the data of its file. Returns when it answers again.
 pub(crate) async fn redis_crash(arena: &Arena, down: Duration) -> Instant {
     let mut redis = arena.redis().await;
     redis.kill9();
@@ -19,7 +19,7 @@ pub(crate) async fn redis_crash(arena: &Arena, down: Duration) -> Instant {
     Instant::now()
 }
 
-/// Redis is killed and comes back without anything; when it answers again.
+/// Redis is killed and comes back without data. Returns when it answers again.
 pub(crate) async fn redis_emptied(arena: &Arena, down: Duration) -> Instant {
     let mut redis = arena.redis().await;
     redis.kill9();
@@ -29,7 +29,7 @@ pub(crate) async fn redis_emptied(arena: &Arena, down: Duration) -> Instant {
     Instant::now()
 }
 
-/// Redis is stopped and goes on; when it goes on.
+/// Redis is paused and continues. Returns when it continues.
 pub(crate) async fn redis_freeze(arena: &Arena, during: Duration) -> Instant {
     let redis = arena.redis().await;
     redis.pause();
@@ -38,7 +38,7 @@ pub(crate) async fn redis_freeze(arena: &Arena, during: Duration) -> Instant {
     Instant::now()
 }
 
-/// Redis sleeps for 0.3 s each second, and all that it says comes up to 0.3 s later.
+/// Redis sleeps for 0.3 s each second, and its answers come up to 0.3 s later.
 pub(crate) async fn redis_jitter(arena: &Arena, during: Duration) {
     let jitter = Fault::Jitter(Duration::from_millis(300));
     for link in &arena.links {
@@ -54,7 +54,7 @@ pub(crate) async fn redis_jitter(arena: &Arena, during: Duration) {
     }
 }
 
-/// Redis cuts all subscriptions again and again; how many.
+/// Redis ends all subscriptions repeatedly. Returns how many.
 pub(crate) async fn subscriptions_killed(arena: &Arena, every: Duration, during: Duration) -> u64 {
     let mut killed = 0;
     each(every, during, async || {
@@ -64,7 +64,7 @@ pub(crate) async fn subscriptions_killed(arena: &Arena, every: Duration, during:
     killed
 }
 
-/// Redis forgets all scripts again and again.
+/// Redis forgets all scripts repeatedly.
 pub(crate) async fn scripts_flushed(arena: &Arena, every: Duration, during: Duration) {
     each(every, during, async || {
         let redis = arena.redis().await;
@@ -74,7 +74,7 @@ pub(crate) async fn scripts_flushed(arena: &Arena, every: Duration, during: Dura
     .await;
 }
 
-/// Redis has no memory left and may not evict; when it has again.
+/// Redis has no memory left and may not evict. Returns when it has memory again.
 pub(crate) async fn redis_full(arena: &Arena, during: Duration) -> Instant {
     let redis = arena.redis().await;
     let info: String = redis.command(&["INFO", "memory"]).await;
@@ -94,8 +94,8 @@ pub(crate) async fn redis_full(arena: &Arena, during: Duration) -> Instant {
     Instant::now()
 }
 
-/// Redis is made a replica of another one, orderly, and takes no writes; when it is the primary
-/// again.
+/// Redis becomes a replica of another one by a failover, and takes no writes. Returns when it is
+/// the primary again.
 pub(crate) async fn redis_demoted(arena: &Arena, during: Duration) -> Instant {
     let redis = arena.redis().await;
     let other = Redis::start(Fsync::EverySecond).await;
@@ -123,10 +123,10 @@ async fn in_sync(replica: &Redis) {
     .await;
 }
 
-/// The primary gives its role to its replica and loses nothing by it.
+/// The primary gives its role to its replica without loss.
 async fn hand_over(primary: &Redis, port: &str) {
     let words = ["FAILOVER", "TO", "127.0.0.1", port, "TIMEOUT", "10000"];
-    // A replica is in sync a moment before its primary takes it for online.
+    // A replica is in sync a moment before its primary counts it as online.
     hubbub_tests::deadline::eventually("the primary gives way", IN_SYNC, async || {
         primary.try_command::<()>(&words).await.ok()
     })
@@ -138,12 +138,12 @@ async fn hand_over(primary: &Redis, port: &str) {
     .await;
 }
 
-/// One node's connections to Redis wait.
+/// One node's connections to Redis are held.
 pub(crate) async fn link_held(arena: &Arena, node: usize, during: Duration) {
     faulty(arena, node, Direction::Both, Fault::Hold, during).await;
 }
 
-/// What Redis says to one node is swallowed, and the connections are reset then.
+/// The answers of Redis to one node are discarded, then its connections are reset.
 pub(crate) async fn link_swallows(arena: &Arena, node: usize, during: Duration) {
     let link = &arena.links[node];
     link.set(Direction::ToClient, Fault::Drop);
@@ -159,7 +159,7 @@ async fn faulty(arena: &Arena, node: usize, way: Direction, fault: Fault, during
     link.set(way, Fault::Pass);
 }
 
-/// Only the node's subscription waits; commands pass.
+/// Only the node's subscription is held; commands pass.
 pub(crate) async fn subscription_held(arena: &Arena, node: usize, during: Duration) {
     let link = &arena.links[node];
     link.set_kind(Kind::Subscription, Direction::Both, Fault::Hold);
@@ -167,12 +167,12 @@ pub(crate) async fn subscription_held(arena: &Arena, node: usize, during: Durati
     link.set_kind(Kind::Subscription, Direction::Both, Fault::Pass);
 }
 
-/// One node's connections to Redis are reset again and again.
+/// One node's connections to Redis are reset repeatedly.
 pub(crate) async fn link_reset(arena: &Arena, node: usize, every: Duration, during: Duration) {
     each(every, during, async || arena.links[node].reset()).await;
 }
 
-/// One node's connections to Redis are reset, and new ones refused.
+/// One node's connections to Redis are reset, and new ones are refused.
 pub(crate) async fn link_refused(arena: &Arena, node: usize, during: Duration) {
     let link = &arena.links[node];
     link.refuse(true);
@@ -186,13 +186,13 @@ pub(crate) fn link_stranded(arena: &Arena, node: usize) {
     arena.links[node].strand();
 }
 
-/// One node is killed; it stays dead.
+/// One node is killed and not started again.
 pub(crate) async fn node_killed(arena: &Arena, node: usize) -> Instant {
     arena.node(node).await.kill9();
     Instant::now()
 }
 
-/// One node is killed, and started again after a while.
+/// One node is killed and started again after a while.
 pub(crate) async fn node_replaced(arena: &Arena, node: usize, down: Duration) {
     let mut process = arena.node(node).await;
     process.kill9();
@@ -201,17 +201,20 @@ pub(crate) async fn node_replaced(arena: &Arena, node: usize, down: Duration) {
     process.ready().await;
 }
 
-/// One node is asked to end, and started again when it has; how it ended.
+/// One node is asked to end, and is started again after its end.
 pub(crate) async fn node_redeployed(arena: &Arena, node: usize) {
     let mut process = arena.node(node).await;
     process.sigterm();
     let (status, _) = process.wait_exit(Duration::from_secs(150)).await;
-    assert!(status.success(), "a drained node ends well: {status}");
+    assert!(
+        status.success(),
+        "a drained node exits with success: {status}"
+    );
     process.restart();
     process.ready().await;
 }
 
-/// One node is stopped and goes on; when it goes on.
+/// One node is paused and continues. Returns when it continues.
 pub(crate) async fn node_frozen(arena: &Arena, node: usize, during: Duration) -> Instant {
     let process = arena.node(node).await;
     process.pause();
@@ -220,7 +223,7 @@ pub(crate) async fn node_frozen(arena: &Arena, node: usize, during: Duration) ->
     Instant::now()
 }
 
-/// Does something every so often.
+/// Does something at regular intervals.
 async fn each(every: Duration, during: Duration, mut harm: impl AsyncFnMut()) {
     let end = Instant::now() + during;
     let mut clock = interval(every);

@@ -1,5 +1,5 @@
-//! B7 and B9: one node's link to Redis half-open, swallowing, hanging, reset or refused; the
-//! others' are well.
+//! B7 and B9: one node's link to Redis is half-open, loses answers, hangs, is reset or refused. The
+//! other nodes' links work.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn b07_half_open_link() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b07_link_that_swallows_answers() {
-    let mut row = Row::start("B7b", "what Redis says to one node swallowed, then reset").await;
+    let mut row = Row::start("B7b", "answers of Redis to one node discarded, then reset").await;
     row.fault().await;
     let during = row.scale.seconds(4, 30);
     link_swallows(&row.arena, 0, during).await;
@@ -50,8 +50,8 @@ async fn b07_link_that_hangs_for_ever() {
     row.fault().await;
     let stranded = Instant::now();
     link_stranded(&row.arena, 0);
-    // Nothing heals this one: what comes from now on, when all that was under way has arrived, must
-    // be found missing.
+    // Nothing ends this fault. Packets in flight arrive first; the node must find out that all
+    // later ones are missing.
     sleep(Duration::from_millis(500)).await;
     row.healed(stranded).await;
     row.expect_steady(1);

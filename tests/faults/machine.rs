@@ -1,4 +1,4 @@
-//! B26, B28 and B29: too few files, too little CPU, and clocks that are wrong.
+//! B26, B28 and B29: too few open files, too little CPU, and wrong clocks.
 
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -41,10 +41,10 @@ async fn b26_file_exhaustion() {
     let (crowd, refused) = fill(&row.arena).await;
     row.say("taken", crowd.len());
     row.say("refused", refused);
-    row.check(refused > 0, "more than fit were turned away");
-    // Now the system itself refuses.
+    row.check(refused > 0, "clients beyond the limit were refused");
+    // Now the system itself refuses new files.
     let pid = row.arena.node(0).await.pid();
-    let open = procfs::open_files(pid).expect("it runs");
+    let open = procfs::open_files(pid).expect("the node runs");
     let limit = format!("--nofile={open}:{open}");
     shell("prlimit", &["--pid", &pid.to_string(), &limit]);
     let waiting: Vec<_> = (0..20)
@@ -65,18 +65,18 @@ async fn b26_file_exhaustion() {
         .unwrap_or_default();
     let share = used.as_secs_f64() / during.as_secs_f64();
     row.say("cpu", format!("{:.0}%", share * 100.0));
-    // Its neighbour shows what the load itself costs.
+    // The load itself costs as much as on the neighbour.
     let own = neighbour.as_secs_f64() / during.as_secs_f64();
     row.check(
         share <= 0.25 + own,
-        format!("it does not spin: {share:.2} of a core, {own:.2} at the neighbour"),
+        format!("the node does not spin: {share:.2} of a core, {own:.2} on its neighbour"),
     );
     drop(waiting);
     drop(crowd);
     let freed = Instant::now();
     let door = row.arena.doors[0];
     let accepted = async || Raw::try_open(raw::upgrade_request(door)).await.ok();
-    let (_, took) = eventually("it takes clients again", ACCEPTS, accepted).await;
+    let (_, took) = eventually("the node accepts clients again", ACCEPTS, accepted).await;
     row.say_time("accepts", took.min(freed.elapsed()));
     row.healed(Instant::now()).await;
     for node in [1, 2] {
@@ -85,7 +85,7 @@ async fn b26_file_exhaustion() {
     row.finish().await;
 }
 
-/// As many as get in, and how many did not.
+/// Connects as many clients as the node accepts. Returns them and how many were refused.
 async fn fill(arena: &Arena) -> (Vec<Raw>, usize) {
     let (mut crowd, mut refused) = (Vec::new(), 0);
     for _ in 0..400 {
@@ -97,7 +97,7 @@ async fn fill(arena: &Arena) -> (Vec<Raw>, usize) {
     (crowd, refused)
 }
 
-/// A process that does nothing but cost; killed when dropped.
+/// A process that only uses CPU. It is killed when dropped.
 struct Burner(Child);
 
 impl Burner {
@@ -151,7 +151,7 @@ async fn b28_cpu_starvation() {
         closes += metrics.sum("closes_total");
     }
     row.say("closes", closes);
-    row.check(closes == 0.0, "nobody was taken for dead");
+    row.check(closes == 0.0, "no client was closed as dead");
     row.finish().await;
 }
 
@@ -172,7 +172,7 @@ fn library() -> String {
         .clone()
 }
 
-/// The clock of one node, as a file that it reads.
+/// The clock of one node, as a file that the node reads.
 struct Clock(TempDir);
 
 impl Clock {
@@ -186,9 +186,9 @@ impl Clock {
         self.0.path().join("offset").to_string_lossy().into_owned()
     }
 
-    /// Seconds that the node is ahead.
+    /// Sets how many seconds the node is ahead.
     fn set(&self, seconds: i64) {
-        std::fs::write(self.path(), format!("{seconds:+}\n")).expect("a small file");
+        std::fs::write(self.path(), format!("{seconds:+}\n")).expect("the file can be written");
     }
 }
 
@@ -239,17 +239,17 @@ async fn b29_clock_skew() {
     );
 }
 
-/// How far the first node's clock is ahead of the second one's, in seconds: by the tokens that
-/// both make.
+/// How far the first node's clock is ahead of the second one's, in seconds. It compares tokens that
+/// both nodes make.
 async fn node_clock(arena: &Arena) -> i64 {
     let (one, other) = (expiry(arena, 0).await, expiry(arena, 1).await);
     (one - other) / 1000
 }
 
-/// When a guest's token of this node expires, in milliseconds since 1970.
+/// The expiry of a guest's token from this node, in milliseconds since 1970.
 async fn expiry(arena: &Arena, node: usize) -> i64 {
     let body = serde_json::json!({"name": "Ann"});
     let answer = hubbub_tests::http::post(arena.doors[node], "/v1/guests", &body).await;
     let expires = answer.json()["expires"].as_i64();
-    expires.expect("it says when it expires")
+    expires.expect("the answer has the expiry")
 }

@@ -1,5 +1,5 @@
-//! Nodes and Redis killed, frozen and cut off under load: a delay is allowed, loss is not.
-//! `README.md` beside this file has the rows and their figures.
+//! Tests that kill, pause and cut off nodes and Redis under load. A delay is allowed, loss is not.
+//! `README.md` beside this file lists the rows and their figures.
 
 #![expect(clippy::print_stdout, reason = "tests print their figures")]
 

@@ -1,4 +1,4 @@
-//! B43: faults at random, by a seed (`HUBBUB_FAULTS_SEED`, `HUBBUB_FAULTS_MINUTES`).
+//! B43: random faults from a seed (`HUBBUB_FAULTS_SEED`, `HUBBUB_FAULTS_MINUTES`).
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::nemesis::plan;
 use crate::row::Row;
 use crate::scale::Scale;
 
-/// Clients that have found several nodes dead in a row wait longer before they try again: five
-/// times the cap of their back-off.
+/// Five times the cap of a client's back-off. Clients that have found several nodes dead in a row
+/// wait longer before they try again.
 const BACK: Duration = Duration::from_secs(100);
-/// What runs with all other rows.
+/// The seed that runs with all other rows.
 const USUAL_SEED: u64 = 1;
 const USUAL_MINUTES: f64 = 0.25;
 
@@ -29,7 +29,7 @@ fn from_env<T: FromStr>(name: &str, usual: T) -> T {
     match std::env::var(name) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text:?}")),
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")),
         Err(_) => usual,
     }
 }

@@ -1,4 +1,4 @@
-//! Picks faults by a seed: the same seed makes the same plan.
+//! Picks faults from a seed. The same seed makes the same plan.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::injectors::{
     redis_jitter, scripts_flushed, subscription_held, subscriptions_killed,
 };
 
-/// A fault that may cost no acked message.
+/// A fault that may not lose an acked message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     RedisCrash,
@@ -54,7 +54,7 @@ const KINDS: [Kind; 16] = [
 ];
 
 impl Kind {
-    /// Whether the node's process itself suffers: one at a time is enough.
+    /// Whether the fault affects the node's process itself. One such fault at a time is enough.
     fn hits_node(self) -> bool {
         matches!(
             self,
@@ -72,7 +72,7 @@ impl Kind {
 pub(crate) struct Harm {
     kind: Kind,
     node: usize,
-    /// From the beginning of its round.
+    /// The delay since the beginning of its round.
     after: Duration,
     during: Duration,
 }
@@ -89,7 +89,7 @@ impl fmt::Display for Harm {
     }
 }
 
-/// Faults that begin together, and the calm after them.
+/// Faults of one round, and the pause after them.
 #[derive(Debug, Clone)]
 pub(crate) struct Round {
     pub(crate) harms: Vec<Harm>,
@@ -103,10 +103,10 @@ impl fmt::Display for Round {
     }
 }
 
-/// So many rounds as a run could need.
+/// More rounds than any run needs.
 const ROUNDS: usize = 1000;
 
-/// The plan of a seed; a run takes as many rounds of it as it has time for.
+/// The plan of a seed. A run takes as many rounds of it as it has time for.
 pub(crate) fn plan(seed: u64) -> Vec<Round> {
     let mut rng = Rng::with_seed(seed);
     (0..ROUNDS).map(|_| round(&mut rng)).collect()
@@ -136,12 +136,12 @@ fn round(rng: &mut Rng) -> Round {
 }
 
 impl Harm {
-    /// The node whose clients lose their connections by it.
+    /// The node whose clients lose their connections by this fault.
     pub(crate) fn cuts(&self) -> Option<usize> {
         self.kind.ends_connections().then_some(self.node)
     }
 
-    /// Does it and takes it back.
+    /// Injects the fault and ends it.
     pub(crate) async fn inflict(self, arena: &Arena) {
         let Self {
             kind,
@@ -187,6 +187,6 @@ mod tests {
             let mut harms = plan(7).into_iter().flat_map(|round| round.harms);
             harms.any(|harm| harm.kind == **kind)
         });
-        assert_eq!(kinds.count(), KINDS.len(), "every kind has its turn");
+        assert_eq!(kinds.count(), KINDS.len(), "every kind occurs");
     }
 }

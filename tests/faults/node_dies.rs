@@ -1,5 +1,5 @@
-//! B20, B21, B23, B24 and B27: a node is killed, drained, frozen, dies between storing and acking,
-//! or panics in a session.
+//! B20, B21, B23, B24 and B27: a node is killed, drained or paused, dies between storing and
+//! acking, or panics in a session.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::workload::TO_HEAD;
 const RESUMED: Duration = Duration::from_secs(25);
 const FAILPOINTS: &str = "HUBBUB_FAILPOINTS";
 
-/// When every resuming client of the node was back after the fault, the slowest last.
+/// How long after the fault each resuming client of the node was back, sorted.
 async fn times_back(row: &Row, node: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for member in &row.load.members {
@@ -84,7 +84,7 @@ const DRAIN: [(&str, &str); 3] = [
     ("drain.spread", "3s"),
     ("drain.deadline", "10s"),
 ];
-/// Five times the deadline of the defaults.
+/// Five times the deadline of the default settings.
 const ENDED: Duration = Duration::from_secs(150);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,15 +101,21 @@ async fn b21_node_drained() {
         let answer = http::try_get(ops, "/readyz").await?;
         (answer.status == 404).then_some(())
     };
-    let ((), said) = eventually("it says that it drains", TO_HEAD, leaving).await;
+    let ((), said) = eventually("the node reports that it drains", TO_HEAD, leaving).await;
     row.say_time("not_ready", said);
     let door = row.arena.doors[0];
     let (status, took) = {
         let mut node = row.arena.node(0).await;
         node.wait_exit(ENDED).await
     };
-    row.check(status.success(), format!("it ended well: {status}"));
-    row.check(TcpStream::connect(door).await.is_err(), "nobody gets in");
+    row.check(
+        status.success(),
+        format!("the node exits with success: {status}"),
+    );
+    row.check(
+        TcpStream::connect(door).await.is_err(),
+        "new connections are refused",
+    );
     row.say_time("exit", took);
     row.healed(Instant::now()).await;
     times_back(&row, 0).await;
@@ -146,7 +152,7 @@ async fn b21_a_second_signal_ends_it_at_once() {
         let answer = http::try_get(ops, "/readyz").await?;
         (answer.status == 404).then_some(())
     };
-    eventually("it says that it drains", TO_HEAD, leaving).await;
+    eventually("the node reports that it drains", TO_HEAD, leaving).await;
     node.sigterm();
     // The ready delay alone is 5 s.
     let (_, took) = node.wait_exit(Duration::from_secs(4)).await;
@@ -201,10 +207,10 @@ async fn b24_crash_between_commit_and_ack() {
     let config = row.arena.client(0);
     let witness = Recorder::resuming_into(&row.load.ledger, "victim", config, "room-0").await;
     row.fault().await;
-    let room = hubbub_protocol::RoomId::new("room-0").expect("a good room id");
+    let room = hubbub_protocol::RoomId::new("room-0").expect("the room ID is valid");
     let body = json!(NONCE);
     let receipt = witness.client().begin_send(&room, &body, Some(NONCE)).await;
-    let sent = receipt.expect("it begins").wait().await;
+    let sent = receipt.expect("the send begins").wait().await;
     let sent = sent.expect("another node acks it");
     row.say_time("acked_again", row.fault_at.elapsed());
     row.check(sent.duplicate, "the retry found the first one");
@@ -222,7 +228,7 @@ async fn b24_crash_between_commit_and_ack() {
     let dead = row.arena.node(0).await.exited();
     row.check(
         dead.is_some_and(|status| !status.success()),
-        "the node died of it",
+        "the failpoint ended the node",
     );
     row.healed(Instant::now()).await;
     witness.leave().await;
@@ -255,10 +261,10 @@ async fn b27_task_panic() {
     let code = victim.close_code().await;
     row.check(
         code == 1011,
-        format!("its client is told by 1011, not {code}"),
+        format!("its client gets close code 1011, not {code}"),
     );
     let panics = row.arena.metrics(0).await.get("panics_total") - before;
-    row.check(panics == 1.0, format!("it is counted: {panics}"));
+    row.check(panics == 1.0, format!("the panic is counted: {panics}"));
     row.healed(Instant::now()).await;
     for node in 0..3 {
         row.expect_steady(node);
@@ -267,6 +273,6 @@ async fn b27_task_panic() {
     assert_eq!(
         (tally.refused, tally.unknown),
         (0, 0),
-        "neighbours are well"
+        "other sessions keep running"
     );
 }

@@ -1,5 +1,5 @@
-//! B45 and B46: Redis comes back with less than the archive has, once and again and again. Whatever a
-//! healthy Redis has acked is in history afterwards, and no place is acked twice.
+//! B45 and B46: Redis comes back with less than the archive has, once or repeatedly. Afterwards
+//! history has everything that a healthy Redis acked, and no place is acked twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,19 +21,19 @@ use crate::scale::Scale;
 const DEADLINE: Duration = Duration::from_secs(60);
 const NODES: usize = 2;
 const ROOMS: [&str; 3] = ["one", "two", "three"];
-/// No rate limit stands in the way.
+/// The settings without rate limits.
 const FAST: [Setting<'_>; 3] = [
     SIGNED,
     ("limits.sends_per_second", "0"),
     ("limits.user_sends_per_second", "0"),
 ];
 
-/// Two nodes, one Redis, with or without an archive.
+/// Two nodes and one Redis, with or without an archive.
 struct Cluster {
     redis: Redis,
     postgres: Option<String>,
     nodes: Vec<NodeProcess>,
-    /// Place → text of what was acked there, of all rooms.
+    /// Place → text of the message acked there, for all rooms.
     acked: BTreeMap<(String, String, u64), String>,
     number: usize,
     _turn: MutexGuard<'static, ()>,
@@ -72,7 +72,7 @@ impl Cluster {
         self.nodes[number % NODES].address()
     }
 
-    /// Sends so many messages to each room, over REST and by turns through all nodes, until each is
+    /// Sends `count` messages to each room over REST, through all nodes in turn, until each is
     /// acked. Returns their texts.
     async fn send(&mut self, count: u64) -> BTreeSet<String> {
         let mut texts = BTreeSet::new();
@@ -113,7 +113,7 @@ impl Cluster {
             let report = String::from_utf8_lossy(&report);
             (events_in(&report)? >= self.acked.len()).then_some(())
         };
-        eventually("the archive has what was acked", DEADLINE, complete).await;
+        eventually("the archive has all acked events", DEADLINE, complete).await;
     }
 
     /// All texts of a room's history, page by page.
@@ -154,13 +154,13 @@ impl Cluster {
         all
     }
 
-    /// Every one of these is in history; says how many acked ones are not.
+    /// Waits until history has all of these texts. Returns how many other acked ones it lacks.
     async fn expect_history(&self, texts: &BTreeSet<String>) -> usize {
         let complete = async || {
             let history = self.all_history().await;
             texts.is_subset(&history).then_some(history)
         };
-        let (history, took) = eventually("history has what was acked", DEADLINE, complete).await;
+        let (history, took) = eventually("history has all acked events", DEADLINE, complete).await;
         let lost = self.acked.values().filter(|text| !history.contains(*text));
         let lost = lost.count();
         println!(
@@ -180,18 +180,19 @@ impl Cluster {
             let verified = run(&settings, &["archive", "verify"]);
             verified.status.success().then_some(verified.stdout)
         };
-        let (report, _) = eventually("the archive is whole", DEADLINE, verify).await;
+        let (report, _) = eventually("the archive is complete", DEADLINE, verify).await;
         println!("{}", String::from_utf8_lossy(&report));
     }
 }
 
-/// Reads "3 rooms with 105 events in the archive".
+/// Parses "3 rooms with 105 events in the archive".
 fn events_in(report: &str) -> Option<usize> {
     let (before, _) = report.split_once(" events in the archive")?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
-/// K1: everything dies, Redis comes back with less than the archive has, sends go on at once.
+/// K1: all processes die, Redis comes back with less than the archive has, and clients send at
+/// once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b45_redis_is_older_than_the_archive() {
     let postgres = Postgres::shared().await;
@@ -222,7 +223,7 @@ async fn b45_redis_is_older_than_the_archive() {
     }
 }
 
-/// K2: Redis shows an older state again and again, on a connection that lives on.
+/// K2: Redis shows an older state repeatedly, on a connection that stays open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b46_redis_goes_back_and_forth() {
     let postgres = Postgres::shared().await;
@@ -255,11 +256,11 @@ async fn b46_redis_goes_back_and_forth() {
         let heard =
             async { while listener.next_of("message").await["body"]["text"] != newest.as_str() {} };
         let heard = tokio::time::timeout(DEADLINE, heard).await;
-        heard.expect("a member hears what is sent after all switches");
+        heard.expect("a member receives messages sent after all switches");
     }
 }
 
-/// The second database gets what the first one has.
+/// Copies the content of the first database to the second.
 async fn copy_all_keys(redis: &Redis) {
     let keys: Vec<String> = redis.command(&["KEYS", "*"]).await;
     for key in keys {

@@ -1,5 +1,5 @@
-//! Who sees whom come and go: named guests in a room of their own, and bare connections that write
-//! down every presence frame.
+//! Presence as others see it: named guests in a room of their own, and bare connections that record
+//! every presence frame.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ const ROOM: &str = "people";
 /// Five times the goal of 10 s.
 pub(crate) const GONE: Duration = Duration::from_secs(50);
 
-/// What happened to somebody.
+/// A change of a user's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Joined,
@@ -27,33 +27,33 @@ pub(crate) enum Change {
 
 type Log = Arc<Mutex<Vec<(String, Change)>>>;
 
-/// One who watches.
+/// A connection that records presence frames.
 struct Watcher {
     log: Log,
-    /// Where its connection is.
+    /// The node of its connection.
     node: usize,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Watcher {
     fn count(&self, name: &str, change: Change) -> usize {
-        let log = self.log.lock().expect("nothing panics there");
+        let log = self.log.lock().expect("no thread panicked with the lock");
         let same = log.iter().filter(|seen| seen.0 == name && seen.1 == change);
         same.count()
     }
 }
 
-/// All who watch.
+/// All watchers.
 pub(crate) struct Audience {
     watchers: Vec<Watcher>,
 }
 
-/// Someone in the room who answers pings; gone when dropped.
+/// A guest in the room who answers pings. The connection ends when dropped.
 pub(crate) struct Guest {
     _task: AbortOnDropHandle<()>,
 }
 
-/// A guest of this name in the room, through this door.
+/// Lets a guest of this name join the room through the node at `door`.
 pub(crate) async fn enter(arena: &Arena, door: SocketAddr, name: &str) -> Guest {
     let mut raw = connect(arena, door, name).await;
     let task =
@@ -63,9 +63,9 @@ pub(crate) async fn enter(arena: &Arena, door: SocketAddr, name: &str) -> Guest 
     }
 }
 
-/// The same with its connection in the test's hands.
+/// The same, but returns the connection.
 async fn connect(arena: &Arena, door: SocketAddr, name: &str) -> Raw {
-    // The token's maker need not be the node that is used.
+    // The token may come from another node than the one that is used.
     let url = format!("http://{}", arena.doors[1]);
     let guest = new_guest(&url, Some(name)).await.expect("a guest token");
     let mut raw = Raw::connect_as(door, &guest.token).await;
@@ -74,7 +74,7 @@ async fn connect(arena: &Arena, door: SocketAddr, name: &str) -> Raw {
 }
 
 impl Audience {
-    /// One watcher on each of these nodes.
+    /// Starts one watcher on each of these nodes.
     pub(crate) async fn start(arena: &Arena, nodes: &[usize]) -> Self {
         let mut watchers = Vec::new();
         for node in nodes {
@@ -91,18 +91,19 @@ impl Audience {
         Self { watchers }
     }
 
-    /// Every watcher has seen this so often; how long that took.
+    /// Waits until every watcher has seen this change `times` times. Returns how long that took.
     pub(crate) async fn wait(&self, name: &str, change: Change, times: usize) -> Duration {
         let start = Instant::now();
         for watcher in &self.watchers {
             let seen = async || (watcher.count(name, change) >= times).then_some(());
-            let what = format!("gw-{} tells that {name} has {change:?}", watcher.node);
+            let what = format!("gw-{} announces that {name} has {change:?}", watcher.node);
             eventually(&what, GONE, seen).await;
         }
         start.elapsed()
     }
 
-    /// Every watcher has seen this exactly so often, when all that was announced has come.
+    /// Checks that every watcher has seen exactly these counts, after all announced changes have
+    /// come.
     pub(crate) async fn assert_counts(
         &self,
         arena: &Arena,
@@ -110,7 +111,8 @@ impl Audience {
         joined: usize,
         left: usize,
     ) {
-        // One who comes and goes after all that shows that nothing more is on its way.
+        // A marker guest joins and leaves last. When its changes have arrived, all earlier frames
+        // have too.
         let door = arena.doors[1];
         let marker = format!("marker-{}", fastrand::u32(..));
         let mut raw = connect(arena, door, &marker).await;
@@ -134,7 +136,7 @@ async fn watch(mut raw: Raw, log: Log) {
         if frame["type"] != "presence" {
             continue;
         }
-        let mut log = log.lock().expect("nothing panics there");
+        let mut log = log.lock().expect("no thread panicked with the lock");
         for (field, change) in [("joined", Change::Joined), ("left", Change::Left)] {
             for user in frame[field].as_array().into_iter().flatten() {
                 let name = user["name"].as_str().unwrap_or_default().to_owned();
@@ -144,7 +146,7 @@ async fn watch(mut raw: Raw, log: Log) {
     }
 }
 
-/// Who is in the room, as this node says; without the watchers.
+/// The users in the room according to this node, without the watchers.
 pub(crate) async fn present(arena: &Arena, node: usize) -> Vec<String> {
     let mut raw = connect(arena, arena.doors[node], "asker").await;
     let reply = raw.ask(json!({"type": "members", "room": ROOM})).await;

@@ -1,5 +1,5 @@
-//! A bare client that sends several times a second and takes every answer at its word: what is
-//! `unavailable` is never sent again, and what is `unknown` is sent again under its name.
+//! A bare client that sends several times a second and follows every answer: it never repeats an
+//! `unavailable` send, and repeats an `unknown` one with its nonce.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ pub(crate) const PROBE_ROOM: &str = "probe";
 const EVERY: Duration = Duration::from_millis(200);
 /// Longer than any limit of the node.
 const SILENCE: Duration = Duration::from_secs(90);
-/// How often an unknown send is tried again.
+/// How often an unknown send is repeated.
 const TRIES: u32 = 100;
 
 /// One answer.
@@ -25,11 +25,11 @@ const TRIES: u32 = 100;
 pub(crate) struct Answer {
     pub(crate) asked: Instant,
     pub(crate) took: Duration,
-    /// `sent`, an error code, or `end`.
+    /// The value is `sent`, an error code, or `end`.
     pub(crate) code: String,
 }
 
-/// What one prober was answered; clones share it.
+/// The answers to one prober. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers(Arc<Mutex<Vec<Answer>>>);
 
@@ -40,14 +40,20 @@ impl Answers {
             took: asked.elapsed(),
             code: code.to_owned(),
         };
-        self.0.lock().expect("nothing panics there").push(answer);
+        self.0
+            .lock()
+            .expect("no thread panicked with the lock")
+            .push(answer);
     }
 
     pub(crate) fn all(&self) -> Vec<Answer> {
-        self.0.lock().expect("nothing panics there").clone()
+        self.0
+            .lock()
+            .expect("no thread panicked with the lock")
+            .clone()
     }
 
-    /// Those asked since `moment`.
+    /// The answers to sends that began at or after `moment`.
     pub(crate) fn since(&self, moment: Instant) -> Vec<Answer> {
         let mut all = self.all();
         all.retain(|answer| answer.asked >= moment);
@@ -55,7 +61,7 @@ impl Answers {
     }
 }
 
-/// Sends to one node until `stop`, again from the start when the connection ends.
+/// Sends to one node until `stop`, and reconnects when the connection ends.
 pub(crate) async fn probe(
     name: String,
     address: SocketAddr,
@@ -65,11 +71,11 @@ pub(crate) async fn probe(
 ) {
     let mut number = 0;
     while !stop.is_cancelled() {
-        // Asked first, so that a dead node costs no panic.
+        // This check comes first, so that a dead node causes no panic.
         if TcpStream::connect(address).await.is_ok() {
             let name = format!("{name}.{number}");
             let life = live(&name, address, &ledger, &answers, &stop);
-            // A node that dies meanwhile is met again.
+            // After a node dies meanwhile, the loop connects again.
             let _ = timeout(SILENCE, life).await;
             number += 1;
         }
@@ -135,7 +141,7 @@ async fn ask_until_known(raw: &mut Raw, nonce: &str, page: &Page, answers: &Answ
         }
         assert!(
             ["unavailable", "unknown"].contains(&code),
-            "an answer that is none: {reply}"
+            "an unexpected answer: {reply}"
         );
         listen_until(raw, asked + EVERY).await?;
     }
@@ -151,7 +157,7 @@ fn acked(page: &Page, nonce: &str, reply: &Value) {
             offset: reply["offset"].as_u64().unwrap_or_default(),
             nonce: Some(nonce),
             message: reply["message"].as_str(),
-            // Each one waited for the answer before it.
+            // Each send waited for the answer to the one before.
             in_turn: true,
         };
         ledger.sent(me, &ack);
@@ -167,7 +173,7 @@ async fn reply_to(raw: &mut Raw, id: &str) -> Option<Value> {
     }
 }
 
-/// `None`: the end.
+/// Returns the next frame; `None` at the end of the connection.
 async fn next(raw: &mut Raw) -> Option<Value> {
     match raw.hear_patiently().await {
         Heard::Text(text) => serde_json::from_str(&text).ok(),

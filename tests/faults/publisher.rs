@@ -1,4 +1,4 @@
-//! Clients that send at a steady rate and know what became of each message.
+//! Clients that send at a steady rate and record the outcome of each message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
-    /// The highest offset that was acked.
+    /// The highest acked offset.
     head: AtomicU64,
 }
 
 impl Room {
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            id: RoomId::new(name).expect("a good room id"),
+            id: RoomId::new(name).expect("the room ID is valid"),
             head: AtomicU64::new(0),
         }
     }
@@ -34,7 +34,7 @@ impl Room {
     }
 }
 
-/// What became of the sends.
+/// The outcomes of sends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) sends: usize,
@@ -54,7 +54,7 @@ impl Tally {
         self.times.extend(other.times);
     }
 
-    /// The time that so many hundredths of the acks did not exceed.
+    /// The time that this percentage of the acks did not exceed.
     pub(crate) fn percentile(&self, hundredths: usize) -> Duration {
         let mut times = self.times.clone();
         times.sort();
@@ -72,7 +72,7 @@ pub(crate) struct Publisher {
     pub(crate) room: Arc<Room>,
     pub(crate) every: Duration,
     pub(crate) body: usize,
-    /// Waits for each answer before the next send; otherwise many are under way.
+    /// Whether it waits for each answer before the next send. Otherwise many sends are in progress.
     pub(crate) waits: bool,
 }
 
@@ -117,12 +117,12 @@ impl Publisher {
             Ok(receipt) => {
                 open.spawn(async move { (nonce, receipt.wait().await, begun.elapsed()) });
             }
-            // The outbox stayed full: it never began.
+            // The outbox stayed full, so the send never began.
             Err(_) => self.refused(&nonce, tally),
         }
     }
 
-    /// The next answer; none is waited for unless this sender waits.
+    /// Returns the next answer. It waits for one only if this sender waits for answers.
     async fn answer(&self, open: &mut JoinSet<Answer>) -> Option<Answer> {
         let answer = if self.waits {
             open.join_next().await

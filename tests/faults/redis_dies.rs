@@ -39,7 +39,7 @@ async fn b01_redis_crash() {
     );
 }
 
-/// What a bare sender is told, word by word.
+/// Checks the answers that a bare sender gets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b01_without_redis_a_send_is_unavailable_and_never_local() {
     const ROOM: &str = "alone";
@@ -61,7 +61,7 @@ async fn b01_without_redis_a_send_is_unavailable_and_never_local() {
         codes.push(reply["code"].as_str().unwrap_or_default().to_owned());
     }
     assert!(slowest < ANSWER, "answered after {slowest:?}");
-    // The first may have been on its way when Redis died; the others cannot have been stored.
+    // Redis may have stored the first send before it died. It cannot have stored the others.
     assert!(
         ["unavailable", "unknown"].contains(&codes[0].as_str()),
         "{codes:?}"
@@ -78,10 +78,10 @@ async fn b01_without_redis_a_send_is_unavailable_and_never_local() {
             }
         }
     };
-    let reply: Value = within("a retry goes through", ANSWER, retried).await;
+    let reply: Value = within("a retry is acked", ANSWER, retried).await;
     assert_eq!(
         reply["offset"], 2,
-        "stored once, after what was there: {reply}"
+        "stored once, after the earlier event: {reply}"
     );
     assert_eq!(sender.ask(send("after")).await["offset"], 3);
     listener.wait_count(3, ANSWER).await;
@@ -100,7 +100,7 @@ async fn b02_redis_restarts_empty() {
     row.finish().await;
 }
 
-/// Every client hears that its room has begun a new life.
+/// Checks that every client learns about the new epoch of its room.
 async fn everyone_is_told(row: &mut Row, back: Instant) {
     for member in &row.load.members {
         let is_told = |notes: &Notes| notes.resets > 0;
@@ -111,10 +111,10 @@ async fn everyone_is_told(row: &mut Row, back: Instant) {
     }
     row.say_time("told", back.elapsed());
     let resets = row.arena.figure("resets_total").await;
-    row.check(resets > 0.0, "the metrics have seen it");
+    row.check(resets > 0.0, "the metrics count the resets");
 }
 
-/// Rooms that are quiet, so that nodes have not looked yet when the first send is acked.
+/// Uses quiet rooms, so that nodes have not read them yet when the first send is acked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b02_what_is_acked_at_once_by_an_empty_redis_is_heard() {
     const ROOM: &str = "quiet";
@@ -137,7 +137,7 @@ async fn b02_what_is_acked_at_once_by_an_empty_redis_is_heard() {
                 let reply = sender.ask(send.clone()).await;
                 (reply["type"] == "sent").then_some(reply)
             };
-            let (sent, _) = eventually("a send goes through", ANSWER, send).await;
+            let (sent, _) = eventually("a send is acked", ANSWER, send).await;
             top = sent["offset"].as_u64().unwrap_or_default();
             page.write(|ledger, me| {
                 ledger.sent(
@@ -153,7 +153,7 @@ async fn b02_what_is_acked_at_once_by_an_empty_redis_is_heard() {
                 );
             });
         }
-        // What Redis loses before anyone has read it is lost.
+        // Events that Redis loses before any node has read them are lost.
         for listener in &listeners {
             listener.wait_offset(top, TO_HEAD).await;
         }
@@ -170,7 +170,7 @@ async fn b02_what_is_acked_at_once_by_an_empty_redis_is_heard() {
     let report = ledger.open().report();
     assert!(report.is_kept(), "{report}");
     assert_eq!(report.total.skipped_in_known_life, 0, "{report}");
-    println!("acked by an empty redis before a node has looked, and heard:\n{report}");
+    println!("acked by an empty redis before a node has read it, and received:\n{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

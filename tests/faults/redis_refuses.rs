@@ -1,4 +1,4 @@
-//! B11 to B14 and B16: Redis answers, but does not take writes, or has forgotten something.
+//! B11 to B14 and B16: Redis answers, but refuses writes, or has forgotten something.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const NOTICED: Duration = Duration::from_secs(15);
 /// Five times the goal of 2 s.
 const BACK: Duration = Duration::from_secs(10);
 
-/// Sends are refused while it lasts, and go through soon after.
+/// Checks that sends are refused while the fault lasts, and acked soon after.
 async fn refused_and_back(row: &mut Row, back: Instant) {
     row.healed(back).await;
     row.expect_not_ready(0, NOTICED).await;
@@ -81,7 +81,7 @@ async fn b13_an_evicting_redis_is_refused() {
     assert!(!status.success(), "{says}");
     assert!(
         says.contains("maxmemory-policy"),
-        "it says what to change: {says}"
+        "the error says what to change: {says}"
     );
     let settings = [
         ("redis.url", url.as_str()),
@@ -108,7 +108,7 @@ async fn b13_an_evicted_key_is_a_new_life() {
     drop(redis);
     let back = Instant::now();
     row.say("keys", gone);
-    row.check(gone >= row.scale.rooms, "there were keys to lose");
+    row.check(gone >= row.scale.rooms, "keys were deleted");
     for member in &row.load.members {
         let is_told = |notes: &Notes| notes.resets > 0;
         member
@@ -142,7 +142,10 @@ async fn b14_scripts_flushed() {
         .map(|answer| answer.code)
         .filter(|code| code != "sent")
         .collect();
-    row.check(codes.is_empty(), format!("no client sees it: {codes:?}"));
+    row.check(
+        codes.is_empty(),
+        format!("no client gets an error: {codes:?}"),
+    );
     let tally = row.finish().await;
     assert_eq!(
         (tally.refused, tally.unknown),

@@ -1,4 +1,4 @@
-//! B4 and B5: Redis that does not answer for a while, or slowly.
+//! B4 and B5: Redis does not answer for a while, or answers slowly.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn b05_redis_jitter() {
     row.healed(Instant::now()).await;
     let now = row.arena.figure("redis_reconnects_total").await;
     row.say("reconnects", now - reconnects);
-    row.check(now <= reconnects, "a slow Redis is not a dead one");
+    row.check(now <= reconnects, "a slow Redis causes no reconnect");
     for node in 0..3 {
         row.expect_steady(node);
     }

@@ -1,4 +1,4 @@
-//! One row of the fault matrix: the load runs, a fault comes and goes, and everyone is judged.
+//! One row of the fault matrix: the load runs, a fault begins and ends, and the result is judged.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::scale::Scale;
 use crate::watcher::Watcher;
 use crate::workload::{Member, TO_HEAD, Workload};
 
-/// For the archive to have everything: five times the goal of 30 s.
+/// The time for the archive to have everything: five times the goal of 30 s.
 const ARCHIVED: Duration = Duration::from_secs(150);
 
-/// What a row's fault may do to clients, beside a delay.
+/// The effects on clients that a row allows, besides a delay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Allowed {
-    /// Streams may begin a new life.
+    /// Streams may begin a new epoch.
     pub(crate) resets: bool,
     /// Clients of all nodes may have to move.
     pub(crate) moves: bool,
@@ -40,21 +40,21 @@ pub(crate) struct Row {
     /// When the fault began.
     pub(crate) fault_at: Instant,
     footprints: Vec<Option<Footprint>>,
-    /// Connections that each member had lost before the fault, as where a node is slow to let many
-    /// in.
+    /// Connections that each member had lost before the fault, for example because a node was slow
+    /// to accept many clients.
     losses: Vec<usize>,
     /// Nodes whose clients lose their connections.
     harmed: Vec<usize>,
     to_head: Option<Duration>,
     pub(crate) allowed: Allowed,
-    /// Everything has to be there too in the end.
+    /// The archive that must have everything in the end.
     pub(crate) archive: Option<String>,
     facts: String,
     problems: Vec<String>,
 }
 
 impl Row {
-    /// The usual cluster under the usual load.
+    /// Starts the usual cluster with the usual load.
     pub(crate) async fn start(name: &str, injected: &str) -> Self {
         Self::start_with(name, injected, Fsync::Always, &[]).await
     }
@@ -92,7 +92,7 @@ impl Row {
         }
     }
 
-    /// Lets the load run until it is time for the fault.
+    /// Lets the load run until the time of the fault.
     pub(crate) async fn fault(&mut self) {
         sleep_until(self.begun + self.scale.before).await;
         self.footprints = footprints(&self.arena).await;
@@ -103,18 +103,18 @@ impl Row {
         self.fault_at = Instant::now();
     }
 
-    /// The clients of this node will have to go elsewhere.
+    /// Notes that the clients of this node will have to move to another one.
     pub(crate) fn harm(&mut self, node: usize) {
         self.harmed.push(node);
     }
 
-    /// The fault was over at `back`: measures until everyone has heard something newer than all
-    /// that is acked now.
+    /// Notes that the fault ended at `back`. Measures until everyone has received something newer
+    /// than all events acked by now.
     pub(crate) async fn healed(&mut self, back: Instant) {
         self.healed_within(back, TO_HEAD).await;
     }
 
-    /// The same with a deadline of the row's own.
+    /// The same with another deadline.
     pub(crate) async fn healed_within(&mut self, back: Instant, deadline: Duration) -> Duration {
         let heads = self.load.heads();
         self.load.wait_beyond(&heads, deadline, |_| true).await;
@@ -123,39 +123,43 @@ impl Row {
         took
     }
 
-    /// How long until these members have heard something newer than all that is acked now.
+    /// Measures how long these members take to receive something newer than all events acked by
+    /// now.
     pub(crate) async fn reach_head(&self, of: impl Fn(&Member) -> bool) -> Duration {
         let heads = self.load.heads();
         self.load.wait_beyond(&heads, TO_HEAD, of).await
     }
 
-    /// One more figure for the row's line.
+    /// Adds a figure to the row's line.
     pub(crate) fn say(&mut self, key: &str, value: impl std::fmt::Display) {
         write!(self.facts, " {key}={value}").expect("writing to a string never fails");
     }
 
-    /// One more figure that is a time.
+    /// Adds a time to the row's line.
     pub(crate) fn say_time(&mut self, key: &str, value: Duration) {
         self.say(key, format!("{:.2}s", value.as_secs_f64()));
     }
 
-    /// The row fails, after it has been measured to its end.
+    /// Lets the row fail at its end, unless `is_good`.
     pub(crate) fn check(&mut self, is_good: bool, what: impl Into<String>) {
         if !is_good {
             self.problems.push(what.into());
         }
     }
 
-    /// The node has said since the fault began that it is not ready, and says so; how long that
-    /// took goes into the line.
+    /// Checks that the node has reported since the fault began that it is not ready, and why. The
+    /// time until then goes into the row's line.
     pub(crate) async fn expect_not_ready(&mut self, node: usize, deadline: Duration) {
         let watcher = &self.watchers[node];
         let since = self.fault_at;
-        let what = format!("gw-{node} says that it is not ready");
+        let what = format!("gw-{node} reports that it is not ready");
         let ((took, says), _) =
             eventually(&what, deadline, async || watcher.first(false, since)).await;
         self.check(took <= deadline, format!("{what} after {took:?}"));
-        self.check(says != "silence", format!("gw-{node} says what is missing"));
+        self.check(
+            says != "silence",
+            format!("gw-{node} reports what is missing"),
+        );
         self.say_time("not_ready", took);
     }
 
@@ -173,12 +177,12 @@ impl Row {
     /// The node is ready again after `since`; how long that took goes into the line.
     pub(crate) async fn expect_ready(&mut self, node: usize, since: Instant, deadline: Duration) {
         let watcher = &self.watchers[node];
-        let what = format!("gw-{node} says that it is ready");
+        let what = format!("gw-{node} reports that it is ready");
         let ((took, _), _) = eventually(&what, deadline, async || watcher.first(true, since)).await;
         self.say_time("ready", took);
     }
 
-    /// The node has been ready all the time since the fault began.
+    /// Checks that the node has been ready all the time since the fault began.
     pub(crate) fn expect_steady(&mut self, node: usize) {
         let wavered = self.watchers[node].wavered(self.fault_at);
         self.check(
@@ -187,8 +191,8 @@ impl Row {
         );
     }
 
-    /// Every send that the probers began between two moments was answered within the limit; the
-    /// slowest goes into the line.
+    /// Checks that every send that the probers began between two moments was answered within the
+    /// limit. The slowest time goes into the row's line.
     pub(crate) fn expect_answers(&mut self, from: Instant, until: Instant, limit: Duration) {
         let answers = self
             .load
@@ -210,13 +214,13 @@ impl Row {
     /// Lets the load run to its end and judges everything.
     ///
     /// # Panics
-    /// With everything that was wrong.
+    /// Panics with a list of everything that was wrong.
     pub(crate) async fn finish(mut self) -> Tally {
         sleep_until(self.begun + self.scale.total).await;
         let tally = self.load.hush().await;
         self.load.wait_level().await;
         let living = self.arena.living().await;
-        let reader = living.first().expect("a node that lives");
+        let reader = living.first().expect("a node that runs");
         self.load.read_back(&self.arena, *reader).await;
         if let Some(archive) = self.archive.clone() {
             self.expect_archived(&archive).await;
@@ -234,8 +238,8 @@ impl Row {
         tally
     }
 
-    /// The archive has caught up, is whole, and agrees with the streams and with all clients; how
-    /// long that took goes into the line.
+    /// Checks that the archive has caught up, is complete, and agrees with the streams and all
+    /// clients. The time until then goes into the row's line.
     async fn expect_archived(&mut self, archive: &str) {
         let redis = self.arena.redis().await.url();
         let settings = [("archive.url", archive), ("redis.url", redis.as_str())];
@@ -261,7 +265,7 @@ impl Row {
         self.check(
             verified.status.success(),
             format!(
-                "the archive is whole: {}",
+                "the archive is complete: {}",
                 String::from_utf8_lossy(&verified.stdout)
             ),
         );
@@ -347,7 +351,7 @@ impl Row {
         }
         assert_eq!(
             total.skipped_in_known_life, 0,
-            "nothing of a life that a client knows is skipped\n{report}"
+            "no event of an epoch that a client knows is skipped\n{report}"
         );
         assert!(report.is_kept(), "{report}\n{:#?}", self.problems);
         assert!(self.problems.is_empty(), "{:#?}", self.problems);

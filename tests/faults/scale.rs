@@ -1,4 +1,4 @@
-//! How large the load is: short in the daily run, full with `HUBBUB_FAULTS=full`.
+//! The size of the load: short in the daily run, full with `HUBBUB_FAULTS=full`.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ pub(crate) struct Scale {
     pub(crate) bare: usize,
     /// Clients that send, over all rooms.
     pub(crate) publishers: usize,
-    /// Messages a second of all of them.
+    /// Messages per second from all of them.
     pub(crate) rate: u32,
     /// Bytes of a message's body.
     pub(crate) body: usize,
-    /// From the first message to the fault.
+    /// The time from the first message to the fault.
     pub(crate) before: Duration,
-    /// From the first message to the last, at least.
+    /// The least time from the first message to the last.
     pub(crate) total: Duration,
     is_full: bool,
 }
@@ -48,7 +48,7 @@ const FULL: Scale = Scale {
 };
 
 impl Scale {
-    /// As the environment says.
+    /// The scale that the environment selects.
     pub(crate) fn of_run() -> Self {
         match std::env::var("HUBBUB_FAULTS").as_deref() {
             Ok("full") => FULL,
@@ -57,12 +57,12 @@ impl Scale {
         }
     }
 
-    /// The short one, whatever the environment says.
+    /// The short scale, whatever the environment selects.
     pub(crate) fn short() -> Self {
         SHORT
     }
 
-    /// The same load for so long.
+    /// The same load for the time `total`.
     pub(crate) fn lasting(self, total: Duration) -> Self {
         Self {
             before: SHORT.before,
@@ -71,12 +71,12 @@ impl Scale {
         }
     }
 
-    /// One value for each scale.
+    /// Picks a value by scale.
     pub(crate) fn pick<T>(&self, short: T, full: T) -> T {
         if self.is_full { full } else { short }
     }
 
-    /// Seconds for each scale.
+    /// Picks a number of seconds by scale.
     pub(crate) fn seconds(&self, short: u64, full: u64) -> Duration {
         Duration::from_secs(self.pick(short, full))
     }

@@ -1,4 +1,4 @@
-//! B6, B8 and B10: the subscription cut, silent, or too slow, while commands pass.
+//! B6, B8 and B10: the subscription is cut, silent, or too slow, while commands pass.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::publisher::{Publisher, Room};
 use crate::row::Row;
 use crate::workload::TO_HEAD;
 
-/// Five times the goal of 0.5 s for a gap to be repaired.
+/// Five times the goal of 0.5 s for repairing a gap.
 const REPAIRED: Duration = Duration::from_millis(2_500);
 /// Five times the goal of 3 s.
 const NOTICED: Duration = Duration::from_secs(15);
@@ -59,7 +59,7 @@ async fn b08_only_the_subscription_is_dead() {
     row.fault().await;
     let during = row.scale.seconds(8, 30);
     let meanwhile = async {
-        // Nothing comes through the subscription, so this is read from the streams.
+        // The subscription receives nothing, so the node reads this from the streams.
         sleep(Duration::from_secs(1)).await;
         row.reach_head(|member| member.home == 0).await
     };
@@ -72,7 +72,7 @@ async fn b08_only_the_subscription_is_dead() {
     row.finish().await;
 }
 
-/// A last message whose packet is lost, and then nothing that could show the hole.
+/// Loses the packet of a last message. No later packet can reveal the gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b08_a_last_message_followed_by_silence_is_found() {
     const ROOM: &str = "tail";
@@ -125,7 +125,7 @@ async fn b10_a_node_too_slow_for_redis() {
     row.finish().await;
 }
 
-/// 600 messages of 8 KiB into a room, from a well node.
+/// Sends 600 messages of 8 KiB to a room from a healthy node.
 async fn flood(row: &Row) {
     let room = Arc::new(Room::new("room-0"));
     let config = row.arena.client(1);
@@ -146,6 +146,6 @@ async fn flood(row: &Row) {
     let recorder = Arc::clone(&publisher.recorder);
     let (tally, ()) = tokio::join!(publisher.run(stop.clone()), end);
     assert_eq!((tally.refused, tally.unknown), (0, 0));
-    // It leaves while the load goes on.
+    // The recorder leaves while the load continues.
     recorder.leave().await;
 }

@@ -1,4 +1,4 @@
-//! What the nodes say of themselves: `/readyz`, asked again and again.
+//! The readiness of the nodes: polls `/readyz`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::arena::readiness;
 
 const EVERY: Duration = Duration::from_millis(50);
 
-/// A change of mind.
+/// A change of a node's readiness.
 #[derive(Debug, Clone)]
 struct Turn {
     at: Instant,
@@ -43,10 +43,13 @@ impl Watcher {
     }
 
     fn turns(&self) -> Vec<Turn> {
-        self.turns.lock().expect("nothing panics there").clone()
+        self.turns
+            .lock()
+            .expect("no thread panicked with the lock")
+            .clone()
     }
 
-    /// The first time from `moment` on that it said so, and its words.
+    /// The first time since `moment` that the node was in this state, and its reason.
     pub(crate) fn first(&self, is_ready: bool, moment: Instant) -> Option<(Duration, String)> {
         let turns = self.turns();
         let before = turns.iter().rfind(|turn| turn.at <= moment);
@@ -76,7 +79,7 @@ impl Watcher {
 async fn watch(ops: SocketAddr, turns: Arc<Mutex<Vec<Turn>>>) {
     loop {
         let at = Instant::now();
-        // A node that says nothing is not ready.
+        // A node that does not answer is not ready.
         let (is_ready, says) = readiness(ops)
             .await
             .unwrap_or((false, "silence".to_owned()));

@@ -1,5 +1,5 @@
-//! The load under which things break: rooms full of clients on all nodes, some of them sending,
-//! bare connections that show what the nodes wrote, and impatient senders.
+//! The load during a fault: rooms full of clients on all nodes, some of which send; bare
+//! connections that show what the nodes wrote; and probers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,43 +21,43 @@ use crate::prober::{Answers, PROBE_ROOM, probe};
 use crate::publisher::{Publisher, Room, Tally};
 use crate::scale::Scale;
 
-/// For all clients to be at the head after the fault is over: five times the goal of 3 s.
+/// The time for all clients to be at the head after the fault is over: five times the goal of 3 s.
 pub(crate) const TO_HEAD: Duration = Duration::from_secs(15);
 /// Clients that start at one time.
 const AT_ONCE: usize = 32;
 
-/// Someone who listens.
+/// A client that receives a room.
 pub(crate) struct Member {
     pub(crate) recorder: Arc<Recorder>,
-    /// Index of the room; `None`: the probers' room.
+    /// The index of the room; `None` for the probers' room.
     room: Option<usize>,
     /// The node on which it began.
     pub(crate) home: usize,
-    /// Its log is what the node sent; it does not come back.
+    /// Whether it is a bare connection. Its log is what the node sent, and it does not reconnect.
     pub(crate) is_bare: bool,
 }
 
 impl Member {
-    /// A bare connection that has ended hears nothing more.
+    /// A bare connection that has ended receives nothing more.
     fn is_listening(&self) -> bool {
         !self.is_bare || self.recorder.notes().disconnects.is_empty()
     }
 }
 
-/// Everyone, and what became of what they sent.
+/// All clients, and the outcomes of their sends.
 pub(crate) struct Workload {
     pub(crate) ledger: Ledger,
     rooms: Vec<Arc<Room>>,
     pub(crate) members: Vec<Member>,
     publishers: JoinSet<Tally>,
     probers: JoinSet<()>,
-    /// By node.
+    /// The answers to the probers, by node.
     pub(crate) answers: Vec<Answers>,
     stop: CancellationToken,
 }
 
 impl Workload {
-    /// Brings everyone to their places; they begin to send at once.
+    /// Starts all clients. They begin to send at once.
     pub(crate) async fn start(arena: &Arena, scale: &Scale) -> Self {
         let rooms = (0..scale.rooms).map(|number| Arc::new(Room::new(&format!("room-{number}"))));
         let mut workload = Self {
@@ -115,9 +115,9 @@ impl Workload {
     }
 
     fn send(&mut self, arena: &Arena, scale: &Scale) {
-        let share = scale.rate / u32::try_from(scale.publishers).expect("a small number");
+        let share = scale.rate / u32::try_from(scale.publishers).expect("the number is small");
         for (number, member) in self.members.iter().enumerate().take(scale.publishers) {
-            let room = member.room.expect("clients come first");
+            let room = member.room.expect("clients are the first members");
             let publisher = Publisher {
                 name: format!("p{number}"),
                 recorder: Arc::clone(&member.recorder),
@@ -148,7 +148,8 @@ impl Workload {
         self.rooms.iter().map(|room| room.head()).collect()
     }
 
-    /// Everyone whom `of` names has heard something beyond these heads; how long that took.
+    /// Waits until all members that `of` selects have received something beyond these heads.
+    /// Returns how long that took.
     pub(crate) async fn wait_beyond(
         &self,
         heads: &[u64],
@@ -180,7 +181,8 @@ impl Workload {
         tally
     }
 
-    /// All who listen in a room have heard as much as the one who has heard most.
+    /// Waits until all members of each room have received as much as the member that has received
+    /// most.
     pub(crate) async fn wait_level(&self) -> Duration {
         let level = async || {
             let listening = self.members.iter().filter(|member| member.is_listening());
@@ -198,11 +200,11 @@ impl Workload {
             let is_level = tops.into_iter().all(|(room, top)| highest[&room] == top);
             (is_level && highest.iter().all(is_acked)).then_some(())
         };
-        let ((), took) = eventually("everyone has heard everything", TO_HEAD, level).await;
+        let ((), took) = eventually("everyone has received everything", TO_HEAD, level).await;
         took
     }
 
-    /// Reads the newest life of every room from its stream, through this node, as one more client
+    /// Reads the newest epoch of every room from its stream through this node, as another client
     /// that must agree with all others.
     pub(crate) async fn read_back(&self, arena: &Arena, node: usize) {
         for (number, room) in self.rooms.iter().enumerate() {
@@ -234,7 +236,7 @@ impl Workload {
     }
 }
 
-/// The offset of the last event in a frame; 0 where there is none.
+/// The offset of the last event in a frame, 0 if there is none.
 fn last_offset(name: &str, text: &str) -> u64 {
     let frame: Value = serde_json::from_str(text).expect("a frame is JSON");
     let offset = |event: &Value| event["offset"].as_u64().unwrap_or(0);

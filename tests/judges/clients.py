@@ -1,4 +1,4 @@
-"""Clients of every door, by outside libraries: each says messages and writes down what it hears."""
+"""Clients of every transport, from third-party libraries. Each sends messages and records what it receives."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ RECORDER = TOP / "tests" / "socketio" / "recorder.js"
 
 
 class Log:
-    """What a client has heard, in its order: `(offset, text)`; a client may not know offsets."""
+    """The messages a client has received, in order, as `(offset, text)`. A client may not know offsets."""
 
     def __init__(self):
         self.heard = []
@@ -37,7 +37,7 @@ class Log:
         return [offset for offset, _ in self.heard]
 
     async def until(self, count):
-        """Waits until it has heard so much."""
+        """Waits until `count` messages have been received."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(self.heard) < count:
@@ -89,7 +89,7 @@ async def python_socketio(url, transports=None, catch_up=False, place=None):
 
 @asynccontextmanager
 async def native(url):
-    """A plain WebSocket by the `websockets` package."""
+    """A plain WebSocket client with the `websockets` package."""
     log, sent = Log(), asyncio.Queue()
     async with websockets.connect(f"{url.replace('http', 'ws')}/v1/ws") as socket:
         await socket.send(json.dumps({"type": "join", "id": 1, "room": ROOM}))
@@ -117,7 +117,7 @@ async def native(url):
 
 @asynccontextmanager
 async def event_stream(url, other):
-    """An event stream by `httpx-sse`, which sends over REST, to another node."""
+    """An event stream with `httpx-sse`. It sends over REST, to another node."""
     log, joined = Log(), asyncio.Event()
     async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
         token = (await http.post(f"{url}/v1/guests")).json()["token"]
@@ -149,7 +149,7 @@ async def event_stream(url, other):
 
 @asynccontextmanager
 async def official(url, transports):
-    """socket.io-client in Node.js. Its sends are not waited for."""
+    """socket.io-client in Node.js. It does not wait for the answers to its sends."""
     log, joined = Log(), asyncio.Event()
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     child = await asyncio.create_subprocess_exec("node", RECORDER, url, transports, **pipes)
@@ -180,7 +180,7 @@ async def official(url, transports):
 
 @asynccontextmanager
 async def background(work):
-    """Does `work` beside the block; its failure fails the block, at its end at the latest."""
+    """Runs `work` beside the block. A failure of `work` fails the block, at its end at the latest."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -192,7 +192,7 @@ async def background(work):
 
 
 async def happens(event, task):
-    """Waits for what `task` is to bring about, or for its failure."""
+    """Waits for `event`, which `task` sets, or for a failure of `task`."""
     waiting = asyncio.create_task(event.wait())
     both = {waiting, task}
     await asyncio.wait(both, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)

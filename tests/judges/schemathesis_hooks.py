@@ -1,8 +1,8 @@
-"""What no schema can say: limits in bytes, and which characters of a name can be seen."""
+"""Rules that a schema cannot express: limits in bytes, and the visible characters of names."""
 
 import schemathesis
 
-# Bytes of the texts that are names of something.
+# The limits in bytes of texts that name something.
 LIMITS = {"user": 128, "id": 128, "key": 64, "nonce": 64, "from": 128}
 
 

@@ -1,4 +1,4 @@
-"""Real servers for the judges, on free ports of 127.0.0.1, stopped by their pid."""
+"""Real servers for the tests, on free ports of 127.0.0.1, stopped by their process ID."""
 
 import os
 import re
@@ -18,7 +18,7 @@ START_SECONDS = 30
 
 
 def free_ports(count):
-    """Ports that were free a moment ago."""
+    """Returns ports that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -27,7 +27,7 @@ def free_ports(count):
 
 
 class Process:
-    """A child in a directory of its own; what it says is kept for when it fails."""
+    """A child process in a directory of its own. Its output is kept and shown when it fails."""
 
     def __init__(self, directory, command, env=None):
         self.log = Path(directory) / "output.log"
@@ -50,7 +50,7 @@ class Process:
         return self.child.poll() is None
 
     def until(self, what, check):
-        """Waits until `check` is true, and gives what it gave."""
+        """Waits until `check` returns something true, and returns that."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             if seen := check():
@@ -66,7 +66,7 @@ class Process:
 
 @contextmanager
 def process(*command, env=None):
-    """Runs a command for as long as the block takes."""
+    """Runs a command until the block ends."""
     with tempfile.TemporaryDirectory(prefix="hubbub-judges-") as directory:
         running = Process(directory, command, env)
         try:
@@ -77,7 +77,7 @@ def process(*command, env=None):
 
 @contextmanager
 def conformance():
-    """The conformance example: its `host:port`; it must be alive at the end."""
+    """Runs the conformance example and yields its `host:port`. It must still run at the end."""
     with process(RELEASE / "examples" / "conformance", "0") as example:
         found = lambda: re.search(r"listening on (\S+)", example.output)
         yield example.until("ready", found)[1]
@@ -95,14 +95,14 @@ def redis():
 
 @contextmanager
 def node(number=1, **settings):
-    """`hubbub serve`: its URL; it must be alive at the end. Settings as `HTTP__BIND="…"`."""
+    """Runs `hubbub serve` and yields its URL. It must still run at the end. Settings as `HTTP__BIND="…"`."""
     door, ops = free_ports(2)
     settings = {
         "NODE__ID": f"node-{number}",
         "HTTP__BIND": f"127.0.0.1:{door}",
         "OPS__BIND": f"127.0.0.1:{ops}",
         "AUTH__SECRET": SECRET,
-        # The judges are faster than people.
+        # The tests send faster than people.
         "LIMITS__SENDS_PER_SECOND": "0",
         "LIMITS__USER_SENDS_PER_SECOND": "0",
         "LIMITS__USER_NEW_ROOMS_PER_MINUTE": "0",

@@ -6,7 +6,7 @@ import pytest
 from kosoku import FailureError, run_fuzzingclient
 from servers import conformance
 
-# How many cases each group has, so that none is passed over without a word.
+# The number of cases in each group, so that no case is skipped silently.
 GROUPS = {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 9: 54, 10: 1}
 PATIENCE_SECONDS = 120
 

@@ -1,4 +1,4 @@
-"""Clients of every door in one room, over three nodes: all logs agree in order and content."""
+"""Clients of every transport in one room, over three nodes. All logs agree in order and content."""
 
 import asyncio
 from contextlib import AsyncExitStack, ExitStack
@@ -60,14 +60,14 @@ def texts(name):
 
 def judge(logs, total):
     order = logs["websockets"]
-    assert len(order.heard) == total, "exactly once"
+    assert len(order.heard) == total, "every message exactly once"
     first = order.offsets[0]
-    assert order.offsets == list(range(first, first + total)), "without a gap"
+    assert order.offsets == list(range(first, first + total)), "offsets without a gap"
     for name, log in logs.items():
-        assert log.texts == order.texts, f"{name}: one order for all"
-        assert log.offsets in (order.offsets, [None] * total), f"{name}: the same places"
+        assert log.texts == order.texts, f"{name}: the same order"
+        assert log.offsets in (order.offsets, [None] * total), f"{name}: the same offsets"
         own = [text for text in order.texts if text.startswith(f"{name} says ")]
-        assert own == texts(name), f"{name}: in the sender's order"
+        assert own == texts(name), f"{name}: the sender's order"
 
 
 def test_python_socketio_comes_back_by_itself(urls):

@@ -1,4 +1,4 @@
-"""The node's own OpenAPI document, and the node held against it by schemathesis."""
+"""The node's OpenAPI document, and schemathesis against the node."""
 
 import os
 import subprocess

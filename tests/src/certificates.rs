@@ -1,4 +1,4 @@
-//! Certificates for the servers of a test, signed by an authority that nobody else knows.
+//! Certificates for the servers of a test, signed by an authority of the test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, version};
 
-/// An authority and what it has signed, in files.
+/// An authority and the certificates that it has signed, in files.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -20,10 +20,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates a new authority.
     ///
     /// # Panics
-    /// When there is no room for its files.
+    /// Panics if its files cannot be written.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
@@ -40,26 +40,27 @@ impl Authority {
             dir: TempDir::new().expect("a temporary directory can be made"),
         };
         authority.write("ca.pem", &authority.pem);
-        // Servers may run as somebody else.
+        // Servers may run as another user.
         let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(authority.dir.path(), open).expect("it is ours");
+        fs::set_permissions(authority.dir.path(), open)
+            .expect("the directory belongs to this user");
         authority
     }
 
-    /// Its own certificate.
+    /// The file of the authority's own certificate.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    /// A certificate for these names or addresses, as `NAME.pem` and `NAME.key`.
+    /// Signs a certificate for these names or addresses, as `NAME.pem` and `NAME.key`.
     ///
     /// # Panics
-    /// When a name cannot be one.
+    /// Panics if a subject is not valid.
     pub fn sign(&self, name: &str, subjects: &[&str]) -> (PathBuf, PathBuf) {
         let subjects: Vec<String> = subjects.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().expect("a key can be made");
-        let params = CertificateParams::new(subjects).expect("names of a test are good");
+        let params = CertificateParams::new(subjects).expect("the names of a test are valid");
         let signed = params
             .signed_by(&key, &self.issuer)
             .expect("the authority signs");
@@ -69,7 +70,7 @@ impl Authority {
         )
     }
 
-    /// A certificate for servers of this machine.
+    /// Signs a certificate for servers on this machine.
     pub fn sign_local(&self, name: &str) -> (PathBuf, PathBuf) {
         self.sign(name, &["127.0.0.1", "localhost"])
     }
@@ -80,25 +81,27 @@ impl Authority {
         path
     }
 
-    /// How a client checks certificates that this authority has signed; it offers these protocols.
+    /// The settings of a client that trusts this authority and offers these protocols.
     ///
     /// # Panics
-    /// Never: the authority's certificate is good.
+    /// Never panics: the authority's certificate is valid.
     #[must_use]
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
         self.client_of(alpn, &[ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3])
     }
 
-    /// The same for these versions of TLS only.
+    /// The same for these TLS versions only.
     ///
     /// # Panics
-    /// Never: the authority's certificate is good.
+    /// Never panics: the authority's certificate is valid.
     #[must_use]
     pub fn client_of(&self, alpn: &[&str], versions: &[ProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.pem.as_bytes()) {
-            let certificate = certificate.expect("our own PEM");
-            roots.add(certificate).expect("our own certificate");
+            let certificate = certificate.expect("the authority's PEM is valid");
+            roots
+                .add(certificate)
+                .expect("the authority's certificate is valid");
         }
         let known = [&version::TLS12, &version::TLS13];
         let wanted: Vec<_> = known
@@ -108,7 +111,7 @@ impl Authority {
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&wanted)
-            .expect("there is a version")
+            .expect("the versions are not empty")
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -122,20 +125,20 @@ impl Default for Authority {
     }
 }
 
-/// What clients of this machine's servers ask for.
+/// The server name for clients of servers on this machine.
 ///
 /// # Panics
-/// Never: it is a good name.
+/// Never panics: the name is valid.
 #[must_use]
 pub fn localhost() -> ServerName<'static> {
-    ServerName::try_from("localhost").expect("a good name")
+    ServerName::try_from("localhost").expect("the name is valid")
 }
 
-/// A path as a setting.
+/// A path as the value of a setting.
 ///
 /// # Panics
-/// When it is no UTF-8.
+/// Panics if the path is not UTF-8.
 #[must_use]
 pub fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary paths are plain")
+    path.to_str().expect("temporary paths are UTF-8")
 }

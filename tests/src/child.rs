@@ -1,4 +1,4 @@
-//! A process of ours: signalled and ended by its id, its output kept and shown when a test fails.
+//! A child process. It is signalled by its ID; its output is kept, and shown when a test fails.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::deadline::eventually;
 
-/// Lines of the log that a failed test shows.
+/// The number of log lines that a failed test shows.
 const SHOWN: usize = 40;
 
-/// A running process. Dropped, it is killed.
+/// A running process. It is killed when dropped.
 #[derive(Debug)]
 pub struct Child {
     name: String,
@@ -24,12 +24,12 @@ impl Child {
     /// Starts `command` with its output appended to `log`.
     ///
     /// # Panics
-    /// When it cannot be started; the text says what is missing.
+    /// Panics if the process cannot be started. The text says what is missing.
     #[must_use]
     pub fn start(name: &str, mut command: Command, log: &Path) -> Self {
         let open = || File::options().create(true).append(true).open(log);
-        let output = open().expect("the temporary directory takes a file");
-        let errors = open().expect("the temporary directory takes a file");
+        let output = open().expect("the log file can be opened");
+        let errors = open().expect("the log file can be opened");
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
@@ -47,13 +47,13 @@ impl Child {
         }
     }
 
-    /// Its process id.
+    /// The process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything it has printed.
+    /// Everything the process has printed.
     #[must_use]
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -62,44 +62,46 @@ impl Child {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("a child has a process id");
-        // One that has ended already needs no signal.
+        // The signal fails only if the process has already ended.
         let _ = kill_process(pid, signal);
     }
 
-    /// Asks it to end.
+    /// Asks the process to end (SIGTERM).
     pub fn sigterm(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Freezes it.
+    /// Pauses the process (SIGSTOP).
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Thaws it.
+    /// Continues the process (SIGCONT).
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it, and returns when it is gone.
+    /// Kills the process (SIGKILL) and waits for its end.
     pub fn kill9(&mut self) {
-        // Only fails when it has ended already.
+        // The kill fails only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Whether it has ended, and how.
+    /// The exit status, if the process has ended.
     ///
     /// # Panics
-    /// When the system does not say.
+    /// Panics if the system cannot tell.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("our own child can be asked")
+        self.child
+            .try_wait()
+            .expect("the status of a child can be read")
     }
 
-    /// Waits for its end; how long that took stands beside its status.
+    /// Waits for the end of the process. Returns its status and how long that took.
     ///
     /// # Panics
-    /// When it has not ended in time.
+    /// Panics if the process has not ended in time.
     pub async fn wait_exit(&mut self, deadline: Duration) -> (ExitStatus, Duration) {
         let what = format!("{} ends", self.name);
         eventually(&what, deadline, async || self.exited()).await

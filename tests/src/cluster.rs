@@ -1,4 +1,4 @@
-//! Several nodes that are one cluster: in this process over one memory broker or one Redis, or as
+//! Several nodes that form one cluster: in this process over one memory broker or one Redis, or as
 //! real `hubbub serve` processes.
 
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::redis::{Fsync, Redis};
 /// The nodes, and the Redis that they share.
 pub struct Cluster {
     nodes: Vec<Node>,
-    /// Held because it commits what is sent.
+    /// Held because it writes sends to the archive.
     _embedded: Option<Embedded>,
-    /// Held because the archive lies there.
+    /// Held because the archive's file is in it.
     _folder: Option<TempDir>,
     _postgres: Option<Arc<Postgres>>,
-    /// Held to be killed; none where they share a memory broker.
+    /// Held to be killed on drop. `None` if the nodes share a memory broker.
     redis: Option<Redis>,
 }
 
@@ -32,10 +32,10 @@ enum Node {
     Process(NodeProcess),
 }
 
-/// With RUST_LOG set, what nodes of this process log is shown when a test fails.
+/// With RUST_LOG set, a failed test shows the log of the nodes in this process.
 fn show_logs() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    // A second cluster finds it done.
+    // The call fails for a second cluster, because the subscriber is already set.
     drop(
         tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -54,7 +54,7 @@ impl Cluster {
             if broker.is_none() {
                 broker = Some(local::embedded(&settings).await);
             }
-            let broker = broker.as_ref().expect("it was opened");
+            let broker = broker.as_ref().expect("the broker was opened above");
             nodes.push(Node::Local(LocalNode::join(settings, broker).await));
         }
         Self {
@@ -133,33 +133,33 @@ impl Cluster {
     /// The cluster's Redis.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if the cluster has no Redis.
     #[must_use]
     pub fn redis_ref(&self) -> &Redis {
         self.redis.as_ref().expect("a cluster with Redis")
     }
 
-    /// The Redis of its own.
+    /// The cluster's Redis, to change it.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if the cluster has no Redis.
     pub fn redis_mut(&mut self) -> &mut Redis {
         self.redis.as_mut().expect("the nodes share a Redis")
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Where a node's clients connect; numbers go round.
+    /// The address for clients of a node. Numbers wrap around.
     #[must_use]
     pub fn address(&self, number: usize) -> SocketAddr {
         match &self.nodes[number % self.nodes.len()] {
@@ -168,7 +168,7 @@ impl Cluster {
         }
     }
 
-    /// Where a node's operators look; numbers go round.
+    /// The address of a node's ops port. Numbers wrap around.
     #[must_use]
     pub fn ops(&self, number: usize) -> SocketAddr {
         match &self.nodes[number % self.nodes.len()] {
@@ -180,7 +180,7 @@ impl Cluster {
     /// A node that is a process.
     ///
     /// # Panics
-    /// When it is not.
+    /// Panics if the node is in this process.
     pub fn process(&mut self, number: usize) -> &mut NodeProcess {
         match &mut self.nodes[number] {
             Node::Process(node) => node,
@@ -188,7 +188,7 @@ impl Cluster {
         }
     }
 
-    /// A guest's client that starts on this node and knows all of them.
+    /// The settings of a guest's client that starts on this node and knows all nodes.
     #[must_use]
     pub fn client(&self, number: usize) -> ClientConfig {
         let urls = (0..self.len()).map(|step| format!("http://{}", self.address(number + step)));
@@ -200,7 +200,7 @@ impl Cluster {
         Raw::connect(self.address(number)).await
     }
 
-    /// A bare recorder on this node.
+    /// A recorder with a bare connection to this node.
     pub async fn record_raw(&self, number: usize, room: &str) -> Recorder {
         Recorder::raw(&format!("raw-{number}"), self.address(number), room).await
     }

@@ -1,17 +1,17 @@
-//! Waiting for a condition, with a deadline and a figure of how long it took.
+//! Waits for a condition with a deadline, and measures how long it took.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often a condition is looked at.
+/// The time between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Looks at `check` until it gives a value; how long that took stands beside it.
+/// Repeats `check` until it returns a value. Returns the value and how long that took.
 ///
 /// # Panics
-/// With `what` when the deadline passes.
+/// Panics with `what` if the deadline passes.
 pub async fn eventually<T>(
     what: &str,
     deadline: Duration,
@@ -32,10 +32,10 @@ pub async fn eventually<T>(
     }
 }
 
-/// Waits for `future`.
+/// Waits for `future` until the deadline.
 ///
 /// # Panics
-/// With `what` when the deadline passes.
+/// Panics with `what` if the deadline passes.
 pub async fn within<F: Future>(what: &str, deadline: Duration, future: F) -> F::Output {
     match timeout(deadline, future).await {
         Ok(value) => value,

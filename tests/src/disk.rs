@@ -1,17 +1,17 @@
-//! A small file system of its own, to be filled.
+//! A small file system that a test can fill.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Unmounted when dropped. Needs root.
+/// The file system. It is unmounted when dropped. It needs root.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one of so many bytes in an empty folder.
+    /// Mounts a file system of `bytes` bytes in an empty folder.
     ///
     /// # Panics
-    /// When this is not allowed.
+    /// Panics if mounting is not allowed.
     #[must_use]
     pub fn mount(place: &Path, bytes: u64) -> Self {
         let size = format!("size={bytes}");
@@ -29,27 +29,27 @@ impl SmallDisk {
         self.0.join("ballast")
     }
 
-    /// Leaves no room.
+    /// Fills the file system.
     ///
     /// # Panics
-    /// When there is always more of it.
+    /// Panics if the file system has more than 64 MiB.
     pub fn fill(&self) {
         let full = std::fs::write(self.ballast(), vec![0; 64 << 20]);
         assert!(full.is_err(), "the disk is small");
     }
 
-    /// Gives the room back.
+    /// Frees the space again.
     ///
     /// # Panics
-    /// When it was not filled.
+    /// Panics if the file system was not filled.
     pub fn free(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast is there");
+        std::fs::remove_file(self.ballast()).expect("the disk was filled");
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a file may still be open.
+        // The unmount is lazy because a file may still be open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -1,4 +1,4 @@
-//! A real HAProxy in front of nodes, with the configuration of the test.
+//! A real HAProxy in front of nodes, with the test's configuration.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::port::free_port;
 
 const START: Duration = Duration::from_secs(15);
 
-/// One HAProxy; killed when dropped.
+/// One HAProxy. It is killed when dropped.
 #[derive(Debug)]
 pub struct HaProxy {
     child: Child,
@@ -22,10 +22,10 @@ pub struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts it with this text as its configuration, in which `$FRONT` is the port to listen on.
+    /// Starts HAProxy with this configuration, in which `$FRONT` stands for the port to listen on.
     ///
     /// # Panics
-    /// When haproxy is missing or does not start.
+    /// Panics if haproxy is missing or does not start.
     pub async fn start(config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let port = free_port();
@@ -39,7 +39,7 @@ impl HaProxy {
             Path::new("haproxy")
         };
         let mut command = Command::new(program);
-        // -db: in the foreground.
+        // -db keeps HAProxy in the foreground.
         command.arg("-db").arg("-f").arg(&file);
         let child = Child::start("haproxy", command, &dir.path().join("haproxy.log"));
         let mut haproxy = Self {
@@ -51,7 +51,7 @@ impl HaProxy {
         haproxy
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))

@@ -1,4 +1,4 @@
-//! Plain HTTP/1.1 by hand: what is sent is exactly what a test says.
+//! A minimal HTTP/1.1 client that sends exactly the bytes that a test gives.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::deadline::within;
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
@@ -20,7 +20,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value.
+    /// The value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
@@ -30,12 +30,12 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// Panics if the body is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         match serde_json::from_str(&self.body) {
             Ok(value) => value,
-            Err(error) => panic!("no JSON: {error}: {:?}", self.body),
+            Err(error) => panic!("not JSON: {error}: {:?}", self.body),
         }
     }
 
@@ -55,32 +55,32 @@ impl Answer {
     }
 }
 
-/// `GET path`, or `None` when nobody answers.
+/// Sends `GET path`. Returns `None` if nobody answers.
 pub async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     exchange(address, request.as_bytes()).await
 }
 
-/// `GET path`.
+/// Sends `GET path`.
 ///
 /// # Panics
-/// When nobody answers.
+/// Panics if nobody answers.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     try_get(address, path).await.expect("an HTTP answer")
 }
 
-/// `POST path` with a JSON body.
+/// Sends `POST path` with a JSON body.
 ///
 /// # Panics
-/// When nobody answers.
+/// Panics if nobody answers.
 pub async fn post(address: SocketAddr, path: &str, body: &serde_json::Value) -> Answer {
     post_with(address, "", path, body).await
 }
 
-/// The same with a token.
+/// Sends `POST path` with a JSON body and a token.
 ///
 /// # Panics
-/// When nobody answers.
+/// Panics if nobody answers.
 pub async fn post_as(
     address: SocketAddr,
     token: &str,
@@ -108,10 +108,10 @@ async fn post_with(
         .expect("an HTTP answer")
 }
 
-/// Writes `request` as it is, and reads until the other side closes.
+/// Writes `request` unchanged and reads until the other side closes.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
     let mut socket = TcpStream::connect(address).await.ok()?;
-    // A server that refuses early closes before it has read all: what it said still counts.
+    // A server that refuses early closes before it has read everything. Its answer still counts.
     let _ = socket.write_all(request).await;
     let mut answer = Vec::new();
     let read = socket.read_to_end(&mut answer);
@@ -119,7 +119,7 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
     Answer::parse(&String::from_utf8_lossy(&answer))
 }
 
-/// A connection for one request after the other.
+/// A connection for several requests, one after the other.
 #[derive(Debug)]
 pub struct Line {
     socket: TcpStream,
@@ -127,10 +127,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// Connects.
+    /// Connects to `address`.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// Fails if nobody listens.
     pub async fn connect(address: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
@@ -140,10 +140,10 @@ impl Line {
         })
     }
 
-    /// Writes `request` and reads one answer, which says its length.
+    /// Writes `request` and reads one answer, which must have a length.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// Fails if the connection breaks.
     pub async fn ask(&mut self, request: &[u8]) -> std::io::Result<Answer> {
         self.socket.write_all(request).await?;
         loop {

@@ -1,4 +1,4 @@
-//! Somebody who signs tokens with a key pair of its own, as an identity provider does.
+//! An issuer that signs tokens with its own key pair, as an identity provider does.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 
 use crate::people::now;
 
-/// A key pair.
+/// A key pair and its key ID.
 #[derive(Clone)]
 pub struct Issuer {
-    /// Its one algorithm.
+    /// The only algorithm of the key.
     pub algorithm: Algorithm,
-    /// The key's name, in tokens and in sets of keys.
+    /// The key ID, in tokens and in key sets.
     pub kid: String,
-    /// `-----BEGIN PUBLIC KEY-----`.
+    /// The public key as PEM, `-----BEGIN PUBLIC KEY-----`.
     pub public_pem: String,
-    /// `-----BEGIN PRIVATE KEY-----`.
+    /// The private key as PEM, `-----BEGIN PRIVATE KEY-----`.
     pub private_pem: String,
     key: EncodingKey,
 }
@@ -38,43 +38,46 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 impl Issuer {
-    /// With a new RSA key of 2048 bits.
+    /// An issuer with a new RSA key of 2048 bits.
     ///
     /// # Panics
-    /// When the system has no random bytes.
+    /// Panics if the system has no random bytes.
     #[must_use]
     pub fn rsa(kid: &str) -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
-        let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("it has a form");
-        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("a form");
+        let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("the key can be encoded");
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
+            .expect("the key can be encoded");
         let (private, public) = (pem("PRIVATE KEY", private.as_ref()), public);
         let key = EncodingKey::from_rsa_pem(private.as_bytes()).expect("a key");
         Self::new(kid, Algorithm::RS256, key, public.as_ref(), private)
     }
 
-    /// With a new key on P-256.
+    /// An issuer with a new P-256 key.
     ///
     /// # Panics
-    /// When the system has no random bytes.
+    /// Panics if the system has no random bytes.
     #[must_use]
     pub fn ec(kid: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        let private = pair.to_pkcs8v1().expect("it has a form");
-        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("a form");
+        let private = pair.to_pkcs8v1().expect("the key can be encoded");
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
+            .expect("the key can be encoded");
         let private = pem("PRIVATE KEY", private.as_ref());
         let key = EncodingKey::from_ec_pem(private.as_bytes()).expect("a key");
         Self::new(kid, Algorithm::ES256, key, public.as_ref(), private)
     }
 
-    /// With a new Ed25519 key.
+    /// An issuer with a new Ed25519 key.
     ///
     /// # Panics
-    /// When the system has no random bytes.
+    /// Panics if the system has no random bytes.
     #[must_use]
     pub fn ed(kid: &str) -> Self {
         let pair = Ed25519KeyPair::generate().expect("a key");
-        let private = pair.to_pkcs8v1().expect("it has a form");
-        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("a form");
+        let private = pair.to_pkcs8v1().expect("the key can be encoded");
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
+            .expect("the key can be encoded");
         let private = pem("PRIVATE KEY", private.as_ref());
         let key = EncodingKey::from_ed_pem(private.as_bytes()).expect("a key");
         Self::new(kid, Algorithm::EdDSA, key, public.as_ref(), private)
@@ -96,10 +99,10 @@ impl Issuer {
         }
     }
 
-    /// The public key, as sets of keys hold it.
+    /// The public key as a JSON Web Key.
     ///
     /// # Panics
-    /// When it has no such form.
+    /// Panics if the key has no such form.
     #[must_use]
     pub fn jwk(&self) -> Value {
         let jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("a public key");
@@ -108,7 +111,7 @@ impl Issuer {
         jwk
     }
 
-    /// A token for this user that lasts ten minutes.
+    /// A token for this user that is valid for ten minutes.
     #[must_use]
     pub fn token(&self, user: &str) -> String {
         self.sign(&json!({"sub": user, "exp": now() + 600}))
@@ -122,10 +125,10 @@ impl Issuer {
         self.sign_with(&header, claims)
     }
 
-    /// A token with a header of one's own.
+    /// A token with a custom header.
     ///
     /// # Panics
-    /// When the header names another algorithm.
+    /// Panics if the header names another algorithm.
     #[must_use]
     pub fn sign_with(&self, header: &Header, claims: &Value) -> String {
         encode(header, claims, &self.key).expect("the claims can be signed")

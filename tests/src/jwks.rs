@@ -1,4 +1,4 @@
-//! A small server of an identity provider's public keys, which counts who asks.
+//! A small server for an identity provider's public keys. It counts the requests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::issuer::Issuer;
 
-/// A running server; gone when dropped.
+/// A running server. It stops when dropped.
 pub struct JwksServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -21,27 +21,27 @@ pub struct JwksServer {
 
 #[derive(Default)]
 struct State {
-    /// `None`: whoever asks is hung up on.
+    /// The key set. With `None` the server closes each connection without an answer.
     body: Option<String>,
     asked: Vec<String>,
 }
 
 impl JwksServer {
-    /// Serves the keys of these.
+    /// Serves the keys of these issuers.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// Panics if there is no free port.
     pub async fn start(issuers: &[&Issuer]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("it has one");
+        let address = listener.local_addr().expect("a listener has an address");
         let state = Arc::<Mutex<State>>::default();
         let mut task = JoinSet::new();
         let shared = Arc::clone(&state);
         task.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = timeout(Duration::from_secs(5), answer(stream, &shared));
-                // Whoever hangs up has asked all the same.
+                // A client that closes early is counted all the same.
                 drop(answer.await);
             }
         });
@@ -54,34 +54,41 @@ impl JwksServer {
         server
     }
 
-    /// `auth.jwks_url`.
+    /// The value of `auth.jwks_url`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/keys.json", self.address)
     }
 
-    /// From now on the keys of these, and no others.
+    /// Serves the keys of these issuers, and no others, from now on.
     pub fn publish(&self, issuers: &[&Issuer]) {
         let keys: Vec<Value> = issuers.iter().map(|issuer| issuer.jwk()).collect();
         self.say(Some(json!({ "keys": keys }).to_string()));
     }
 
-    /// From now on nobody gets an answer.
+    /// Answers no request from now on.
     pub fn go_down(&self) {
         self.say(None);
     }
 
     fn say(&self, body: Option<String>) {
-        self.state.lock().expect("no panic holds it").body = body;
+        self.state
+            .lock()
+            .expect("no thread panicked with the lock")
+            .body = body;
     }
 
-    /// The request lines of all who asked.
+    /// The request lines so far.
     ///
     /// # Panics
-    /// Never: nothing panics while it is held.
+    /// Never panics: no thread panics with the lock.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
-        self.state.lock().expect("no panic holds it").asked.clone()
+        self.state
+            .lock()
+            .expect("no thread panicked with the lock")
+            .asked
+            .clone()
     }
 }
 
@@ -97,7 +104,7 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<
     let text = String::from_utf8_lossy(&request);
     let line = text.lines().next().unwrap_or_default().to_owned();
     let body = {
-        let mut state = state.lock().expect("no panic holds it");
+        let mut state = state.lock().expect("no thread panicked with the lock");
         state.asked.push(line);
         state.body.clone()
     };

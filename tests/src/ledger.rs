@@ -1,20 +1,20 @@
-//! One oracle that many recorders and senders write to while a test runs.
+//! One verifier that many recorders and senders write to while a test runs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubbub_verify::{ClientId, Verifier};
 
-/// The oracle; clones share it.
+/// The verifier. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Arc<Mutex<Verifier>>);
 
 impl Ledger {
-    /// The oracle itself, for as long as the guard is held.
+    /// Locks the verifier until the guard is dropped.
     pub fn open(&self) -> MutexGuard<'_, Verifier> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more client.
+    /// Adds a client.
     #[must_use]
     pub fn client(&self, name: &str) -> Page {
         let client = self.open().client(name);
@@ -25,7 +25,7 @@ impl Ledger {
     }
 }
 
-/// One client's part of it.
+/// One client's part of the ledger.
 #[derive(Debug, Clone)]
 pub struct Page {
     ledger: Ledger,
@@ -33,19 +33,19 @@ pub struct Page {
 }
 
 impl Page {
-    /// Writes.
+    /// Writes to the verifier for this client.
     pub fn write(&self, write: impl FnOnce(&mut Verifier, ClientId)) {
         write(&mut self.ledger.open(), self.client);
     }
 
-    /// Writes a line as it came.
+    /// Writes a line of the client's log.
     ///
     /// # Panics
-    /// When it cannot be read.
+    /// Panics if the line cannot be read.
     pub fn line(&self, line: &str) {
         self.write(|verifier, client| {
             if let Err(error) = verifier.line(client, line) {
-                panic!("a line that cannot be read: {error}: {line}");
+                panic!("the line cannot be read: {error}: {line}");
             }
         });
     }

@@ -1,5 +1,6 @@
-//! The kit of the suites: real Redis, nodes in process and as the real binary, a TCP proxy that
-//! does harm, clients that write down what they hear, and the oracle that judges their logs.
+//! Shared tools of the test suites: real Redis, nodes in this process and as the real binary, a TCP
+//! proxy that injects faults, clients that record what they receive, and the verifier of their
+//! logs.
 
 pub mod certificates;
 pub mod child;

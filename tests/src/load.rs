@@ -1,4 +1,4 @@
-//! Senders that know what became of each message.
+//! Senders that record the outcome of each message.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::oracle::Acked;
 use crate::recorder::text_body;
 
-/// What became of the sends.
+/// The outcomes of sends.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Confirmed.
+    /// Acked sends.
     pub acked: Vec<Acked>,
-    /// Refused: must not be heard.
+    /// Nonces of refused sends. No client may receive them.
     pub refused: Vec<String>,
-    /// Not answered in time: may be heard, once.
+    /// Nonces of sends without an answer in time. Clients may receive each of them once.
     pub unknown: Vec<String>,
-    /// The longest that one send took.
+    /// The longest time that one send took.
     pub slowest: Duration,
 }
 
@@ -52,18 +52,18 @@ impl Outcome {
     }
 }
 
-/// Sends `count` messages as fast as the outbox takes them.
+/// Sends `count` messages as fast as the outbox accepts them.
 ///
 /// # Panics
-/// When the client is closed.
+/// Panics if the client is closed.
 pub async fn flood(client: &Client, room: &str, sender: &str, count: usize) -> Outcome {
     flood_with(client, room, sender, count, &text_body("hello")).await
 }
 
-/// The same with a body of the test's choice.
+/// The same with this body.
 ///
 /// # Panics
-/// When the client is closed.
+/// Panics if the client is closed.
 pub async fn flood_with(
     client: &Client,
     room: &str,
@@ -71,7 +71,7 @@ pub async fn flood_with(
     count: usize,
     body: &Value,
 ) -> Outcome {
-    let room = RoomId::new(room).expect("a good room id");
+    let room = RoomId::new(room).expect("the room ID is valid");
     let mut open = JoinSet::new();
     for number in 0..count {
         begin(client, &room, sender, number, body, &mut open).await;
@@ -79,10 +79,10 @@ pub async fn flood_with(
     settle(open).await
 }
 
-/// Sends at a steady rate for so long.
+/// Sends at a steady rate for the time `during`.
 ///
 /// # Panics
-/// When the client is closed.
+/// Panics if the client is closed.
 pub async fn pace(
     client: &Client,
     room: &str,
@@ -90,7 +90,7 @@ pub async fn pace(
     per_second: u32,
     during: Duration,
 ) -> Outcome {
-    let room = RoomId::new(room).expect("a good room id");
+    let room = RoomId::new(room).expect("the room ID is valid");
     let mut open = JoinSet::new();
     let mut clock = interval(Duration::from_secs(1) / per_second);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);

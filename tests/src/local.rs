@@ -1,4 +1,4 @@
-//! A node inside the test's own process.
+//! A node inside the test's process.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use hubbub::{Embedded, Server, Settings};
 
 use crate::process::{FILE, Setting};
 
-/// A running node; gone when dropped.
+/// A running node. It stops when dropped.
 pub struct LocalNode {
     server: Server,
 }
@@ -18,11 +18,11 @@ impl std::fmt::Debug for LocalNode {
     }
 }
 
-/// The settings of a node in a test, read as a user's are: on free ports, without the limits that
-/// a load of one machine would meet.
+/// The settings of a node in a test, loaded as a user's are: with free ports, and without the
+/// limits that the load from one machine would reach.
 ///
 /// # Panics
-/// When a setting is not accepted.
+/// Panics if a setting is not accepted.
 #[must_use]
 pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
     let name = format!("gw-{number}");
@@ -66,10 +66,10 @@ pub fn settings(number: usize, changes: &[Setting<'_>]) -> Settings {
     }
 }
 
-/// The broker that several nodes of this process share, and its archive, if they have one.
+/// Opens the broker that several nodes of this process share, and its archive if they have one.
 ///
 /// # Panics
-/// When the archive cannot be opened.
+/// Panics if the archive cannot be opened.
 pub async fn embedded(settings: &Settings) -> Embedded {
     match Embedded::open(settings).await {
         Ok(embedded) => embedded,
@@ -78,10 +78,10 @@ pub async fn embedded(settings: &Settings) -> Embedded {
 }
 
 impl LocalNode {
-    /// Starts a node over Redis, or alone.
+    /// Starts a node with Redis, or a single node.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start(settings: Settings) -> Self {
         match Server::start(settings).await {
             Ok(server) => Self { server },
@@ -89,10 +89,10 @@ impl LocalNode {
         }
     }
 
-    /// Starts one more node of an embedded cluster.
+    /// Starts another node of an embedded cluster.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn join(settings: Settings, embedded: &Embedded) -> Self {
         match Server::start_with(settings, embedded).await {
             Ok(server) => Self { server },
@@ -100,16 +100,16 @@ impl LocalNode {
         }
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.server.http_addr()
     }
 
-    /// Where operators look.
+    /// The address of the ops port.
     ///
     /// # Panics
-    /// Never: the settings of tests ask for that port.
+    /// Never panics: the settings of tests set `ops.bind`.
     #[must_use]
     pub fn ops(&self) -> SocketAddr {
         self.server.ops_addr().expect("ops.bind is set")

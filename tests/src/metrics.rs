@@ -1,16 +1,16 @@
-//! A node's metrics, as Prometheus reads them.
+//! A node's metrics in the format of Prometheus.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::http;
 
-/// All samples of one look; labels are part of a name.
+/// All samples of one scrape. Labels are part of a name.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    /// Reads them from a node's ops address.
+    /// Reads the samples from a node's ops address.
     pub async fn read(ops: SocketAddr) -> Self {
         Self::parse(&http::get(ops, "/metrics").await.body)
     }
@@ -24,10 +24,10 @@ impl Metrics {
         Self(samples.filter_map(sample).collect())
     }
 
-    /// One figure, without the product's prefix.
+    /// The value of one metric, named without the prefix `hubbub_`.
     ///
     /// # Panics
-    /// When there is none of this name.
+    /// Panics if there is no such metric.
     #[must_use]
     pub fn get(&self, name: &str) -> f64 {
         let name = format!("hubbub_{name}");
@@ -37,7 +37,7 @@ impl Metrics {
         }
     }
 
-    /// The sum of one figure over all its labels; 0 when there are none yet.
+    /// The sum of one metric over all its labels, 0 if there are none yet.
     #[must_use]
     pub fn sum(&self, name: &str) -> f64 {
         let (bare, labelled) = (format!("hubbub_{name}"), format!("hubbub_{name}{{"));

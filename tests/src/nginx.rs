@@ -1,4 +1,4 @@
-//! A real nginx in front of nodes, with the configuration that we deploy.
+//! A real nginx in front of nodes, with the configuration in `deploy/`.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -13,10 +13,10 @@ use crate::deadline::eventually;
 use crate::port::free_port;
 
 const START: Duration = Duration::from_secs(15);
-/// The deployed ports, sticky and not.
+/// The ports in the deployed configuration: sticky, and round robin.
 const PORTS: [&str; 2] = ["listen 8082", "listen 8083"];
 
-/// One nginx; killed when dropped.
+/// One nginx. It is killed when dropped.
 #[derive(Debug)]
 pub struct Nginx {
     child: Child,
@@ -25,10 +25,10 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on free ports, with `node` as its only gateway.
+    /// Starts nginx on free ports, with `node` as its only gateway.
     ///
     /// # Panics
-    /// When nginx is missing or does not start.
+    /// Panics if nginx is missing or does not start.
     pub async fn start(node: SocketAddr) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx/nginx.conf");
@@ -51,7 +51,7 @@ impl Nginx {
             Path::new("nginx")
         };
         let mut command = Command::new(program);
-        // One process, so that nothing outlives the one that is killed.
+        // nginx runs as one process, so that no worker outlives the process that is killed.
         command.args(["-g", "master_process off;", "-e", "stderr", "-c"]);
         command.arg(&file).arg("-p").arg(dir.path());
         let child = Child::start("nginx", command, &dir.path().join("nginx.log"));
@@ -64,7 +64,7 @@ impl Nginx {
         nginx
     }
 
-    /// Where clients connect: sticky, and round robin.
+    /// The addresses for clients: sticky, and round robin.
     #[must_use]
     pub fn addresses(&self) -> [SocketAddr; 2] {
         self.ports

@@ -1,4 +1,4 @@
-//! An operator who has the key to a node's admin API.
+//! An operator with the key for a node's admin API.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use crate::http::{Answer, exchange};
 use crate::process::Setting;
 
-/// `ops.token` of clusters with an operator.
+/// The value of `ops.token` in clusters with an operator.
 pub const KEY: &str = "operators-key-operators-key-0123";
-/// The setting that says so.
+/// The setting with this key.
 pub const KEYED: Setting<'_> = ("ops.token", KEY);
 
-/// Asks the node whose operators' port this is.
+/// Sends a request to this ops port.
 pub async fn request(
     ops: SocketAddr,
     method: &str,
@@ -38,17 +38,17 @@ fn bearer() -> String {
     format!("authorization: Bearer {KEY}\r\n")
 }
 
-/// What an operator is shown.
+/// Reads a page of the admin API.
 ///
 /// # Panics
-/// When it is refused.
+/// Panics if the request is refused.
 pub async fn look(ops: SocketAddr, path: &str) -> Value {
     let answer = request(ops, "GET", path, &bearer(), "").await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()
 }
 
-/// What became of an operator's order: `POST /admin/ban`.
+/// Sends an admin command, for example `POST /admin/ban`, and returns the answer.
 pub async fn try_order(ops: SocketAddr, order: &str, body: &Value) -> Answer {
     let (method, path) = order.split_once(' ').unwrap_or(("POST", order));
     let body = if body.is_null() {
@@ -59,10 +59,10 @@ pub async fn try_order(ops: SocketAddr, order: &str, body: &Value) -> Answer {
     request(ops, method, path, &bearer(), &body).await
 }
 
-/// An order that is carried out.
+/// Sends an admin command that must succeed.
 ///
 /// # Panics
-/// When it is refused.
+/// Panics if the command is refused.
 pub async fn order(ops: SocketAddr, order: &str, body: Value) -> Value {
     let answer = try_order(ops, order, &body).await;
     assert_eq!(answer.status, 200, "{order} {body}: {answer:?}");

@@ -1,4 +1,4 @@
-//! The oracle of `hubbub verify`, for tests that keep whole logs of one room.
+//! The verifier of `hubbub verify`, for tests that keep whole logs of one room.
 
 use hubbub_client::Client;
 use hubbub_protocol::RoomId;
@@ -6,17 +6,17 @@ pub use hubbub_verify::{Ack, Anomaly, Report, Verifier};
 use hubbub_verify::{ClientId, Start};
 use serde::Deserialize;
 
-/// Everything one client heard, in order: durable frames as they came.
+/// Everything one client received, in order: durable frames, byte for byte.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
-    /// For people.
+    /// The client's name, for display.
     pub client: String,
-    /// The frames' texts.
+    /// The text of each frame.
     pub frames: Vec<String>,
 }
 
 impl Heard {
-    /// A room's whole history, asked for page by page from the newest back.
+    /// Reads a room's whole history, page by page, from the newest back.
     pub async fn in_pages(reader: &Client, room: &str) -> Self {
         let room = RoomId::new(room).expect("a room id");
         let (mut frames, mut before) = (Vec::new(), None);
@@ -38,25 +38,25 @@ impl Heard {
     }
 }
 
-/// A send that the server has confirmed.
+/// An acked send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acked {
-    /// The sender's name for it.
+    /// The nonce.
     pub nonce: String,
-    /// Where it was stored.
+    /// The epoch in which it was stored.
     pub epoch: String,
-    /// Its number there.
+    /// Its offset.
     pub offset: u64,
 }
 
-/// What a log held, when all is well.
+/// The size of a log without anomalies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Clients compared.
+    /// The number of clients compared.
     pub clients: usize,
-    /// Events in each log.
+    /// The number of events in each log.
     pub events: usize,
-    /// Sends that were acked.
+    /// The number of acked sends.
     pub acked: usize,
 }
 
@@ -67,11 +67,12 @@ struct Head {
     offset: u64,
 }
 
-/// Checks that all logs begin at the same place and are the same byte for byte, dense and ordered,
-/// that they hold every acked send once and in its place, and nothing that was refused (by nonce).
+/// Checks that all logs begin at the same place and are equal byte for byte, without gaps and in
+/// order. Checks also that they contain every acked send once, at its place, and no send that was
+/// refused (by nonce).
 ///
 /// # Panics
-/// When a promise was broken; the text says which.
+/// Panics if a promise was broken. The text says which.
 #[track_caller]
 pub fn assert_kept(logs: &[Heard], acked: &[Acked], refused: &[String]) -> Summary {
     let report = judge(logs, acked, refused);
@@ -91,10 +92,13 @@ fn judge(logs: &[Heard], acked: &[Acked], refused: &[String]) -> Report {
     let mut verifier = Verifier::new();
     let heads = logs.iter().filter_map(|log| log.frames.first());
     let heads = heads.map(|frame| -> Head {
-        serde_json::from_str(frame).unwrap_or_else(|error| panic!("no event: {error}: {frame}"))
+        serde_json::from_str(frame).unwrap_or_else(|error| panic!("not an event: {error}: {frame}"))
     });
     let Some(first) = heads.min_by_key(|head| head.offset) else {
-        assert!(acked.is_empty(), "nobody heard what was acked");
+        assert!(
+            acked.is_empty(),
+            "no client received any of the acked sends"
+        );
         return verifier.report();
     };
     let mut clients = Vec::new();
@@ -129,7 +133,7 @@ fn judge(logs: &[Heard], acked: &[Acked], refused: &[String]) -> Report {
 fn hear(verifier: &mut Verifier, client: ClientId, frames: &[String]) {
     for frame in frames {
         if let Err(error) = verifier.line(client, frame) {
-            panic!("no event: {error}: {frame}");
+            panic!("not an event: {error}: {frame}");
         }
     }
 }

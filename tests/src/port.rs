@@ -1,5 +1,5 @@
-//! Free ports that stay free: outside the range from which the kernel takes the ports of outgoing
-//! connections, since a client that retries a dead port of that range may reach itself.
+//! Free ports that stay free. They are outside the range of ports for outgoing connections, because
+//! a client that retries a dead port in that range may connect to itself.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -7,16 +7,16 @@ use std::sync::Mutex;
 
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
-/// What this process has given out.
+/// The ports that this process has given out.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// A port of 127.0.0.1 on which nobody listens.
+/// A port on 127.0.0.1 that nobody listens on.
 ///
 /// # Panics
-/// When a thousand tries find none.
+/// Panics if a thousand tries find none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let mut given = GIVEN.lock().expect("nothing panics while it is held");
+    let mut given = GIVEN.lock().expect("no thread panicked with the lock");
     for _ in 0..1000 {
         let port = fastrand::u16(RANGE);
         if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {

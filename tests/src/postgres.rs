@@ -1,4 +1,4 @@
-//! A real PostgreSQL on a free port with its own data, to be stopped, killed, frozen and restarted.
+//! A real PostgreSQL on a free port with its own data. Tests can stop, kill, pause and restart it.
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -23,38 +23,38 @@ use crate::port::free_port;
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(20);
-/// Where Debian puts the programs of its versions; elsewhere they are in the path.
+/// The folder of Debian's PostgreSQL versions. On other systems the programs are in the PATH.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The superuser of the cluster, who needs no password.
 pub(crate) const USER: &str = "tester";
 
-/// The server that tests share as long as any of them runs; each takes a database of its own.
+/// The server that tests share while any of them runs. Each test uses its own database.
 static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
-/// Databases that were made, so that each has another name.
+/// The number of databases made, so that each gets another name.
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// One PostgreSQL; killed when dropped.
+/// One PostgreSQL. It is killed when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
     port: u16,
-    /// Its data and its log; removed with it.
+    /// Its data and its log. The directory is removed when dropped.
     dir: TempDir,
 }
 
 impl Postgres {
-    /// Makes an empty cluster, starts its server and waits until it answers.
+    /// Initialises an empty data directory, starts the server and waits until it answers.
     ///
     /// # Panics
-    /// When PostgreSQL is missing or does not start.
+    /// Panics if PostgreSQL is missing or does not start.
     pub async fn start() -> Self {
         Self::launch(None).await
     }
 
-    /// The same, for clients over TLS only, with this certificate and key; but for the superuser.
+    /// The same with this certificate and key. All clients except the superuser must use TLS.
     ///
     /// # Panics
-    /// When PostgreSQL is missing or does not start.
+    /// Panics if PostgreSQL is missing or does not start.
     pub async fn start_with_tls(cert: &Path, key: &Path) -> Self {
         Self::launch(Some((cert, key))).await
     }
@@ -62,7 +62,8 @@ impl Postgres {
     async fn launch(tls: Option<(&Path, &Path)>) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         if let Some((user, group)) = owner() {
-            chown(dir.path(), Some(user), Some(group)).expect("root may give a directory away");
+            chown(dir.path(), Some(user), Some(group))
+                .expect("root may change a directory's owner");
         }
         initdb(dir.path());
         if let Some((cert, key)) = tls {
@@ -75,7 +76,7 @@ impl Postgres {
         postgres
     }
 
-    /// The server that all tests of this process share. Do not harm it.
+    /// The server that all tests of this process share. Tests must not stop or pause it.
     pub async fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().await;
         if let Some(running) = shared.upgrade() {
@@ -86,25 +87,25 @@ impl Postgres {
         started
     }
 
-    /// Its process id.
+    /// The process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Where it listens.
+    /// The address of the server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// What nodes take as `archive.url`, for a database.
+    /// The value of `archive.url` for a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Makes an empty database; its URL.
+    /// Creates an empty database. Returns its URL.
     pub async fn database(&self) -> String {
         let name = format!("hubbub_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         self.run("postgres", &format!("CREATE DATABASE {name}"))
@@ -112,10 +113,10 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// A connection of the superuser.
+    /// Connects as the superuser.
     ///
     /// # Errors
-    /// What the server says.
+    /// The error of the server.
     pub async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
@@ -125,10 +126,10 @@ impl Postgres {
         options.connect().await
     }
 
-    /// Runs statements.
+    /// Runs SQL statements.
     ///
     /// # Panics
-    /// When the server refuses them.
+    /// Panics if the server refuses them.
     pub async fn run(&self, database: &str, sql: &str) {
         let done = async {
             let mut connection = self.connect(database).await?;
@@ -140,14 +141,14 @@ impl Postgres {
         }
     }
 
-    /// Stops it at once, as `pg_ctl stop -m immediate`, and returns when it is gone.
+    /// Stops the server at once, like `pg_ctl stop -m immediate`, and waits for its end.
     pub async fn stop(&mut self) {
         self.signal_all(Signal::CONT);
         send(self.child.pid(), Signal::QUIT);
         self.child.wait_exit(STOP).await;
     }
 
-    /// `kill -9`, all of its processes.
+    /// Kills all of its processes (SIGKILL).
     pub fn kill9(&mut self) {
         let workers = self.workers();
         self.child.kill9();
@@ -156,23 +157,23 @@ impl Postgres {
         }
     }
 
-    /// Starts it again on the same port and data; how long until it answered.
+    /// Starts the server again with the same port and data. Returns how long until it answered.
     pub async fn restart(&mut self) -> Duration {
         self.child = spawn(self.port, self.dir.path());
         self.ready().await
     }
 
-    /// Freezes all of its processes: connections stay, nothing answers.
+    /// Pauses all of its processes: connections stay open, nothing answers.
     pub fn pause(&self) {
         self.signal_all(Signal::STOP);
     }
 
-    /// Thaws it.
+    /// Continues all of its processes.
     pub fn resume(&self) {
         self.signal_all(Signal::CONT);
     }
 
-    /// The server first: what it starts after that is started by nobody.
+    /// The server gets the signal first, so that it starts no further processes meanwhile.
     fn signal_all(&self, signal: Signal) {
         send(self.child.pid(), signal);
         for worker in self.workers() {
@@ -180,7 +181,7 @@ impl Postgres {
         }
     }
 
-    /// The processes that it has started.
+    /// The processes that the server has started.
     fn workers(&self) -> Vec<u32> {
         let pid = self.child.pid();
         let children = format!("/proc/{pid}/task/{pid}/children");
@@ -214,7 +215,7 @@ impl Drop for Postgres {
 
 fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // One that has ended already needs no signal.
+        // The signal fails only if the process has already ended.
         let _ = kill_process(pid, signal);
     }
 }
@@ -224,7 +225,7 @@ pub(crate) fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let users = std::fs::read_to_string("/etc/passwd").expect("every system has users");
+    let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
     let line = users
         .lines()
         .find_map(|line| line.strip_prefix("postgres:"));
@@ -237,7 +238,7 @@ pub(crate) fn owner() -> Option<(u32, u32)> {
     Some((next(), next()))
 }
 
-/// The newest version that is installed.
+/// The program of the newest installed version.
 fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -268,15 +269,16 @@ fn initdb(dir: &Path) {
     assert!(done.status.success(), "initdb: {errors}");
 }
 
-/// Puts the files where the server may read them, and says so in its own settings.
+/// Copies the files to where the server may read them, and enables TLS in its settings.
 fn demand_tls(dir: &Path, cert: &Path, key: &Path) {
     let data = dir.join("data");
     for (from, name) in [(cert, "server.crt"), (key, "server.key")] {
         let to = data.join(name);
         std::fs::copy(from, &to).expect("there is room for a file");
-        std::fs::set_permissions(&to, Permissions::from_mode(0o600)).expect("it is ours");
+        std::fs::set_permissions(&to, Permissions::from_mode(0o600))
+            .expect("the file belongs to this user");
         if let Some((user, group)) = owner() {
-            chown(&to, Some(user), Some(group)).expect("root may give a file away");
+            chown(&to, Some(user), Some(group)).expect("root may change a file's owner");
         }
     }
     let rules = format!("host all {USER} 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 trust\n");

@@ -17,23 +17,23 @@ const START: Duration = Duration::from_secs(20);
 /// One setting: its key as in the documentation, and its value.
 pub type Setting<'a> = (&'a str, &'a str);
 
-/// In place of a setting's key: the value is a whole settings file, for tables that no variable can
+/// A special key: the value is a whole settings file, for tables that no environment variable can
 /// hold.
 pub const FILE: &str = "hubbub.toml";
 
 /// The binary under test: `HUBBUB_BIN`, or the one built beside the tests.
 ///
 /// # Panics
-/// When there is none; the text says how to build it.
+/// Panics if there is none. The text says how to build it.
 #[must_use]
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HUBBUB_BIN") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a test knows where it is");
+    let test = std::env::current_exe().expect("the test's own path is known");
     let beside = test.parent().and_then(|deps| deps.parent());
     let path = beside
-        .expect("tests lie in target/PROFILE/deps")
+        .expect("tests are in target/PROFILE/deps")
         .join("hubbub");
     assert!(
         path.is_file(),
@@ -43,7 +43,8 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// `hubbub ARGS` in an empty directory, with these settings and none from outside.
+/// The command `hubbub ARGS` in an empty directory, with these settings and none from the
+/// environment.
 #[must_use]
 pub fn command(dir: &TempDir, settings: &[Setting<'_>], args: &[&str]) -> Command {
     let mut command = Command::new(binary());
@@ -64,10 +65,10 @@ pub fn command(dir: &TempDir, settings: &[Setting<'_>], args: &[&str]) -> Comman
     command
 }
 
-/// Runs `hubbub ARGS` to its end.
+/// Runs `hubbub ARGS` until it ends.
 ///
 /// # Panics
-/// When it cannot be started.
+/// Panics if it cannot be started.
 #[must_use]
 pub fn run(settings: &[Setting<'_>], args: &[&str]) -> Output {
     let dir = TempDir::new().expect("a temporary directory can be made");
@@ -79,18 +80,18 @@ pub fn run(settings: &[Setting<'_>], args: &[&str]) -> Output {
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// `node.id`.
+    /// The value of `node.id`.
     pub name: String,
-    /// Settings beside those that every test needs.
+    /// Settings in addition to those of every test.
     pub settings: Vec<(String, String)>,
-    /// Variables of its environment that are no settings.
+    /// Environment variables that are not settings.
     pub env: Vec<(String, String)>,
-    /// A program and its arguments that start the binary, as `prlimit --nofile=256`.
+    /// A program with arguments that starts the binary, for example `prlimit --nofile=256`.
     pub through: Vec<String>,
 }
 
 impl Launch {
-    /// With these settings and nothing else.
+    /// A launch with these settings and nothing else.
     #[must_use]
     pub fn new(name: &str, settings: &[Setting<'_>]) -> Self {
         Self {
@@ -100,7 +101,7 @@ impl Launch {
         .with(settings)
     }
 
-    /// With more settings.
+    /// Adds settings.
     #[must_use]
     pub fn with(mut self, settings: &[Setting<'_>]) -> Self {
         let owned = |(key, value): &Setting<'_>| ((*key).to_owned(), (*value).to_owned());
@@ -146,14 +147,14 @@ impl Launch {
     }
 }
 
-/// A running `hubbub serve`. Dropped, it is killed.
+/// A running `hubbub serve`. It is killed when dropped.
 #[derive(Debug)]
 pub struct NodeProcess {
     launch: Launch,
     child: Child,
     http: SocketAddr,
     ops: SocketAddr,
-    /// Its working directory, with its log.
+    /// Its working directory, which contains its log.
     dir: TempDir,
 }
 
@@ -165,16 +166,16 @@ impl NodeProcess {
         node
     }
 
-    /// Starts a node and does not wait.
+    /// Starts a node without waiting.
     #[must_use]
     pub fn spawn(name: &str, settings: &[Setting<'_>]) -> Self {
         Self::launch(Launch::new(name, settings))
     }
 
-    /// Starts a node as it is said and does not wait.
+    /// Starts a node from this launch without waiting.
     ///
     /// # Panics
-    /// When the binary is missing.
+    /// Panics if the binary is missing.
     #[must_use]
     pub fn launch(launch: Launch) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
@@ -190,27 +191,27 @@ impl NodeProcess {
         }
     }
 
-    /// Starts it again on the same ports, after its end, and does not wait.
+    /// Kills the node and starts it again on the same ports, without waiting.
     pub fn restart(&mut self) {
         self.child.kill9();
         self.child = start(&self.launch, &self.dir, self.http, self.ops);
     }
 
-    /// Its process id.
+    /// The process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Whether it has ended, and how.
+    /// The exit status, if the process has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.exited()
     }
 
-    /// Waits until `/readyz` answers 200; how long that took.
+    /// Waits until `/readyz` answers 200. Returns how long that took.
     ///
     /// # Panics
-    /// When the process ends instead.
+    /// Panics if the process ends instead.
     pub async fn ready(&mut self) -> Duration {
         let (ops, child) = (self.ops, &mut self.child);
         let (result, took) = eventually("the node is ready", START, async || {
@@ -227,51 +228,51 @@ impl NodeProcess {
         took
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where operators look.
+    /// The address of the ops port.
     #[must_use]
     pub fn ops(&self) -> SocketAddr {
         self.ops
     }
 
-    /// Everything it has printed.
+    /// Everything the node has printed.
     #[must_use]
     pub fn log(&self) -> String {
         self.child.output()
     }
 
-    /// Its working directory.
+    /// The working directory.
     #[must_use]
     pub fn dir(&self) -> &TempDir {
         &self.dir
     }
 
-    /// `kill -9`.
+    /// Kills the node (SIGKILL).
     pub fn kill9(&mut self) {
         self.child.kill9();
     }
 
-    /// Asks it to end.
+    /// Asks the node to end (SIGTERM).
     pub fn sigterm(&self) {
         self.child.sigterm();
     }
 
-    /// Freezes it.
+    /// Pauses the node (SIGSTOP).
     pub fn pause(&self) {
         self.child.pause();
     }
 
-    /// Thaws it.
+    /// Continues the node (SIGCONT).
     pub fn resume(&self) {
         self.child.resume();
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the node. Returns its status and how long that took.
     pub async fn wait_exit(&mut self, deadline: Duration) -> (ExitStatus, Duration) {
         self.child.wait_exit(deadline).await
     }

@@ -1,12 +1,12 @@
-//! What a process uses, by Linux' own account.
+//! The resources that a process uses, as Linux reports them.
 
 use std::fs;
 use std::time::Duration;
 
-/// Clock ticks of `/proc/PID/stat` a second: a constant of the kernel's interface.
+/// Clock ticks per second in `/proc/PID/stat`: a constant of the kernel's interface.
 const TICKS: u32 = 100;
 
-/// Bytes of memory in RAM; `None` when there is no such process.
+/// The resident memory in bytes; `None` if there is no such process.
 #[must_use]
 pub fn rss(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -17,18 +17,18 @@ pub fn rss(pid: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Open files; `None` when there is no such process.
+/// The number of open files; `None` if there is no such process.
 #[must_use]
 pub fn open_files(pid: u32) -> Option<usize> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     Some(files.count())
 }
 
-/// CPU time used so far, in user and kernel mode; `None` when there is no such process.
+/// CPU time used so far, in user and kernel mode; `None` if there is no such process.
 #[must_use]
 pub fn cpu(pid: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything, also spaces and parentheses.
+    // The process name before it may contain anything, even spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;

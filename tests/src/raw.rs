@@ -1,5 +1,4 @@
-//! A bare WebSocket client without any wit: no reconnect, no resume, every frame in the test's
-//! hands.
+//! A bare WebSocket client: it does not reconnect or resume, and gives every frame to the test.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,19 +16,19 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::deadline::{eventually, within};
 
-/// How long a frame may take: several times what any limit of the server allows.
+/// How long a frame may take: several times the largest limit of the server.
 pub const FRAME: Duration = Duration::from_secs(20);
 
-/// What a connection brings next.
+/// The next thing that a connection receives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// A text frame.
     Text(String),
-    /// The end: the close code and reason, where there was a close frame.
+    /// The end, with the code and reason if there was a close frame.
     End(Option<(u16, String)>),
 }
 
-/// What a WebSocket runs over.
+/// A transport below a WebSocket.
 pub trait Pipe: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Pipe for P {}
@@ -43,15 +42,15 @@ pub struct Raw {
     pushed: VecDeque<String>,
 }
 
-/// The upgrade request that a plain client makes.
+/// The upgrade request of a plain client.
 ///
 /// # Panics
-/// Never: the address is well-formed.
+/// Never panics: the address is well-formed.
 #[must_use]
 pub fn upgrade_request(address: SocketAddr) -> Request {
     format!("ws://{address}/v1/ws")
         .into_client_request()
-        .expect("an address makes a good URL")
+        .expect("an address makes a valid URL")
 }
 
 impl Raw {
@@ -60,24 +59,24 @@ impl Raw {
         Self::open(upgrade_request(address)).await
     }
 
-    /// The same, again and again while the node is too busy to let anyone in.
+    /// The same, repeated while the node is too busy to accept the connection.
     ///
     /// # Panics
-    /// When there is no upgrade in time.
+    /// Panics if there is no upgrade in time.
     pub async fn connect_patiently(address: SocketAddr) -> Self {
         let open = async || match Self::try_open(upgrade_request(address)).await {
             Ok(raw) => Some(raw),
             Err(Error::Http(response)) if response.status() == 503 => None,
-            Err(error) => panic!("no upgrade: {error}"),
+            Err(error) => panic!("the upgrade failed: {error}"),
         };
-        let (raw, _) = eventually("the node lets us in", FRAME, open).await;
+        let (raw, _) = eventually("the node accepts the connection", FRAME, open).await;
         raw
     }
 
     /// Connects with a token in the `Authorization` header.
     ///
     /// # Panics
-    /// When the token cannot stand in a header.
+    /// Panics if the token is not valid in a header.
     pub async fn connect_as(address: SocketAddr, token: &str) -> Self {
         let mut request = upgrade_request(address);
         let bearer = HeaderValue::try_from(format!("Bearer {token}")).expect("a header's value");
@@ -85,24 +84,24 @@ impl Raw {
         Self::open(request).await
     }
 
-    /// Connects with a request of the test's making.
+    /// Connects with this request.
     ///
     /// # Panics
-    /// When there is no upgrade.
+    /// Panics if there is no upgrade.
     pub async fn open(request: Request) -> Self {
         match Self::try_open(request).await {
             Ok(raw) => raw,
-            Err(error) => panic!("no upgrade: {error}"),
+            Err(error) => panic!("the upgrade failed: {error}"),
         }
     }
 
-    /// The same, with the refusal in hand.
+    /// The same, but returns a refusal.
     ///
     /// # Errors
-    /// What the library makes of the refusal; `Error::Http` has the response.
+    /// The library's error for the refusal; `Error::Http` has the response.
     ///
     /// # Panics
-    /// When nobody listens, or nothing comes in time.
+    /// Panics if nobody listens, or nothing comes in time.
     pub async fn try_open(request: Request) -> Result<Self, Error> {
         let authority = request.uri().authority().expect("a URL with a host");
         let tcp = TcpStream::connect(authority.as_str()).await?;
@@ -110,21 +109,21 @@ impl Raw {
         Self::upgrade(request, tcp).await
     }
 
-    /// Connects over what the test has connected already.
+    /// Upgrades a connection that the test has made.
     ///
     /// # Errors
-    /// What the library makes of a refusal.
+    /// The library's error for a refusal.
     ///
     /// # Panics
-    /// When nothing comes in time.
+    /// Panics if nothing comes in time.
     pub async fn open_over(request: Request, pipe: impl Pipe + 'static) -> Result<Self, Error> {
         Self::upgrade(request, pipe).await
     }
 
-    /// Connects as a new guest whose kernel takes little ahead of its reading.
+    /// Connects as a new guest with a small receive buffer in the kernel.
     ///
     /// # Panics
-    /// When there is no upgrade.
+    /// Panics if there is no upgrade.
     pub async fn connect_with_small_buffer(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
@@ -133,7 +132,7 @@ impl Raw {
         let tcp = socket.connect(address).await.expect("the node listens");
         match Self::upgrade(upgrade_request(address), tcp).await {
             Ok(raw) => raw,
-            Err(error) => panic!("no upgrade: {error}"),
+            Err(error) => panic!("the upgrade failed: {error}"),
         }
     }
 
@@ -147,9 +146,9 @@ impl Raw {
         })
     }
 
-    /// Writes a text frame as it is.
+    /// Writes a text frame unchanged.
     pub async fn write(&mut self, text: impl Into<String>) {
-        // A connection that the server has ended shows when it is read.
+        // The test sees a closed connection at its next read.
         let _ = self.stream.send(Message::text(text.into())).await;
     }
 
@@ -158,10 +157,10 @@ impl Raw {
         let _ = self.stream.send(message).await;
     }
 
-    /// The next text frame or the end.
+    /// Returns the next text frame or the end.
     ///
     /// # Panics
-    /// When nothing comes in time.
+    /// Panics if nothing comes in time.
     pub async fn hear(&mut self) -> Heard {
         if let Some(text) = self.pushed.pop_front() {
             return Heard::Text(text);
@@ -169,7 +168,7 @@ impl Raw {
         within("a frame or the end", FRAME, self.read()).await
     }
 
-    /// The same without a deadline, for a task that only writes down.
+    /// The same without a deadline, for a task that only records.
     pub async fn hear_patiently(&mut self) -> Heard {
         match self.pushed.pop_front() {
             Some(text) => Heard::Text(text),
@@ -195,7 +194,7 @@ impl Raw {
     /// The next text frame.
     ///
     /// # Panics
-    /// When the connection ends instead.
+    /// Panics if the connection ends instead.
     pub async fn next(&mut self) -> Value {
         match self.hear().await {
             Heard::Text(text) => parse(&text),
@@ -203,7 +202,7 @@ impl Raw {
         }
     }
 
-    /// The next frame of a type; others are passed over.
+    /// Returns the next frame of a type and skips others.
     pub async fn next_of(&mut self, kind: &str) -> Value {
         loop {
             let frame = self.next().await;
@@ -213,7 +212,7 @@ impl Raw {
         }
     }
 
-    /// How the connection ends; frames before that are passed over.
+    /// Skips all frames. Returns the close code and reason of the end.
     pub async fn end(&mut self) -> Option<(u16, String)> {
         loop {
             if let Heard::End(close) = self.hear().await {
@@ -222,20 +221,20 @@ impl Raw {
         }
     }
 
-    /// The close code with which the connection ends.
+    /// Skips all frames. Returns the close code.
     ///
     /// # Panics
-    /// When it ends without one.
+    /// Panics if the connection ends without a code.
     pub async fn close_code(&mut self) -> u16 {
         let (code, _) = self.end().await.expect("a close frame with a code");
         code
     }
 
-    /// Sends a command with an id of our own and waits for its reply; what comes before that is
+    /// Sends a command with a new ID and waits for its reply. Frames that come before the reply are
     /// kept for [`Raw::hear`].
     ///
     /// # Panics
-    /// When the connection ends instead, or nothing comes in time.
+    /// Panics if the connection ends instead, or nothing comes in time.
     pub async fn ask(&mut self, mut command: Value) -> Value {
         self.last_id += 1;
         command["id"] = self.last_id.into();
@@ -257,10 +256,10 @@ impl Raw {
         within(&what, FRAME, reply).await
     }
 
-    /// Joins a room from now on; the reply.
+    /// Joins a room at its newest event. Returns the reply.
     ///
     /// # Panics
-    /// When the room cannot be joined.
+    /// Panics if the room cannot be joined.
     pub async fn join(&mut self, room: &str) -> Value {
         let reply = self
             .ask(serde_json::json!({"type": "join", "room": room}))
@@ -269,7 +268,7 @@ impl Raw {
         reply
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub async fn close(mut self) {
         let _ = self.stream.close(None).await;
     }
@@ -278,6 +277,6 @@ impl Raw {
 fn parse(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value) => value,
-        Err(error) => panic!("no JSON: {error}: {text}"),
+        Err(error) => panic!("not JSON: {error}: {text}"),
     }
 }

@@ -1,5 +1,5 @@
-//! An endpoint for webhooks: a real HTTP server that writes down what it is told, checks each
-//! signature with other code than the one that made it, and fails as a test says.
+//! An endpoint for webhooks: a real HTTP server that records requests, checks each signature with
+//! different code than the node's, and fails when a test asks for it.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -19,34 +19,34 @@ use tokio::time::{Instant, sleep};
 use crate::deadline::eventually;
 use crate::port::free_port;
 
-/// The secret of every receiver, as it stands in the settings.
+/// The secret of every receiver, in the form of the settings.
 pub const SECRET: &str = "whsec_aHViYnViLXRlc3RzLWh1YmJ1Yi10ZXN0cy0wMDAx";
-/// So far may the clock of a timestamp be off.
+/// How many seconds a timestamp may be off.
 const CLOCK: u64 = 120;
 
-/// What it answers.
+/// The endpoint's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
-    /// 204.
+    /// The status 204.
     Fine,
-    /// This status, and where to go instead for a 3xx.
+    /// This status, with a location for a 3xx.
     Status(u16),
-    /// Nothing, ever.
+    /// No answer, ever.
     Silent,
-    /// 204, but late.
+    /// The status 204 after this delay.
     Slow(Duration),
 }
 
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// `webhook-id`.
+    /// The header `webhook-id`.
     pub id: String,
     /// The body.
     pub body: Value,
-    /// When it came.
+    /// When the request came.
     pub at: Instant,
-    /// Whether it was taken.
+    /// Whether the endpoint accepted it.
     pub taken: bool,
 }
 
@@ -64,18 +64,18 @@ impl Told {
     }
 }
 
-/// Says what to answer to a body.
+/// Chooses the answer to a body.
 type Judge = dyn Fn(&Value) -> Mood + Send + Sync;
 
 struct State {
     told: Mutex<Vec<Told>>,
     judge: Mutex<Arc<Judge>>,
-    /// What a request had wrong.
+    /// The errors found in requests.
     faults: Mutex<Vec<String>>,
     connections: Mutex<u64>,
 }
 
-/// A running endpoint; nobody answers there once it is dropped or down.
+/// A running endpoint. Nobody answers at its address after it is dropped or has fallen.
 pub struct Receiver {
     address: SocketAddr,
     state: Arc<State>,
@@ -87,14 +87,14 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Receiver {
-    /// Starts one that is fine.
+    /// Starts an endpoint that accepts everything.
     pub async fn start() -> Self {
         let mut receiver = Self::down();
         receiver.rise().await;
         receiver
     }
 
-    /// One that has an address, and nobody answers there yet.
+    /// An endpoint that has an address but does not listen yet.
     #[must_use]
     pub fn down() -> Self {
         let fine: Arc<Judge> = Arc::new(|_: &Value| Mood::Fine);
@@ -110,21 +110,21 @@ impl Receiver {
         }
     }
 
-    /// Answers from now on.
+    /// Starts to listen.
     ///
     /// # Panics
-    /// When the port is taken.
+    /// Panics if the port is taken.
     pub async fn rise(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("a free port");
         self.server.spawn(serve(listener, Arc::clone(&self.state)));
     }
 
-    /// Ends all connections, and nobody answers any more.
+    /// Ends all connections and stops listening.
     pub async fn fall(&mut self) {
         self.server.shutdown().await;
     }
 
-    /// A `[[webhook]]` table that leads here, with further lines.
+    /// A `[[webhook]]` table for this endpoint, with additional lines.
     #[must_use]
     pub fn table(&self, more: &str) -> String {
         format!(
@@ -134,17 +134,17 @@ impl Receiver {
         )
     }
 
-    /// Answers so from now on.
+    /// Sets the answer to every request from now on.
     pub fn be(&self, mood: Mood) {
         self.judge(move |_| mood);
     }
 
-    /// Answers by the body from now on.
+    /// Sets how answers depend on the body, from now on.
     pub fn judge(&self, judge: impl Fn(&Value) -> Mood + Send + Sync + 'static) {
         *lock(&self.state.judge) = Arc::new(judge);
     }
 
-    /// Where it listens.
+    /// The address of the endpoint.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -156,13 +156,13 @@ impl Receiver {
         lock(&self.state.told).clone()
     }
 
-    /// Connections so far.
+    /// The number of connections so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
         *lock(&self.state.connections)
     }
 
-    /// What was taken, each event once, in the order in which it first was.
+    /// The accepted events, each once, in the order of their first acceptance.
     #[must_use]
     pub fn taken(&self) -> Vec<Told> {
         let mut seen = HashSet::new();
@@ -171,20 +171,20 @@ impl Receiver {
             .collect()
     }
 
-    /// Waits until so many events were taken.
+    /// Waits until `count` events were accepted.
     pub async fn wait_taken(&self, count: usize, deadline: Duration) -> Vec<Told> {
-        let what = format!("{count} events were taken");
+        let what = format!("{count} events were accepted");
         let taken = async || Some(self.taken()).filter(|taken| taken.len() >= count);
         let (taken, _) = eventually(&what, deadline, taken).await;
         self.assert_in_order();
         taken
     }
 
-    /// Every signature was right, and each room's events came in their order: an event is taken for
-    /// the first time after all that is before it.
+    /// Checks that every signature was right and that each room's events came in order: an event is
+    /// first accepted after all events before it.
     ///
     /// # Panics
-    /// When not.
+    /// Panics if not.
     pub fn assert_in_order(&self) {
         let faults = lock(&self.state.faults).clone();
         assert!(faults.is_empty(), "{faults:?}");
@@ -200,7 +200,7 @@ impl Receiver {
     }
 }
 
-/// `EPOCH:OFFSET` or `EPOCH:OFFSET.STEP`.
+/// Parses `EPOCH:OFFSET` or `EPOCH:OFFSET.STEP`.
 fn place(told: &Told) -> (u64, u64) {
     let sequence = told.body["sequence"].as_str().expect("a sequence");
     let (_, place) = sequence.split_once(':').expect("an epoch");
@@ -283,7 +283,7 @@ impl Request {
         self.headers.get(name).cloned().unwrap_or_default()
     }
 
-    /// As a careful service does it, by the words of Standard Webhooks.
+    /// Checks the request as a careful service does, by the rules of Standard Webhooks.
     fn check(&self) -> Result<(), String> {
         let fault = |what: &str| {
             Err(format!(
@@ -293,10 +293,10 @@ impl Request {
             ))
         };
         if !self.line.starts_with("POST /hook HTTP/1.1") {
-            return fault("another request");
+            return fault("wrong request line");
         }
         if self.header("content-type") != "application/json" {
-            return fault("another content-type");
+            return fault("wrong content-type");
         }
         let (id, timestamp) = (self.header("webhook-id"), self.header("webhook-timestamp"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -305,17 +305,17 @@ impl Request {
             .parse::<u64>()
             .is_ok_and(|t| now.abs_diff(t) > CLOCK)
         {
-            return fault("another time");
+            return fault("wrong timestamp");
         }
         let key = BASE64_STANDARD.decode(&SECRET["whsec_".len()..]);
         let key = key.expect("the secret is base64");
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key may have any length");
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(&self.body);
         let expected = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
         match self.header("webhook-signature") == expected {
             true => Ok(()),
-            false => fault("another signature"),
+            false => fault("wrong signature"),
         }
     }
 }

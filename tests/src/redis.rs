@@ -1,4 +1,4 @@
-//! A real Redis on a free port with an append-only file, to be killed, frozen and restarted.
+//! A real Redis on a free port with an append-only file. Tests can kill, pause and restart it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,26 +18,26 @@ const DATA: &str = "appendonlydir";
 const START: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// When Redis forces its append-only file to the disk.
+/// When Redis writes its append-only file to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
-    /// Before each answer: nothing acked is lost by a kill.
+    /// Before each answer: a kill loses nothing that was acked.
     Always,
     /// Once a second.
     EverySecond,
 }
 
-/// One Redis; killed when dropped.
+/// One Redis. It is killed when dropped.
 #[derive(Debug)]
 pub struct Redis {
     child: Child,
     port: u16,
     fsync: Fsync,
-    /// More of its settings, as arguments.
+    /// Additional settings, as arguments.
     more: Vec<String>,
-    /// Where its files are.
+    /// The folder of its files.
     place: PathBuf,
-    /// Removed with it.
+    /// The directory is removed when this is dropped.
     _dir: TempDir,
 }
 
@@ -45,18 +45,18 @@ impl Redis {
     /// Starts a Redis and waits until it answers.
     ///
     /// # Panics
-    /// When redis-server is missing or does not start.
+    /// Panics if redis-server is missing or does not start.
     pub async fn start(fsync: Fsync) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let place = dir.path().to_owned();
         Self::launch(fsync, place, dir, Vec::new()).await
     }
 
-    /// Starts a Redis that takes TLS, with this certificate and key, on a second port; that port. Who
-    /// has a certificate of his own that `ca` has signed may show it.
+    /// Starts a Redis with TLS, with this certificate and key, on a second port. Returns that port
+    /// too. A client may show its own certificate, which `ca` must have signed.
     ///
     /// # Panics
-    /// When redis-server is missing or does not start.
+    /// Panics if redis-server is missing or does not start.
     pub async fn start_with_tls(
         cert: &Path,
         key: &Path,
@@ -79,10 +79,10 @@ impl Redis {
         )
     }
 
-    /// Starts a Redis whose files are in `place`, somewhere in `dir`.
+    /// Starts a Redis with its files in `place`, which is inside `dir`.
     ///
     /// # Panics
-    /// When redis-server is missing or does not start.
+    /// Panics if redis-server is missing or does not start.
     pub async fn start_in(fsync: Fsync, place: PathBuf, dir: TempDir) -> Self {
         Self::launch(fsync, place, dir, Vec::new()).await
     }
@@ -102,13 +102,13 @@ impl Redis {
         redis
     }
 
-    /// Its process id.
+    /// The process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Where it listens.
+    /// The address of the server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
@@ -120,36 +120,36 @@ impl Redis {
         self.port
     }
 
-    /// What nodes take as `redis.url`.
+    /// The value of `redis.url` for nodes.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// `kill -9`.
+    /// Kills the server (SIGKILL).
     pub fn kill9(&mut self) {
         self.child.kill9();
     }
 
-    /// Starts it again on the same port and file; how long until it answered.
+    /// Starts the server again with the same port and file. Returns how long until it answered.
     pub async fn restart(&mut self) -> Duration {
         self.child = spawn(self.port, self.fsync, &self.place, &self.more);
         self.ready().await
     }
 
-    /// Throws its data away. It must not be running.
+    /// Deletes the data. The server must not run.
     ///
     /// # Panics
-    /// When the files cannot be removed.
+    /// Panics if the files cannot be removed.
     pub fn forget(&self) {
         let data = self.place.join(DATA);
         std::fs::remove_dir_all(data).expect("redis has written its file");
     }
 
-    /// A copy of its data; of a running one without what is on its way to the file.
+    /// A copy of the data. The copy of a running server lacks data that is not in the file yet.
     ///
     /// # Panics
-    /// When the files cannot be copied.
+    /// Panics if the files cannot be copied.
     #[must_use]
     pub fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a temporary directory can be made");
@@ -157,10 +157,10 @@ impl Redis {
         copy
     }
 
-    /// Replaces its data by a copy. It must not be running.
+    /// Replaces the data with a copy. The server must not run.
     ///
     /// # Panics
-    /// When the files cannot be copied.
+    /// Panics if the files cannot be copied.
     pub fn put_back(&self, copy: &TempDir) {
         self.forget();
         let data = self.place.join(DATA);
@@ -168,23 +168,23 @@ impl Redis {
         copy_files(copy.path(), &data);
     }
 
-    /// Freezes it: connections stay, nothing answers.
+    /// Pauses the server: connections stay open, nothing answers.
     pub fn pause(&self) {
         self.child.pause();
     }
 
-    /// Thaws it.
+    /// Continues the server.
     pub fn resume(&self) {
         self.child.resume();
     }
 
-    /// One command, by its words.
+    /// Runs one command, given as words.
     ///
     /// # Errors
-    /// What Redis says, or that it does not answer within seconds.
+    /// The error of Redis, or no answer within seconds.
     ///
     /// # Panics
-    /// Without a word.
+    /// Panics if there are no words.
     pub async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let client = redis::Client::open(self.url()).expect("our URL is well-formed");
         let config = AsyncConnectionConfig::new()
@@ -200,10 +200,10 @@ impl Redis {
             .await
     }
 
-    /// One command, by its words.
+    /// Runs one command, given as words.
     ///
     /// # Panics
-    /// When Redis refuses it or does not answer.
+    /// Panics if Redis refuses it or does not answer.
     pub async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
         match self.try_command(words).await {
             Ok(value) => value,
@@ -211,7 +211,7 @@ impl Redis {
         }
     }
 
-    /// Cuts the nodes' subscriptions, and only those; how many.
+    /// Ends the nodes' subscriptions, and only those. Returns how many.
     pub async fn kill_subscriptions(&self) -> u64 {
         self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
@@ -265,7 +265,7 @@ fn spawn(port: u16, fsync: Fsync, place: &Path, more: &[String]) -> Child {
     Child::start("redis-server", command, &place.join("redis.log"))
 }
 
-/// Whether a Redis answers that has loaded its data.
+/// Whether a Redis that has loaded its data answers.
 fn ping(port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut socket = TcpStream::connect(("127.0.0.1", port))?;

@@ -1,4 +1,4 @@
-//! A client of an event stream without any wit: it reads what comes, and comes back only when it is told.
+//! A bare client of an event stream. It reads events and reconnects only when the test asks for it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::deadline::within;
 
-/// How long an event may take: several times what any limit of the server allows.
+/// How long an event may take: several times the largest limit of the server.
 const EVENT: Duration = Duration::from_secs(20);
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its place, where it has one.
+    /// Its ID, if it has one.
     pub id: Option<String>,
     /// Its type.
     pub kind: String,
-    /// What it says.
+    /// Its data.
     pub data: Value,
-    /// The same, byte for byte.
+    /// The data, byte for byte.
     pub text: String,
 }
 
@@ -30,9 +30,9 @@ pub struct Event {
 pub enum Block {
     /// An event.
     Event(Event),
-    /// After how many milliseconds to come back.
+    /// The time in milliseconds after which to reconnect.
     Retry(u64),
-    /// A sign of life.
+    /// A comment that keeps the connection alive.
     Comment(String),
 }
 
@@ -40,42 +40,42 @@ pub enum Block {
 #[derive(Debug)]
 pub struct Events {
     tcp: TcpStream,
-    /// The answer's first line and headers.
+    /// Incomplete chunks.
     pub head: String,
-    /// Chunks that are not complete.
+    /// Incomplete blocks.
     raw: Vec<u8>,
     /// Blocks that are not complete.
     body: Vec<u8>,
-    /// The id of the last event that had one.
+    /// The ID of the last event that had one.
     pub last_id: String,
     ended: bool,
 }
 
 impl Events {
-    /// Asks for a room's events as a new guest.
+    /// Opens a room's events as a new guest.
     pub async fn guest(address: SocketAddr, room: &str) -> Self {
         Self::open(address, &format!("/v1/rooms/{room}/events"), "").await
     }
 
-    /// Comes back where it was.
+    /// Opens the events after the last received one.
     pub async fn resume(&self, address: SocketAddr, path: &str, headers: &str) -> Self {
         let headers = format!("{headers}last-event-id: {}\r\n", self.last_id);
         Self::open(address, path, &headers).await
     }
 
-    /// Asks with these header lines.
+    /// Opens a stream with these header lines.
     ///
     /// # Panics
-    /// When nobody listens, or the answer is no stream.
+    /// Panics if nobody listens, or the answer is not a stream.
     pub async fn open(address: SocketAddr, path: &str, headers: &str) -> Self {
         let tcp = TcpStream::connect(address).await.expect("the node listens");
         Self::over(tcp, path, headers).await
     }
 
-    /// The same with a kernel that takes little ahead of the reading.
+    /// The same with a small receive buffer in the kernel.
     ///
     /// # Panics
-    /// When nobody listens, or the answer is no stream.
+    /// Panics if nobody listens, or the answer is not a stream.
     pub async fn with_small_buffer(address: SocketAddr, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         let set = socket.set_recv_buffer_size(16 * 1024);
@@ -89,7 +89,9 @@ impl Events {
             "GET {path} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n",
             peer(&tcp)
         );
-        tcp.write_all(request.as_bytes()).await.expect("it reads");
+        tcp.write_all(request.as_bytes())
+            .await
+            .expect("the node reads");
         let mut events = Self {
             tcp,
             head: String::new(),
@@ -115,7 +117,7 @@ impl Events {
         events
     }
 
-    /// Whether more came.
+    /// Reads once. Returns whether bytes came.
     async fn fill(&mut self) -> bool {
         self.tcp
             .read_buf(&mut self.raw)
@@ -123,7 +125,7 @@ impl Events {
             .is_ok_and(|read| read > 0)
     }
 
-    /// Takes complete chunks.
+    /// Moves complete chunks to the body.
     fn take_chunks(&mut self) {
         while let Some(line) = find(&self.raw, b"\r\n") {
             let digits = std::str::from_utf8(&self.raw[..line]).expect("a chunk's length");
@@ -138,7 +140,7 @@ impl Events {
         }
     }
 
-    /// The next block; `None`: the stream has ended.
+    /// Returns the next block; `None` if the stream has ended.
     pub async fn next_block(&mut self) -> Option<Block> {
         let read = async {
             loop {
@@ -177,7 +179,7 @@ impl Events {
         })
     }
 
-    /// The next event; `None`: the stream has ended.
+    /// Returns the next event; `None` if the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Block::Event(event) = self.next_block().await? {
@@ -186,10 +188,10 @@ impl Events {
         }
     }
 
-    /// The next event of a type; others are passed over.
+    /// Returns the next event of a type and skips others.
     ///
     /// # Panics
-    /// When the stream ends instead.
+    /// Panics if the stream ends instead.
     pub async fn next_of(&mut self, kind: &str) -> Event {
         loop {
             let event = self.next().await;
@@ -200,7 +202,7 @@ impl Events {
         }
     }
 
-    /// The offsets of the next events of the room, so many.
+    /// The offsets of the next `count` events of the room.
     pub async fn offsets(&mut self, count: usize) -> Vec<u64> {
         let mut offsets = Vec::new();
         while offsets.len() < count {
@@ -212,14 +214,14 @@ impl Events {
         offsets
     }
 
-    /// Goes away without a goodbye: the peer gets a reset.
+    /// Closes the connection with a reset.
     ///
     /// # Panics
-    /// When the system does not let it.
+    /// Panics if the system refuses it.
     pub fn reset(self) {
         #[expect(
             deprecated,
-            reason = "a reset is what is wanted, and zero seconds block nobody"
+            reason = "the test needs a reset, and zero seconds block nothing"
         )]
         let linger = self.tcp.set_linger(Some(Duration::ZERO));
         linger.expect("a socket");

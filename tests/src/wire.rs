@@ -1,4 +1,4 @@
-//! WebSocket frames by hand, good and bad, over a bare TCP connection.
+//! WebSocket frames built by hand, valid and invalid, over a bare TCP connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::deadline::within;
 
-/// For a frame or the end: several times what any limit of the server allows.
+/// How long a frame or the end may take: several times the largest limit of the server.
 const FRAME: Duration = Duration::from_secs(20);
 
 /// Opcodes.
@@ -19,11 +19,11 @@ pub mod op {
     pub const TEXT: u8 = 0x1;
     /// Bytes.
     pub const BINARY: u8 = 0x2;
-    /// The end.
+    /// Close.
     pub const CLOSE: u8 = 0x8;
-    /// Are you there?
+    /// Ping.
     pub const PING: u8 = 0x9;
-    /// I am.
+    /// Pong.
     pub const PONG: u8 = 0xA;
 }
 
@@ -32,9 +32,9 @@ pub mod op {
 pub struct Frame {
     /// The first byte: FIN, three reserved bits, the opcode.
     pub first: u8,
-    /// Whether it is masked, as a client's frame must be.
+    /// Whether the payload is masked, as a client's must be.
     pub masked: bool,
-    /// The length to claim; `None`: the true one.
+    /// The length in the header; `None` for the true one.
     pub claim: Option<u64>,
     /// The payload.
     pub payload: Vec<u8>,
@@ -52,7 +52,7 @@ impl Frame {
         }
     }
 
-    /// The same without FIN: more follows.
+    /// The same without FIN, so that more fragments follow.
     #[must_use]
     pub fn fragment(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Frame {
         Self::new(op::CLOSE, payload)
     }
 
-    /// Its bytes.
+    /// The bytes of the frame.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let length = self.claim.unwrap_or(self.payload.len() as u64);
@@ -98,14 +98,14 @@ impl Frame {
     }
 }
 
-/// What the server wrote.
+/// A frame from the server, or the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// A text frame.
     Text(String),
     /// A binary frame.
     Binary(Vec<u8>),
-    /// A close frame: code and reason; 0: none.
+    /// A close frame with code and reason; the code is 0 if there is none.
     Close(u16, String),
     /// A ping.
     Ping(Vec<u8>),
@@ -121,7 +121,7 @@ pub struct Wire {
     socket: TcpStream,
 }
 
-/// The headers of a good upgrade, one a line.
+/// The request of a valid upgrade. Each of `more` ends its line.
 #[must_use]
 pub fn upgrade(address: SocketAddr, more: &str) -> String {
     format!(
@@ -131,7 +131,7 @@ pub fn upgrade(address: SocketAddr, more: &str) -> String {
 }
 
 impl Wire {
-    /// Connects as a new guest and passes over `welcome`.
+    /// Connects as a new guest and skips `welcome`.
     pub async fn open(address: SocketAddr) -> Self {
         let mut wire = Self::open_silent(address).await;
         let welcome = wire.read().await;
@@ -142,10 +142,10 @@ impl Wire {
         wire
     }
 
-    /// Connects, and reads nothing after the upgrade's answer.
+    /// Connects and reads nothing after the answer to the upgrade.
     ///
     /// # Panics
-    /// When there is no upgrade.
+    /// Panics if there is no upgrade.
     pub async fn open_silent(address: SocketAddr) -> Self {
         Self::open_at(address, "/v1/ws").await
     }
@@ -153,7 +153,7 @@ impl Wire {
     /// The same with another path.
     ///
     /// # Panics
-    /// When there is no upgrade.
+    /// Panics if there is no upgrade.
     pub async fn open_at(address: SocketAddr, path: &str) -> Self {
         let mut socket = TcpStream::connect(address).await.expect("the node listens");
         let request = upgrade(address, "").replacen("/v1/ws", path, 1);
@@ -171,9 +171,9 @@ impl Wire {
         Self { socket }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub async fn write(&mut self, bytes: &[u8]) {
-        // A server that has had enough closes while we write: what it says is read later.
+        // A server that refuses the bytes closes meanwhile. The test reads its frame later.
         let _ = self.socket.write_all(bytes).await;
     }
 
@@ -182,10 +182,10 @@ impl Wire {
         self.write(&frame.bytes()).await;
     }
 
-    /// The next frame of the server, or the end.
+    /// Returns the next frame of the server, or the end.
     ///
     /// # Panics
-    /// When nothing comes in time.
+    /// Panics if nothing comes in time.
     pub async fn read(&mut self) -> Read {
         let read = within("a frame or the end", FRAME, self.read_frame());
         read.await.unwrap_or(Read::End)
@@ -200,7 +200,7 @@ impl Wire {
             127 => self.socket.read_u64().await?,
             short => u64::from(short),
         };
-        let mut payload = vec![0; usize::try_from(length).expect("a length of ours")];
+        let mut payload = vec![0; usize::try_from(length).expect("the length fits")];
         self.socket.read_exact(&mut payload).await?;
         Ok(match first {
             0x81 => Read::Text(String::from_utf8(payload).expect("text is UTF-8")),
@@ -218,10 +218,10 @@ impl Wire {
         })
     }
 
-    /// The code of the close frame that comes, texts and pings passed over.
+    /// Skips texts and pings. Returns the code of the close frame.
     ///
     /// # Panics
-    /// When the connection ends without one.
+    /// Panics if the connection ends without one.
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.read().await {

@@ -1,4 +1,4 @@
-//! What the parts of a message's way cost by themselves: `cargo bench --bench parts`.
+//! The cost of each part of a message's path by itself: `cargo bench --bench parts`.
 
 use bytes::Bytes;
 use divan::{Bencher, black_box};
@@ -19,9 +19,9 @@ fn send() -> String {
 }
 
 fn draft() -> Draft {
-    let request = decode_command(&send()).expect("it is good");
+    let request = decode_command(&send()).expect("the command is valid");
     let Command::Send { room, body, .. } = request.command else {
-        unreachable!("it is a send");
+        unreachable!("the command is a send");
     };
     let user = User {
         id: UserId::new("alice").expect("a valid id"),

@@ -1,4 +1,4 @@
-//! `hubbub bench archive`: what appending, reading back and searching cost on a large room.
+//! `hubbub bench archive`: the cost of appending to a large room, reading it back and searching it.
 
 mod load;
 
@@ -15,38 +15,38 @@ use self::load::{COMMON, Filled, RARE, READER, ROOMS, fill, side_rooms};
 use crate::error::BenchError;
 use crate::report::print;
 
-/// How often each call is made.
+/// The number of times each call is made.
 const ROUNDS: u64 = 200;
-/// A call that took longer than a minute is counted as a minute, in microseconds.
+/// The longest time that is recorded, one minute in microseconds. Longer calls count as this.
 const LONGEST: u64 = 60_000_000;
-/// Messages a page.
+/// Messages per page.
 const PAGE: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `hubbub bench archive`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ArchiveArgs {
-    /// The archive, as sqlite://bench.db or postgres://…; it is filled, so take an empty one, or one
-    /// that this bench has filled before
+    /// The archive's URL, as sqlite://bench.db or postgres://…; the bench fills it, so name an
+    /// empty archive, or one that this bench has filled before
     #[arg(long)]
     url: String,
-    /// How many messages the room is to have
+    /// How many messages the room shall have
     #[arg(long, default_value_t = 1_000_000)]
     messages: u64,
-    /// Which room
+    /// The room to fill
     #[arg(long, default_value = "bench")]
     room: String,
 }
 
-/// One call, over and over: its name and its times in microseconds.
+/// The times of one repeated call, in microseconds.
 struct Timing {
     name: &'static str,
     times: Histogram<u64>,
 }
 
 pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
-    let room =
-        RoomId::new(&args.room).map_err(|_| BenchError::Arguments("--room is no room id"))?;
+    let room = RoomId::new(&args.room)
+        .map_err(|_| BenchError::Arguments("--room is not a valid room id"))?;
     let section = ArchiveSection {
         url: args.url.clone(),
         statement_timeout: PATIENCE,
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
         ..ArchiveSection::default()
     };
     let archive = Archive::open(&section).await?;
-    let archive = archive.ok_or(BenchError::Arguments("--url names no archive"))?;
+    let archive = archive.ok_or(BenchError::Arguments("--url does not name an archive"))?;
     archive.connect().await?;
     let filled = fill(&archive, &room, args.messages).await?;
     side_rooms(&archive).await?;
@@ -141,17 +141,17 @@ async fn found(
     archive.search(query).await.map(|page| page.hits.len())
 }
 
-/// Times a call that must find something.
+/// Times a call, which must find something.
 async fn time(
     name: &'static str,
     call: impl AsyncFn(u64) -> Result<usize, hubbub_archive::ArchiveError>,
 ) -> Result<Timing, BenchError> {
-    let mut times = Histogram::new_with_max(LONGEST, 3).expect("the bounds are good");
+    let mut times = Histogram::new_with_max(LONGEST, 3).expect("the bounds are valid");
     for round in 0..ROUNDS {
         let start = Instant::now();
         if call(round).await? == 0 {
             return Err(BenchError::Arguments(
-                "the archive has something else in it",
+                "the archive holds other data: name an empty archive, or one filled by this bench",
             ));
         }
         times.saturating_record(start.elapsed().as_micros() as u64);
@@ -198,7 +198,7 @@ fn report(args: &ArchiveArgs, filled: &Filled, timings: &[Timing]) -> std::io::R
     print(&String::from_utf8_lossy(&out))
 }
 
-/// p50 and p99 in milliseconds.
+/// Returns p50 and p99 in milliseconds.
 fn quantiles(times: &Histogram<u64>) -> (f64, f64) {
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
     (at(0.5), at(0.99))

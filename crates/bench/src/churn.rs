@@ -1,4 +1,4 @@
-//! `hubbub bench churn`: connections that come and go, and whether the nodes' memory stays.
+//! `hubbub bench churn`: connections come and go, and the nodes' memory should not grow.
 
 use std::time::Duration;
 
@@ -14,25 +14,26 @@ use crate::plan::Seen;
 use crate::report::{Output, Report};
 use crate::usage;
 
-/// Leaves are announced after 5 s; rooms close 5 s after their last member.
+/// The wait before memory is read: leaves are announced after 5 s, and rooms close 5 s after their
+/// last member.
 const SETTLE: Duration = Duration::from_secs(12);
 
 /// Arguments of `hubbub bench churn`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChurnArgs {
-    /// Connections in all
+    /// Connections to open, in all
     #[arg(long, default_value_t = 100_000)]
     connections: u64,
-    /// Connections a second. Each is cut off by a reset, so that no port stays behind
+    /// Connections per second. Each is ended by a reset, so that no port stays in TIME_WAIT
     #[arg(long, default_value_t = 1000.0)]
     rate: f64,
-    /// Memory is looked at so often; growth counts from the first look
+    /// How often memory is read; growth is counted from the first reading
     #[arg(long, default_value_t = 10, value_parser = at_least_one())]
     looks: usize,
-    /// Rooms that they join
+    /// Rooms that the connections join
     #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     rooms: usize,
-    /// Processes that make the load, each with up to 500 connections at one time
+    /// Processes that make the load, each with up to 500 connections at a time
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     processes: usize,
     #[command(flatten)]
@@ -78,7 +79,7 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
         }))?;
     }
     report.note(
-        "cpu s/1000: the nodes' CPU for 1,000 times connect, token, join, reset. PSS: 12 s later.",
+        "cpu s/1000: CPU seconds of the nodes for 1,000 cycles of connect, token, join, reset. PSS: read 12 s after the last of them.",
     );
     report.finish()?;
     Ok(())

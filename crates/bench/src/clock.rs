@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Now, in nanoseconds.
+/// The current time in nanoseconds.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let nanos = Duration::try_from(time).map_or(0, |time| time.as_nanos());
     u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
-/// How long from now until `due`; nothing when that is over.
+/// The time from now until `due`, zero if `due` has passed.
 pub(crate) fn until(due: u64) -> Duration {
     Duration::from_nanos(due.saturating_sub(now()))
 }
 
-/// A wait as the kernel takes it.
+/// Converts a wait to the kernel's type.
 pub(crate) fn timespec(wait: Duration) -> Timespec {
     Timespec::try_from(wait).unwrap_or(Timespec {
         tv_sec: 1,

@@ -1,73 +1,73 @@
-//! Why a bench could not run or has failed.
+//! The reasons why a bench could not run or has failed.
 
 use std::io;
 
-/// What ends a bench.
+/// An error that ends a bench.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// Every connection is an open file.
+    /// Not enough open files are allowed; every connection needs one.
     #[error(
-        "{wanted} connections need {wanted} open files and some, this process may have {allowed}: \
-         raise `ulimit -n`, or use --connections {possible}"
+        "{wanted} connections need more than {wanted} open files, but this process may open {allowed}: \
+             raise `ulimit -n`, or use --connections {possible}"
     )]
     OpenFiles {
         /// Connections asked for.
         wanted: u64,
-        /// What the limit is.
+        /// The limit.
         allowed: u64,
-        /// What would go.
+        /// The number of connections that the limit allows.
         possible: u64,
     },
     /// The arguments do not fit together.
     #[error("{0}")]
     Arguments(&'static str),
-    /// A node of our own did not become ready.
-    #[error("the node did not become ready; its last words:\n{log}")]
+    /// A node that the bench started did not become ready.
+    #[error("the node did not become ready; the end of its log:\n{log}")]
     NotReady {
         /// The end of its log.
         log: String,
     },
-    /// Reading a process's figures.
-    #[error("reading {path}: {source} (is the process there, and ours?)")]
+    /// A process's figures could not be read.
+    #[error("reading {path}: {source} (does the process run, and under this user?)")]
     Proc {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file of `/proc` looks unlike what we know.
+    /// A file of `/proc` does not have the expected format.
     #[error("{path} has no {what}")]
     ProcFormat {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What was looked for.
+        /// The entry that is missing.
         what: &'static str,
     },
-    /// A load process gave up.
-    #[error("the load: {0}")]
+    /// A load process failed.
+    #[error("a load process failed: {0}")]
     Worker(String),
-    /// Redis.
+    /// Redis could not be used.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// Messages were lost, doubled or reordered.
+    /// Messages were lost, duplicated or reordered.
     #[error(
-        "the nodes broke a promise: {lost} lost, {duplicates} doubled, {disordered} out of order, \
-         {unanswered} sends without an answer"
+        "the nodes broke a promise: {lost} lost, {duplicates} duplicated, {disordered} out of order, \
+             {unanswered} sends without an answer"
     )]
     Broken {
         /// Deliveries that never came.
         lost: u64,
         /// Deliveries that came twice.
         duplicates: u64,
-        /// Deliveries in another order.
+        /// Deliveries that came out of order.
         disordered: u64,
-        /// Sends that no answer came to.
+        /// Sends that were never answered.
         unanswered: u64,
     },
-    /// The archive.
+    /// The archive could not be used.
     #[error(transparent)]
     Archive(#[from] hubbub_archive::ArchiveError),
-    /// Anything of the system.
+    /// Any error of the operating system.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -17,10 +17,10 @@ use crate::plan::{Access, Churn, Load, Order, Plan, Reply, Seen};
 use crate::tally::merge;
 use crate::usage;
 
-/// From an order to its first message, so that all processes have heard it.
+/// The time from an order to its first message, so that all processes have received the order.
 const LEAD: Duration = Duration::from_millis(100);
 
-/// A process of our own that takes orders; it is killed when dropped.
+/// A child process that takes orders. It is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Servant {
     child: Child,
@@ -37,8 +37,8 @@ impl Servant {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let orders = child.stdin.take().expect("it is piped");
-        let answers = child.stdout.take().expect("it is piped");
+        let orders = child.stdin.take().expect("stdin is piped");
+        let answers = child.stdout.take().expect("stdout is piped");
         Ok(Self {
             child,
             orders,
@@ -55,7 +55,7 @@ impl Servant {
 
     async fn line(&mut self) -> Result<String, BenchError> {
         let line = self.answers.next_line().await?;
-        line.ok_or_else(|| BenchError::Worker("it has ended".to_owned()))
+        line.ok_or_else(|| BenchError::Worker("the process has ended".to_owned()))
     }
 
     async fn answer<T: DeserializeOwned>(&mut self) -> Result<T, BenchError> {
@@ -64,7 +64,7 @@ impl Servant {
     }
 }
 
-/// The floor, as a process of its own so that its costs can be told.
+/// The floor, in a process of its own so that its cost can be measured.
 #[derive(Debug)]
 pub(crate) struct FloorProcess {
     servant: Servant,
@@ -73,7 +73,7 @@ pub(crate) struct FloorProcess {
 }
 
 impl FloorProcess {
-    /// With a Redis it is a node of the floor of a cluster.
+    /// Starts a floor. With a Redis, it is one node of the relay.
     pub(crate) async fn start(redis: Option<SocketAddr>) -> Result<Self, BenchError> {
         let redis = redis.map(|redis| redis.to_string());
         let mut what = vec!["floor"];
@@ -83,16 +83,16 @@ impl FloorProcess {
         let mut servant = Servant::start(&what)?;
         let address = servant.line().await?;
         Ok(Self {
-            address: address
-                .parse()
-                .map_err(|_| BenchError::Worker(format!("no address: {address}")))?,
+            address: address.parse().map_err(|_| {
+                BenchError::Worker(format!("the floor printed no address but: {address}"))
+            })?,
             pid: servant.child.id().unwrap_or_default(),
             servant,
         })
     }
 }
 
-/// Which members there are, and how they are spread over processes.
+/// The members, and how they are spread over processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Crew {
     pub(crate) nodes: Vec<SocketAddr>,
@@ -100,7 +100,7 @@ pub(crate) struct Crew {
     pub(crate) processes: usize,
     pub(crate) members: usize,
     pub(crate) rooms: usize,
-    /// What names begin with.
+    /// The prefix of all names.
     pub(crate) name: String,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Crew {
 pub(crate) struct Fleet {
     workers: Vec<Servant>,
     pub(crate) crew: Crew,
-    /// The next load's first message.
+    /// The number of the next load's first message.
     base: u64,
 }
 
@@ -143,7 +143,7 @@ impl Fleet {
         let is_local = nodes
             .iter()
             .all(|node| node.ip().is_loopback() && node.is_ipv4());
-        // Each process has source addresses, and so ports, of its own.
+        // Each process has its own source addresses, and so its own ports.
         let first_source = Ipv4Addr::from(0x7F00_0002 + ((number as u32) << 8));
         Plan {
             nodes,
@@ -162,7 +162,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Bears a load of so many messages; the floors make them if there are any.
+    /// Runs a load. The floors send its messages, if there are any; else the members do.
     pub(crate) async fn run(
         &mut self,
         mut load: Load,
@@ -201,7 +201,8 @@ impl Fleet {
         self.order_all(Order::Churn(churn)).await
     }
 
-    /// Tells everyone whose node is this one that it will end; they answer when they are back.
+    /// Announces that this node will end. The workers answer when its clients are back on the
+    /// others.
     pub(crate) async fn resume(
         &mut self,
         dying: usize,
@@ -244,7 +245,7 @@ impl Fleet {
 }
 
 impl Seen {
-    /// Adds what another process, or another round, has seen.
+    /// Adds the counts of another process or another round.
     pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;
         self.acked += other.acked;
@@ -267,12 +268,12 @@ impl Seen {
         }
     }
 
-    /// Deliveries and answers that never came.
+    /// Deliveries that never came.
     pub(crate) fn lost(&self) -> u64 {
         self.expected.saturating_sub(self.deliveries)
     }
 
-    /// A quantile in milliseconds, 0 where nothing was counted.
+    /// A quantile in milliseconds, 0 if nothing was counted.
     pub(crate) fn quantile(counts: &[&crate::plan::Counts], quantile: f64) -> f64 {
         let mut histogram = crate::tally::histogram();
         for counts in counts {
@@ -281,7 +282,7 @@ impl Seen {
         histogram.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    /// An error if a promise was broken.
+    /// Returns an error if a promise was broken.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let (lost, duplicates, disordered) = (self.lost(), self.duplicates, self.disordered);
         let unanswered = self.sent.saturating_sub(self.acked);

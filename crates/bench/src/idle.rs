@@ -1,5 +1,5 @@
-//! `hubbub bench idle`: a node's memory for an idle connection in one room, and its CPU for a
-//! handshake, at several sizes: memory should be a straight line.
+//! `hubbub bench idle`: a node's memory for an idle connection in one room, and its CPU time for a
+//! handshake, at several sizes. Memory should grow in a straight line.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::usage;
 
 /// Connections that warm the node up and are not counted.
 const WARM_UP: usize = 100;
-/// After the last join, for presence frames and buffers to settle.
+/// The wait after the last join for presence frames and buffers to settle.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Arguments of `hubbub bench idle`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct IdleArgs {
-    /// How many connections; several numbers for several steps, each beside the ones before
+    /// How many connections; several numbers make several steps, each in addition to those before
     #[arg(long, value_delimiter = ',', default_value = "10000")]
     connections: Vec<usize>,
-    /// Rooms that the connections are spread over, each in one
+    /// Rooms that the connections are spread over, one room for each connection
     #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     rooms: usize,
-    /// Processes that hold the other ends: each may have as many as it may have open files
+    /// Processes that hold the client ends; each needs one open file per connection
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     processes: usize,
     /// Measure the floor too
@@ -41,7 +41,7 @@ pub(crate) struct IdleArgs {
     output: Output,
 }
 
-/// Processes, and how they are reached.
+/// The processes of one system, and how clients reach them.
 struct System {
     name: &'static str,
     nodes: Vec<std::net::SocketAddr>,
@@ -52,7 +52,7 @@ struct System {
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;
     let pids = cluster.pids().ok_or(BenchError::Arguments(
-        "bench idle looks at the nodes' memory: give each --url its --pid",
+        "bench idle reads the nodes' memory: give each --url its --pid",
     ))?;
     let mut systems = vec![System {
         name: cluster.access.protocol.name(),
@@ -78,8 +78,8 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         measure(args, system, &mut report).await?;
     }
     report.note(
-        "bytes each: memory (PSS) of all nodes for a connection in one room. s/1000 shakes: their CPU \
-         for 1,000 handshakes up to the welcome, with a token for each; s/1000 joins: for 1,000 joins.",
+            "bytes each: memory (PSS) of all nodes per connection in one room. s/1000 shakes: CPU seconds of the nodes \
+             for 1,000 handshakes up to the welcome, each with a token; s/1000 joins: for 1,000 joins.",
     );
     report.finish()?;
     Ok(())
@@ -115,7 +115,8 @@ async fn measure(args: &IdleArgs, system: &System, report: &mut Report) -> Resul
     Ok(())
 }
 
-/// Adds connections; says what CPU their handshakes and their joins took, in nanoseconds.
+/// Adds connections. Returns the nodes' CPU time for their handshakes and for their joins, in
+/// nanoseconds.
 async fn grow(
     args: &IdleArgs,
     system: &System,

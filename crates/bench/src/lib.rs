@@ -1,8 +1,9 @@
-//! The load generator behind `hubbub bench`: what connections, deliveries and messages cost, how long
-//! they take, and whether all arrive once and in order.
+//! The load generator behind `hubbub bench`. It measures the cost of connections, deliveries and
+//! messages and their latency, and checks that every message arrives once and in order.
 //!
-//! It starts nodes of its own (`current_exe() serve`) or attaches to running ones. What they cost
-//! it reads from `/proc`, so that needs Linux and the nodes' machine; all else goes over the network.
+//! It starts its own nodes (`current_exe() serve`) or attaches to running ones. It reads the nodes'
+//! CPU and memory use from `/proc`, so those figures need Linux and a bench on the nodes' machine.
+//! Everything else goes over the network.
 
 mod archive;
 mod churn;
@@ -36,24 +37,24 @@ pub struct BenchArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Bench {
-    /// What an idle connection in one room costs a node, and a handshake
+    /// The memory of an idle connection in one room, and the CPU time of a handshake
     Idle(idle::IdleArgs),
-    /// What a delivery costs, how long it takes, and whether all arrive once and in order
+    /// The CPU cost and latency of a delivery, and whether all arrive once and in order
     Fanout(fanout::FanoutArgs),
-    /// The highest rate that all members still get in time
+    /// The highest rate at which all members still receive in time
     Saturate(saturate::SaturateArgs),
-    /// Whether memory stays while connections come and go
+    /// Whether memory grows while connections come and go
     Churn(churn::ChurnArgs),
     /// How long the clients of a killed node take to come back
     Resume(resume::ResumeArgs),
-    /// What each door costs: WebSocket, Socket.IO, SSE, polling
+    /// The cost of each transport: WebSocket, Socket.IO, SSE, polling
     Doors(doors::DoorsArgs),
-    /// What appending to a large archive, reading it back and searching it cost
+    /// The cost of appending to a large archive, reading it back and searching it
     Archive(archive::ArchiveArgs),
-    /// A part of a load, ordered by its parent
+    /// A process that makes a part of the load; started by the bench itself
     #[command(hide = true)]
     Worker,
-    /// The least that a fan-out can cost, ordered by its parent
+    /// The minimal fan-out server to compare with; started by the bench itself
     #[command(hide = true)]
     Floor(floor::FloorArgs),
 }

@@ -1,8 +1,8 @@
-//! What the load says: a body that carries its number, and how a member reads it again.
+//! The messages of the load: bodies that carry a number, and how a member reads it.
 
 use std::fmt::Write;
 
-/// Appends a body of `length` bytes that carries its number.
+/// Appends a body of `length` bytes that carries `number`.
 pub(crate) fn write_body(out: &mut String, number: u64, length: usize) {
     let start = out.len();
     // Writing to a String cannot fail.
@@ -12,9 +12,9 @@ pub(crate) fn write_body(out: &mut String, number: u64, length: usize) {
     out.push_str("\"}");
 }
 
-/// Number and offset of a message of ours, without parsing all of it.
+/// Returns the number and the offset of a load message, without parsing all of it.
 pub(crate) fn read(frame: &[u8]) -> Option<(u64, u64)> {
-    // Ids, a name and a nonce stand before the body, the offset at the end.
+    // IDs, a name and a nonce stand before the body; the offset stands at the end.
     let body = find(frame, br#""body":{"n":"#)?;
     let number = leading_number(&frame[body..])?;
     let end = frame.strip_suffix(b"}")?;
@@ -23,20 +23,20 @@ pub(crate) fn read(frame: &[u8]) -> Option<(u64, u64)> {
     Some((number, offset))
 }
 
-/// The text value of `"key":"…"`, where it has no escapes.
+/// The text value of `"key":"…"`, if it has no escapes.
 pub(crate) fn text<'a>(frame: &'a [u8], key: &str) -> Option<&'a str> {
     let start = find(frame, format!(r#""{key}":""#).as_bytes())?;
     let length = frame[start..].iter().position(|&byte| byte == b'"')?;
     std::str::from_utf8(&frame[start..start + length]).ok()
 }
 
-/// The number of `"key":…`.
+/// The number in `"key":…`.
 pub(crate) fn number(frame: &[u8], key: &str) -> Option<u64> {
     let start = find(frame, format!(r#""{key}":"#).as_bytes())?;
     leading_number(&frame[start..])
 }
 
-/// Where what follows `wanted` begins.
+/// The index of the first byte after `wanted`.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, wanted).map(|at| at + wanted.len())
 }

@@ -1,4 +1,4 @@
-//! The nodes under load: processes of our own, or such that run already.
+//! The nodes under load: processes that the bench starts, or nodes that already run.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -20,47 +20,48 @@ use crate::worker::Protocol;
 
 /// How long a node may take to become ready.
 const START: Duration = Duration::from_secs(20);
-/// Bytes of its log that a failed node shows.
+/// How many bytes of a failed node's log the error shows.
 const LAST_WORDS: usize = 2000;
 
-/// One node, ready. Of our own, it is killed when dropped.
+/// One node, ready. A node that the bench started is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
-    /// Its process, if it is known.
+    /// Its process, if known.
     pub(crate) pid: Option<u32>,
-    /// Held to be killed, its directory to be removed.
+    /// The process, to be killed, and its directory, to be removed, if the bench started it.
     own: Option<(Child, TempDir)>,
 }
 
-/// The cluster under load: nodes of our own, or such that run already.
+/// The cluster under load: nodes that the bench starts, or nodes that already run.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Target {
     /// Nodes to start
     #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16))]
     nodes: usize,
-    /// Redis for the nodes to start; without it one node on the embedded broker. For running nodes:
-    /// their Redis, to measure what it does
+    /// Redis for the nodes to start; without it there is one node with the embedded broker. With
+    /// --url: the running nodes' Redis, to measure its load
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
-    /// A running node to use, as http://127.0.0.1:3000; several for several nodes. Its limits must
-    /// allow the load
+    /// A running node to use, as http://127.0.0.1:3000; repeat it for several nodes. The node's
+    /// limits must allow the load
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
-    /// The process id of each --url, in the same order: without it nothing is said of CPU and memory
+    /// The process ID of each --url, in the same order; without it CPU and memory are not reported
     #[arg(long, value_name = "PID", requires = "url")]
     pid: Vec<u32>,
-    /// The running cluster's auth.secret, to sign a token for each connection; else all are guests
+    /// The running cluster's auth.secret, to sign a token for each connection; without it all are
+    /// guests
     #[arg(long, value_name = "SECRET", requires = "url")]
     secret: Option<String>,
     /// A setting of the nodes to start; may be repeated
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "url")]
     set: Vec<String>,
-    /// What is spoken to the nodes; nchan and pusher are for other systems, by --url
+    /// The protocol to speak to the nodes; nchan and pusher are for other systems, by --url
     #[arg(long, value_enum, default_value_t)]
     protocol: Protocol,
-    /// Another program for the nodes to start, to compare with
+    /// Another program to start as the nodes, to compare with
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     program: Option<PathBuf>,
 }
@@ -74,7 +75,7 @@ impl Target {
     }
 }
 
-/// The nodes, and how clients get in.
+/// The nodes, and how clients get access.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
@@ -83,7 +84,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The same cluster of another program, beside the first one on the same Redis.
+    /// Opens the same cluster of another program, beside the first one on the same Redis.
     pub(crate) async fn open_other(target: &Target, program: PathBuf) -> Result<Self, BenchError> {
         let target = Target {
             program: Some(program),
@@ -92,7 +93,7 @@ impl Cluster {
         Self::open(&target, 1).await
     }
 
-    /// Attaches to the nodes named, or starts new ones; at least `least`.
+    /// Attaches to the named nodes, or starts new ones, at least `least`.
     pub(crate) async fn open(target: &Target, least: usize) -> Result<Self, BenchError> {
         let redis = target.redis_url.as_deref().map(Redis::new).transpose()?;
         if !target.url.is_empty() {
@@ -100,7 +101,7 @@ impl Cluster {
         }
         if matches!(target.protocol, Protocol::Nchan | Protocol::Pusher) {
             return Err(BenchError::Arguments(
-                "--protocol nchan and pusher are what other systems speak: name their nodes by --url",
+                "--protocol nchan and pusher are for other systems: name their nodes by --url",
             ));
         }
         let count = target.nodes.max(least);
@@ -125,7 +126,9 @@ impl Cluster {
 
     fn attach(target: &Target, redis: Option<Redis>) -> Result<Self, BenchError> {
         if !target.pid.is_empty() && target.pid.len() != target.url.len() {
-            return Err(BenchError::Arguments("each --url needs its --pid, or none"));
+            return Err(BenchError::Arguments(
+                "give a --pid for each --url, or for none",
+            ));
         }
         let pids = target
             .pid
@@ -146,7 +149,8 @@ impl Cluster {
         })
     }
 
-    /// An error for a bench that has no use for another protocol than ours.
+    /// Returns an error unless the cluster speaks hubbub.v1, for a bench that supports nothing
+    /// else.
     pub(crate) fn check_is_hubbub(&self) -> Result<(), BenchError> {
         match self.access.protocol {
             Protocol::Hubbub => Ok(()),
@@ -160,12 +164,12 @@ impl Cluster {
         self.nodes.iter().map(|node| node.address).collect()
     }
 
-    /// The processes, where all are known.
+    /// The processes of the nodes, if all are known.
     pub(crate) fn pids(&self) -> Option<Vec<u32>> {
         self.nodes.iter().map(|node| node.pid).collect()
     }
 
-    /// CPU time used so far by all nodes, in nanoseconds, where their processes are known.
+    /// CPU time used so far by all nodes, in nanoseconds, if their processes are known.
     pub(crate) fn cpu(&self) -> Result<Option<u64>, BenchError> {
         self.pids().map(|pids| usage::cpu_of(&pids)).transpose()
     }
@@ -175,12 +179,14 @@ impl Node {
     fn attach(url: &str, pid: Option<u32>) -> Result<Self, BenchError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         if matches!(scheme, "https" | "wss") {
-            return Err(BenchError::Arguments("--url: only http, beside any TLS"));
+            return Err(BenchError::Arguments(
+                "--url must be http: the bench does not speak TLS",
+            ));
         }
         let authority = rest.split('/').next().unwrap_or(rest);
         let address = authority.to_socket_addrs()?.find(SocketAddr::is_ipv4);
         Ok(Self {
-            address: address.ok_or(BenchError::Arguments("--url: no such address"))?,
+            address: address.ok_or(BenchError::Arguments("--url has no IPv4 address"))?,
             pid,
             own: None,
         })
@@ -199,11 +205,11 @@ impl Node {
         })
     }
 
-    /// Ends it without a word, as a crash would.
+    /// Kills the process without a shutdown, as a crash would.
     pub(crate) async fn kill(&mut self) -> Result<(), BenchError> {
         let Some((child, _)) = &mut self.own else {
             return Err(BenchError::Arguments(
-                "only a node of our own can be killed",
+                "only a node that the bench started can be killed",
             ));
         };
         child.kill().await?;

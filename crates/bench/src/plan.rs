@@ -1,4 +1,4 @@
-//! What a worker process is told, and what it answers: JSON lines over its pipes.
+//! The orders for a worker process and its answers: JSON lines over its pipes.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,45 +7,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::worker::Protocol;
 
-/// How the members get in.
+/// How the members get access.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Access {
     pub(crate) protocol: Protocol,
     pub(crate) credentials: Credentials,
 }
 
-/// Who the members say they are.
+/// How the members prove their identity.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) enum Credentials {
-    /// Guests, where the cluster takes some.
+    /// The members are guests, if the cluster accepts guests.
     #[default]
     Guest,
-    /// All of them bring this token.
+    /// All members use this token.
     Token(String),
-    /// Each makes a token of its own with this HS256 secret.
+    /// Each member signs its own token with this HS256 secret.
     Secret(String),
 }
 
-/// Which members a worker holds, and where they go. Member `m` sits in room `m % rooms`, as its
-/// number `m / rooms`; a room's members take turns in going to the nodes.
+/// The members that a worker holds, and where they connect. Member `m` is in room `m % rooms`, as
+/// number `m / rooms` of that room; a room's members are spread over the nodes in turn.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// One for each node.
+    /// One address for each node.
     pub(crate) nodes: Vec<SocketAddr>,
     /// This worker has the members `first`, `first + step`, …, below `end`.
     pub(crate) first: usize,
     pub(crate) step: usize,
     pub(crate) end: usize,
     pub(crate) rooms: usize,
-    /// What the names of rooms and users begin with.
+    /// The prefix of the names of rooms and users.
     pub(crate) name: String,
     pub(crate) access: Access,
-    /// The first address that connections come from, see [`Plan::source`].
+    /// The first source address of the connections, see [`Plan::source`].
     pub(crate) first_source: Option<Ipv4Addr>,
 }
 
-/// Connections from one source address: it has about 28,000 ports, and the kernel's search for a
-/// free one gets slow long before they are used up.
+/// Connections from one source address. An address has about 28,000 ports, and the kernel's search
+/// for a free one gets slow long before they are used up.
 const FROM_ONE_ADDRESS: usize = 2_000;
 
 impl Plan {
@@ -61,7 +61,8 @@ impl Plan {
         member / self.rooms % self.nodes.len()
     }
 
-    /// Where the member at place `index` of its process comes from; `None`: the kernel's choice.
+    /// The source address of the member at place `index` of its process; `None` leaves the choice
+    /// to the kernel.
     pub(crate) fn source(&self, index: usize) -> Option<IpAddr> {
         let step = u32::try_from(index / FROM_ONE_ADDRESS).ok()?;
         let first = u32::from(self.first_source?);
@@ -77,25 +78,25 @@ impl Plan {
     }
 }
 
-/// A steady load. Message `n` goes to room `n % rooms`; a room's first members take turns in sending.
+/// A steady load. Message `n` goes to room `n % rooms`; a room's first members send in turn.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// When the first message is due, by [`crate::clock`].
     pub(crate) start: u64,
-    /// Messages a second, in all.
+    /// Messages per second, in all.
     pub(crate) rate: f64,
     /// The first message's number; the load before it had lower ones.
     pub(crate) base: u64,
     pub(crate) count: u64,
     /// Bytes of a body.
     pub(crate) payload: usize,
-    /// Members of each room that send; 0: the server sends by itself.
+    /// Members of each room that send; 0 if the server sends by itself.
     pub(crate) senders: usize,
 }
 
 impl Load {
-    /// When message `number` is due: latency counts from here, so that a sender that was held up
-    /// does not hide it.
+    /// When message `number` is due. Latency counts from here, so that a delayed sender does not
+    /// hide its delay.
     pub(crate) fn due(&self, number: u64) -> u64 {
         let passed = (number - self.base) as f64 / self.rate.max(1e-9);
         self.start + (passed * 1e9) as u64
@@ -112,7 +113,7 @@ impl Load {
         below(self.end()) - below(self.base)
     }
 
-    /// Which of the room's members sends it.
+    /// The number, in its room, of the member that sends it.
     pub(crate) fn sender(&self, number: u64, rooms: usize) -> usize {
         (number / rooms as u64 % self.senders.max(1) as u64) as usize
     }
@@ -122,12 +123,12 @@ impl Load {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Churn {
     pub(crate) start: u64,
-    /// Connections a second.
+    /// Connections per second.
     pub(crate) rate: f64,
     pub(crate) count: u64,
 }
 
-/// What a worker does next.
+/// The next task of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Open all connections, up to the welcome.
@@ -135,9 +136,9 @@ pub(crate) enum Order {
     /// Join the rooms.
     Join,
     Run(Load),
-    /// Connect, join, and cut off, over and over; the members that stand stay.
+    /// Connect, join and cut off, repeatedly. All members are disconnected first.
     Churn(Churn),
-    /// Say when this many connections of a node have ended, and bring them back to these nodes.
+    /// Wait until this many connections of a node have ended, then bring them back to these nodes.
     Resume {
         ended: usize,
         nodes: Vec<SocketAddr>,
@@ -147,7 +148,7 @@ pub(crate) enum Order {
 /// A histogram's recorded values and how often each came.
 pub(crate) type Counts = BTreeMap<u64, u64>;
 
-/// What a worker saw.
+/// What a worker counted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub(crate) sent: u64,
@@ -157,24 +158,25 @@ pub(crate) struct Seen {
     pub(crate) expected: u64,
     pub(crate) deliveries: u64,
     pub(crate) duplicates: u64,
-    /// Not the offset after the one before, or one sender's messages in another order.
+    /// Deliveries whose offset does not follow the one before, or out of order for their sender.
     pub(crate) disordered: u64,
     pub(crate) lagged: u64,
-    /// Connections that ended by themselves.
+    /// Connections that ended unexpectedly.
     pub(crate) ended: u64,
-    /// Reads that brought something: deliveries a read show what was joined.
+    /// Reads that returned bytes. Deliveries per read show how many frames were joined.
     pub(crate) reads: u64,
-    /// Microseconds from when it was due, where sender and receiver are on one node, or not.
+    /// Microseconds from when a message was due, with sender and receiver on one node (`same`) or
+    /// on two (`cross`).
     pub(crate) same: Counts,
     pub(crate) cross: Counts,
-    /// Microseconds from when it was due to its ack.
+    /// Microseconds from when a message was due to its ack.
     pub(crate) acks: Counts,
 }
 
 /// The answer to an order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// It took so many nanoseconds.
+    /// The order took this many nanoseconds.
     Done {
         took: u64,
     },

@@ -1,4 +1,4 @@
-//! What Redis costs, by its own account, and what a bare PUBLISH would cost it.
+//! The CPU cost of Redis by its own account, and the cost of a bare PUBLISH.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
@@ -15,7 +15,7 @@ pub(crate) struct Redis {
     client: Client,
 }
 
-/// The reader of a bare channel looks up so often.
+/// How long the subscribers of a bare channel have to subscribe.
 const READ: Duration = Duration::from_millis(200);
 
 impl Redis {
@@ -31,7 +31,7 @@ impl Redis {
             .get_connection_with_timeout(Duration::from_secs(5))?)
     }
 
-    /// Where it is, for whoever speaks to it without a password or TLS.
+    /// The address of Redis, for a client without password or TLS.
     pub(crate) fn address(&self) -> Result<SocketAddr, BenchError> {
         let plain = match self.client.get_connection_info().addr() {
             ConnectionAddr::Tcp(host, port) => (host.as_str(), *port).to_socket_addrs()?.next(),
@@ -64,8 +64,8 @@ impl Redis {
             .unwrap_or(0))
     }
 
-    /// Publishes by the clock, from two connections in turn to two subscribers, as two nodes would
-    /// without any promise; returns the CPU time that this took Redis.
+    /// Publishes at a fixed rate, from two connections in turn to two subscribers, as two nodes
+    /// without any promises would. Returns the CPU time that this took Redis.
     pub(crate) fn bare_publish(
         &self,
         rate: f64,
@@ -95,16 +95,16 @@ impl Redis {
             }
             let cpu = self.cpu()?.saturating_sub(before);
             for listener in listeners {
-                listener.join().map_err(|_| {
-                    BenchError::Worker("a reader of Redis has panicked".to_owned())
-                })??;
+                listener
+                    .join()
+                    .map_err(|_| BenchError::Worker("a subscriber thread panicked".to_owned()))??;
             }
             Ok(cpu)
         })
     }
 }
 
-/// Hears `count` messages, or gives up after a silence.
+/// Receives `count` messages, or fails after two seconds without one.
 fn listen(mut connection: Connection, channel: &str, count: u64) -> Result<(), BenchError> {
     connection.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut heard = connection.as_pubsub();

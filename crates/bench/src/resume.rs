@@ -1,4 +1,4 @@
-//! `hubbub bench resume`: a node is killed, and its clients come back to the others.
+//! `hubbub bench resume`: a node is killed, and its clients reconnect to the others.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Arguments of `hubbub bench resume`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ResumeArgs {
-    /// Clients of the node that is killed; the others have none before
+    /// Clients of the node that is killed; the other nodes have no clients before
     #[arg(long, default_value_t = 6000, value_parser = at_least_one())]
     connections: usize,
-    /// Rooms that they are in
+    /// Rooms that the clients are in
     #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     rooms: usize,
-    /// Processes that hold them
+    /// Processes that hold the clients
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     processes: usize,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     let mut cluster = Cluster::open(&args.target, 3).await?;
     cluster.check_is_hubbub()?;
     let addresses = cluster.addresses();
-    let (dying, others) = addresses.split_first().expect("there are three");
+    let (dying, others) = addresses.split_first().expect("there are three nodes");
     let crew = Crew {
         nodes: vec![*dying],
         access: cluster.access.clone(),
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     fleet.join().await?;
     sleep(SETTLE).await;
     report.step("one message a room");
-    // So that everybody has a place to come back to.
+    // Every client gets a position to resume from.
     let load = Load {
         start: 0,
         rate: args.rooms as f64 / 2.0,
@@ -93,7 +93,7 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
         "stream reads": read,
     }))?;
     report.curve("from the end to the joined", "clients", &seen.acks);
-    report.note("stream reads: XRANGE and XREVRANGE that Redis counted meanwhile. A client's first try comes at random within 1 s.");
+    report.note("stream reads: XRANGE and XREVRANGE calls that Redis counted meanwhile. A client first tries at a random time within 1 s.");
     report.finish()?;
     if seen.acked < args.connections as u64 {
         return Err(BenchError::Worker(format!(

@@ -1,5 +1,5 @@
-//! `hubbub bench saturate`: the highest rate that all members still get in time, and what latency is
-//! well below it.
+//! `hubbub bench saturate`: the highest rate at which all members still receive in time, and the
+//! latency well below it.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::plan::{Load, Seen};
 use crate::report::{Output, Report};
 
 const SETTLE: Duration = Duration::from_secs(3);
-/// The search ends when the bounds are closer than this.
+/// The search ends when the ratio of the bounds is below this.
 const PRECISION: f64 = 1.06;
-/// Where latency is looked at, as a share of the highest rate.
+/// The share of the highest rate at which latency is measured.
 const QUIET: f64 = 0.3;
 
 /// Arguments of `hubbub bench saturate`.
@@ -29,19 +29,20 @@ pub(crate) struct SaturateArgs {
     /// Members of each room
     #[arg(long, default_value_t = 1000, value_parser = at_least_one())]
     members: usize,
-    /// Messages a second to begin with; doubled until it is too much
+    /// Messages per second to begin with; doubled until the rate is too high
     #[arg(long, default_value_t = 25.0)]
     rate: f64,
-    /// For how long each rate is kept up
+    /// Seconds that each rate is kept up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// A rate is too high when the 99th percentile is above so many milliseconds, or anything is lost
+    /// A rate is too high if its 99th percentile is above this many milliseconds, or if anything is
+    /// lost
     #[arg(long, default_value_t = 250.0)]
     p99: f64,
     /// Bytes of each message's body
     #[arg(long, default_value_t = 128)]
     payload: usize,
-    /// Members of each room that send, by turns
+    /// Members of each room that send, in turn
     #[arg(long, default_value_t = 2, value_parser = at_least_one())]
     senders: usize,
     /// Processes that make the load
@@ -94,7 +95,7 @@ pub(crate) async fn run(args: &SaturateArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Whether the cluster bears this rate.
+/// Returns whether the cluster sustains this rate.
 async fn try_rate(
     args: &SaturateArgs,
     cluster: &Cluster,

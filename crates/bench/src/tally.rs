@@ -1,18 +1,18 @@
-//! What the members of a process have heard: order, duplicates, latency.
+//! The counts of the members of a process: order, duplicates, latency.
 
 use hdrhistogram::Histogram;
 
 use crate::plan::{Counts, Load, Seen};
 
-/// Above a minute a latency is counted as a minute, in microseconds.
+/// The longest latency that is recorded, one minute in microseconds.
 const LONGEST: u64 = 60_000_000;
 
 /// An empty histogram of microseconds, exact to two digits.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LONGEST, 2).expect("the bounds are good")
+    Histogram::new_with_max(LONGEST, 2).expect("the bounds are valid")
 }
 
-/// What it holds, to be sent to another process.
+/// The histogram's content, to be sent to another process.
 pub(crate) fn counts(histogram: &Histogram<u64>) -> Counts {
     let recorded = histogram.iter_recorded();
     recorded
@@ -20,14 +20,14 @@ pub(crate) fn counts(histogram: &Histogram<u64>) -> Counts {
         .collect()
 }
 
-/// Puts what another process has counted into `histogram`.
+/// Adds the counts of another process to `histogram`.
 pub(crate) fn merge(histogram: &mut Histogram<u64>, counts: &Counts) {
     for (&value, &count) in counts {
         histogram.saturating_record_n(value, count);
     }
 }
 
-/// A member's place in its room, and what it heard last.
+/// A member's node, and the last message it received.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Heard {
     node: usize,
@@ -70,8 +70,8 @@ impl Tally {
         }
     }
 
-    /// Counts a message that has come at `now`. Without an offset one that came twice is counted as out
-    /// of order.
+    /// Counts a message that has come at `now`. Without an offset, a duplicate is counted as out of
+    /// order.
     pub(crate) fn hear(&mut self, heard: &mut Heard, number: u64, offset: Option<u64>, now: u64) {
         let load = self.load;
         let offset = offset.unwrap_or(heard.offset + 1);

@@ -1,4 +1,4 @@
-//! What a process costs, by Linux' own account.
+//! The CPU time and memory of a process, as Linux reports them.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn read(path: &str) -> Result<String, BenchError> {
     })
 }
 
-/// Bytes of memory that are this process's own, shared pages in proportion.
+/// Bytes of memory of this process, with shared pages counted in proportion (PSS).
 pub(crate) fn pss(pid: u32) -> Result<u64, BenchError> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let kib = parse_pss(&read(&path)?).ok_or(BenchError::ProcFormat { path, what: "Pss" })?;
@@ -23,13 +23,13 @@ fn parse_pss(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// CPU time used so far by all of its threads, in nanoseconds.
+/// CPU time used so far by all threads of a process, in nanoseconds.
 pub(crate) fn cpu(pid: u32) -> Result<u64, BenchError> {
     let path = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&path).map_err(|source| BenchError::Proc { path, source })?;
     let mut sum = 0;
     for task in tasks {
-        // A thread that ends meanwhile takes its share with it; ours stay.
+        // The time of a thread that ends meanwhile is lost; the nodes' threads do not end.
         if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
             sum += parse_run_time(&text).unwrap_or(0);
         }
@@ -41,7 +41,7 @@ fn parse_run_time(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// CPU time used so far by all of them, in nanoseconds.
+/// CPU time used so far by all of these processes, in nanoseconds.
 pub(crate) fn cpu_of(pids: &[u32]) -> Result<u64, BenchError> {
     pids.iter().map(|&pid| cpu(pid)).sum()
 }
@@ -65,13 +65,13 @@ fn parse_open_files(text: &str) -> Option<u64> {
     }
 }
 
-/// Files that are open for something else than connections under load.
+/// Files kept free for other uses than connections under load.
 const RESERVED: u64 = 100;
 
-/// Whether `connections` can be open at once.
+/// Checks whether `connections` can be open at once.
 ///
 /// # Errors
-/// [`BenchError::OpenFiles`] with what to do.
+/// [`BenchError::OpenFiles`], which says what to do.
 pub(crate) fn check_open_files(connections: usize) -> Result<(), BenchError> {
     let (wanted, allowed) = (connections as u64, open_file_limit()?);
     let possible = allowed.saturating_sub(RESERVED);

@@ -33,9 +33,10 @@ pub use sampler::Sampler;
 
 /// Between two log lines about the same outage.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Without a failure for so long an outage is over, even if nobody has called [`Outage::end`].
+/// An outage ends after this time without a failure, even if nobody calls [`Outage::end`].
 const FORGOTTEN: Duration = Duration::from_secs(120);
-/// Error texts of one outage that are logged at once; further new texts wait for the minute.
+/// How many different error texts of one outage are logged at once. Further texts wait for the
+/// minute.
 const TEXTS: usize = 5;
 
 /// Counts failures of one kind. Share it by reference; it may be a `static`.
@@ -68,14 +69,14 @@ impl Outage {
         Self(Mutex::new(None))
     }
 
-    /// Counts a failure. `Some`: log it now. The first failure, a new error text (up to five) and one
-    /// failure a minute are logged.
+    /// Counts a failure and returns a report if it is to be logged now. The first failure, a new
+    /// error text (up to five) and one failure a minute are logged.
     #[must_use]
     pub fn fail(&self, error: &(impl Display + ?Sized)) -> Option<Report> {
         self.fail_at(error, Instant::now())
     }
 
-    /// Ends the outage. `Some`: log that it is over; `None`: there was none.
+    /// Ends the outage. Returns a report to log, or `None` if there was no outage.
     #[must_use]
     pub fn end(&self) -> Option<Report> {
         let ongoing = self.lock().take()?;

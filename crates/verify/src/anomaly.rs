@@ -1,15 +1,15 @@
-//! Broken promises, in words.
+//! The kinds of broken promises, with their texts.
 
 use std::fmt;
 
 /// A place in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Which room.
+    /// The room.
     pub room: String,
-    /// Which life of its stream.
+    /// The epoch.
     pub epoch: String,
-    /// The number there.
+    /// The offset.
     pub offset: u64,
 }
 
@@ -22,101 +22,101 @@ impl fmt::Display for Place {
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Anomaly {
-    /// O1: an acked event was not heard.
+    /// O1: a client did not receive an acked event.
     LostWrite {
-        /// Who did not hear it.
+        /// The client that did not receive it.
         client: String,
-        /// Where its ack says it is.
+        /// The place that its ack names.
         at: Place,
     },
-    /// O1: a client's log ends before the room's newest event that others heard.
+    /// O1: a client's log ends before the room's newest event that others received.
     Behind {
-        /// Who.
+        /// The client.
         client: String,
         /// The newest event of the room.
         head: Place,
-        /// The last offset that the client heard.
+        /// The last offset that the client received.
         heard: u64,
     },
     /// O2: an offset came twice.
     Duplicate {
-        /// To whom.
+        /// The client that received it twice.
         client: String,
-        /// Which.
+        /// The place.
         at: Place,
     },
-    /// O2: one event has two places in one life.
+    /// O2: one event has two places in one epoch.
     NumberedTwice {
-        /// The event's id.
+        /// The event's ID.
         message: String,
         /// One place.
         at: Place,
-        /// The other one's offset.
+        /// The offset of the other place.
         again: u64,
     },
     /// O3: offsets are missing.
     Hole {
-        /// In whose log.
+        /// The client with the gap in its log.
         client: String,
-        /// What came.
+        /// The event that came.
         at: Place,
-        /// What should have come.
+        /// The offset that should have come.
         expected: u64,
     },
-    /// O3: an offset is lower than one before, or another life began unannounced.
+    /// O3: an offset is lower than one before, or another epoch began unannounced.
     OutOfOrder {
-        /// In whose log.
+        /// The client with this log.
         client: String,
-        /// What came.
+        /// The event that came.
         at: Place,
-        /// What had come before.
+        /// The event that had come before.
         before: Place,
     },
-    /// O4: two clients heard different bytes at one place.
+    /// O4: two clients received different bytes at one place.
     Difference {
-        /// The first two that differ.
+        /// The first two clients that differ.
         clients: (String, String),
-        /// Where.
+        /// The place.
         at: Place,
-        /// The event's id that the first one heard.
+        /// The ID of the event that the first one received.
         first: String,
-        /// The frame that the second one heard.
+        /// The frame that the second one received.
         second: String,
     },
-    /// O5: a message was heard that the server had refused.
+    /// O5: a client received a message that the server had refused.
     Phantom {
-        /// Who heard it first.
+        /// The client that received it first.
         client: String,
-        /// Where.
+        /// The place.
         at: Place,
-        /// The sender's name for it.
+        /// The nonce.
         nonce: String,
     },
     /// O5: one send is stored twice.
     StoredTwice {
-        /// The sender's name for it.
+        /// The nonce.
         nonce: String,
         /// One place.
         at: Place,
-        /// The other one's offset.
+        /// The offset of the other place.
         again: u64,
     },
-    /// O5: another event is where an ack says that its own is.
+    /// O5: a different event is at the place that an ack names.
     Misplaced {
         /// The ack's place.
         at: Place,
-        /// What the sender calls its message: its nonce or its id.
+        /// The sender's nonce or ID of its message.
         acked: String,
-        /// What is there.
+        /// The nonce or ID of the event at this place.
         found: String,
     },
     /// O6: a later send of one sender was stored before an earlier one.
     SenderOrder {
-        /// Who sent them.
+        /// The sender.
         client: String,
-        /// The later one.
+        /// The place of the later send.
         at: Place,
-        /// The earlier one's offset.
+        /// The offset of the earlier send.
         before: u64,
     },
 }
@@ -125,7 +125,7 @@ impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LostWrite { client, at } => {
-                write!(f, "lost: {client} never heard {at}, which was acked")
+                write!(f, "lost: {client} never received {at}, which was acked")
             }
             Self::Behind {
                 client,
@@ -133,9 +133,9 @@ impl fmt::Display for Anomaly {
                 heard,
             } => write!(
                 f,
-                "lost: {client} heard {heard} last, and the room goes on to {head}"
+                "lost: {client} last received {heard}, but the room goes on to {head}"
             ),
-            Self::Duplicate { client, at } => write!(f, "duplicated: {client} heard {at} twice"),
+            Self::Duplicate { client, at } => write!(f, "duplicated: {client} received {at} twice"),
             Self::NumberedTwice { message, at, again } => {
                 write!(f, "duplicated: event {message} is at {at} and at {again}")
             }
@@ -143,9 +143,12 @@ impl fmt::Display for Anomaly {
                 client,
                 at,
                 expected,
-            } => write!(f, "out of order: {client} heard {at} and not {expected}"),
+            } => write!(
+                f,
+                "out of order: {client} received {at} instead of {expected}"
+            ),
             Self::OutOfOrder { client, at, before } => {
-                write!(f, "out of order: {client} heard {at} after {before}")
+                write!(f, "out of order: {client} received {at} after {before}")
             }
             Self::Difference {
                 clients: (one, two),
@@ -154,12 +157,12 @@ impl fmt::Display for Anomaly {
                 second,
             } => write!(
                 f,
-                "different: at {at} {one} heard event {first} and {two} heard {second}"
+                "different: at {at}, {one} received event {first} and {two} received {second}"
             ),
             Self::Phantom { client, at, nonce } => {
                 write!(
                     f,
-                    "phantom: {client} heard {nonce:?} at {at}, which was refused"
+                    "phantom: {client} received {nonce:?} at {at}, but it was refused"
                 )
             }
             Self::StoredTwice { nonce, at, again } => {
@@ -171,7 +174,7 @@ impl fmt::Display for Anomaly {
             Self::Misplaced { at, acked, found } => {
                 write!(
                     f,
-                    "lost: the ack of {acked:?} names {at}, where {found:?} is"
+                    "lost: the ack of {acked:?} names {at}, but {found:?} is there"
                 )
             }
             Self::SenderOrder { client, at, before } => {

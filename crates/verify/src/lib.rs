@@ -1,27 +1,28 @@
-//! The oracle behind `hubbub verify` and the tests: judges what clients heard against each other
-//! and against what senders were told.
+//! The verifier behind `hubbub verify` and the tests. It checks what clients received against each
+//! other and against the answers that senders got.
 //!
 //! | | Promise | Anomaly |
 //! |---|---|---|
-//! | O1 | nothing acked is missing at a client that stayed or resumed | [`Anomaly::LostWrite`], [`Anomaly::Behind`] |
-//! | O2 | nothing comes twice, and no event has two places in one life | [`Anomaly::Duplicate`], [`Anomaly::NumberedTwice`] |
+//! | O1 | a client that stayed or resumed misses nothing that was acked | [`Anomaly::LostWrite`], [`Anomaly::Behind`] |
+//! | O2 | nothing comes twice, and no event has two places in one epoch | [`Anomaly::Duplicate`], [`Anomaly::NumberedTwice`] |
 //! | O3 | offsets go up by one within an epoch, and never back over epochs | [`Anomaly::Hole`], [`Anomaly::OutOfOrder`] |
-//! | O4 | all hear the same bytes at the same place | [`Anomaly::Difference`] |
-//! | O5 | what was refused is not there, what was sent once is there at most once, and where its ack says | [`Anomaly::Phantom`], [`Anomaly::StoredTwice`], [`Anomaly::Misplaced`] |
-//! | O6 | one sender's order is kept | [`Anomaly::SenderOrder`] |
+//! | O4 | all clients receive the same bytes at the same place | [`Anomaly::Difference`] |
+//! | O5 | a refused send is not stored; an accepted send is stored at most once, at the place that its ack names | [`Anomaly::Phantom`], [`Anomaly::StoredTwice`], [`Anomaly::Misplaced`] |
+//! | O6 | the order of each sender is kept | [`Anomaly::SenderOrder`] |
 //!
-//! Only a `reset`, or a `joined` that says `recovered: false`, allows a client to jump. What it
-//! jumped over is counted as skipped, apart for events of the life that it was told of: a node
-//! should have delivered those.
+//! Only a `reset`, or a `joined` that says `recovered: false`, allows a client to skip events.
+//! Skipped events are counted. Skipped events of the epoch that the client was told of are counted
+//! apart: a node should have delivered those.
 //!
-//! After a failover the server numbers events again that it has kept, in a new life and under the
-//! same message id. Such an event may come again to a client that was told of the new life; to a
-//! client that was not told, the new life is [`Anomaly::OutOfOrder`]. An acked event counts as heard
-//! at whichever place a client heard it. Within one life the same id at two places is
+//! After a failover the server numbers again the events that it has kept, in a new epoch and under
+//! the same message ID. Such an event may come again to a client that was told of the new epoch. To
+//! a client that was not told, the new epoch is [`Anomaly::OutOfOrder`]. An acked event counts as
+//! received at any of its places. The same ID at two places of one epoch is
 //! [`Anomaly::NumberedTwice`].
 //!
-//! A place is kept once for all clients, as a digest of its bytes and the event's id, and a client
-//! as the runs of offsets that it heard, so the memory grows with events and not with deliveries.
+//! A place is stored once for all clients, as a digest of its bytes and the event's ID. A client is
+//! stored as the runs of offsets that it received. So memory grows with events, not with
+//! deliveries.
 
 mod anomaly;
 mod line;

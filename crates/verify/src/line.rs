@@ -1,5 +1,5 @@
-//! A log as JSON Lines: one server frame a line as the client heard it, and what became of sends
-//! that have no frame.
+//! A log as JSON Lines: one server frame per line as the client received it, and a line for each
+//! send that got no frame.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use crate::verifier::{Ack, ClientId, Heard, Start, Verifier};
 /// A line that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// It is no JSON object of a known form.
-    #[error("no frame: {0}")]
+    /// The line is not a JSON object of a known form.
+    #[error("not a frame: {0}")]
     Json(#[from] serde_json::Error),
-    /// A frame without what its type has.
+    /// A frame lacks a field that its type needs.
     #[error("a frame of type {kind:?} needs {field:?}")]
     Missing {
         /// The frame's type.
         kind: String,
-        /// What is missing.
+        /// The missing field.
         field: &'static str,
     },
 }
@@ -75,11 +75,10 @@ impl Line<'_> {
 }
 
 impl Verifier {
-    /// Takes one line of a client's log. Types that say nothing about durable events are passed
-    /// over.
+    /// Reads one line of a client's log. It ignores types that say nothing about durable events.
     ///
     /// # Errors
-    /// [`LineError`] when it cannot be read.
+    /// [`LineError`] when the line cannot be read.
     pub fn line(&mut self, client: ClientId, text: &str) -> Result<(), LineError> {
         let line: Line<'_> = serde_json::from_str(text)?;
         match line.kind.as_ref() {
@@ -219,7 +218,7 @@ mod tests {
         let mut verifier = Verifier::new();
         let client = verifier.client("a");
         let mut refusal = |line: &str| verifier.line(client, line).unwrap_err().to_string();
-        assert!(refusal("garbage").contains("no frame"));
+        assert!(refusal("garbage").contains("not a frame"));
         assert!(refusal(r#"{"type":"sent","room":"r","epoch":"e"}"#).contains("\"offset\""));
         assert!(refusal(r#"{"type":"refused","room":"r"}"#).contains("\"nonce\""));
     }

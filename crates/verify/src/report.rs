@@ -1,30 +1,30 @@
-//! The verdict: counts for each room, and the first broken promises in words.
+//! The verdict: counts for each room, and the first broken promises as text.
 
 use std::fmt;
 
 use crate::anomaly::Anomaly;
 
-/// Anomalies that are kept in words; all are counted.
+/// The number of anomalies that are kept as text. All are counted.
 const SHOWN: usize = 20;
 
-/// How many anomalies of each kind.
+/// The number of anomalies of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Acked events that a client did not hear, ends of logs before the head, acks that name
+    /// Acked events that a client did not receive, logs that end before the head, acks that name
     /// another event.
     pub lost: usize,
     /// Events that came twice, events that are numbered twice, sends that are stored twice.
     pub duplicated: usize,
-    /// Holes, steps back, unannounced lives, senders' orders.
+    /// Holes, steps back, unannounced epochs, senders' orders.
     pub out_of_order: usize,
-    /// Places at which clients heard different bytes.
+    /// Places at which clients received different bytes.
     pub different: usize,
-    /// Refused sends that were heard.
+    /// Refused sends that a client received.
     pub phantoms: usize,
 }
 
 impl Counts {
-    /// All of them.
+    /// The sum of all kinds.
     #[must_use]
     pub fn total(&self) -> usize {
         let Self {
@@ -78,35 +78,36 @@ impl Anomalies {
     }
 }
 
-/// One room.
+/// The verdict on one room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomReport {
-    /// Which; `total` in the sum.
+    /// The room's name; `total` in the sum.
     pub room: String,
-    /// Epochs that were met.
+    /// Epochs that occur in the logs.
     pub lives: usize,
-    /// Different events that somebody heard.
+    /// Different events that at least one client received.
     pub events: usize,
-    /// Logs in which it occurs.
+    /// Clients whose logs contain the room.
     pub clients: usize,
-    /// Sends that were confirmed.
+    /// Sends that were acked.
     pub acked: usize,
     /// Sends that were refused for good.
     pub refused: usize,
-    /// Sends of which nobody knows what became.
+    /// Sends with an unknown outcome.
     pub unknown: usize,
-    /// Acked events of an older life that a client was told it would miss, for each client.
+    /// Acked events of an older epoch that a client was told it would miss, counted for each
+    /// client.
     pub skipped: usize,
-    /// The same within the life that the client was told of.
+    /// The same for events of the epoch that the client was told of.
     pub skipped_in_known_life: usize,
-    /// What was broken.
+    /// The broken promises.
     pub counts: Counts,
 }
 
 /// The verdict.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Room by room.
+    /// The verdict on each room.
     pub rooms: Vec<RoomReport>,
     /// The sum over all rooms.
     pub total: RoomReport,
@@ -172,7 +173,7 @@ impl RoomReport {
 }
 
 const TITLES: [&str; 11] = [
-    "lives",
+    "epochs",
     "events",
     "clients",
     "acked",

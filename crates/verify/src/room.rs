@@ -1,4 +1,4 @@
-//! What is known of one room: each place once, whoever heard it.
+//! The events of one room. Each place is stored once, for all clients.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
@@ -9,7 +9,7 @@ use crate::anomaly::Place;
 use crate::trail::Trail;
 use crate::verifier::ClientId;
 
-/// One event, as its first hearer heard it.
+/// One event, as its first client received it.
 #[derive(Debug)]
 pub(crate) struct Event {
     digest: u64,
@@ -19,11 +19,11 @@ pub(crate) struct Event {
     is_rewritten: bool,
 }
 
-/// One life of the room's stream.
+/// One epoch of the room's stream.
 #[derive(Debug)]
 struct Life {
     epoch: String,
-    /// The lowest offset that was met in it.
+    /// The lowest offset that occurs in it.
     first: u64,
     events: HashMap<u64, Event>,
 }
@@ -31,12 +31,12 @@ struct Life {
 /// A send that was refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// Whose it was, where that is known: nonces are the sender's own.
+    /// The sender, if known. Nonces belong to their sender.
     pub(crate) user: Option<String>,
     pub(crate) nonce: String,
 }
 
-/// What a sender calls a send that was acked, as far as it is known.
+/// The sender's nonce and ID of an acked send, as far as known.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Acked {
     pub(crate) nonce: Option<String>,
@@ -47,23 +47,23 @@ pub(crate) struct Acked {
 pub(crate) struct Room {
     name: String,
     lives: Vec<Life>,
-    /// Message id → every place of the event: its life, its offset. The server numbers an event
-    /// again in a new life, so an event may have one place in each.
+    /// Message ID → every place of the event: its epoch and its offset. The server numbers an event
+    /// again in a new epoch, so an event may have one place in each.
     places: HashMap<Box<str>, Vec<(usize, u64)>>,
-    /// Life, user and nonce → offset.
+    /// Epoch, user and nonce → offset.
     nonces: HashMap<(usize, Box<str>, Box<str>), u64>,
     pub(crate) trails: BTreeMap<ClientId, Trail>,
-    /// By life and offset.
+    /// The key is the epoch and the offset.
     pub(crate) acked: BTreeMap<(usize, u64), Vec<Acked>>,
     pub(crate) refused: Vec<Refused>,
     pub(crate) unknown: usize,
-    /// Client and life → offset of its last ack.
+    /// Client and epoch → offset of its last ack.
     pub(crate) last_acks: HashMap<(ClientId, usize), u64>,
 }
 
-/// What a frame at a known place is.
+/// The result of comparing a frame with its place.
 pub(crate) enum Meeting {
-    /// The first one there. `again`: its life has the same at another offset too.
+    /// The first frame there. `again` is set if its epoch has the same event at another offset.
     First {
         again: Option<Again>,
     },
@@ -71,9 +71,9 @@ pub(crate) enum Meeting {
     Different,
 }
 
-/// An event that an epoch has twice, and the offset of the other one.
+/// An event that an epoch has twice, with the other offset.
 pub(crate) enum Again {
-    /// The same event, by its id.
+    /// The same event, by its ID.
     Event { message: String, other: u64 },
     /// Another event of the same send, by its sender's nonce.
     Send { nonce: String, other: u64 },
@@ -102,7 +102,7 @@ struct From {
     id: Box<str>,
 }
 
-/// The id of an event of which only the place is left; many events have it.
+/// The ID of an event that has only its place left. Many events have it.
 const UNKNOWN: &str = "-";
 
 pub(crate) fn digest(text: &str) -> u64 {
@@ -119,7 +119,7 @@ impl Room {
         }
     }
 
-    /// The life of this epoch, in which this offset was met.
+    /// Returns the index of this epoch and notes that `offset` occurs in it.
     pub(crate) fn life(&mut self, epoch: &str, offset: u64) -> usize {
         if let Some(index) = self.lives.iter().rposition(|life| life.epoch == epoch) {
             let first = &mut self.lives[index].first;
@@ -134,7 +134,7 @@ impl Room {
         self.lives.len() - 1
     }
 
-    /// Whether one life began before the other, however the logs came.
+    /// Whether one epoch began before the other, in whatever order the logs were read.
     pub(crate) fn is_older(&self, one: usize, other: usize) -> bool {
         let began = |life: usize| (self.lives[life].first, life);
         began(one) < began(other)
@@ -160,7 +160,7 @@ impl Room {
         self.lives[life].events.get(&offset)
     }
 
-    /// Every event that somebody heard: its life, its offset.
+    /// Every event that a client received, with its epoch and its offset.
     pub(crate) fn heard(&self) -> impl Iterator<Item = (usize, u64, &Event)> {
         let lives = self.lives.iter().enumerate();
         lives.flat_map(|(index, life)| {
@@ -170,7 +170,7 @@ impl Room {
         })
     }
 
-    /// The highest offset that somebody heard, and its life.
+    /// The highest offset that a client received, and its epoch.
     pub(crate) fn head(&self) -> Option<(usize, u64)> {
         let heads = self.lives.iter().enumerate().filter_map(|(index, life)| {
             let top = life.events.keys().max()?;
@@ -179,7 +179,7 @@ impl Room {
         heads.max_by_key(|(_, top)| *top)
     }
 
-    /// Where a send of this nonce is heard, whatever its life.
+    /// The place of a received event with the nonce of this send, in any epoch.
     pub(crate) fn find(&self, refused: &Refused) -> Option<(usize, u64)> {
         let mut places = self.nonces.iter().filter(|((_, user, nonce), _)| {
             **nonce == *refused.nonce && refused.user.as_ref().is_none_or(|known| **known == **user)
@@ -187,17 +187,17 @@ impl Room {
         places.next().map(|((life, ..), offset)| (*life, *offset))
     }
 
-    /// Whether a client has heard an acked event at another place than its ack names.
+    /// Whether a client received an acked event at another place than its ack names.
     pub(crate) fn is_heard_elsewhere(&self, trail: &Trail, acked: &[Acked]) -> bool {
         let ids = acked.iter().filter_map(|acked| acked.message.as_deref());
         let mut places = ids.filter_map(|id| self.places.get(id)).flatten();
         places.any(|(life, offset)| trail.covers(*life, *offset))
     }
 
-    /// Compares a frame with what is known at its place.
+    /// Compares a frame with the known one at its place.
     ///
     /// # Errors
-    /// When it is no durable event.
+    /// The frame is not a durable event.
     pub(crate) fn meet(
         &mut self,
         client: ClientId,
@@ -235,7 +235,7 @@ impl Room {
         Ok(Meeting::First { again })
     }
 
-    /// Remembers where the event is. Returns its other place in the same life.
+    /// Records the place of the event. Returns its other place in the same epoch.
     fn note_message(&mut self, life: usize, offset: u64, details: &Details) -> Option<Again> {
         let message = details.message.as_ref().filter(|id| &***id != UNKNOWN)?;
         let places = self.places.entry(message.clone()).or_default();
@@ -248,7 +248,7 @@ impl Room {
         })
     }
 
-    /// Remembers where the send is. Returns its other place in the same life.
+    /// Records the place of the send. Returns its other place in the same epoch.
     fn note_nonce(&mut self, life: usize, offset: u64, details: &Details) -> Option<Again> {
         let (nonce, from) = (details.nonce.as_ref()?, details.from.as_ref()?);
         let key = (life, from.id.clone(), nonce.clone());

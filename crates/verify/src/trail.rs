@@ -1,28 +1,28 @@
-//! What one client heard of one room: runs of consecutive offsets.
+//! What one client received in one room: runs of consecutive offsets.
 
-/// Why a run began where it did.
+/// The reason why a run began where it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Began {
-    /// The client came.
+    /// The client joined.
     Joined,
-    /// The server said that it cannot go on from where the client was.
+    /// The server said that it cannot continue from the client's position.
     Announced,
-    /// Nobody said anything.
+    /// The server said nothing.
     Unannounced,
 }
 
-/// Consecutive offsets of one life.
+/// Consecutive offsets of one epoch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) life: usize,
     /// The offset before the first one.
     pub(crate) after: u64,
-    /// The last one; `after` while there is none.
+    /// The last offset; equal to `after` while the run is empty.
     pub(crate) upto: u64,
     began: Began,
 }
 
-/// What an offset is to the client that hears it.
+/// How an offset relates to what the client received before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Next,
@@ -31,18 +31,18 @@ pub(crate) enum Step {
     Hole {
         expected: u64,
     },
-    /// It does not follow what came before.
+    /// The offset does not follow what came before.
     Disorder,
 }
 
-/// What became of an event that was stored.
+/// The outcome of a stored event for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Heard,
-    /// The client was not there yet, or no longer.
+    /// The client had not joined yet, or had left.
     NotExpected,
-    /// The client was told that it would miss something. `known_life`: the event is of the life
-    /// that it was told of.
+    /// The client was told that it would miss something. `known_life` means that the event belongs
+    /// to the epoch that the client was told of.
     Skipped {
         known_life: bool,
     },
@@ -55,7 +55,7 @@ pub(crate) struct Trail {
     runs: Vec<Run>,
     /// The next event may be anywhere.
     free: Option<Began>,
-    /// The client has gone: nothing more is expected.
+    /// The client has left. Nothing more is expected.
     over: bool,
 }
 
@@ -64,14 +64,14 @@ impl Trail {
         self.runs.last()
     }
 
-    /// From here on, strictly.
+    /// Continues strictly after `offset`.
     pub(crate) fn joined(&mut self, life: usize, offset: u64) {
         if self.runs.is_empty() {
             self.begin(life, offset, offset, Began::Joined);
         }
     }
 
-    /// From wherever the next event is; from here if none comes.
+    /// Continues at the next event, wherever it is; after `offset` if none comes.
     pub(crate) fn joined_anywhere(&mut self, life: usize, offset: u64) {
         let began = if self.runs.is_empty() {
             Began::Joined
@@ -82,7 +82,8 @@ impl Trail {
         self.free = Some(began);
     }
 
-    /// Whether the new place is not below what was heard.
+    /// Continues after `offset` in another epoch. Returns whether that is not below what was
+    /// received.
     pub(crate) fn reset(&mut self, life: usize, offset: u64) -> bool {
         let is_forward = self.last().is_none_or(|run| run.upto <= offset);
         self.free = None;
@@ -134,14 +135,15 @@ impl Trail {
         });
     }
 
-    /// Whether the client has heard what is there.
+    /// Whether the client received the event at this place.
     pub(crate) fn covers(&self, life: usize, offset: u64) -> bool {
         self.runs
             .iter()
             .any(|run| run.life == life && run.after < offset && offset <= run.upto)
     }
 
-    /// `is_older` tells lives apart: whether the first began before the second.
+    /// Returns the outcome of a stored event. `is_older` says whether its first epoch began before
+    /// its second.
     pub(crate) fn fate(
         &self,
         life: usize,
@@ -154,8 +156,8 @@ impl Trail {
         let Some(first) = self.runs.first() else {
             return Fate::NotExpected;
         };
-        // Offsets never go back over lives; what was lost with its life may still have a number
-        // that the next one uses again.
+        // Offsets never go back over epochs. An event that was lost with its epoch may have an
+        // offset that the next epoch uses again.
         if offset <= first.after || is_older(life, first.life) {
             return Fate::NotExpected;
         }

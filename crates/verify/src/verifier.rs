@@ -1,4 +1,4 @@
-//! Takes what clients heard and were told, as it comes, and judges it at the end.
+//! Collects what clients received and what senders were told, and judges it at the end.
 
 use std::collections::BTreeMap;
 
@@ -11,43 +11,44 @@ use crate::trail::{Fate, Step};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u32);
 
-/// A durable frame as a client heard it.
+/// A durable frame as a client received it.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard<'a> {
-    /// Which room.
+    /// The room.
     pub room: &'a str,
-    /// Which life of its stream.
+    /// The epoch.
     pub epoch: &'a str,
-    /// The number there; from 1.
+    /// The offset, from 1.
     pub offset: u64,
     /// The frame, byte for byte.
     pub frame: &'a str,
 }
 
-/// Where a client's log begins, or goes on after a join.
+/// Where a client's log begins, or continues after a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Strictly after the join's offset; in a log that has begun, a resume that changes nothing.
+    /// Strictly after the join's offset. In a log that has begun, this is a resume that changes
+    /// nothing.
     After,
-    /// At the first event that comes: older ones came with the join, or it could not be resumed.
+    /// At the first event that comes, because older ones came with the join or the join could not
+    /// resume.
     Anywhere,
 }
 
-/// A send that was confirmed.
+/// A send that was acked.
 #[derive(Debug, Clone, Default)]
 pub struct Ack<'a> {
-    /// Which room.
+    /// The room.
     pub room: &'a str,
-    /// Which life of its stream.
+    /// The epoch.
     pub epoch: &'a str,
-    /// Its number there.
+    /// The offset.
     pub offset: u64,
-    /// The sender's name for it, where known.
+    /// The nonce, if known.
     pub nonce: Option<&'a str>,
-    /// The event's id, where known.
+    /// The event's ID, if known.
     pub message: Option<&'a str>,
-    /// Whether it was stored after all that its sender has had acked before; a duplicate need not
-    /// be.
+    /// Whether it was stored after all earlier acked sends of its sender. A duplicate need not be.
     pub in_turn: bool,
 }
 
@@ -57,7 +58,7 @@ struct Client {
     user: Option<String>,
 }
 
-/// The oracle.
+/// Judges the logs of many clients.
 #[derive(Debug, Default)]
 pub struct Verifier {
     clients: Vec<Client>,
@@ -66,16 +67,16 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// One that knows nothing.
+    /// A verifier without any logs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more client; its name is for people.
+    /// Adds a client. The name is only for display.
     ///
     /// # Panics
-    /// With more clients than 2^32.
+    /// If there are more than 2^32 clients.
     pub fn client(&mut self, name: &str) -> ClientId {
         let id = ClientId(u32::try_from(self.clients.len()).expect("fewer than 2^32 clients"));
         self.clients.push(Client {
@@ -85,13 +86,12 @@ impl Verifier {
         id
     }
 
-    /// Whose sends this client's are; without it, nonces that were refused are looked for under
-    /// any sender.
+    /// Sets the user of a client. Without it, refused nonces are searched for under any sender.
     pub fn identify(&mut self, client: ClientId, user: &str) {
         self.clients[client.0 as usize].user = Some(user.to_owned());
     }
 
-    /// The client is in the room.
+    /// The client has joined the room.
     pub fn joined(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64, start: Start) {
         let room = self.room(room);
         let life = room.life(epoch, offset);
@@ -107,10 +107,10 @@ impl Verifier {
         room.is_some_and(|room| room.trails.contains_key(&client))
     }
 
-    /// The client heard an event.
+    /// The client received an event.
     ///
     /// # Errors
-    /// When the frame is no durable event.
+    /// The frame is not a durable event.
     pub fn event(&mut self, client: ClientId, heard: &Heard<'_>) -> Result<(), serde_json::Error> {
         let room = self.room(heard.room);
         let offset = heard.offset.max(1);
@@ -176,7 +176,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// The client was told that the room's stream goes on from here.
+    /// The client was told that the room's stream continues from here.
     pub fn reset(&mut self, client: ClientId, room: &str, epoch: &str, offset: u64) {
         let name = room;
         let room = self.room(name);
@@ -186,7 +186,7 @@ impl Verifier {
         if trail.reset(life, offset) {
             return;
         }
-        let before = before.expect("only what was heard can be gone below");
+        let before = before.expect("a step back needs an earlier event");
         let (at, before) = (
             room.place(life, offset),
             room.place(before.life, before.upto),
@@ -195,14 +195,14 @@ impl Verifier {
         self.note(name, Anomaly::OutOfOrder { client, at, before });
     }
 
-    /// The client has left the room: nothing more is expected.
+    /// The client has left the room. Nothing more is expected there.
     pub fn left(&mut self, client: ClientId, room: &str) {
         if let Some(trail) = self.room(room).trails.get_mut(&client) {
             trail.end();
         }
     }
 
-    /// The client is gone: nothing more is expected in any room.
+    /// The client has ended. Nothing more is expected in any room.
     pub fn ended(&mut self, client: ClientId) {
         for room in self.rooms.values_mut() {
             if let Some(trail) = room.trails.get_mut(&client) {
@@ -211,7 +211,7 @@ impl Verifier {
         }
     }
 
-    /// A send of the client was confirmed.
+    /// A send of the client was acked.
     pub fn sent(&mut self, client: ClientId, ack: &Ack<'_>) {
         let room = self.room(ack.room);
         let life = room.life(ack.epoch, ack.offset.saturating_sub(1));
@@ -220,7 +220,7 @@ impl Verifier {
             message: ack.message.map(str::to_owned),
         };
         let here = room.acked.entry((life, ack.offset)).or_default();
-        // A retry is acked again; two sends at one place cannot both be there.
+        // A retry is acked again. Two different sends at one place cannot both be there.
         if !here.contains(&acked) {
             here.push(acked);
         }
@@ -237,20 +237,20 @@ impl Verifier {
         }
     }
 
-    /// A send of the client was refused for good: nobody may hear it.
+    /// A send of the client was refused for good. No client may receive it.
     pub fn refused(&mut self, client: ClientId, room: &str, nonce: &str) {
         let user = self.clients[client.0 as usize].user.clone();
         let nonce = nonce.to_owned();
         self.room(room).refused.push(Refused { user, nonce });
     }
 
-    /// Nobody knows what became of a send: it may be heard, once.
+    /// The outcome of a send is unknown. It may be received once.
     pub fn unknown(&mut self, room: &str) {
         self.room(room).unknown += 1;
     }
 
-    /// Where the newest life of a room that somebody heard begins: its epoch and the offset before
-    /// its first event that was heard.
+    /// The begin of the newest epoch in which a client received something: the epoch, and the
+    /// offset before its first received event.
     #[must_use]
     pub fn newest_life(&self, room: &str) -> Option<(String, u64)> {
         let room = self.rooms.get(room)?;
@@ -353,7 +353,7 @@ impl Verifier {
     }
 }
 
-/// What the sender calls its message, and what is there instead.
+/// The sender's name of its message, and the name of the event at its place, if they differ.
 fn mismatch(acked: &Acked, event: &Event) -> Option<(String, String)> {
     let pairs = [
         (acked.nonce.as_deref(), event.nonce.as_deref()),

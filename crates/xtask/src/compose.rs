@@ -1,5 +1,5 @@
-//! The compose suite: an engine and images where there are none, the tests, and the end of the
-//! engine that was started for them.
+//! The compose suite: starts an engine with images if none is there, runs the tests, and stops the
+//! engine that it started.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,11 +9,11 @@ use crate::shell::run;
 
 const FOLDER: &str = "tests/compose";
 const STAND_INS: &str = "./stand-in-images.sh";
-/// Written by the script beside an engine that it has started.
+/// The script writes this file when it starts an engine.
 const OURS: &str = "/run/stand-in-docker/pid";
 
-/// Runs the tests on the engine that answers, which can pull public images, or else on one of our
-/// own with images of our own, which is stopped at the end.
+/// Runs the tests on the running engine, which can pull public images. If there is none, starts one
+/// with stand-in images and stops it at the end.
 pub(crate) fn with_engine(tests: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let answers = engine_answers();
     if answers && !Path::new(OURS).exists() {

@@ -1,15 +1,15 @@
-//! `cargo deny`: licences, sources and crates that we do not want, by the rules in `deny.toml`.
-//! Advisories need their database, a git repository, so they are asked for by hand: `cargo deny
-//! check advisories`.
+//! `cargo deny`: checks licences, sources and unwanted crates by the rules in `deny.toml`.
+//! Advisories need their database, a git repository, so they are checked by hand: `cargo deny check
+//! advisories`.
 
 use std::process::Command;
 
 use crate::shell;
 
-/// Exactly this one, so that every machine judges alike.
+/// The exact version, so that every machine gets the same result.
 const VERSION: &str = "0.20.2";
 
-/// Checks, after it has installed what it needs (some minutes, once).
+/// Runs the checks. Installs cargo-deny first if it is missing (some minutes, once).
 pub(crate) fn run() -> Result<(), String> {
     let found = Command::new("cargo").args(["deny", "--version"]).output();
     if !found.is_ok_and(|output| output.status.success()) {

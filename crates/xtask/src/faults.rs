@@ -1,5 +1,5 @@
-//! `cargo xtask faults`: rows of the fault matrix at full scale, one after the other, with a table
-//! at the end; or a random mix by a seed.
+//! `cargo xtask faults`: runs rows of the fault matrix at full scale, one after the other, and
+//! prints a table at the end; or runs random faults from a seed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::shell::{self, top};
 
-/// The arguments that run something of the suite; of the whole workspace, as all suites are, so
-/// that nothing is compiled twice.
+/// The cargo arguments that run a test of the suite. They name the whole workspace, as for all
+/// suites, so that nothing is compiled twice.
 const SUITE: [&str; 6] = [
     "test",
     "--release",
@@ -19,10 +19,10 @@ const SUITE: [&str; 6] = [
 ];
 const MIX: &str = "mix::b43_random_mix";
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
-    /// These rows, or all.
+    /// These rows, or all if empty.
     Rows(Vec<u32>),
     Mix {
         seed: String,
@@ -30,7 +30,7 @@ enum Wanted {
     },
 }
 
-/// Runs what `args` ask for.
+/// Runs what `args` select.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let wanted = parse(args)?;
     shell::run(
@@ -61,7 +61,8 @@ fn parse(args: &[String]) -> Result<Wanted, String> {
         match arg.as_str() {
             "--seed" => seed = Some(value()?),
             "--minutes" => minutes = Some(value()?),
-            row => rows.push(row_number(row).ok_or(format!("no row {row:?}: B1, B20, …"))?),
+            row => rows
+                .push(row_number(row).ok_or(format!("no row {row:?}: name rows as B1, B20, …"))?),
         }
     }
     match (seed, minutes) {
@@ -70,7 +71,7 @@ fn parse(args: &[String]) -> Result<Wanted, String> {
             seed,
             minutes: minutes.unwrap_or("3".to_owned()),
         }),
-        _ => Err("either rows, or --seed N with --minutes M".to_owned()),
+        _ => Err("give either rows, or --seed N with --minutes M".to_owned()),
     }
 }
 
@@ -79,7 +80,7 @@ fn row_number(row: &str) -> Option<u32> {
     row.trim_start_matches(['B', 'b']).parse().ok()
 }
 
-/// The row that a test belongs to, by its name.
+/// The row that a test belongs to, from its name.
 fn row_of(test: &str) -> Option<u32> {
     let (_, name) = test.rsplit_once("::")?;
     row_number(name.split('_').next()?)
@@ -116,8 +117,7 @@ fn choose(tests: &[String], rows: &[u32]) -> Result<Vec<String>, String> {
     Ok(tests.iter().filter(is_chosen).cloned().collect())
 }
 
-/// Runs each test by itself, so that they come in the order of the rows, and goes on after a
-/// failure.
+/// Runs each test by itself, in the order of the rows, and continues after a failure.
 fn test(tests: &[String], env: &[(&str, &str)]) -> Result<(), String> {
     let mut table = Vec::new();
     let mut failed = Vec::new();
@@ -137,7 +137,7 @@ fn test(tests: &[String], env: &[(&str, &str)]) -> Result<(), String> {
     }
 }
 
-/// Whether it went well, and the rows that it has printed.
+/// Returns whether the test passed, and the rows that it printed.
 fn test_one(name: &str, env: &[(&str, &str)]) -> Result<(bool, Vec<Row>), String> {
     let scale = std::env::var("HUBBUB_FAULTS").unwrap_or("full".to_owned());
     let mut child = Command::new("cargo")
@@ -149,7 +149,7 @@ fn test_one(name: &str, env: &[(&str, &str)]) -> Result<(bool, Vec<Row>), String
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
-    let output = child.stdout.take().expect("it is piped");
+    let output = child.stdout.take().expect("stdout is piped");
     let mut rows = Vec::new();
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         eprintln!("{line}");
@@ -157,7 +157,7 @@ fn test_one(name: &str, env: &[(&str, &str)]) -> Result<(bool, Vec<Row>), String
     }
     let status = child
         .wait()
-        .map_err(|error| format!("cargo is lost: {error}"))?;
+        .map_err(|error| format!("cannot wait for cargo: {error}"))?;
     Ok((status.success(), rows))
 }
 
@@ -169,7 +169,7 @@ struct Row {
 }
 
 impl Row {
-    /// `row B1 injected="…" sends=1 …`, wherever it begins in the line.
+    /// Parses `row B1 injected="…" sends=1 …`, which may begin anywhere in the line.
     fn parse(line: &str) -> Option<Self> {
         let (_, rest) = line.split_once("row B")?;
         let (number, mut rest) = rest.split_once(' ')?;

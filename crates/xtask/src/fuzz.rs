@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: libFuzzer on what reads bytes from outside, on the one stable toolchain and
-//! without `cargo fuzz`; `tests/fuzz` has the targets and the kept corpus.
+//! `cargo xtask fuzz`: runs libFuzzer on the code that reads bytes from outside, on the stable
+//! toolchain and without `cargo fuzz`. `tests/fuzz` has the targets and the kept corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,25 @@ use std::process::Command;
 use crate::shell::{self, top};
 
 const FOLDER: &str = "tests/fuzz";
-/// Cargo calls it for our own crates, so that all others stay as they have been built.
+/// A wrapper that Cargo calls for the workspace's own crates, so that dependencies are not compiled
+/// again.
 const WRAPPER: &str = "tests/fuzz/rustc.sh";
 const PROGRAM: &str = "target/release/fuzz";
-/// Everything that the fuzzer makes: corpus and finds.
+/// The folder of everything that the fuzzer writes: corpus and finds.
 const OUTPUT: &str = "target/fuzz";
 /// No target needs longer inputs to reach all of its code.
 const MAX_BYTES: u32 = 2_048;
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
     targets: Vec<String>,
     seconds: u64,
-    /// Adds what covers more to the kept corpus.
+    /// Whether to add inputs that cover more to the kept corpus.
     keep: bool,
 }
 
-/// Runs what `args` ask for: each target for its minutes, or until it finds something.
+/// Runs what `args` select: each target for its time, or until it finds something.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let wanted = parse(args, &targets()?)?;
     build()?;
@@ -73,7 +74,7 @@ fn parse(args: &[String], known: &[String]) -> Result<Wanted, String> {
     })
 }
 
-/// The targets are the folders of the kept corpus.
+/// The targets, which are the folders of the kept corpus.
 fn targets() -> Result<Vec<String>, String> {
     let mut names: Vec<String> = list(&kept(""))?
         .iter()
@@ -95,7 +96,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
         .collect()
 }
 
-/// The whole workspace, as all suites are built, with the counters in our crates.
+/// Builds the whole workspace, as for all suites, with coverage counters in its own crates.
 fn build() -> Result<(), String> {
     if !shell::exists("c++") {
         return Err("c++ is missing, libFuzzer needs it: install g++".to_owned());
@@ -121,8 +122,8 @@ fn libfuzzer(target: &str) -> Command {
     command
 }
 
-/// Whether it has found something. The time-out is long: on a busy machine a fuzzer of low priority stands
-/// still for seconds.
+/// Returns whether the target found something. The time-out is long because a fuzzer of low
+/// priority can pause for seconds on a busy machine.
 fn fuzz(target: &str, seconds: u64) -> Result<bool, String> {
     let corpus = format!("corpus/{target}");
     for folder in [&corpus, "finds"] {
@@ -146,7 +147,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<bool, String> {
     Ok(!status.success())
 }
 
-/// Adds to the kept corpus as few short inputs as cover what it does not.
+/// Adds the fewest short inputs to the kept corpus that cover what it lacks.
 fn keep(target: &str) -> Result<(), String> {
     let status = libfuzzer(target)
         .args(["-set_cover_merge=1", "-max_len=256"])

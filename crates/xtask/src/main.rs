@@ -1,5 +1,5 @@
-//! What CI and developers run: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo xtask
-//! fuzz`, `cargo xtask deny`, `cargo xtask setup`.
+//! The commands for CI and developers: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo
+//! xtask fuzz`, `cargo xtask deny`, `cargo xtask setup`.
 
 mod compose;
 mod deny;
@@ -14,15 +14,15 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  test [SUITE…]   install what the tests need, then run all suites, or those named
-  faults [ROW…]   run the rows of the fault matrix (B1, B20, …), or all, at full scale and show
-                  their figures; HUBBUB_FAULTS=short for the daily scale
+  test [SUITE…]   install what the tests need, then run the named suites, or all
+  faults [ROW…]   run the named rows of the fault matrix (B1, B20, …), or all, at full scale and
+                  show their figures; HUBBUB_FAULTS=short for the daily scale
   faults --seed N [--minutes M]
-                  run random faults: the same seed has the same plan
+                  run random faults: the same seed gives the same plan
   fuzz [TARGET…] [--minutes M] [--keep]
-                  run the fuzz targets of tests/fuzz, each for a minute or as long as said;
-                  --keep adds what covers more to the corpus that the tests replay
-  deny            licences, sources and unwanted crates; installs cargo-deny where it is missing
+                  run the named fuzz targets of tests/fuzz, or all, each for M minutes (default 1);
+                  --keep adds inputs that cover more to the corpus that the tests replay
+  deny            check licences, sources and unwanted crates; installs cargo-deny if missing
   setup           only install what the tests need
   help            this text
 

@@ -1,5 +1,5 @@
-//! Installs what the tests need: Debian packages, npm packages by their lock file, Python packages
-//! by exact versions.
+//! Installs what the tests need: Debian packages, npm packages from their lock file, Python
+//! packages of exact versions.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -27,10 +27,10 @@ const NPM_FOLDERS: [&str; 4] = [
 ];
 /// The folder with the tests in Python.
 const PYTHON_FOLDER: &str = "tests/judges";
-/// Its virtual environment's interpreter, seen from the top.
+/// The interpreter of its virtual environment, relative to the top of the checkout.
 pub(crate) const PYTHON: &str = "tests/judges/.venv/bin/python";
 
-/// Installs what is missing. Debian packages need root, or sudo.
+/// Installs what is missing. Debian packages need root or sudo.
 pub(crate) fn install() -> Result<(), String> {
     let mut missing: Vec<&str> = PROGRAMS
         .iter()
@@ -53,7 +53,7 @@ pub(crate) fn install() -> Result<(), String> {
     install_python()
 }
 
-/// Debian's Python cannot make an environment with pip by itself.
+/// Whether Python can make an environment with pip. Debian's Python needs a package for that.
 fn has_venv() -> bool {
     let mut command = Command::new("python3");
     command

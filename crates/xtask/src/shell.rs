@@ -1,4 +1,4 @@
-//! Running other programs from the top of the checkout.
+//! Runs other programs from the top of the checkout.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,11 +8,11 @@ pub(crate) fn top() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
         .nth(2)
-        .expect("crates/xtask lies two folders down")
+        .expect("crates/xtask is two folders down")
         .to_owned()
 }
 
-/// Runs `program` in `folder` of the checkout and shows what it prints.
+/// Runs `program` in `folder` of the checkout and shows its output.
 pub(crate) fn run(folder: &str, program: &str, args: &[&str]) -> Result<(), String> {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("\n$ {line}");
@@ -29,7 +29,7 @@ pub(crate) fn run(folder: &str, program: &str, args: &[&str]) -> Result<(), Stri
     }
 }
 
-/// Whether `program` is on the PATH, or where servers are that not every PATH has.
+/// Whether `program` is on the PATH, or in the folder for servers that some PATHs lack.
 pub(crate) fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = PathBuf::from("/usr/sbin");

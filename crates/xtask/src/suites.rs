@@ -1,11 +1,11 @@
-//! The test suites, in the order in which they run: quick ones first.
+//! The test suites in the order in which they run: quick ones first.
 
 use std::time::{Duration, Instant};
 
 use crate::setup::PYTHON;
 use crate::{compose, shell};
 
-/// Tests in the crates themselves; `reconnect` stands beside the client that it tests.
+/// The tests in the crates themselves; `reconnect` is an integration test beside the client.
 const UNIT: [&str; 6] = [
     "test",
     "--workspace",
@@ -15,7 +15,7 @@ const UNIT: [&str; 6] = [
     "reconnect",
 ];
 
-/// One suite: what it is called, and how it runs.
+/// One suite: its name and how it runs.
 pub(crate) struct Suite {
     name: &'static str,
     runner: Runner,
@@ -30,7 +30,7 @@ enum Runner {
     Node(&'static str),
     /// pytest, in a folder.
     Python(&'static str),
-    /// A test binary that needs a Docker engine, and shows how it gets on.
+    /// A test binary that needs a Docker engine; its output is shown while it runs.
     Compose,
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Suite>, String> {
     Ok(SUITES.iter().filter(is_chosen).collect())
 }
 
-/// Builds once, runs one suite after the other, and shows how long each took. Goes on after a
+/// Builds once, runs one suite after the other, and shows how long each took. It continues after a
 /// failure, so that one run shows everything that fails.
 pub(crate) fn run(suites: &[&Suite]) -> Result<(), String> {
     let start = Instant::now();
@@ -158,14 +158,14 @@ impl Suite {
         }
     }
 
-    /// Over the whole workspace: with one package alone, Cargo would choose other features for its
-    /// dependencies and compile them once more.
+    /// The test command for the whole workspace. With one package alone, Cargo would choose other
+    /// features for its dependencies and compile them again.
     fn cargo_test(&self) -> [&'static str; 4] {
         ["test", "--workspace", "--test", self.name]
     }
 }
 
-/// One profile for all, so that everything is compiled once.
+/// Runs cargo with one profile for all commands, so that everything is compiled once.
 fn run_cargo(args: &[&str]) -> Result<(), String> {
     let (command, rest) = args.split_first().expect("a command");
     let mut all = vec![*command, "--release", "--locked"];

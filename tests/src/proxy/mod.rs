@@ -1,4 +1,4 @@
-//! A TCP proxy that does harm on demand, for each direction by itself and while it runs.
+//! A TCP proxy that injects faults while it runs, for each direction separately.
 
 mod pump;
 mod state;
@@ -17,44 +17,45 @@ use self::pump::connection;
 use self::state::State;
 use crate::port::free_port;
 
-/// What happens to the bytes of one direction.
+/// What the proxy does with the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// They pass.
+    /// It passes them on.
     Pass,
-    /// They wait until the fault changes; so does the end of the stream.
+    /// It holds them until the fault changes, and the end of the stream too.
     Hold,
-    /// They are swallowed.
+    /// It discards them.
     Drop,
-    /// They arrive later by a random time up to this, in order.
+    /// It delays them by a random time up to this, in order.
     Jitter(Duration),
-    /// At most so many bytes a second.
+    /// It passes at most this many bytes per second.
     Throttle(u64),
-    /// One chunk in so many waits for so long, as where a packet was lost and is sent again.
+    /// It delays one chunk in this many by this time, like the retransmission of a lost packet.
     Stall(u32, Duration),
 }
 
-/// Which way the bytes go.
+/// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server behind the proxy.
     ToServer,
     /// From the server to the client.
     ToClient,
-    /// Both.
+    /// Both directions.
     Both,
 }
 
-/// Which connections: a node has one to Redis for commands and one for its subscription.
+/// The kind of a connection. A node has one connection to Redis for commands and one for its
+/// subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Every other one.
+    /// All other connections.
     Commands,
-    /// One on which SUBSCRIBE was written.
+    /// Connections on which SUBSCRIBE was written.
     Subscription,
 }
 
-/// The proxy; dropped, it and its connections are gone.
+/// The proxy. It and its connections end when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -63,10 +64,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of `server`, passing.
+    /// Starts a proxy in front of `server`, without faults.
     ///
     /// # Panics
-    /// When it cannot listen.
+    /// Panics if it cannot listen.
     pub async fn start(server: SocketAddr) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let listener = TcpListener::bind(address).await.expect("the port is free");
@@ -79,13 +80,13 @@ impl Proxy {
         }
     }
 
-    /// Where clients connect to.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sets the fault of a direction, for all connections, also those to come.
+    /// Sets the fault of a direction, for all present and future connections.
     pub fn set(&self, direction: Direction, fault: Fault) {
         self.state.send_modify(|state| {
             state.commands.set(direction, fault);
@@ -93,7 +94,7 @@ impl Proxy {
         });
     }
 
-    /// Sets the fault of a direction for one kind of connections, also those to come.
+    /// Sets the fault of a direction for present and future connections of one kind.
     pub fn set_kind(&self, kind: Kind, direction: Direction, fault: Fault) {
         self.state.send_modify(|state| match kind {
             Kind::Commands => state.commands.set(direction, fault),
@@ -106,13 +107,13 @@ impl Proxy {
         self.state.send_modify(|state| state.resets += 1);
     }
 
-    /// Leaves the connections that are there hanging for ever, as a firewall that has forgotten
-    /// them; new ones pass.
+    /// Holds the present connections for ever, like a firewall that has lost their state. New
+    /// connections pass.
     pub fn strand(&self) {
         self.state.send_modify(|state| state.strandings += 1);
     }
 
-    /// Whether new connections are refused, as by a host on which nobody listens.
+    /// Sets whether new connections are refused, as on a host where nobody listens.
     pub fn refuse(&self, refusing: bool) {
         self.state.send_modify(|state| state.refusing = refusing);
     }

@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::state::{Lane, State};
 use super::{Direction, Fault};
 
-/// Bytes between reading and writing: this bounds what is kept beside the kernel's buffers.
+/// Bytes that are held between reading and writing, in addition to the kernel's buffers.
 const KEPT: usize = 256 * 1024;
 const CHUNK: usize = 16 * 1024;
-/// What the kernel takes ahead from the server, so that a held server is soon held itself.
+/// The kernel's receive buffer for the server. It is small, so that a held server soon cannot
+/// write.
 const AHEAD: u32 = 64 * 1024;
-/// How much of a connection is looked at for its kind.
+/// The number of bytes of a connection that are searched for its kind.
 const INSPECTED: usize = 16 * 1024;
 
 pub(super) async fn connection(
@@ -29,7 +30,8 @@ pub(super) async fn connection(
     mut state: watch::Receiver<State>,
 ) {
     let Ok(server) = connect(server).await else {
-        // The server behind refuses: so do we, as far as an accepted connection can.
+        // The server refuses. The proxy does the same, as far as possible for an accepted
+        // connection.
         let _ = client.set_zero_linger();
         return;
     };
@@ -69,9 +71,9 @@ pub(super) async fn connection(
     };
     if is_abrupt {
         for half in [client_write, server_write] {
-            // One that is closed already needs no reset.
+            // A closed connection needs no reset.
             let _ = half.as_ref().set_zero_linger();
-            // Dropped as it is, it would say a regular end first.
+            // Dropping the half would send a regular end first.
             half.forget();
         }
     }
@@ -83,7 +85,7 @@ async fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(server).await
 }
 
-/// Moves one direction until its end, and closes the other side then.
+/// Moves the bytes of one direction until its end, then closes the other side.
 async fn pump(
     reader: OwnedReadHalf,
     writer: &mut OwnedWriteHalf,
@@ -95,7 +97,7 @@ async fn pump(
     tokio::try_join!(taken, give(queue, writer, state, lane)).map(|_| ())
 }
 
-/// When it came, its bytes, and the place that they take in the queue.
+/// When the chunk came, its bytes, and its permit in the queue.
 type Chunk = (Instant, Vec<u8>, OwnedSemaphorePermit);
 
 async fn take(
@@ -118,7 +120,7 @@ async fn take(
         }
         let count = u32::try_from(length).expect("a chunk is small");
         let place = Arc::clone(&places).acquire_many_owned(count);
-        let place = place.await.expect("nobody closes it");
+        let place = place.await.expect("the semaphore is never closed");
         if chunks.send((Instant::now(), chunk, place)).is_err() {
             return Ok(());
         }
@@ -152,9 +154,9 @@ async fn give(
     writer.shutdown().await
 }
 
-/// The present fault, once it is not `Hold`.
+/// Waits until the fault is not `Hold`, and returns it.
 async fn not_held(state: &mut watch::Receiver<State>, lane: &Lane) -> Fault {
-    // An error means that the proxy is gone, and this task with it.
+    // An error means that the proxy was dropped, and this task with it.
     let _ = state
         .wait_for(|state| lane.fault(state) != Fault::Hold)
         .await;

@@ -1,4 +1,4 @@
-//! What the proxy does at the moment, and what that means for one direction of one connection.
+//! The present faults of the proxy, and their effect on one direction of one connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +27,9 @@ pub(super) struct State {
     pub(super) commands: Faults,
     pub(super) subscription: Faults,
     pub(super) refusing: bool,
-    /// Counts the resets; each ends the connections that are there.
+    /// The number of resets. Each ends the present connections.
     pub(super) resets: u64,
-    /// Counts the strandings; each holds the connections that are there for ever.
+    /// The number of strandings. Each holds the present connections for ever.
     pub(super) strandings: u64,
 }
 
@@ -53,7 +53,7 @@ impl State {
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
     pub(super) direction: Direction,
-    /// How many strandings there were when the connection was made.
+    /// The number of strandings when the connection was made.
     pub(super) strandings: u64,
     pub(super) is_subscription: Arc<AtomicBool>,
 }
@@ -72,7 +72,7 @@ impl Lane {
         }
     }
 
-    /// Takes note of a subscription before its bytes go on.
+    /// Notes a subscription before its bytes are passed on.
     pub(super) fn inspect(&self, chunk: &[u8]) {
         let word = b"\nSUBSCRIBE\r";
         if self.direction == Direction::ToServer

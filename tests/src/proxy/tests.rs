@@ -1,4 +1,4 @@
-//! Each fault does what it says.
+//! Tests of each fault.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::deadline::within;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A proxy in front of a server that sends back whatever comes.
+/// A proxy in front of a server that echoes all bytes.
 async fn echo() -> (Proxy, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap()).await;
@@ -58,7 +58,7 @@ async fn dropped_bytes_never_come() {
     proxy.set(Direction::ToServer, Fault::Drop);
     socket.write_all(b"lost").await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(100), socket.read_u8()).await;
-    assert!(early.is_err(), "swallowed");
+    assert!(early.is_err(), "discarded");
     proxy.set(Direction::Both, Fault::Pass);
     socket.write_all(b"y").await.unwrap();
     let next = within("go on", SOON, socket.read_u8()).await.unwrap();

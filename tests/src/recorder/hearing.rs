@@ -1,4 +1,4 @@
-//! What a connection brings, taken down event by event.
+//! Records the events of a connection.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use crate::raw::{self, Raw};
 pub(super) async fn record_client(mut events: mpsc::Receiver<ClientEvent>, log: Arc<Log>) {
     while let Some(event) = events.recv().await {
         match event {
-            // Everything that the server says is judged, also events that the client does not take for new.
+            // The verifier sees everything that the server sends, also events that the client does
+            // not count as new.
             ClientEvent::Event(event) | ClientEvent::Repeated { event, .. } => {
                 log.page(|page| hear(page, &event));
                 log.write(event.offset, event.ts, event.raw);

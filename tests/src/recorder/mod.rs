@@ -1,4 +1,4 @@
-//! Clients that write down what they hear: every durable frame, byte for byte, in order.
+//! Clients that record what they receive: every durable frame, byte for byte, in order.
 
 mod hearing;
 
@@ -19,12 +19,12 @@ use crate::ledger::{Ledger, Page};
 use crate::oracle;
 use crate::raw::Raw;
 
-/// How often something out of the ordinary has happened.
+/// Counts of unusual events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// Connections lost, each with its reason.
+    /// Lost connections, each with its reason.
     pub disconnects: Vec<String>,
-    /// Gaps that the client has seen: there must be none.
+    /// Gaps that the client has noticed. There must be none.
     pub gaps: u64,
     /// `reset` frames.
     pub resets: u64,
@@ -36,14 +36,14 @@ pub struct Notes {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// Empty where a ledger has them.
+    /// Empty if a ledger has the frames.
     frames: Vec<String>,
     count: usize,
     top: u64,
     notes: Notes,
-    /// When the room was joined, by its user or again.
+    /// When the room was joined, by the test or again by the client.
     joins: Vec<Instant>,
-    /// The longest from the storing of an event to its hearing, by the machine's clock.
+    /// The longest time from the storing of an event to its receipt, by the machine's clock.
     slowest: Duration,
 }
 
@@ -64,10 +64,10 @@ impl Log {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().expect("nothing panics while it is held")
+        self.book.lock().expect("no thread panicked with the lock")
     }
 
-    /// A durable event; `ts` is when it was stored, in milliseconds since 1970.
+    /// Records a durable event. `ts` is when it was stored, in milliseconds since 1970.
     fn write(&self, offset: u64, ts: u64, frame: String) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let took = now
@@ -94,7 +94,7 @@ impl Log {
         self.changed.notify_waiters();
     }
 
-    /// For the oracle, where there is one.
+    /// Writes to the ledger, if there is one.
     fn page(&self, write: impl FnOnce(&Page)) {
         if let Some(page) = &self.page {
             write(page);
@@ -102,7 +102,7 @@ impl Log {
     }
 }
 
-/// A member of one room that writes down what it hears.
+/// A member of one room that records what it receives.
 #[derive(Debug)]
 pub struct Recorder {
     name: String,
@@ -112,7 +112,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A bare connection: its log is what the node sent, with nothing put right by a client.
+    /// Records a bare connection. The log contains what the node sent; no client corrects it.
     pub async fn raw(name: &str, address: SocketAddr, room: &str) -> Self {
         Self::start_raw(name, address, room, None).await
     }
@@ -153,10 +153,10 @@ impl Recorder {
         Self::resuming_from(name, config, room, Start::Now, Some(page)).await
     }
 
-    /// The same from a position of the test's choice, with its log on this page of a ledger.
+    /// The same from the position `start`, with its log on this page of a ledger.
     ///
     /// # Panics
-    /// When the room cannot be joined.
+    /// Panics if the room cannot be joined.
     pub async fn resuming_from(
         name: &str,
         config: ClientConfig,
@@ -164,10 +164,10 @@ impl Recorder {
         start: Start,
         page: Option<Page>,
     ) -> Self {
-        let (client, events) = Client::start(config).expect("good settings");
+        let (client, events) = Client::start(config).expect("the settings are valid");
         let log = Log::new(page);
         let task = tokio::spawn(record_client(events, Arc::clone(&log)));
-        let room = RoomId::new(room).expect("a good room id");
+        let room = RoomId::new(room).expect("the room ID is valid");
         if let Err(error) = client.join(&room, start).await {
             panic!("{name} cannot join: {error}");
         }
@@ -182,34 +182,34 @@ impl Recorder {
     /// The client, to send with.
     ///
     /// # Panics
-    /// When this is a bare connection.
+    /// Panics if this is a bare connection.
     #[must_use]
     pub fn client(&self) -> &Client {
         self.client.as_ref().expect("a resuming recorder")
     }
 
-    /// For people.
+    /// The name, for display.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Says goodbye: the ledger expects nothing more of it.
+    /// Closes the client. The ledger expects nothing more from it.
     pub async fn leave(&self) {
         self.client().close().await;
         self.page().write(|ledger, me| ledger.ended(me));
     }
 
-    /// Its part of the ledger.
+    /// The client's page in the ledger.
     ///
     /// # Panics
-    /// When it has none.
+    /// Panics if there is no ledger.
     #[must_use]
     pub fn page(&self) -> &Page {
         self.log.page.as_ref().expect("a recorder with a ledger")
     }
 
-    /// Everything heard so far; nothing where a ledger has it.
+    /// Everything received so far; nothing if a ledger has it.
     #[must_use]
     pub fn heard(&self) -> oracle::Heard {
         oracle::Heard {
@@ -218,38 +218,38 @@ impl Recorder {
         }
     }
 
-    /// How many events were heard so far.
+    /// The number of events received so far.
     #[must_use]
     pub fn count(&self) -> usize {
         self.log.book().count
     }
 
-    /// The highest offset heard so far.
+    /// The highest offset received so far.
     #[must_use]
     pub fn top(&self) -> u64 {
         self.log.book().top
     }
 
-    /// The longest from the storing of an event to its hearing so far.
+    /// The longest time so far from the storing of an event to its receipt.
     #[must_use]
     pub fn slowest(&self) -> Duration {
         self.log.book().slowest
     }
 
-    /// The first time after `moment` that the room was joined.
+    /// The time of the first join after `moment`.
     #[must_use]
     pub fn joined_after(&self, moment: Instant) -> Option<Instant> {
         let book = self.log.book();
         book.joins.iter().find(|join| **join > moment).copied()
     }
 
-    /// What else has happened so far.
+    /// The unusual events so far.
     #[must_use]
     pub fn notes(&self) -> Notes {
         self.log.book().notes.clone()
     }
 
-    /// Waits until so many events were heard; how long that took.
+    /// Waits until `count` events were received. Returns how long that took.
     pub async fn wait_count(&self, count: usize, deadline: Duration) -> Duration {
         self.wait(&format!("{count} events"), deadline, |book| {
             book.count >= count
@@ -257,7 +257,7 @@ impl Recorder {
         .await
     }
 
-    /// Waits until this offset, or a higher one, was heard; how long that took.
+    /// Waits until this offset, or a higher one, was received. Returns how long that took.
     pub async fn wait_offset(&self, offset: u64, deadline: Duration) -> Duration {
         self.wait(&format!("offset {offset}"), deadline, |book| {
             book.top >= offset
@@ -265,7 +265,7 @@ impl Recorder {
         .await
     }
 
-    /// Waits for something in the notes; how long that took.
+    /// Waits for a condition on the notes. Returns how long that took.
     pub async fn wait_notes(
         &self,
         what: &str,
@@ -286,7 +286,7 @@ impl Recorder {
             loop {
                 let changed = self.log.changed.notified();
                 tokio::pin!(changed);
-                // Registered before the look, so that no change slips in between.
+                // The wait is registered before the check, so that no change is missed.
                 changed.as_mut().enable();
                 if check(&self.log.book()) {
                     return;
@@ -310,7 +310,7 @@ impl Recorder {
 /// The durable events of a `joined` or `history` reply, byte for byte.
 ///
 /// # Panics
-/// When the reply has no events.
+/// Panics if the reply has no events.
 #[must_use]
 pub fn events_of(reply: &str) -> Vec<String> {
     #[derive(serde::Deserialize)]

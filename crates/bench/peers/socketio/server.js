@@ -1,4 +1,4 @@
-// A Socket.IO server whose events are named as Hubbub's: one node of a cluster over Redis.
+// A Socket.IO server with the event names of Hubbub: one node of a cluster over Redis.
 //   node server.js PORT REDIS_URL redis|streams
 
 const { createServer } = require("node:http");

@@ -1,4 +1,4 @@
-//! What the archive is filled with: a large room as people would, and small ones beside it.
+//! The content of the archive: one large room with realistic messages, and small rooms beside it.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use super::LONGEST;
 
-/// In every second message.
+/// A word in every second message.
 pub(super) const COMMON: &str = "hello";
-/// In one of 50,000.
+/// A word in one of 50,000 messages.
 pub(super) const RARE: &str = "needle";
-/// Whose inbox is read.
+/// The user whose inbox is read.
 pub(super) const READER: &str = "bench-reader";
-/// Rooms in all.
+/// The number of rooms, the large one included.
 pub(super) const ROOMS: u64 = 100;
 const SIDE_MESSAGES: u64 = 50;
 const BATCH: usize = 500;
 const WORDS: u64 = 20_000;
 
-/// How the filling went.
+/// What filling the archive took.
 pub(super) struct Filled {
     pub(super) rows: u64,
     took: Duration,
@@ -37,7 +37,7 @@ impl Filled {
     }
 }
 
-/// Appends to `room` until it has so many messages, beginning with those that it lacks.
+/// Appends to `room` until it has `messages` events. It continues where an earlier run ended.
 pub(super) async fn fill(
     archive: &Archive,
     room: &RoomId,
@@ -52,9 +52,9 @@ pub(super) async fn fill(
     let mut filled = Filled {
         rows: 0,
         took: Duration::ZERO,
-        batches: Histogram::new_with_max(LONGEST, 3).expect("the bounds are good"),
+        batches: Histogram::new_with_max(LONGEST, 3).expect("the bounds are valid"),
     };
-    // Edits and reactions take numbers too: the top tells how far an earlier run got.
+    // Edits and reactions take offsets too, so the top offset says how far an earlier run got.
     while writer.top < messages {
         let events = (0..BATCH).map(|_| writer.next()).collect();
         let before = Instant::now();
@@ -68,7 +68,7 @@ pub(super) async fn fill(
     Ok(filled)
 }
 
-/// Fills the small rooms, all of which the reader has joined.
+/// Fills the small rooms. The reader has joined all of them.
 pub(super) async fn side_rooms(archive: &Archive) -> Result<(), ArchiveError> {
     for number in 1..ROOMS {
         let room = RoomId::new(&format!("bench-side-{number}")).expect("a valid id");
@@ -92,7 +92,7 @@ pub(super) async fn side_rooms(archive: &Archive) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Writes a room's events, the same in every run.
+/// Writes a room's events. They are the same in every run.
 struct Writer {
     room: RoomId,
     top: u64,
@@ -121,7 +121,7 @@ impl Writer {
         Draft::edit(&self.room, from, nonce, target, &original, body)
     }
 
-    /// One event in 50 edits, one in 20 reacts, the others say something.
+    /// Returns the next event: one in 50 is an edit, one in 20 a reaction, the others are messages.
     fn next(&mut self) -> Envelope {
         self.top += 1;
         let number = self.top;
@@ -154,7 +154,7 @@ impl Writer {
     }
 }
 
-/// Twelve words, some much more often than others.
+/// Twelve words, some much more frequent than others.
 fn text(number: u64) -> String {
     let mut words: Vec<String> = (0..12)
         .map(|place| {
@@ -171,7 +171,7 @@ fn text(number: u64) -> String {
     words.join(" ")
 }
 
-/// Numbers that look random and are the same in every run (splitmix64).
+/// Returns numbers that look random and are the same in every run (splitmix64).
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

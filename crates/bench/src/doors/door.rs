@@ -1,4 +1,4 @@
-//! The doors: how a listener comes in through each, and how it hears.
+//! The transports: how a listener connects through each, and how it receives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,14 +16,14 @@ use crate::worker::{hubbub, wire};
 
 /// The room that Socket.IO clients are in from the start.
 pub(super) const ROOM: &str = "lobby";
-/// Between two pongs that nobody asked for: any of them answers a ping, so that what comes need not be
-/// taken apart. A ping waits for ten seconds.
+/// The time between two unsolicited pongs. Any pong answers a ping, so the bench need not parse the
+/// frames that it reads. A node waits ten seconds for the answer to a ping.
 const PONGS: Duration = Duration::from_secs(4);
 const PONG: u8 = 10;
-/// Messages of one page.
+/// Messages per page.
 const PAGE: usize = 200;
 
-/// A way in.
+/// A transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Door {
     /// hubbub.v1 over WebSocket
@@ -34,7 +34,7 @@ pub(crate) enum Door {
     SocketioPolling,
     /// Server-sent events
     Sse,
-    /// The newest messages by REST, again and again
+    /// The newest messages by REST, polled
     Rest,
 }
 
@@ -54,15 +54,15 @@ impl Door {
 pub(super) struct Listener {
     door: Door,
     http: Http,
-    /// Where the next request goes, at doors that poll.
+    /// The path of the next request, for transports that poll.
     path: String,
     poll: Duration,
-    /// When the next look is, or the next pong.
+    /// When the next poll or the next pong is due.
     due: Instant,
 }
 
 impl Listener {
-    /// Comes in and is in the room when this returns.
+    /// Connects. The listener is in the room when this returns.
     pub(super) async fn enter(
         door: Door,
         host: SocketAddr,
@@ -96,12 +96,12 @@ impl Listener {
             http,
             path,
             poll,
-            // Looks of different listeners are spread evenly.
+            // This spreads the polls of different listeners evenly.
             due: Instant::now() + poll.mul_f64(fastrand::f64()),
         })
     }
 
-    /// Hears the load until it is complete, or until `stop`.
+    /// Receives the load until it is complete, or until `stop`.
     pub(super) async fn hear(
         mut self,
         load: Load,
@@ -129,7 +129,7 @@ impl Listener {
                 self.http.answer().await
             }
             Door::Rest => {
-                // By the clock, whatever the answer takes.
+                // The interval does not depend on how long the answer takes.
                 sleep_until(self.due).await;
                 self.due += self.poll;
                 self.http.ask("GET", &self.path, "", "").await?;
@@ -170,7 +170,7 @@ pub(super) async fn say(http: &mut Http, text: &str) -> io::Result<()> {
     http.write(&frame).await
 }
 
-/// Reads on, and keeps the connection alive. Cancel safe but for a pong that is being written.
+/// Reads on and keeps the connection alive. Cancel safe, except while a pong is being written.
 async fn read_alive(http: &mut Http, due: &mut Instant) -> io::Result<Vec<u8>> {
     loop {
         tokio::select! {
@@ -220,7 +220,7 @@ async fn enter_polling(http: &mut Http, token: &str) -> io::Result<String> {
     }
 }
 
-/// Reads until this has come.
+/// Reads until these bytes have come.
 async fn wait_for(http: &mut Http, wanted: &[u8]) -> io::Result<()> {
     let mut heard = Vec::new();
     while memchr::memmem::find(&heard, wanted).is_none() {
@@ -245,7 +245,7 @@ fn last_offset(page: &[u8]) -> Option<u64> {
     message::number(&page[at..], "offset")
 }
 
-/// Sends the load through the native door.
+/// Sends the load over the native protocol.
 pub(super) struct Sender {
     http: Http,
     pong: Instant,
@@ -266,7 +266,7 @@ impl Sender {
             loop {
                 tokio::select! {
                     () = sleep_until(due) => break,
-                    // What it hears itself is not counted.
+                    // The sender's own copy is not counted.
                     heard = read_alive(&mut self.http, &mut self.pong) => drop(heard?),
                 }
             }

@@ -1,4 +1,4 @@
-//! What one listener has heard, whatever its door wraps around it.
+//! What one listener has received, whatever its transport wraps around it.
 
 use hdrhistogram::Histogram;
 
@@ -7,30 +7,30 @@ use crate::message;
 use crate::plan::Load;
 use crate::tally::histogram;
 
-/// What stands before the number of a message of ours, in every door.
+/// The bytes before the number of a load message, on every transport.
 const MARK: &[u8] = br#""body":{"n":"#;
-/// A mark and a number are not longer.
+/// The upper bound for the length of a mark and its number.
 const TAIL: usize = 64;
 
-/// Finds the messages of a load in bytes as they come, in parts of any size.
+/// Finds the messages of a load in a byte stream that comes in parts of any size.
 #[derive(Debug)]
 pub(super) struct Ear {
     load: Load,
-    /// What was looked through but may belong to a mark that is not whole yet.
+    /// Bytes already searched that may be the beginning of an incomplete mark.
     tail: Vec<u8>,
     next: u64,
     pub(super) heard: Heard,
 }
 
-/// Counts of one listener, or of all of a door.
+/// Counts of one listener, or of all listeners of a transport.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) deliveries: u64,
     pub(super) missed: u64,
-    /// Bytes of its connections, both ways, from the load's beginning on.
+    /// Bytes of the connections, both ways, since the load began.
     pub(super) bytes: u64,
     pub(super) requests: u64,
-    /// Microseconds from when it was due.
+    /// Microseconds from when a message was due.
     pub(super) latency: Histogram<u64>,
 }
 
@@ -54,7 +54,7 @@ impl Heard {
         self.requests += other.requests;
         self.latency
             .add(&other.latency)
-            .expect("all have the same bounds");
+            .expect("all histograms have the same bounds");
     }
 }
 
@@ -68,7 +68,7 @@ impl Ear {
         }
     }
 
-    /// Looks through what has come.
+    /// Searches the bytes that have come.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         let now = clock::now();
         self.tail.extend_from_slice(bytes);
@@ -92,7 +92,8 @@ impl Ear {
         self.tail.drain(..keep);
     }
 
-    /// Numbers come in order; what was passed over is missed, what came before is not counted again.
+    /// Counts a message. Numbers come in order: a skipped number is missed, an earlier one is not
+    /// counted again.
     fn count(&mut self, number: u64, now: u64) {
         if number < self.next || number >= self.load.end() {
             return;
@@ -108,7 +109,7 @@ impl Ear {
         self.next == self.load.end()
     }
 
-    /// The load is over: what did not come is missed.
+    /// Ends the count. Messages that did not come are missed.
     pub(super) fn finish(mut self) -> Heard {
         self.heard.missed += self.load.end() - self.next;
         self.heard

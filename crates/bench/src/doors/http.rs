@@ -57,7 +57,7 @@ impl Http {
         self.stream.write_all(bytes).await
     }
 
-    /// What comes next, whatever it is. Cancel safe.
+    /// Returns the next bytes, of any kind. Cancel safe.
     pub(super) async fn read(&mut self) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {
             self.fill().await?;
@@ -74,7 +74,7 @@ impl Http {
         }
     }
 
-    /// The status and the headers of an answer.
+    /// Reads the status and the headers of an answer.
     pub(super) async fn head(&mut self) -> io::Result<(u16, String)> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
@@ -91,7 +91,7 @@ impl Http {
         Ok((status.ok_or(ErrorKind::InvalidData)?, head))
     }
 
-    /// A whole answer that has a length.
+    /// Reads a whole answer with a content length.
     pub(super) async fn answer(&mut self) -> io::Result<Vec<u8>> {
         let (status, head) = self.head().await?;
         let length = head

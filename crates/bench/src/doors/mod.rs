@@ -1,4 +1,4 @@
-//! `hubbub bench doors`: the same messages through every door: bytes, requests, latency, CPU.
+//! `hubbub bench doors`: the same messages over every transport: bytes, requests, latency, CPU.
 
 mod door;
 mod ear;
@@ -26,25 +26,25 @@ use crate::plan::{Credentials, Load};
 use crate::report::{Output, Report};
 use crate::tally::counts;
 
-/// For presence to settle, and for what is still on its way at the end.
+/// The wait for presence to settle, and for the last messages to arrive.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Arguments of `hubbub bench doors`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DoorsArgs {
-    /// Which doors; without it all
+    /// The transports to measure; all if left out
     #[arg(long, value_delimiter = ',')]
     door: Vec<Door>,
-    /// Listeners at each door, one door after the other
+    /// Listeners on each transport; the transports are measured one after the other
     #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     listeners: usize,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// For how long; below 20, so that no heartbeat is missed
+    /// For how long, in seconds; below 20, so that no heartbeat is missed
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..20))]
     seconds: u32,
-    /// Between two looks of who polls by REST, in milliseconds
+    /// The time between two polls of a REST listener, in milliseconds
     #[arg(long, default_value_t = 1000)]
     poll_ms: u64,
     /// Bytes of each message's body
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: &DoorsArgs) -> Result<(), BenchError> {
     report.bars("cpu us");
     report.step("nobody");
     let mut base = 0;
-    // What the sends themselves cost.
+    // The CPU time of the sends themselves.
     let (alone, _) = measure(args, &cluster, None, &mut base).await?;
     for &door in doors {
         report.step(door.name());
@@ -89,8 +89,8 @@ pub(crate) async fn run(args: &DoorsArgs) -> Result<(), BenchError> {
         report.curve("by door", door.name(), &counts(&heard.latency));
     }
     report.note(format!(
-        "{} listeners, {} messages/s of {} B. bytes, requests, cpu us: for each message that a listener gets; bytes \
-         both ways above TCP, CPU of the nodes without that of the sends. Short polling looks every {} ms.",
+            "{} listeners, {} messages/s of {} B. bytes, requests, cpu us: per message that a listener receives; bytes both \
+             ways above TCP, CPU of the nodes without that of the sends. REST listeners poll every {} ms.",
         args.listeners, args.rate, args.payload, args.poll_ms
     ));
     report.finish()?;
@@ -141,7 +141,7 @@ async fn measure(
     Ok((cpu, sum))
 }
 
-/// Brings all listeners in, some at a time.
+/// Connects all listeners, 50 at a time.
 async fn enter(
     args: &DoorsArgs,
     door: Door,
@@ -165,6 +165,6 @@ async fn enter(
 fn token(credentials: &Credentials, user: &str) -> Result<String, BenchError> {
     let token = credentials.token(user).map_err(BenchError::Worker)?;
     token.ok_or(BenchError::Arguments(
-        "bench doors needs --secret with --url: REST knows no guests",
+        "bench doors needs --secret with --url: REST does not accept guests",
     ))
 }

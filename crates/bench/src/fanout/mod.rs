@@ -13,16 +13,16 @@ use crate::error::BenchError;
 use crate::node::{Cluster, Target};
 use crate::report::{Output, Report};
 
-/// For presence frames to settle before the first message.
+/// The wait for presence frames before the first message.
 const SETTLE: Duration = Duration::from_secs(3);
-const NOTE: &str = "cpu us: CPU of all nodes a delivery. Latency in ms from when a message was due; same, \
-cross: sender and receiver on one node or not. joined: deliveries a read of the client. redis us: CPU of \
-Redis a message, what it does anyway taken off; x publish: against a bare PUBLISH at this rate.";
+const NOTE: &str = "cpu us: CPU of all nodes per delivery. Latency in ms from when a message was due; same, \
+cross: sender and receiver on one node or on two. joined: deliveries per read of the client. redis us: CPU of \
+Redis per message, without its idle load; x publish: relative to a bare PUBLISH at this rate.";
 
 /// Arguments of `hubbub bench fanout`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FanoutArgs {
-    /// Loads that are often compared; without one --rooms, --members and --rate count
+    /// Predefined loads; without one, --rooms, --members and --rate apply
     #[arg(long, value_delimiter = ',')]
     shape: Vec<Shape>,
     /// Rooms
@@ -31,31 +31,33 @@ pub(crate) struct FanoutArgs {
     /// Members of each room, spread over the nodes
     #[arg(long, default_value_t = 1000, value_parser = at_least_one())]
     members: usize,
-    /// Messages a second, in all
+    /// Messages per second, in all rooms
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// For how long, in each round
+    /// Seconds of each round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// How often everything is measured; the median of each figure counts
+    /// How often everything is measured; the median of each figure is reported
     #[arg(long, default_value_t = 3, value_parser = at_least_one())]
     rounds: usize,
     /// Bytes of each message's body
     #[arg(long, default_value_t = 128)]
     payload: usize,
-    /// Members of each room that send, by turns
+    /// Members of each room that send, in turn
     #[arg(long, default_value_t = 2, value_parser = at_least_one())]
     senders: usize,
-    /// The floor also with frames that wait so many milliseconds for each other; may be repeated
+    /// Measure the floor also with frames that wait this many milliseconds to share a write; may be
+    /// repeated
     #[arg(long, value_name = "MS")]
     floor_join: Vec<u64>,
     /// Do not measure the floor
     #[arg(long)]
     no_floor: bool,
-    /// Also two nodes that do no more than a bare PUBLISH a message and a send a subscriber
+    /// Also measure the relay: two nodes that do one bare PUBLISH per message and one send per
+    /// subscriber
     #[arg(long, requires = "redis_url")]
     relay: bool,
-    /// The same cluster of another program, in the same run, as NAME=FILE; may be repeated
+    /// Also measure the same cluster of another program, as NAME=FILE; may be repeated
     #[arg(long, value_name = "NAME=FILE", conflicts_with = "url")]
     against: Vec<String>,
     /// Processes that make the load
@@ -71,7 +73,7 @@ pub(crate) fn at_least_one() -> clap::builder::RangedU64ValueParser<usize> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
 
-/// A load with a name.
+/// A predefined load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shape {
     /// 1 room × 1,000 members × 50 messages/s
@@ -82,7 +84,7 @@ pub(crate) enum Shape {
     C,
 }
 
-/// What a load is.
+/// The parameters of a load.
 #[derive(Debug, Clone)]
 struct Form {
     name: &'static str,
@@ -113,7 +115,7 @@ pub(crate) async fn run(args: &FanoutArgs) -> Result<(), BenchError> {
     for other in &args.against {
         let (name, program) = other
             .split_once('=')
-            .ok_or(BenchError::Arguments("--against wants NAME=FILE"))?;
+            .ok_or(BenchError::Arguments("--against needs NAME=FILE"))?;
         let cluster = Cluster::open_other(&args.target, PathBuf::from(program)).await?;
         clusters.push((name, cluster));
     }
@@ -150,7 +152,7 @@ fn forms(args: &FanoutArgs) -> Vec<Form> {
     args.shape.iter().map(|shape| shape.form()).collect()
 }
 
-/// How long frames are joined at each floor, in milliseconds.
+/// The join times of the floors to measure, in milliseconds.
 fn floors(args: &FanoutArgs) -> Vec<u64> {
     if args.no_floor {
         return Vec::new();
@@ -159,9 +161,9 @@ fn floors(args: &FanoutArgs) -> Vec<u64> {
     std::iter::once(0).chain(joined).collect()
 }
 
-/// Connects everyone, then measures one after the other in each round, so that what disturbs the
-/// machine meets all alike. Each round has an order of its own, since who comes before tells on who
-/// comes after.
+/// Connects everyone, then measures one system after the other in each round, so that a disturbance
+/// of the machine affects all alike. Each round has a random order, because a system can affect the
+/// one measured after it.
 async fn compare<'a>(
     args: &FanoutArgs,
     form: &Form,

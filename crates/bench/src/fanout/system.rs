@@ -1,4 +1,4 @@
-//! One of those that a fan-out compares: a cluster, or the floor, with its members connected.
+//! One system of a fan-out comparison: a cluster or the floor, with its members connected.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::redis::Redis;
 use crate::report::Report;
 use crate::usage;
 
-/// Bytes of an event around its body, which a bare PUBLISH carries too.
+/// Bytes of an event around its body. A bare PUBLISH carries them too.
 const ENVELOPE: usize = 260;
 
 pub(super) struct System<'a> {
@@ -29,7 +29,7 @@ enum Server<'a> {
     Floor {
         processes: Vec<FloorProcess>,
         join_us: u64,
-        /// What is between several.
+        /// The Redis between several floors.
         redis: Option<&'a Redis>,
     },
 }
@@ -42,7 +42,7 @@ struct Round {
     redis: Option<RedisCost>,
 }
 
-/// CPU time of Redis for a round's messages, in nanoseconds, without what it does anyway.
+/// CPU time of Redis for a round's messages, in nanoseconds, without its idle load.
 struct RedisCost {
     messages: u64,
     used: u64,
@@ -79,7 +79,7 @@ impl<'a> System<'a> {
         Self::connect(name, crew, server).await
     }
 
-    /// Two nodes that do no more than a bare PUBLISH a message and a `send` a subscriber.
+    /// Two nodes that do one bare PUBLISH per message and one `send` per subscriber.
     pub(super) async fn of_relay(
         args: &FanoutArgs,
         form: &Form,
@@ -113,7 +113,7 @@ impl<'a> System<'a> {
         &self.name
     }
 
-    /// Whether this is what all others are compared with.
+    /// Whether this is the system that all others are compared with.
     pub(super) fn is_floor(&self) -> bool {
         matches!(
             self.server,
@@ -125,7 +125,7 @@ impl<'a> System<'a> {
         )
     }
 
-    /// Bears the load once.
+    /// Runs the load once.
     pub(super) async fn measure(
         &mut self,
         args: &FanoutArgs,
@@ -159,13 +159,13 @@ impl<'a> System<'a> {
         Ok(())
     }
 
-    /// Microseconds of CPU a delivery.
+    /// Microseconds of CPU per delivery.
     pub(super) fn cpu_micros(&self) -> Option<f64> {
         let each = |round: &Round| micros(round.cpu?, round.seen.deliveries);
         median(self.rounds.iter().filter_map(each).collect())
     }
 
-    /// An error if a promise was broken.
+    /// Returns an error if a promise was broken.
     pub(super) fn check(&self) -> Result<(), BenchError> {
         self.sum().check()
     }
@@ -238,7 +238,7 @@ fn crew(args: &FanoutArgs, form: &Form, nodes: Vec<std::net::SocketAddr>, access
     }
 }
 
-/// `pids`: the processes of all nodes, where they are known.
+/// Runs the load and measures it. `pids` are the processes of all nodes, if known.
 async fn measure(
     fleet: &mut Fleet,
     redis: Option<&Redis>,
@@ -247,7 +247,7 @@ async fn measure(
     floors: Option<(&mut [FloorProcess], u64)>,
 ) -> Result<Round, BenchError> {
     let cpu = || pids.as_deref().map(usage::cpu_of).transpose();
-    // What Redis does for the nodes anyway, for as long as the load will take.
+    // The idle load of Redis, for as long as the load will take.
     let length = Duration::from_secs_f64(load.count as f64 / load.rate);
     let idle = match redis {
         Some(redis) => {
@@ -282,7 +282,7 @@ async fn measure(
     })
 }
 
-/// Microseconds of each of `count`, out of nanoseconds for all.
+/// Returns microseconds per item, from nanoseconds for all `count` items.
 fn micros(nanos: u64, count: u64) -> Option<f64> {
     (count > 0).then(|| nanos as f64 / 1000.0 / count as f64)
 }

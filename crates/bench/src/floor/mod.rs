@@ -1,7 +1,7 @@
-//! The floor: what a delivery costs at the very least. One epoll thread, one prebuilt frame a
-//! message, one `send` a subscriber; no Redis, no history, no answers. It makes its messages itself,
-//! and speaks just enough for our own members. Several floors with a Redis between them are the floor
-//! of a cluster.
+//! The floor: the lowest possible cost of a delivery. It has one epoll thread, one prebuilt frame
+//! per message and one `send` per subscriber; no Redis, no history, no answers. It makes its
+//! messages itself and speaks just enough of the protocol for the bench's own members. Several
+//! floors with a Redis between them are the relay, the floor of a cluster.
 
 mod relay;
 
@@ -24,21 +24,22 @@ use crate::worker::Poller;
 /// Arguments of `hubbub bench floor`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FloorArgs {
-    /// Publish every message here, and send what is heard from here
+    /// The Redis where every message is published; the floor delivers the messages that it receives
+    /// from there
     #[arg(long)]
     redis: Option<SocketAddr>,
 }
 
-/// What the floor is told, as a JSON line.
+/// A load for the floor, as a JSON line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FloorOrder {
     pub(crate) load: Load,
     pub(crate) rooms: usize,
-    /// What rooms' names begin with.
+    /// The prefix of room names.
     pub(crate) name: String,
-    /// Frames of a room wait so many microseconds for others to share their write.
+    /// Microseconds that a frame waits for others of its room to share one write.
     pub(crate) join_us: u64,
-    /// It makes the messages of every so manieth room, beginning with this one.
+    /// The first room of this floor. It makes the messages of every `room_step`-th room from here.
     pub(crate) first_room: usize,
     pub(crate) room_step: usize,
 }
@@ -50,7 +51,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
 const WELCOME: &str = r#"{"type":"welcome","node":"floor"}"#;
 const JOINED: &str = r#"{"type":"joined","id":1,"epoch":"floor","offset":0,"recovered":true}"#;
 
-/// Serves until the parent closes the pipe. Its first line says where.
+/// Serves until the parent closes the pipe. Its first line of output is its address.
 pub(crate) fn run(args: &FloorArgs) -> Result<(), BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
@@ -75,7 +76,7 @@ fn answer(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// What the parent says; the thread ends with the pipe.
+/// The orders of the parent. The thread ends with the pipe.
 fn orders() -> Receiver<FloorOrder> {
     let (sender, orders) = sync_channel(1);
     std::thread::spawn(move || {
@@ -163,7 +164,7 @@ impl Floor {
         Ok(())
     }
 
-    /// A request for an upgrade, or a `join`: our members write each at once.
+    /// Reads a request for an upgrade, or a `join`. Members write each of them in one piece.
     fn hear(&mut self, key: usize) -> io::Result<()> {
         let Some(mut stream) = self.streams[key].as_ref() else {
             return Ok(());
@@ -181,7 +182,7 @@ impl Floor {
             write_frame(&mut bytes, WELCOME.as_bytes());
             return stream.write_all(&bytes);
         }
-        // Our members' mask is zero.
+        // The members' mask is zero.
         let Some(name) = message::text(heard, "room") else {
             return Ok(());
         };
@@ -200,7 +201,7 @@ impl Floor {
         stream.write_all(&bytes)
     }
 
-    /// Sends every message when it is due, to each member of its room.
+    /// Sends every message to each member of its room when it is due.
     fn bear(&mut self, order: &FloorOrder) -> io::Result<()> {
         let FloorOrder {
             load, rooms, name, ..
@@ -250,7 +251,8 @@ impl Floor {
         Ok(())
     }
 
-    /// What a socket does not take is dropped: there is no queue here, and its member will tell.
+    /// Writes to the room's members. Bytes that a socket does not take are dropped: there is no
+    /// queue, and the member counts the loss.
     fn deliver(&self, room: usize, bytes: &[u8]) {
         for &key in self.rooms.get(room).into_iter().flatten() {
             if let Some(mut stream) = self.streams[key as usize].as_ref() {
@@ -260,12 +262,12 @@ impl Floor {
     }
 }
 
-/// The room's number, at the end of its name.
+/// The room's number, from the end of its name.
 fn number_of(room: &str) -> Option<usize> {
     room.rsplit_once('-')?.1.parse().ok()
 }
 
-/// A frame as long as the event of a chat message.
+/// Writes a frame of the same length as the event of a chat message.
 fn write_message(out: &mut Vec<u8>, order: &FloorOrder, number: u64) {
     let FloorOrder {
         load, rooms, name, ..

@@ -1,16 +1,16 @@
-//! The least that a cluster can cost: a message goes through a bare PUBLISH, and each node sends what
-//! it hears from Redis. Nothing is numbered, stored, checked or answered.
+//! The lowest possible cost of a cluster: each message goes through a bare PUBLISH, and each node
+//! sends what it receives from Redis. Nothing is numbered, stored, checked or answered.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::worker::Poller;
 
-/// A node's two connections to Redis: commands are not taken where channels are heard.
+/// A node's two connections to Redis: a subscribed connection takes no other commands.
 pub(super) struct Relay {
     commands: TcpStream,
     heard: TcpStream,
-    /// What was heard and is not whole yet.
+    /// Received bytes of an incomplete push.
     bytes: Vec<u8>,
 }
 
@@ -43,20 +43,22 @@ impl Relay {
             .write_all(&command(&[b"PUBLISH", channel.as_bytes(), payload]))
     }
 
-    /// Reads answers to commands, and has no use for them.
+    /// Reads the answers to commands and discards them.
     pub(super) fn read_answers(&mut self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         let length = self.commands.read(&mut buffer)?;
         let answers = &buffer[..length];
-        // Each is `:SUBSCRIBERS`, and may come in parts.
+        // Each answer is `:SUBSCRIBERS` and may come in parts.
         if length > 0 && !answers.contains(&b'-') {
             return Ok(());
         }
         let answers = String::from_utf8_lossy(answers);
-        Err(io::Error::other(format!("Redis answers: {answers}")))
+        Err(io::Error::other(format!(
+            "Redis answered with an error: {answers}"
+        )))
     }
 
-    /// Hands on each channel and payload that came.
+    /// Passes on each channel and payload that came.
     pub(super) fn hear(&mut self, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         match self.heard.read(&mut buffer)? {
@@ -86,7 +88,7 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// An array of three, and what follows it; `None`: it is not whole yet.
+/// Reads an array of three and returns it with the bytes after it; `None` if it is incomplete.
 fn read_push(bytes: &[u8]) -> Option<([&[u8]; 3], &[u8])> {
     let (_, mut left) = read_line(bytes)?;
     let mut words = [&b""[..]; 3];

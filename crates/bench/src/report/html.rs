@@ -1,4 +1,4 @@
-//! One self-contained page: tables, bars, and how latency grows towards the slowest.
+//! One self-contained page: tables, bars, and latency by percentile.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -47,7 +47,7 @@ pub(super) fn render(report: &Report) -> String {
     page
 }
 
-/// Writing to a String cannot fail.
+/// Appends formatted text. Writing to a String cannot fail.
 fn put(page: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(what);
 }
@@ -73,7 +73,7 @@ fn table(rows: &[Row]) -> String {
     format!("<table>{head}{}</table>", body.collect::<String>())
 }
 
-/// A bar for each row that has the column; its name is what the row begins with.
+/// A bar for each row that has the column. The row's text values are the bar's name.
 fn bars(rows: &[Row], column: &str) -> String {
     let values = rows.iter().filter_map(|row| {
         let texts = row.values().filter_map(|value| value.as_str());
@@ -110,7 +110,8 @@ fn bars(rows: &[Row], column: &str) -> String {
     svg + "</svg>"
 }
 
-/// Latency by percentile; the horizontal axis counts nines, so that the slowest can be seen.
+/// Latency by percentile. The horizontal axis counts nines, so that the slowest deliveries are
+/// visible.
 fn curves_of(plot: &str, curves: &[&Curve]) -> String {
     let lines: Vec<Vec<(f64, f64)>> = curves.iter().map(|curve| line(&curve.counts)).collect();
     let most = lines
@@ -170,7 +171,7 @@ fn curves_of(plot: &str, curves: &[&Curve]) -> String {
     svg + "</svg>"
 }
 
-/// Points (nines, milliseconds).
+/// Points of (nines, milliseconds).
 fn line(counts: &Counts) -> Vec<(f64, f64)> {
     let total: u64 = counts.values().sum();
     let mut below = 0;

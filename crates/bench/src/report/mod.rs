@@ -1,4 +1,4 @@
-//! What a bench has found: JSON lines or a table on standard output, and a page with plots.
+//! The result of a bench: JSON lines or a table on standard output, and a page with plots.
 
 mod html;
 mod table;
@@ -19,7 +19,7 @@ pub(crate) struct Output {
     /// JSON lines instead of a table
     #[arg(long)]
     json: bool,
-    /// Also write a page with tables and plots, in one file that needs nothing else
+    /// Also write a self-contained HTML page with tables and plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -35,7 +35,7 @@ struct Curve {
     counts: Counts,
 }
 
-/// Gathers what is found.
+/// Collects the results of a bench.
 #[derive(Debug)]
 pub(crate) struct Report {
     output: Output,
@@ -49,12 +49,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// For a bench of about so many steps.
+    /// A report for a bench of about `steps` steps.
     pub(crate) fn new(title: &'static str, output: &Output, steps: usize) -> Self {
-        // Drawn on standard error, and only where that is a terminal.
+        // The bar is drawn on standard error, and only if that is a terminal.
         let progress = ProgressBar::new(steps as u64);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}");
-        progress.set_style(style.expect("the template is good"));
+        progress.set_style(style.expect("the template is valid"));
         progress.enable_steady_tick(Duration::from_millis(200));
         Self {
             output: output.clone(),
@@ -67,13 +67,13 @@ impl Report {
         }
     }
 
-    /// Says what is being done now.
+    /// Shows the current step.
     pub(crate) fn step(&self, what: impl Into<String>) {
         self.progress.set_message(what.into());
         self.progress.inc(1);
     }
 
-    /// Adds a line, which is shown at once as JSON.
+    /// Adds a line. In JSON mode it is printed at once.
     pub(crate) fn row(&mut self, row: Value) -> io::Result<()> {
         let Value::Object(mut row) = row else {
             return Ok(());
@@ -104,12 +104,12 @@ impl Report {
         self.bars = Some(column);
     }
 
-    /// A sentence below the table.
+    /// Adds a sentence below the table.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// Shows everything.
+    /// Prints the table and writes the page.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.progress.finish_and_clear();
         if !self.output.json {

@@ -1,16 +1,16 @@
-//! Rows as a table for people: rows with the same columns stand together.
+//! Rows as a table. Consecutive rows with the same columns form one table.
 
 use serde_json::Value;
 
 use super::Row;
 
-/// All tables, each with its heading line.
+/// Renders all tables, each with a heading line.
 pub(super) fn render(rows: &[Row]) -> String {
     let groups = rows.chunk_by(|a, b| a.keys().eq(b.keys()));
     groups.map(table).collect()
 }
 
-/// A value as it is shown.
+/// A value as text.
 pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),

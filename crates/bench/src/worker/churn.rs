@@ -1,4 +1,4 @@
-//! Connections that come, join and are cut off, by the clock.
+//! Connections that open, join and are cut off, at a fixed rate.
 
 use super::crowd::{Crowd, Event};
 use super::{IDLE, turn};
@@ -6,13 +6,13 @@ use crate::clock;
 use crate::plan::{Churn, Seen};
 use crate::tally::{counts, histogram};
 
-/// Visitors at one time; a node that lets more than these wait has its queue counted as latency.
+/// Connections open at one time. If a node makes more than these wait, the wait counts as latency.
 const VISITORS: usize = 500;
-/// Nothing happens for so long: those who are still on their way have failed.
+/// Nanoseconds without any event after which the connections still in progress have failed.
 const PATIENCE: u64 = 15_000_000_000;
 
-/// The members are the visitors: each comes again and again. `acks` counts from when a visit was
-/// due until it had joined.
+/// Runs the churn. Each member connects repeatedly. `acks` counts from when a connection was due
+/// until it had joined.
 pub(super) fn run(crowd: &mut Crowd, churn: Churn) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let mut latency = histogram();

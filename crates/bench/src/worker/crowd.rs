@@ -12,10 +12,10 @@ use crate::message;
 use crate::plan::{Access, Plan};
 use crate::tally::Tally;
 
-/// One frame must fit.
+/// The size of the read buffer. One frame must fit.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What has happened to a member.
+/// Something that has happened to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     Welcome(usize),
@@ -23,20 +23,20 @@ pub(super) enum Event {
         key: usize,
         recovered: bool,
     },
-    /// It has ended, or could not be made.
+    /// The connection has ended, or could not be opened.
     Gone(usize),
 }
 
 pub(super) struct Crowd {
     pub(super) plan: Plan,
     pub(super) members: Vec<Member>,
-    /// While a load runs.
+    /// The counts, while a load runs.
     pub(super) tally: Option<Tally>,
-    /// What has happened and was not looked at yet.
+    /// Events that were not handled yet.
     pub(super) events: Vec<Event>,
-    /// What a server said last that was no good news.
+    /// The last error that a server reported.
     pub(super) complaint: Option<String>,
-    /// Reads that brought something.
+    /// Reads that returned bytes.
     pub(super) reads: u64,
     /// Each room's epoch.
     epochs: Vec<String>,
@@ -71,7 +71,7 @@ impl Crowd {
         }
     }
 
-    /// Asks to be in the member's room, from where it is if it was there.
+    /// Joins the member's room, from its last position if it was there before.
     pub(super) fn join(&mut self, key: usize) {
         let member = &mut self.members[key];
         let room = self.plan.room_name(member.number);
@@ -93,7 +93,7 @@ impl Crowd {
         }
     }
 
-    /// Lets the member that has its turn send message `number`, if it is one of ours.
+    /// Sends message `number`, if the member whose turn it is belongs to this process.
     pub(super) fn send(&mut self, number: u64) {
         let Some(load) = self.tally.as_ref().map(|tally| tally.load) else {
             return;
@@ -126,7 +126,7 @@ impl Crowd {
         (past % self.plan.step == 0 && member < self.plan.end).then(|| past / self.plan.step)
     }
 
-    /// Serves what is ready, within `wait`.
+    /// Serves the sockets that become ready within `wait`.
     pub(super) fn turn(&mut self, wait: Duration) -> std::io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.poller.wait(wait, &mut ready)?;

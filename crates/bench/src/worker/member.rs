@@ -1,4 +1,4 @@
-//! One member: a bare socket that keeps no buffer while nothing is incomplete.
+//! One member: a bare socket that keeps no buffer unless a frame is incomplete.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,16 +10,16 @@ use super::poller::Poller;
 use super::wire;
 use crate::tally::Heard;
 
-/// What may wait for a server that reads nothing; beyond, it counts as gone.
+/// Bytes that may wait for a server that reads nothing; beyond this the connection counts as lost.
 const UNSENT_BYTES: usize = 1 << 20;
 
-/// How far a member is.
+/// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Stage {
     #[default]
     Away,
     Connecting,
-    /// The request for the upgrade is out.
+    /// The request for the upgrade is sent.
     Shaking,
     Upgraded,
     Welcome,
@@ -31,7 +31,7 @@ pub(crate) struct Member {
     pub(crate) number: usize,
     pub(crate) stage: Stage,
     pub(crate) heard: Heard,
-    /// What the server calls its connection, where a join wants to know.
+    /// The server's ID of this connection, if a join needs it.
     pub(crate) socket: Box<str>,
     stream: Option<TcpStream>,
     input: Vec<u8>,
@@ -40,7 +40,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Somebody who is not connected yet; `node` is where it will be.
+    /// A member that is not connected yet. `node` is the node it will connect to.
     pub(crate) fn new(number: usize, node: usize) -> Self {
         Self {
             number,
@@ -49,7 +49,7 @@ impl Member {
         }
     }
 
-    /// Begins to connect; the poller says when it has.
+    /// Begins to connect. The poller reports when the socket is connected.
     pub(crate) fn connect(
         &mut self,
         to: SocketAddr,
@@ -79,7 +79,7 @@ impl Member {
         Ok(())
     }
 
-    /// Whether the connection stands, or why it does not.
+    /// Checks whether the connection succeeded. The error says why it did not.
     pub(crate) fn has_connected(&self) -> io::Result<()> {
         match &self.stream {
             Some(stream) => stream.take_error()?.map_or(Ok(()), Err),
@@ -87,7 +87,7 @@ impl Member {
         }
     }
 
-    /// Reads once, behind what was kept, and says how much of `buffer` is filled.
+    /// Reads once, after the kept bytes, and returns how much of `buffer` is filled.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(mut stream) = self.stream.as_ref() else {
             return Err(ErrorKind::NotConnected.into());
@@ -102,7 +102,7 @@ impl Member {
         }
     }
 
-    /// Keeps what is incomplete.
+    /// Keeps the bytes of an incomplete frame.
     pub(crate) fn keep(&mut self, rest: &[u8]) {
         if rest.is_empty() {
             self.input = Vec::new();
@@ -125,7 +125,7 @@ impl Member {
         self.write(&bytes, poller, key)
     }
 
-    /// Writes what it can and keeps the rest for when there is room.
+    /// Writes what the socket takes and keeps the rest until the socket is writable.
     pub(crate) fn write(&mut self, bytes: &[u8], poller: &Poller, key: usize) -> io::Result<()> {
         if self.output.len() + bytes.len() > UNSENT_BYTES {
             return Err(ErrorKind::TimedOut.into());
@@ -158,12 +158,12 @@ impl Member {
         Ok(())
     }
 
-    /// Closes at once; `reset`: so that no side keeps the port.
+    /// Closes at once; with `reset`, so that neither side keeps the port.
     pub(crate) fn leave(&mut self, reset: bool) {
         if let Some(stream) = self.stream.take() {
             let socket = Socket::from(stream);
             if reset {
-                // It fails only on a connection that has gone already.
+                // This fails only on a connection that is already closed.
                 drop(socket.set_linger(Some(Duration::ZERO)));
             }
         }

@@ -1,4 +1,4 @@
-//! A load process: holds a part of the members and does what its parent orders, a line each.
+//! A load process. It holds a part of the members and runs its parent's orders, one per line.
 
 mod churn;
 mod crowd;
@@ -23,17 +23,17 @@ use crate::tally::Tally;
 
 /// Handshakes, or joins, at one time.
 const AT_ONCE: usize = 128;
-/// How long nothing may happen while something is waited for.
+/// How long a wait may go on without any progress.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For the last deliveries after the last message.
+/// The wait for the last deliveries after the last message.
 const LAST: Duration = Duration::from_secs(10);
-/// Between looks at the next order.
+/// The time between two checks for the next order.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// Serves its parent until that closes the pipe.
+/// Serves its parent until the parent closes the pipe.
 ///
 /// # Errors
-/// [`BenchError`] when the system refuses something.
+/// [`BenchError`] if the operating system refuses something.
 pub(crate) fn run() -> Result<(), BenchError> {
     let orders = orders();
     let mut crowd: Option<Crowd> = None;
@@ -47,7 +47,7 @@ pub(crate) fn run() -> Result<(), BenchError> {
                 out.flush()?;
             }
             Err(TryRecvError::Disconnected) => return Ok(()),
-            // Meanwhile pings are answered.
+            // The turn answers pings meanwhile.
             Err(TryRecvError::Empty) => match &mut crowd {
                 Some(crowd) => crowd.turn(IDLE)?,
                 None => std::thread::sleep(IDLE),
@@ -56,7 +56,7 @@ pub(crate) fn run() -> Result<(), BenchError> {
     }
 }
 
-/// What the parent says, one order at a time; the thread ends with the pipe.
+/// The orders of the parent, one at a time. The thread ends with the pipe.
 fn orders() -> Receiver<Order> {
     let (sender, orders) = sync_channel(1);
     std::thread::spawn(move || {
@@ -104,19 +104,19 @@ fn turn(crowd: &mut Crowd, wait: Duration) -> Result<(), String> {
     crowd.turn(wait).map_err(|error| error.to_string())
 }
 
-/// Connects all, some at a time.
+/// Connects all members, [`AT_ONCE`] at a time.
 fn connect(crowd: &mut Crowd) -> Result<(), String> {
     let is_done = |event| matches!(event, Event::Welcome(_));
     all(crowd, |crowd, key| crowd.connect(key, None), is_done)
 }
 
-/// Lets all join, some at a time.
+/// Lets all members join, [`AT_ONCE`] at a time.
 fn join(crowd: &mut Crowd) -> Result<(), String> {
     let is_done = |event| matches!(event, Event::Joined { .. });
     all(crowd, Crowd::join, is_done)
 }
 
-/// Does something for each member, [`AT_ONCE`] at a time; one that fails ends it.
+/// Does something for each member, [`AT_ONCE`] at a time. The first failure ends it.
 fn all(
     crowd: &mut Crowd,
     begin: impl Fn(&mut Crowd, usize),
@@ -143,14 +143,14 @@ fn all(
         }
         if clock::now() > deadline {
             return Err(format!(
-                "{done} of {total} are there, and nothing more comes"
+                "only {done} of {total} finished before the deadline"
             ));
         }
     }
     Ok(())
 }
 
-/// Sends by the clock and counts what comes.
+/// Sends messages when they are due and counts the deliveries.
 fn bear(crowd: &mut Crowd, load: Load) -> Result<Seen, String> {
     let Plan { rooms, .. } = crowd.plan;
     let mut tally = Tally::new(load, rooms, crowd.plan.nodes.len());
@@ -181,7 +181,7 @@ fn bear(crowd: &mut Crowd, load: Load) -> Result<Seen, String> {
         turn(crowd, wait)?;
         crowd.events.clear();
     }
-    let tally = crowd.tally.take().expect("it was put there above");
+    let tally = crowd.tally.take().expect("the tally was set above");
     let mut seen = tally.finish();
     seen.reads = crowd.reads;
     Ok(seen)

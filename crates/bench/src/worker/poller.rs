@@ -1,4 +1,4 @@
-//! Which sockets are ready: epoll, level-triggered.
+//! Readiness of sockets: epoll, level-triggered.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::clock::timespec;
 
-/// Events taken at once.
+/// Events taken in one call.
 const EVENTS: usize = 1024;
 
 pub(crate) struct Poller {
@@ -25,7 +25,7 @@ impl Poller {
         })
     }
 
-    /// Watches a socket until it is closed; `writable`: also for room to write.
+    /// Watches a socket until it is closed; with `writable`, also for room to write.
     pub(crate) fn add(&self, socket: &impl AsFd, key: usize, writable: bool) -> io::Result<()> {
         epoll::add(
             &self.epoll,
@@ -46,7 +46,7 @@ impl Poller {
         Ok(())
     }
 
-    /// The keys of what is ready, within `wait`.
+    /// Waits up to `wait` and puts the keys of the ready sockets into `ready`.
     pub(crate) fn wait(&mut self, wait: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
         self.events.clear();
         let buffer = spare_capacity(&mut self.events);

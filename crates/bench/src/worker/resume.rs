@@ -1,4 +1,4 @@
-//! Clients of a node that dies come back to the others and ask for what they missed.
+//! The clients of a killed node reconnect to the others and ask for the messages they missed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,14 +10,15 @@ use crate::clock;
 use crate::plan::Seen;
 use crate::tally::{counts, histogram};
 
-/// All must be back within this, or they have failed, in nanoseconds.
+/// Nanoseconds within which all clients must be back.
 const PATIENCE: u64 = 60_000_000_000;
-/// The first try comes at random within this, as our own clients do, and doubles.
+/// The first try comes at a random time within this, in nanoseconds, as with the real clients; then
+/// it doubles.
 const FIRST_PAUSE: u64 = 1_000_000_000;
 const LONGEST_PAUSE: u64 = 8_000_000_000;
 
 /// Waits until `ended` connections have ended and all of them are back. `acks` counts from the end
-/// to the `joined`, `duplicates` those that could not resume, `refused` the tries that failed.
+/// to the `joined`, `duplicates` the clients that could not resume, `refused` the failed tries.
 pub(super) fn run(crowd: &mut Crowd, ended: usize, nodes: &[SocketAddr]) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let mut latency = histogram();

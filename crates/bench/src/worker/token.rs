@@ -1,4 +1,4 @@
-//! A token for each member, the one that is given or one signed as the cluster's own.
+//! A token for each member: the given one, or one signed with the cluster's secret.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,10 +18,10 @@ struct Claims<'a> {
 }
 
 impl Credentials {
-    /// What `user` shows; `None`: it is a guest.
+    /// The token of `user`; `None` for a guest.
     ///
     /// # Errors
-    /// Why it could not be signed.
+    /// The token could not be signed.
     pub(crate) fn token(&self, user: &str) -> Result<Option<String>, String> {
         match self {
             Self::Guest => Ok(None),

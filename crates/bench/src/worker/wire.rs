@@ -1,6 +1,6 @@
-//! WebSocket frames as a client reads and writes them, and its handshake.
+//! The client's side of WebSocket frames and of the handshake.
 
-/// What a frame of the server is.
+/// The kind of a frame from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -9,7 +9,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// The first whole frame of `bytes`: what it is, its payload, and its length in all.
+/// Splits off the first whole frame of `bytes`: its kind, its payload, and its length in all.
 pub(crate) fn split(bytes: &[u8]) -> Option<(Kind, &[u8], usize)> {
     let &[first, second, ref rest @ ..] = bytes else {
         return None;
@@ -32,7 +32,7 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Kind, &[u8], usize)> {
     Some((kind, payload, header + length))
 }
 
-/// Appends a frame to the server. Its mask is zero, which is a mask like any other and costs nothing.
+/// Appends a frame to the server. Its mask is zero, which is valid and costs nothing.
 pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(0x80 | opcode);
     match payload.len() {
@@ -50,7 +50,7 @@ pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The request for an upgrade; each of `headers` ends its line.
+/// The request for an upgrade. Each of `headers` ends its line.
 pub(crate) fn upgrade(host: &str, path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -58,10 +58,11 @@ pub(crate) fn upgrade(host: &str, path: &str, headers: &str) -> String {
     )
 }
 
-/// Where the frames begin after the answer to the handshake, once it is here as a whole.
+/// Returns the index where frames begin after the answer to the handshake, once the answer is
+/// complete.
 ///
 /// # Errors
-/// The first line of a refusal.
+/// The server refused; the error is its status line and its body.
 pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
         return Ok(None);
@@ -73,7 +74,7 @@ pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, String> {
         .split(|&byte| byte == b'\r')
         .next()
         .unwrap_or_default();
-    // A refusal's body says why, if it came with the head.
+    // The body of a refusal says why, if it came with the head.
     let (line, why) = (
         String::from_utf8_lossy(line),
         String::from_utf8_lossy(&bytes[end + 4..]),

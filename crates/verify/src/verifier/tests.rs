@@ -1,4 +1,4 @@
-//! Each anomaly is caught, and nothing else is.
+//! Each anomaly is detected, and nothing else is.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn frame(epoch: &str, offset: u64, nonce: &str) -> String {
     )
 }
 
-/// Everyone joins after offset 3 of epoch `e` and hears these offsets.
+/// Everyone joins after offset 3 of epoch `e` and receives these offsets.
 fn heard(logs: &[&[u64]]) -> Verifier {
     let mut verifier = Verifier::new();
     for (number, offsets) in logs.iter().enumerate() {
@@ -77,7 +77,7 @@ fn o1_loss_is_caught_at_the_end() {
     assert!(matches!(only(&verifier), Anomaly::LostWrite { .. }));
     let behind = only(&heard(&[&[4, 5, 6], &[4, 5]]));
     assert!(
-        behind.to_string().contains("client-1 heard 5 last"),
+        behind.to_string().contains("client-1 last received 5"),
         "{behind}"
     );
 }
@@ -120,7 +120,7 @@ fn o2_one_event_at_two_places_of_a_life_is_caught() {
     let twice = only(&verifier);
     assert!(matches!(twice, Anomaly::NumberedTwice { again: 4, .. }));
     assert!(twice.to_string().contains("event Me4 is at r e:5 and at 4"));
-    // A client that hears only one of the two is no excuse.
+    // It does not matter that another client receives only one of the two.
     let mut verifier = heard(&[&[4]]);
     let late = verifier.client("late");
     verifier.joined(late, "r", "e", 4, Start::After);
@@ -151,7 +151,7 @@ fn o2_an_event_that_is_numbered_again_is_legal_after_a_reset_only() {
     verifier.reset(FIRST, "r", "g", 20);
     hear_frame(&mut verifier, FIRST, "g", 21, &numbered_again(5, "g", 21));
     assert!(verifier.report().is_kept(), "{}", verifier.report());
-    // A join that could not be resumed tells it as well.
+    // A join that could not resume announces the epoch as well.
     let mut verifier = heard(&[&[4, 5]]);
     verifier.joined(FIRST, "r", "f", 9, Start::Anywhere);
     hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
@@ -159,7 +159,7 @@ fn o2_an_event_that_is_numbered_again_is_legal_after_a_reset_only() {
     let mut verifier = heard(&[&[4, 5]]);
     hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
     assert!(matches!(only(&verifier), Anomaly::OutOfOrder { .. }));
-    // In the new life it may come once.
+    // In the new epoch it may come once.
     let mut verifier = heard(&[&[4, 5]]);
     verifier.reset(FIRST, "r", "f", 8);
     for offset in [9, 10] {
@@ -191,7 +191,7 @@ fn o1_an_acked_event_is_heard_at_whichever_place_it_came() {
     hear_frame(&mut verifier, FIRST, "f", 9, &numbered_again(5, "f", 9));
     let report = verifier.report();
     assert!(report.is_kept(), "{report}");
-    assert_eq!(report.total.skipped, 1, "only the one that never came");
+    assert_eq!(report.total.skipped, 1, "only the event that never came");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn o4_a_single_byte_of_difference_is_caught_and_shown() {
     hear_frame(&mut verifier, ClientId(1), "e", 5, &other);
     let difference = only(&verifier).to_string();
     assert!(
-        difference.contains("client-0 heard event Me5"),
+        difference.contains("client-0 received event Me5"),
         "{difference}"
     );
     assert!(difference.contains("\"body\":2"), "{difference}");
@@ -289,7 +289,10 @@ fn o5_a_send_that_is_stored_twice_is_caught_within_a_life() {
     let mut verifier = heard(&[&[4]]);
     verifier.reset(FIRST, "r", "f", 5);
     hear_frame(&mut verifier, FIRST, "f", 6, &frame("f", 6, "n4"));
-    assert!(verifier.report().is_kept(), "a new life has forgotten it");
+    assert!(
+        verifier.report().is_kept(),
+        "a new epoch does not know old nonces"
+    );
 }
 
 #[test]
@@ -333,11 +336,11 @@ fn the_newest_life_is_known() {
 fn the_table_shows_rooms_and_words() {
     let report = heard(&[&[4, 6], &[4, 5, 6]]).report().to_string();
     let lines: Vec<&str> = report.lines().collect();
-    assert!(lines[0].starts_with("room   lives  events"), "{report}");
+    assert!(lines[0].starts_with("room   epochs  events"), "{report}");
     assert!(lines[1].starts_with("r "), "{report}");
     assert!(lines[2].starts_with("total"), "{report}");
     assert!(
-        lines[3].contains("client-0 heard r e:6 and not 5"),
+        lines[3].contains("client-0 received r e:6 instead of 5"),
         "{report}"
     );
 }

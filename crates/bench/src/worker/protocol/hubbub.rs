@@ -31,7 +31,8 @@ pub(super) fn send(room: &str, number: u64, body: &str) -> String {
 pub(super) fn hear(frame: &[u8]) -> Result<Said<'_>, String> {
     let kind = frame.strip_prefix(br#"{"type":""#).unwrap_or_default();
     let said = if kind.starts_with(b"message\"") {
-        let (number, offset) = message::read(frame).ok_or("a message that is none of ours")?;
+        let (number, offset) =
+            message::read(frame).ok_or("a message that is not from this bench")?;
         Said::Message {
             number,
             offset: Some(offset),
@@ -53,9 +54,9 @@ pub(super) fn hear(frame: &[u8]) -> Result<Said<'_>, String> {
     Ok(said)
 }
 
-/// The answer to a join, as text or inside of something else.
+/// The answer to a join, by itself or inside another frame.
 pub(super) fn joined(frame: &[u8]) -> Said<'_> {
-    // The newest of its events, or the room's head if there is none.
+    // The offset of the newest event, or the room's head if there is none.
     let newest = memchr::memmem::rfind(frame, br#""offset":"#);
     let newest = newest.and_then(|at| message::number(&frame[at..], "offset"));
     Said::Joined {

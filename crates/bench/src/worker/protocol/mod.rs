@@ -1,4 +1,5 @@
-//! What the members of a load speak: Hubbub's own protocol, or that of a system to compare with.
+//! The protocols that the members of a load speak: Hubbub's own, or that of a system to compare
+//! with.
 
 pub(crate) mod hubbub;
 mod nchan;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Credentials;
 
-/// What a cluster is spoken to in.
+/// The protocol of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
 pub(crate) enum Protocol {
     /// hubbub.v1
@@ -22,46 +23,46 @@ pub(crate) enum Protocol {
     Socketio,
     /// Nchan's pubsub WebSocket at /pubsub/ROOM
     Nchan,
-    /// Pusher's client events on private channels, the key is `app-key`, the secret `--secret`
+    /// Pusher's client events on private channels; the key is `app-key`, the secret is `--secret`
     Pusher,
 }
 
-/// What a frame of the server means.
+/// The meaning of a frame from the server.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said<'a> {
-    /// The member may join; what the server calls its connection, where a join wants to know.
+    /// The member may join. The value is the server's ID of the connection, if a join needs it.
     Welcome(Option<&'a str>),
     Joined {
         epoch: Option<&'a str>,
-        /// The newest message that is known, 0 if none.
+        /// The newest known message, 0 if none.
         offset: u64,
         recovered: bool,
     },
     Message {
         number: u64,
-        /// Its place in the room, where the protocol has such a thing.
+        /// Its place in the room, if the protocol has offsets.
         offset: Option<u64>,
     },
-    /// This message was taken.
+    /// The server accepted this message.
     Sent(u64),
     Lagged,
     /// A command was refused, with the reason.
     Refused(&'a [u8]),
-    /// The server wants to hear this.
+    /// The server needs this frame next.
     Wants(Cow<'a, str>),
     Nothing,
 }
 
-/// Where a member was when it lost its connection.
+/// A member's last position before it lost its connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Since<'a> {
     pub(super) epoch: &'a str,
-    /// 0: it was nowhere.
+    /// 0 if it had none.
     pub(super) offset: u64,
 }
 
 impl Protocol {
-    /// The request for the upgrade, by the member whose name is `user`.
+    /// The request for the upgrade, for the member named `user`.
     ///
     /// # Errors
     /// Why the member's token could not be signed.
@@ -80,7 +81,7 @@ impl Protocol {
         }
     }
 
-    /// What there is to do once the upgrade is through.
+    /// The next step after the upgrade.
     ///
     /// # Errors
     /// Why the member's token could not be signed.
@@ -91,7 +92,7 @@ impl Protocol {
     ) -> Result<Said<'static>, String> {
         match self {
             Self::Hubbub if matches!(credentials, Credentials::Guest) => {
-                // Else a node would wait a little for a guest's first word.
+                // Without a hello, a node would wait a moment for a guest's first frame.
                 Ok(Said::Wants(hubbub::HELLO.into()))
             }
             Self::Hubbub | Self::Pusher => Ok(Said::Nothing),
@@ -103,7 +104,7 @@ impl Protocol {
         }
     }
 
-    /// Asks to be in the room; `None`: the member is in it since it is connected.
+    /// The frame that joins the room; `None` if the member has been in it since it connected.
     ///
     /// # Errors
     /// What is missing to sign the request.
@@ -122,7 +123,7 @@ impl Protocol {
         }
     }
 
-    /// Sends message `number` with this body.
+    /// The frame that sends message `number` with this body.
     pub(super) fn send(self, room: &str, number: u64, body: &str) -> String {
         match self {
             Self::Hubbub => hubbub::send(room, number, body),
@@ -132,17 +133,17 @@ impl Protocol {
         }
     }
 
-    /// Whether who sends is told that its message was taken.
+    /// Whether the sender is told that its message was accepted.
     pub(super) fn has_acks(self) -> bool {
         matches!(self, Self::Hubbub | Self::Socketio)
     }
 
-    /// Whether who sends hears its own message.
+    /// Whether the sender receives its own message.
     pub(super) fn has_echo(self) -> bool {
         self != Self::Pusher
     }
 
-    /// As it is called in reports.
+    /// The name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hubbub => "hubbub",
@@ -152,10 +153,10 @@ impl Protocol {
         }
     }
 
-    /// What a text frame means.
+    /// Parses a text frame.
     ///
     /// # Errors
-    /// What cannot be part of a load.
+    /// The frame cannot be part of a load.
     pub(super) fn hear(self, frame: &[u8]) -> Result<Said<'_>, String> {
         match self {
             Self::Hubbub => hubbub::hear(frame),

@@ -1,4 +1,5 @@
-//! Nchan: who opens the WebSocket of a channel hears it, and publishes by saying something.
+//! Nchan: a client that opens the WebSocket of a channel receives it, and publishes by sending
+//! text.
 
 use super::Said;
 use crate::message;
@@ -9,7 +10,7 @@ pub(super) fn request(host: &str, room: &str) -> String {
 }
 
 pub(super) fn hear(frame: &[u8]) -> Result<Said<'_>, String> {
-    let number = message::number(frame, "n").ok_or("a message that is none of ours")?;
+    let number = message::number(frame, "n").ok_or("a message that is not from this bench")?;
     Ok(Said::Message {
         number,
         offset: None,

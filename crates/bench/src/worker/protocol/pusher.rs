@@ -1,5 +1,5 @@
-//! Pusher 7: a private channel's members may send each other client events, which the server does not
-//! answer and the sender does not hear.
+//! Pusher 7. The members of a private channel may send each other client events. The server does
+//! not answer them, and the sender does not receive them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -17,7 +17,7 @@ pub(super) fn request(host: &str) -> String {
 
 pub(super) fn join(room: &str, socket: &str, credentials: &Credentials) -> Result<String, String> {
     let Credentials::Secret(secret) = credentials else {
-        return Err("a private channel wants the app's --secret".to_owned());
+        return Err("a private channel needs the app's --secret".to_owned());
     };
     let channel = format!("private-{room}");
     let signature = sign(secret, &format!("{socket}:{channel}"));
@@ -26,9 +26,10 @@ pub(super) fn join(room: &str, socket: &str, credentials: &Credentials) -> Resul
     ))
 }
 
-/// HMAC-SHA256, in hexadecimal digits.
+/// HMAC-SHA256 in hexadecimal digits.
 fn sign(secret: &str, text: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length is good");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key length is valid");
     mac.update(text.as_bytes());
     let bytes = mac.finalize().into_bytes();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -59,7 +60,7 @@ pub(super) fn hear(frame: &[u8]) -> Said<'_> {
     }
 }
 
-/// The value of `socket_id`, in JSON inside of a JSON text.
+/// The value of `socket_id`, in JSON inside a JSON string.
 fn socket(frame: &[u8]) -> Option<&str> {
     let name = br#"socket_id\":\""#;
     let start = memchr::memmem::find(frame, name)? + name.len();

@@ -1,5 +1,5 @@
-//! Socket.IO 5 in Engine.IO 4 over a WebSocket: packets of text, `4` is a message, in it `0` CONNECT,
-//! `2` EVENT, `3` ACK, `4` CONNECT_ERROR.
+//! Socket.IO 5 in Engine.IO 4 over a WebSocket. Packets are text: `4` is a message, and inside it
+//! `0` is CONNECT, `2` EVENT, `3` ACK, `4` CONNECT_ERROR.
 
 use super::{Said, hubbub};
 use crate::message;
@@ -53,7 +53,7 @@ fn event_of(event: &[u8]) -> Said<'_> {
     Said::Nothing
 }
 
-/// What comes as an ack is our server's frame, or whatever another server answers.
+/// Reads an ack: the frame of a Hubbub node, or any answer of another server.
 fn answer_of(answer: &[u8]) -> Said<'_> {
     let is = |kind: &[u8]| memchr::memmem::find(answer, kind).is_some();
     if is(br#""type":"joined""#) {
