@@ -162,7 +162,11 @@ async fn a_crowd_writes_few_lines_and_the_others_are_counted() {
     const CROWD: usize = 400;
     let node = NodeProcess::start("gw-crowd", &[]).await;
     let before = node.log().len();
-    let connect = |_| Raw::connect_patiently(node.address());
+    let connect = async |_| {
+        let mut raw = Raw::connect_patiently(node.address()).await;
+        raw.next_of("welcome").await;
+        raw
+    };
     let crowd = join_all((0..CROWD).map(connect)).await;
     join_all(crowd.into_iter().map(Raw::close)).await;
     let count = || {
