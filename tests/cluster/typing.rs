@@ -12,7 +12,7 @@ use hubbub_tests::sse::Events;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-on_both_brokers!(with &[SIGNED];
+on_both_brokers!(with &[hubbub_tests::people::SIGNED];
     typing_reaches_all_others_and_not_its_sender,
     typing_ends_after_six_seconds_without_a_renewal,
     a_message_ends_the_typing_of_its_author_on_any_transport,

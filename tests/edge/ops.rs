@@ -124,10 +124,7 @@ fn check_metrics(text: &str) {
 async fn operators_are_told_in_fitting_words_that_redis_is_away() {
     let mut cluster = Cluster::redis(1, &[KEYED]).await;
     let ops = cluster.ops(0);
-    assert_eq!(
-        look(ops, "/admin/nodes").await["nodes"][0]["node"],
-        "node-0"
-    );
+    assert_eq!(look(ops, "/admin/nodes").await["nodes"][0]["node"], "gw-0");
     cluster.redis_mut().kill9();
     for path in ["/admin/nodes", "/admin/connections", "/admin/rooms"] {
         let bearer = format!("authorization: Bearer {KEY}\r\n");

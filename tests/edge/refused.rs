@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::{Answer, exchange};
 use hubbub_tests::metrics::Metrics;
@@ -161,15 +162,13 @@ async fn a_crowd_writes_few_lines_and_the_others_are_counted() {
     const CROWD: usize = 400;
     let node = NodeProcess::start("gw-crowd", &[]).await;
     let before = node.log().len();
-    let mut crowd = tokio::task::JoinSet::new();
-    for _ in 0..CROWD {
-        crowd.spawn(Raw::connect_patiently(node.address()));
-    }
-    let crowd = crowd.join_all().await;
-    let closes = crowd.into_iter().map(Raw::close);
-    for close in closes {
-        close.await;
-    }
+    let connect = async |_| {
+        let mut raw = Raw::connect_patiently(node.address()).await;
+        raw.next_of("welcome").await;
+        raw
+    };
+    let crowd = join_all((0..CROWD).map(connect)).await;
+    join_all(crowd.into_iter().map(Raw::close)).await;
     let count = || {
         let written =
             lines(&node, "connection opened").len() + lines(&node, "connection closed").len();

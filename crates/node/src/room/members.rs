@@ -113,7 +113,7 @@ impl Members {
         }
         let (mut delivered, most) = (0, self.by_connection.len());
         for member in self
-            .0
+            .by_connection
             .values_mut()
             .filter(|member| member.place == Place::Live)
         {
@@ -185,7 +185,7 @@ impl Members {
     pub(crate) fn reset(&mut self, room: &Arc<Room>, log: &RoomLog) {
         let frame = reset_frame(room, log);
         for member in self
-            .0
+            .by_connection
             .values_mut()
             .filter(|member| member.place != Place::Joining)
         {

@@ -408,10 +408,7 @@ fn is_asymmetric(algorithm: Algorithm) -> bool {
 }
 
 fn is_other_key(error: &jsonwebtoken::errors::Error) -> bool {
-    matches!(
-        error.kind(),
-        jsonwebtoken::errors::ErrorKind::InvalidSignature
-    )
+    matches!(error.kind(), ErrorKind::InvalidSignature)
 }
 
 #[cfg(test)]
