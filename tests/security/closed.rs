@@ -62,11 +62,20 @@ impl Stage {
         Self { node, token }
     }
 
+    fn open_files(&self) -> usize {
+        procfs::open_files(self.node.pid()).expect("the node runs")
+    }
+
     /// Opens many connections in one state, and ends them all at the same time.
     async fn run(&self, state: State) {
+        let files = self.open_files();
         let open = stream::iter(0..CONNECTIONS).map(|number| self.open(state, number));
         let held: Vec<Held> = open.buffer_unordered(AT_ONCE).collect().await;
-        assert_eq!(held.len(), CONNECTIONS);
+        let are_in = async || (self.open_files() >= files + CONNECTIONS).then_some(());
+        eventually("the node has taken all of them in", DEADLINE, are_in).await;
+        drop(held);
+        let are_out = async || (self.open_files() <= files).then_some(());
+        eventually("the node has let go of all of them", DEADLINE, are_out).await;
     }
 
     async fn open(&self, state: State, number: usize) -> Held {
@@ -175,10 +184,12 @@ every_state!(
     c59_unread_pages_give_their_memory_back: History,
 );
 
-/// The first round makes what a node keeps for all times: the buffers of its threads, and the room that
-/// its allocator has. The second one must find all of it free.
+/// The first rounds make what a node keeps for all times: the buffers of its threads, and the room that
+/// its allocator has. The last one must find all of it free.
 async fn give_everything_back(state: State) {
     let stage = Stage::start().await;
+    stage.run(state).await;
+    stage.memory().await;
     stage.run(state).await;
     let first = stage.memory().await;
     stage.run(state).await;
