@@ -110,8 +110,8 @@ impl Stage {
             }
             State::Message => {
                 let mut wire = Wire::open(address).await;
-                let bytes = Frame::new(op::TEXT, "x".repeat(60_000)).bytes();
-                wire.write(&bytes[..30_000]).await;
+                let bytes = Frame::new(op::TEXT, "x".repeat(12_000)).bytes();
+                wire.write(&bytes[..6_000]).await;
                 Box::new(wire)
             }
             State::History => {
