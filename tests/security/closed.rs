@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hubbub_tests::deadline::eventually;
-use hubbub_tests::http::{exchange, post};
+use hubbub_tests::http::post;
 use hubbub_tests::metrics::Metrics;
 use hubbub_tests::process::NodeProcess;
 use hubbub_tests::procfs;
@@ -13,7 +13,7 @@ use hubbub_tests::raw::Raw;
 use hubbub_tests::socketio::SocketIo;
 use hubbub_tests::sse::Events;
 use hubbub_tests::wire::{Frame, Wire, op};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -35,7 +35,6 @@ enum State {
     WebSocket,
     EventStream,
     SocketIo,
-    Polling,
     Handshake,
     Body,
     Message,
@@ -96,7 +95,6 @@ impl Stage {
                 Box::new(events)
             }
             State::SocketIo => Box::new(SocketIo::connect(address).await),
-            State::Polling => Box::new(poll(address).await),
             State::Handshake => {
                 let head = "GET /v1/ws HTTP/1.1\r\nhost: x\r\nx-filler: ".to_owned();
                 Box::new(begin(address, head + &"x".repeat(4_000)).await)
@@ -147,24 +145,6 @@ async fn begin(address: SocketAddr, text: String) -> TcpStream {
     socket
 }
 
-/// A Socket.IO client that waits for its next packets over HTTP.
-async fn poll(address: SocketAddr) -> TcpStream {
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let request = |method: &str, sid: &str, close: &str, body: &str| {
-        let length = body.len();
-        format!(
-            "{method} {path}{sid} HTTP/1.1\r\nhost: x\r\n{close}content-length: {length}\r\n\r\n{body}"
-        )
-    };
-    let close = "connection: close\r\n";
-    let greeting = exchange(address, request("GET", "", close, "").as_bytes()).await;
-    let greeting = greeting.expect("an answer").body;
-    let greeting: Value = serde_json::from_str(&greeting[1..]).expect("a greeting");
-    let sid = format!("&sid={}", greeting["sid"].as_str().expect("a session"));
-    exchange(address, request("POST", &sid, close, "40").as_bytes()).await;
-    begin(address, request("GET", &sid, "", "")).await
-}
-
 macro_rules! every_state {
     ($($name:ident: $state:ident),+ $(,)?) => {
         $(
@@ -180,7 +160,6 @@ every_state!(
     c59_websockets_give_their_memory_back: WebSocket,
     c59_event_streams_give_their_memory_back: EventStream,
     c59_socketio_clients_give_their_memory_back: SocketIo,
-    c59_polling_clients_give_their_memory_back: Polling,
     c59_half_handshakes_give_their_memory_back: Handshake,
     c59_half_bodies_give_their_memory_back: Body,
     c59_half_messages_give_their_memory_back: Message,
