@@ -5,14 +5,14 @@ use std::time::Duration;
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::http::exchange;
-use hubbub_tests::people::{SIGNED, token};
+use hubbub_tests::people::token;
 use hubbub_tests::raw::{Heard, Raw};
 use hubbub_tests::socketio::SocketIo;
 use hubbub_tests::sse::Events;
 use serde_json::json;
 
 on_both_brokers!(
-    with &[SIGNED];
+    with &[hubbub_tests::people::SIGNED];
     bodies_stay_as_they_were_sent,
     socketio_clients_hear_bodies_as_they_were_sent,
     a_retry_is_known_by_its_bytes,
@@ -20,7 +20,7 @@ on_both_brokers!(
 );
 
 on_both_archives!(
-    with &[SIGNED, ("history.stream_len", "100"), ("limits.resume_page", "50")];
+    with &[hubbub_tests::people::SIGNED, ("history.stream_len", "100"), ("limits.resume_page", "50")];
     bodies_stay_in_the_archive,
 );
 

@@ -9,7 +9,6 @@ use hubbub_node::{Action, Post};
 use hubbub_protocol::command::{AckLevel, Body, Terms};
 use hubbub_protocol::{Nonce, RoomId};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::body::read_json;
 use super::caller::Sender;

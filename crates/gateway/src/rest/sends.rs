@@ -14,7 +14,6 @@ use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ErrorCode, Frame, Nonce, RoomId, User, UserId};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::body::{read_json, read_reserved_json};
@@ -269,7 +268,7 @@ fn encode_results(results: impl Iterator<Item = Frame>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -27,8 +27,9 @@ pub(super) fn body(
     Body::new(&RawValue::from_string(json)?)
 }
 
+/// The fields of a body that make it a relayed event.
 #[derive(Deserialize)]
-struct Body<'a> {
+struct Relayed<'a> {
     #[serde(borrow)]
     text: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -43,7 +44,7 @@ pub(super) fn event<'a>(events: &'a [String], body: &'a str) -> Option<(&'a str,
     if !body.starts_with('{') {
         return None;
     }
-    let body: Body<'a> = serde_json::from_str(body).ok()?;
+    let body: Relayed<'a> = serde_json::from_str(body).ok()?;
     if let Some(name) = body.event {
         let name = events.iter().find(|event| **event == name)?;
         return Some((name, body.data.map_or("null", RawValue::get)));
