@@ -11,7 +11,7 @@ use hubbub_tests::postgres::Postgres;
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 
-on_both_archives!(with &[SIGNED];
+on_both_archives!(with &[hubbub_tests::people::SIGNED];
     a_direct_message_is_for_two,
     c47_a_removed_member_does_not_come_back_over_another_node,
     c47_a_stranger_does_not_get_into_a_room_that_is_made_private,
@@ -171,7 +171,7 @@ async fn a_direct_message_is_for_two(cluster: Cluster) {
     ] {
         assert_eq!(eve.refused(command).await, "forbidden");
     }
-    let own = |rooms: &serde_json::Value| {
+    let own = |rooms: &Value| {
         let rooms = rooms["rooms"].as_array().expect("rooms");
         rooms.iter().find(|entry| entry["room"] == room).cloned()
     };
