@@ -11,7 +11,7 @@ use hubbub_tests::postgres::Postgres;
 use hubbub_tests::raw::{Heard, Raw};
 use serde_json::{Value, json};
 
-on_both_archives!(with &[SIGNED];
+on_both_archives!(with &[hubbub_tests::people::SIGNED];
     a_direct_message_is_for_two,
     c47_a_removed_member_does_not_come_back_over_another_node,
     c47_a_stranger_does_not_get_into_a_room_that_is_made_private,
@@ -120,6 +120,23 @@ async fn expelled(raw: &mut Raw, room: &str) -> u16 {
     }
 }
 
+/// The archive says that bob is out, the node remembers otherwise, and no word about it has come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c47_a_join_asks_again_after_it_has_subscribed() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database().await;
+    let cluster = Cluster::redis(2, &[SIGNED, ("archive.url", &url)]).await;
+    close_room(&cluster, "board", &["bob"]).await;
+    say(&cluster, "board", "before").await;
+    let mut bob = cluster.user(1, "bob").await;
+    remember(&cluster, 1, "bob", "board").await;
+    let database = url.rsplit('/').next().expect("a name");
+    let sql = "DELETE FROM members WHERE user_id = 'bob'";
+    postgres.run(database, sql).await;
+    let join = json!({"type": "join", "room": "board", "recent": 10});
+    assert_eq!(bob.refused(join).await, "forbidden");
+}
+
 /// The archive and the room's count of changes say that bob is out, and no word about it has come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c47_a_change_of_access_that_no_word_told_is_noticed() {
@@ -171,7 +188,7 @@ async fn a_direct_message_is_for_two(cluster: Cluster) {
     ] {
         assert_eq!(eve.refused(command).await, "forbidden");
     }
-    let own = |rooms: &serde_json::Value| {
+    let own = |rooms: &Value| {
         let rooms = rooms["rooms"].as_array().expect("rooms");
         rooms.iter().find(|entry| entry["room"] == room).cloned()
     };

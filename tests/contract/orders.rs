@@ -30,7 +30,7 @@ async fn next_order(line: &mut Line) -> Issued {
         match line.hear_control().await {
             Control::Order(issued) => return issued,
             Control::Rules(_) | Control::Remains(_) => {}
-            Control::Question(question) => panic!("{question:?}"),
+            other @ (Control::Question(_) | Control::Access(_)) => panic!("{other:?}"),
         }
     }
 }

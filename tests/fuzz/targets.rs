@@ -193,7 +193,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 static AUTH: LazyLock<Auth> = LazyLock::new(|| {
     let section = AuthSection {
-        secret: SECRET.to_owned(),
+        secret: SECRET.to_owned().into(),
         ..AuthSection::default()
     };
     Auth::new(&section, &[]).expect("the secret is long enough")

@@ -27,6 +27,9 @@ const OVERLAP_MS: u64 = 2_500;
 /// After a pause longer than this, nobody knows what was missed.
 const LATE: Duration = Duration::from_secs(5);
 
+/// A room's epoch, top offset, presence version and count of changes of access.
+type FoundHead = (Option<String>, Option<u64>, Option<u64>, Option<u64>);
+
 /// What looks.
 pub(crate) struct Watch {
     pub(crate) link: Link,
@@ -123,8 +126,7 @@ impl Watch {
                     .arg("presence")
                     .arg("access");
             }
-            let heads: Vec<(Option<String>, Option<u64>, Option<u64>, Option<u64>)> =
-                pipe.query_async(&mut connection).await?;
+            let heads: Vec<FoundHead> = pipe.query_async(&mut connection).await?;
             Ok(heads)
         };
         let heads = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;

@@ -53,7 +53,7 @@ pub(crate) fn needs_tls(name: &str) -> bool {
         let start = name.get(..prefix.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
-    PREFIXES.iter().any(|prefix| has(&prefix))
+    PREFIXES.iter().any(has)
 }
 
 #[cfg(test)]

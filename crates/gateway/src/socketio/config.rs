@@ -111,7 +111,11 @@ impl SocketIoSection {
     }
 
     /// The namespaces, `/` first, each with its default room.
-    pub(crate) fn rooms(&self) -> Result<Vec<(String, RoomId)>, SocketIoError> {
+    /// The namespaces, `/` first, each with its default room.
+    ///
+    /// # Errors
+    /// [`SocketIoError`] names what cannot be one.
+    pub fn rooms(&self) -> Result<Vec<(String, RoomId)>, SocketIoError> {
         let main = (MAIN_NAMESPACE.to_owned(), room(&self.default_room)?);
         let mut rooms = vec![main];
         for namespace in &self.namespaces {
