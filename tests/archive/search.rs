@@ -466,6 +466,6 @@ async fn a_heavy_search_in_postgresql_ends_with_its_time_and_with_its_caller() {
         is_active(0).await
     })
     .await;
-    drop(lock);
+    lock.rollback().await.unwrap();
     assert_eq!(found(&fixture.archive, &query("needle")).await, ["needle"]);
 }

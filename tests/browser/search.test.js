@@ -57,6 +57,7 @@ test("hits stand out, and lead to their message wherever it is", async (t) => {
   await eventually(() => ann.id("hit").count(), (count) => count === 1, "found while typing");
   await ann.id("search-input").press("Enter");
   await eventually(() => ann.id("hit").count(), (count) => count === 0, "no whole word");
+  await ann.id("search-input").fill("hedgehog");
   await ann.id("search-input").press("Escape");
 
   // From there it goes on both ways, until the newest.
