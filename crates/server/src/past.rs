@@ -71,7 +71,7 @@ async fn keep_connected(archive: Archive) {
                     tracing::info!("the archive is there");
                     there = Some(Instant::now());
                 }
-                drop(refused.end());
+                let _over = refused.end();
             }
             Err(error) if error.is_retryable() => {
                 tracing::debug!(%error, "the archive is not there yet");

@@ -408,7 +408,10 @@ fn is_asymmetric(algorithm: Algorithm) -> bool {
 }
 
 fn is_other_key(error: &jsonwebtoken::errors::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidSignature)
+    matches!(
+        error.kind(),
+        jsonwebtoken::errors::ErrorKind::InvalidSignature
+    )
 }
 
 #[cfg(test)]
