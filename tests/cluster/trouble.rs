@@ -24,9 +24,10 @@ async fn archived(alice: &mut Raw) {
 
 /// A node with an archive in a database of this name.
 async fn node(redis: &Redis, url: &str) -> (NodeProcess, Raw) {
+    let redis = redis.url();
     let settings = [
         SIGNED,
-        ("redis.url", &redis.url()),
+        ("redis.url", redis.as_str()),
         ("archive.url", url),
         ("limits.user_sends_per_second", "0"),
     ];
