@@ -1,4 +1,4 @@
-//! Appending: once, in order, all or nothing, and read back as it was.
+//! Appending: events are stored once, in order, all or nothing, and read back unchanged.
 
 use hubbub_archive::{ArchiveError, HistorySpan, Hole, Life, RoomBatch};
 use hubbub_protocol::{Envelope, Frame, Nonce, Position};
@@ -26,7 +26,7 @@ pub(crate) async fn what_was_appended_is_read_back_as_it_was(fixture: Fixture) {
     assert_eq!(offsets(&stored), [1, 2, 3, 4, 5, 6]);
     for (stored, sent) in stored.iter().zip(&batch.events) {
         assert_eq!(stored.message, sent.message);
-        // The first is edited, the second deleted.
+        // The first message is edited, the second deleted.
         if sent.position.offset > 2 {
             assert_eq!(stored.frame, sent.frame);
         }
@@ -56,7 +56,7 @@ pub(crate) async fn a_repetition_changes_nothing(fixture: Fixture) {
     lobby.react("bob", 1, "x", false);
     lobby.edit("alice", 1, "three");
     let second = lobby.batch();
-    // What is in one batch twice, or comes again with new events, is there once.
+    // An event that is in one batch twice, or comes again with new events, is stored once.
     let mut both = first.clone();
     both.events.extend(second.events.clone());
     both.events.extend(second.events.clone());
@@ -84,7 +84,7 @@ pub(crate) async fn a_place_is_never_taken_twice(fixture: Fixture) {
     lobby.say("alice", "three");
     let third = lobby.batch();
     archive.append(std::slice::from_ref(&first)).await.unwrap();
-    // Another event at the same place, after one that is there and with one that is new.
+    // Another event at a used place, after one that is stored and together with a new one.
     let (mut fork, mut other) = (Script::new("lobby"), Script::new("other"));
     fork.top = 1;
     fork.say("mallory", "lost");
@@ -105,19 +105,19 @@ pub(crate) async fn a_place_is_never_taken_twice(fixture: Fixture) {
         assert_eq!(texts(&page), ["one", "two"]);
     };
     refused(&[other.clone(), forked], 2).await;
-    // Nor is there room for two in one batch.
+    // One batch cannot have two events at one place either.
     let mut twice = third.clone();
     fork.top = 2;
     fork.say("mallory", "lost");
     twice.events.extend(fork.batch().events);
     refused(&[other.clone(), twice], 3).await;
-    // In another life the place is another one.
+    // In another epoch it is another place.
     fork.epoch = epoch("e2");
     fork.top = 1;
     fork.say("mallory", "new");
     let again = [first, third, other, fork.batch()];
     archive.append(&again).await.unwrap();
-    // What is known by its place alone is no other event.
+    // A placeholder, of which only the place is known, is not another event.
     let place = Position {
         epoch: lobby.epoch.clone(),
         offset: 1,
@@ -184,7 +184,7 @@ pub(crate) async fn a_new_life_goes_on_above_the_old_one(fixture: Fixture) {
     lobby.say("alice", "three");
     let mut new = lobby.batch();
     new.base = Some(10);
-    // The new life is heard of first: the old one does not take its place.
+    // The new epoch is appended first. The old one does not replace it.
     archive.append(&[new]).await.unwrap();
     archive.append(&[old]).await.unwrap();
     let life = archive.life(&lobby.room).await.unwrap().unwrap();
@@ -233,7 +233,7 @@ pub(crate) async fn a_resume_ends_before_a_hole(fixture: Fixture) {
         .await
         .unwrap();
     assert_eq!(offsets(&events), [6]);
-    // Numbers that are lost are taken too.
+    // Lost offsets are used up too.
     let hole = Hole {
         epoch: lobby.epoch.clone(),
         first: 7,

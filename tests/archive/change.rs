@@ -1,4 +1,4 @@
-//! Edits, reactions and deletions: what history shows of them, and what is gone for good.
+//! Edits, reactions and deletions: what history shows, and what is removed for good.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::fixture::{Fixture, Script, id, offsets, texts, value};
 
 const NEWEST: HistorySpan = HistorySpan::Before(None);
-/// A word that nothing but a test would say.
+/// A word that occurs only in these tests.
 const CANARY: &str = "zqxcanaryxqz";
 
 async fn only(fixture: &Fixture, script: &Script) -> Envelope {
@@ -30,7 +30,7 @@ pub(crate) async fn history_shows_the_newest_edit(fixture: Fixture) {
     let early = lobby.batch();
     lobby.edit("alice", 1, "three @bob");
     let late = lobby.batch();
-    // A newer edit stays, even if an older one comes after it.
+    // A newer edit wins, even if an older one is stored after it.
     let mut first = early.clone();
     first.events.truncate(1);
     for batch in [first, late, early] {
@@ -55,8 +55,8 @@ pub(crate) async fn history_shows_the_newest_edit(fixture: Fixture) {
     assert_eq!(value(&raw)["edited"]["offset"], 3);
 }
 
-/// Beside the places, nothing of an old body is left: not in the row of the message, of an earlier
-/// edit, among the words or the mentions, nor in what is exported.
+/// Checks that an edit removes the old body everywhere: from the row of the message, from earlier
+/// edits, from the words and the mentions, and from exports. Only the places stay.
 pub(crate) async fn an_edit_takes_the_old_body_away(fixture: Fixture) {
     let archive = &fixture.archive;
     let mut lobby = Script::new("lobby");
@@ -64,10 +64,10 @@ pub(crate) async fn an_edit_takes_the_old_body_away(fixture: Fixture) {
     lobby.edit("alice", 1, &format!("again {CANARY}"));
     lobby.store(archive).await;
     lobby.edit("alice", 1, &format!("third {CANARY}"));
-    // The message has gone, its edits have not.
+    // Message 77 no longer exists, but its edits do.
     lobby.edit("alice", 77, &format!("of nothing {CANARY}"));
     lobby.edit("alice", 77, "of nothing");
-    // In one batch with the next.
+    // These edits are in one batch with the next one.
     lobby.edit("alice", 1, "clean");
     lobby.react("bob", 1, "x", true);
     lobby.store(archive).await;
@@ -103,7 +103,7 @@ pub(crate) async fn an_edit_takes_the_old_body_away(fixture: Fixture) {
     assert_eq!(files_with(fixture.dir.path(), CANARY), Vec::<String>::new());
 }
 
-/// Events from a stream have been rewritten there already.
+/// Events that come from a stream may have been rewritten there.
 pub(crate) async fn a_rewritten_message_is_stored_as_it_comes(fixture: Fixture) {
     let mut lobby = Script::new("lobby");
     lobby.say("alice", "one");
@@ -133,7 +133,7 @@ pub(crate) async fn an_edit_of_nothing_is_only_an_event(fixture: Fixture) {
     let mut lobby = Script::new("lobby");
     lobby.say("alice", "one");
     lobby.react("alice", 1, "x", true);
-    // Not there, no message, itself.
+    // The targets: a missing event, an event that is no message, the edit itself.
     for target in [99, 2, 3] {
         lobby.edit("alice", target, "never");
         lobby.react("alice", target, "x", true);
@@ -160,7 +160,8 @@ pub(crate) async fn reactions_are_counted_in_order(fixture: Fixture) {
     lobby.react("alice", 1, "👍", true);
     lobby.react("bob", 1, "gone", true);
     lobby.store(&fixture.archive).await;
-    // On again changes nothing; off and on is new; off ends it, in one batch too.
+    // A reaction that is set already changes nothing; one that is removed and set again is new; a
+    // removal ends it, in one batch too.
     lobby.react("bob", 1, "👍", true);
     lobby.react("alice", 1, "a'b", false);
     lobby.react("alice", 1, "a'b", true);
@@ -195,7 +196,7 @@ pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
     lobby.store(&fixture.archive).await;
     assert!(is_anywhere(&fixture).await);
     lobby.delete("alice", 1);
-    // Too late, but on their way already.
+    // Changes that were already in progress when the message was deleted.
     lobby.edit("alice", 1, &format!("late {CANARY}"));
     lobby.react("bob", 1, "x", true);
     lobby.store(&fixture.archive).await;
@@ -245,8 +246,8 @@ pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
     );
 }
 
-/// Among many messages, large and small, so that pages are split, joined and given up; and while somebody
-/// reads beside it, which keeps the log.
+/// Uses many messages, large and small, so that database pages are split, merged and freed. A
+/// reader beside it keeps the write-ahead log from being truncated.
 pub(crate) async fn deletions_leave_nothing_in_the_files(fixture: Fixture) {
     let archive = &fixture.archive;
     let beside = Archive::open_to_read(&fixture.section).await.unwrap();
@@ -361,7 +362,7 @@ pub(crate) async fn pages_meet_without_a_seam(fixture: Fixture) {
     assert_eq!(read(NEWEST, 0).await, Vec::<u64>::new());
 }
 
-/// Whether any row of any table has the canary in it.
+/// Whether any row of any table contains the canary.
 async fn is_anywhere(fixture: &Fixture) -> bool {
     for table in fixture.tables().await {
         let sql = match fixture.postgres {
@@ -384,7 +385,7 @@ async fn is_anywhere(fixture: &Fixture) -> bool {
     false
 }
 
-/// The files of a folder in which the bytes stand, and where.
+/// The files of a folder that contain the bytes, and the positions.
 fn files_with(dir: &Path, text: &str) -> Vec<String> {
     let files = std::fs::read_dir(dir).unwrap();
     let found = files.filter_map(|entry| {

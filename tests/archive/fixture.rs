@@ -1,4 +1,4 @@
-//! An empty archive for each scenario, and the events that it is fed.
+//! An empty archive for each scenario, and the events that are written to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
-/// An archive and what must live as long as it.
+/// An archive and everything that must exist as long as it.
 pub(crate) struct Fixture {
     pub(crate) archive: Archive,
     pub(crate) section: ArchiveSection,
@@ -46,7 +46,7 @@ impl Fixture {
     }
 }
 
-/// A look past the archive, into its tables.
+/// Direct access to the tables of the archive.
 impl Fixture {
     /// Closes the archive and opens it again.
     pub(crate) async fn reopen(&mut self) {
@@ -89,7 +89,7 @@ impl Fixture {
         .unwrap()
     }
 
-    /// Changes something behind the archive's back.
+    /// Changes the tables directly.
     pub(crate) async fn run(&self, sql: &'static str) {
         match &self.postgres {
             Some(_) => {
@@ -122,7 +122,7 @@ impl Fixture {
     }
 }
 
-/// With room for a slow machine.
+/// Settings with time-outs for a slow machine.
 pub(crate) fn section(url: &str) -> ArchiveSection {
     ArchiveSection {
         url: url.to_owned(),
@@ -155,7 +155,7 @@ pub(crate) struct Script {
     pub(crate) room: RoomId,
     pub(crate) epoch: Epoch,
     pub(crate) top: u64,
-    /// Of the next event, in milliseconds since 1970.
+    /// The time of the next event, in milliseconds since 1970.
     pub(crate) ts: u64,
     pub(crate) events: Vec<Envelope>,
 }
@@ -171,7 +171,7 @@ impl Script {
         }
     }
 
-    /// What was written since the last call, as a batch.
+    /// The events written since the last call, as a batch.
     pub(crate) fn batch(&mut self) -> RoomBatch {
         RoomBatch {
             room: self.room.clone(),
@@ -182,7 +182,7 @@ impl Script {
         }
     }
 
-    /// Appends what was written since the last call.
+    /// Appends the events written since the last call.
     pub(crate) async fn store(&mut self, archive: &Archive) {
         archive.append(&[self.batch()]).await.unwrap();
     }
@@ -231,7 +231,7 @@ impl Script {
         ))
     }
 
-    /// An event of which only the place is known: the archive has the rest.
+    /// An event of which only the place is known. The archive has the rest.
     fn place_of(&self, target: u64) -> Envelope {
         let epoch = self.epoch.clone();
         let offset = target;
@@ -266,7 +266,7 @@ pub(crate) fn offsets(events: &[Envelope]) -> Vec<u64> {
     events.iter().map(|event| event.position.offset).collect()
 }
 
-/// The texts of a page; "" where there is none.
+/// The texts of a page; "" for an event without a text.
 pub(crate) fn texts(events: &[Envelope]) -> Vec<String> {
     let text = |event| {
         value(event)["body"]["text"]

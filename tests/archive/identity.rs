@@ -15,7 +15,10 @@ pub(crate) async fn an_archive_belongs_to_one_cluster(fixture: Fixture) {
     assert!(claim("a", "redis-1").await, "the first cluster gets it");
     assert!(claim("a", "redis-1").await, "a repetition keeps it");
     assert!(!claim("b", "redis-2").await, "another cluster does not");
-    assert!(!claim("a", "redis-2").await, "the cluster lives elsewhere");
+    assert!(
+        !claim("a", "redis-2").await,
+        "the cluster still uses redis-1"
+    );
     let owner = archive.identity().await.unwrap().owner.unwrap();
     assert_eq!((&*owner.cluster, &*owner.home), ("a", "redis-1"));
     assert!(owner.is_alive);
@@ -30,13 +33,16 @@ pub(crate) async fn a_cluster_comes_back_with_another_redis(fixture: Fixture) {
     assert!(!owner.is_alive, "{owner:?}");
     assert!(!claim("b", "redis-2").await, "it still belongs to a");
     assert!(claim("a", "redis-2").await);
-    assert!(!claim("a", "redis-1").await, "redis-2 is its home now");
+    assert!(!claim("a", "redis-1").await, "the cluster uses redis-2 now");
 }
 
 pub(crate) async fn an_archive_is_released_when_nobody_uses_it(fixture: Fixture) {
     let archive = &fixture.archive;
     assert!(archive.claim("a", "redis-1").await.unwrap());
-    assert!(!archive.release().await.unwrap(), "the cluster lives");
+    assert!(
+        !archive.release().await.unwrap(),
+        "the cluster is still in use"
+    );
     archive.rest("a", "redis-1").await.unwrap();
     assert!(archive.release().await.unwrap());
     assert_eq!(archive.identity().await.unwrap().owner, None);

@@ -1,4 +1,4 @@
-//! Keeping: what is too old goes, what is there can be checked and taken out.
+//! Retention, checks and exports.
 
 use hubbub_archive::{HistorySpan, Hole, ReadMark, RoomPattern, SearchQuery};
 use hubbub_protocol::RoomId;
@@ -27,7 +27,7 @@ pub(crate) async fn old_events_go_and_leave_no_hole(fixture: Fixture) {
     let check = archive.check(&lobby.room).await.unwrap();
     assert!(check.is_whole(), "{check:?}");
     assert_eq!((check.lives[0].expired, check.lives[0].events), (11, 2));
-    // What comes again does not come back as a hole, and the room does not go back.
+    // A repeated old event does not come back as a hole, and the room's offsets do not go back.
     let page = archive
         .history(&lobby.room, HistorySpan::Before(None), 10)
         .await
@@ -92,7 +92,7 @@ pub(crate) async fn holes_and_duplicates_are_found(fixture: Fixture) {
     assert_eq!(life.holes, [(2, 3)]);
     assert_eq!(life.recorded[0].reason, "backlog");
     assert_eq!((check.duplicates, check.is_whole()), (0, false));
-    // The same event under another number, and another event under the same one.
+    // The same event under another offset, and another event under the same one.
     lobby.epoch = epoch("e2");
     lobby.top = 6;
     lobby.say("alice", "7 again");

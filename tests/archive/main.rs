@@ -1,5 +1,5 @@
-//! What every archive does: the same scenarios for SQLite and for PostgreSQL; and what each does when
-//! its disk is full or its server is away.
+//! The contract of every archive: the same scenarios for SQLite and for PostgreSQL, and the
+//! behaviour of each when its disk is full or its server is away.
 
 #![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
 

@@ -1,4 +1,4 @@
-//! Rooms of a user: what is unread, who mentioned whom, records, members, direct messages.
+//! A user's rooms: unread counts, mentions, records, members, direct messages.
 
 use hubbub_archive::{InboxEntry, NewRoom, ReadMark, RecordError, RoomChange};
 use hubbub_protocol::{RoomId, UserId};
@@ -20,7 +20,7 @@ async fn inbox(fixture: &Fixture, name: &str) -> Vec<InboxEntry> {
     fixture.archive.inbox(&id(name), 100).await.unwrap()
 }
 
-/// What is read, unread and mentioned in the only room of a user.
+/// The offset read, the unread count and the mentions in a user's only room.
 async fn counts(fixture: &Fixture, name: &str) -> (u64, u64, u64) {
     let [only] = inbox(fixture, name).await.try_into().unwrap();
     (only.read, only.unread, only.mentions)
@@ -40,7 +40,7 @@ pub(crate) async fn marks_only_go_forward(fixture: Fixture) {
     mark(&fixture, "bob", &lobby.room, 7, false).await;
     mark(&fixture, "bob", &lobby.room, 6, false).await;
     assert_eq!(counts(&fixture, "bob").await, (7, 3, 3));
-    // One batch with all kinds, for somebody new.
+    // One batch with all kinds of marks, for a new user.
     let marks = [(3, true), (9, false), (8, false), (1, true)].map(|(offset, is_join)| ReadMark {
         user: id("carol"),
         room: lobby.room.clone(),
@@ -137,7 +137,7 @@ pub(crate) async fn a_direct_message_is_listed_for_both(fixture: Fixture) {
             .unwrap();
         assert_eq!(found, is_member, "{name}");
     }
-    // It can neither be taken over nor left.
+    // A direct message room cannot be taken over or left.
     let error = fixture
         .archive
         .create_room(&new("dm:alice:bob"))
@@ -230,7 +230,7 @@ pub(crate) async fn a_room_with_events_gets_a_public_record(fixture: Fixture) {
     let mut lobby = Script::new("lobby");
     lobby.say("bob", "hi");
     lobby.store(&fixture.archive).await;
-    // Nobody locks others out of what they have said.
+    // No user may lock others out of a room with their messages.
     let taken = NewRoom {
         private: true,
         ..new("lobby")
@@ -262,7 +262,8 @@ pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
         private: Some(private),
         ..RoomChange::default()
     };
-    // Spoken in before it had a record: archived before that, or only after it.
+    // Rooms with messages before they had a record. They were archived before that, or only after
+    // it.
     let (mut early, mut late) = (Script::new("early"), Script::new("late"));
     early.say("bob", "hi");
     early.store(archive).await;
@@ -279,7 +280,7 @@ pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
             .update_room(&script.room, &private(true), false)
             .await;
         assert!(matches!(taken, Err(RecordError::Exists)), "{taken:?}");
-        // Nothing else of the change is done either, but another one is.
+        // The refused change has no effect at all, but another change is made.
         let both = RoomChange {
             topic: Some("mine".to_owned()),
             ..private(true)
@@ -296,14 +297,14 @@ pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
             [id("alice")]
         );
     }
-    // What is private already may be said to be; a moderator may close it.
+    // A moderator may make the room private. Others may set it again once it is private.
     let closed = archive.update_room(&early.room, &private(true), true).await;
     assert!(closed.unwrap().private);
     let again = archive
         .update_room(&early.room, &private(true), false)
         .await;
     assert!(again.unwrap().private);
-    // Who made a room before anybody spoke in it closes it as they like.
+    // The creator of a room without messages may make it private.
     let made = archive.create_room(&new("made")).await.unwrap();
     let mut made = Script {
         ts: made.created + 1,
@@ -313,7 +314,7 @@ pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
     made.store(archive).await;
     let closed = archive.update_room(&made.room, &private(true), false).await;
     assert!(closed.unwrap().private);
-    // Once its events are gone for their age, it is still the room that others have begun.
+    // After its events have expired, it is still the room that others began.
     fixture.run("UPDATE lives SET first_seen = 1").await;
     fixture.run("DELETE FROM events").await;
     let open = archive
@@ -356,11 +357,11 @@ pub(crate) async fn a_private_room_is_its_members(fixture: Fixture) {
     assert!(archive.remove_member(&team, &id("bob")).await.unwrap());
     assert!(!archive.remove_member(&team, &id("bob")).await.unwrap());
     assert_eq!(members().await, ["alice", "c'arol"]);
-    // Who has left it, does not see it any more, though they have read it once.
+    // A user who left the room does not see it any more, even if they have a read mark in it.
     mark(&fixture, "bob", &team, 0, true).await;
     assert_eq!(inbox(&fixture, "bob").await, []);
     assert_eq!(inbox(&fixture, "c'arol").await.len(), 1);
-    // It opens, and closes again with its owner inside.
+    // The room becomes public, and private again with its owner as a member.
     let change = async |private| {
         let change = RoomChange {
             private: Some(private),

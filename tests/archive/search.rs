@@ -1,4 +1,4 @@
-//! Search: what is found, by whom, page by page, whatever is typed.
+//! Search: the hits, who may see them, their pages, and any query text.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn search(archive: &Archive, query: &SearchQuery) -> SearchPage {
     archive.search(query).await.unwrap()
 }
 
-/// The texts that are found, newest first.
+/// The texts of the hits, newest first.
 async fn found(archive: &Archive, query: &SearchQuery) -> Vec<String> {
     let hits = search(archive, query).await.hits;
     texts(&hits.into_iter().map(|hit| hit.event).collect::<Vec<_>>())
@@ -215,7 +215,7 @@ pub(crate) async fn what_is_edited_or_deleted_is_found_as_it_is_now(fixture: Fix
         (&json!("new"), &json!(3))
     );
     assert_eq!(event["reactions"][0]["count"], 1);
-    // An edit to nothing takes the words away.
+    // An edit to a text without words removes the old words.
     lobby.edit("alice", 1, "!");
     lobby.store(archive).await;
     assert_eq!(found(archive, &query("new")).await, Vec::<String>::new());
@@ -271,7 +271,7 @@ pub(crate) async fn only_readable_rooms_are_searched(fixture: Fixture) {
     let prefix = |prefix: &str| yes(beginning(prefix));
     let exact = |name: &str| yes(whole(name));
     assert_eq!(rooms("bob", Some(vec![prefix("")])).await, all);
-    // The longest match counts, whichever comes first, and a whole name more than a beginning.
+    // The longest match wins, in any order, and a whole name wins over a prefix.
     for allowed in [
         vec![prefix(""), no(beginning("team-")), exact("team-a")],
         vec![

@@ -1,5 +1,5 @@
-//! What an archive does when its disk is full, when its server is away, locked or frozen, and when
-//! others are there before it.
+//! Archives with a full disk, with a server that is away, locked or paused, and with other users of
+//! the same file or server.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 
 use crate::fixture::{Fixture, Script, offsets, room, section};
 
-/// Many times what it should take: twice the statement timeout.
+/// Much longer than an answer should take: twice the statement timeout.
 const ANSWER: Duration = Duration::from_secs(20);
 const NEWEST: HistorySpan = HistorySpan::Before(None);
 
-/// Impatient, so that the tests need not wait long.
+/// Settings with short time-outs, so that the tests need not wait long.
 fn impatient(url: &str) -> ArchiveSection {
     ArchiveSection {
         statement_timeout: Duration::from_secs(1),
@@ -36,7 +36,7 @@ fn one(script: &mut Script, text: &str) -> RoomBatch {
     script.batch()
 }
 
-/// An append that is refused for now, and says so.
+/// Checks that an append is refused for now, with the right error.
 async fn refused(archive: &Archive, batch: &RoomBatch) {
     let append = archive.append(std::slice::from_ref(batch));
     let error = within("an answer", ANSWER, append).await.unwrap_err();
@@ -47,7 +47,7 @@ async fn refused(archive: &Archive, batch: &RoomBatch) {
     assert!(error.is_retryable(), "{error:?}");
 }
 
-/// The same append goes through in the end, once.
+/// Checks that the same append succeeds in the end, once.
 async fn goes_on(archive: &Archive, batch: &RoomBatch) {
     eventually("the archive is back", ANSWER, async || {
         archive.append(std::slice::from_ref(batch)).await.ok()
@@ -72,7 +72,7 @@ async fn a_full_disk_stores_nothing_and_recovers() {
     let mut lobby = Script::new("lobby");
     archive.append(&[one(&mut lobby, "first")]).await.unwrap();
     disk.fill();
-    // There may be some room left in the file itself.
+    // The file itself may have some free space left.
     let text = "x".repeat(16 << 10);
     let mut stored = 1;
     let refused = loop {
@@ -86,7 +86,7 @@ async fn a_full_disk_stores_nothing_and_recovers() {
         }
         assert!(stored < 1000, "the disk is full");
     };
-    // Again and again; reading goes on.
+    // The append fails every time; reading still works.
     for _ in 0..5 {
         let error = archive
             .append(std::slice::from_ref(&refused))
@@ -264,7 +264,7 @@ async fn a_server_that_is_not_there_yet_is_asked_again() {
         .unwrap_err();
     assert!(matches!(error, ArchiveError::Unavailable(_)), "{error:?}");
     postgres.restart().await;
-    // Not before it was asked, since its schema may be another one.
+    // The archive refuses appends until it has connected, because the schema may be another one.
     assert!(archive.append(std::slice::from_ref(&batch)).await.is_err());
     archive.connect().await.unwrap();
     assert!(archive.is_ready());
@@ -342,7 +342,7 @@ async fn a_file_belongs_to_one_archive() {
     let mut lobby = Script::new("lobby");
     lobby.say("alice", "one");
     lobby.store(&fixture.archive).await;
-    // By another name it is the same file.
+    // A link leads to the same file.
     let link = fixture.dir.path().join("link.db");
     std::os::unix::fs::symlink(fixture.dir.path().join("archive.db"), &link).unwrap();
     let linked = section(&format!("sqlite://{}", link.display()));
@@ -352,7 +352,7 @@ async fn a_file_belongs_to_one_archive() {
         assert!(!error.is_retryable());
         assert!(error.to_string().contains("/archive.db"), "{error}");
     }
-    // Who only reads is let in, and sees what comes.
+    // A reader may open the file and sees new events.
     let beside = Archive::open_to_read(&fixture.section);
     let beside = beside.await.unwrap().unwrap();
     assert_eq!(beside.count(&lobby.room).await.unwrap(), 1);
@@ -362,13 +362,13 @@ async fn a_file_belongs_to_one_archive() {
     assert!(!error.unwrap_err().is_retryable());
     fixture.archive.append(&[two]).await.unwrap();
     assert_eq!(beside.count(&lobby.room).await.unwrap(), 2);
-    // It is nobody's once it was closed, though a clone is still there, which writes no more.
+    // The file is free once the archive was closed. A clone of the archive cannot write any more.
     let clone = fixture.archive.clone();
     fixture.archive.close().await;
     assert!(clone.append(&[]).await.is_err());
     let next = open(&fixture.section).await;
     assert_eq!(next.count(&lobby.room).await.unwrap(), 2);
-    // Or once nobody has it any more.
+    // The file is also free once all clones are dropped.
     drop(next);
     let last = open(&linked).await;
     lobby.say("alice", "three");
@@ -376,7 +376,7 @@ async fn a_file_belongs_to_one_archive() {
     assert_eq!(beside.count(&lobby.room).await.unwrap(), 3);
     beside.close().await;
     last.close().await;
-    // It is read without a node too.
+    // The file can be read without a node too.
     let alone = Archive::open_to_read(&linked).await.unwrap().unwrap();
     assert_eq!(alone.count(&lobby.room).await.unwrap(), 3);
     alone.close().await;
@@ -402,7 +402,7 @@ async fn a_session_that_was_read_only_is_not_used_again() {
             .await
             .unwrap();
     };
-    // All sessions of the pool are opened while the database is read-only.
+    // All connections of the pool are opened while the database is read-only.
     alter(&mut other, "SET").await;
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -426,7 +426,7 @@ async fn five_messages(fixture: &mut Fixture) -> (Script, std::path::PathBuf) {
         lobby.say("alice", text);
     }
     lobby.store(&fixture.archive).await;
-    // The log is in the file once it was closed.
+    // Closing the archive writes its log into the file.
     fixture.reopen().await;
     let copy = fixture.dir.path().join("copy.db");
     std::fs::copy(fixture.dir.path().join("archive.db"), &copy).unwrap();
@@ -451,9 +451,9 @@ async fn a_restored_file_ends_all_lives() {
     std::fs::copy(&copy, fixture.dir.path().join("archive.db")).unwrap();
     let archive = open(&fixture.section).await;
     let life = archive.life(&lobby.room).await.unwrap().unwrap();
-    assert_eq!((life.epoch, life.top), (None, 5), "above what was lost");
+    assert_eq!((life.epoch, life.top), (None, 5), "above the lost events");
     assert_eq!(archive.count(&lobby.room).await.unwrap(), 3);
-    // The next life is an ordinary one, and the restored file the right one from now on.
+    // The next epoch is an ordinary one, and the restored file is the valid one from now on.
     let mut next = Script::new("lobby");
     next.epoch = crate::fixture::epoch("next");
     next.top = 5;
@@ -470,7 +470,7 @@ async fn a_lost_log_or_sidecar_ends_all_lives() {
     for lost in ["archive.db-wal", "archive.db.lock"] {
         let mut fixture = Fixture::sqlite().await;
         let (lobby, _) = five_messages(&mut fixture).await;
-        // As after a crash: the file and its log as they are.
+        // The same files as after a crash: the database and its log.
         let place = TempDir::new().unwrap();
         for name in ["archive.db", "archive.db-wal", "archive.db.lock"] {
             let (from, to) = (fixture.dir.path().join(name), place.path().join(name));
@@ -525,7 +525,7 @@ async fn a_file_that_is_taken_away_takes_no_more_events() {
         let batch = one(&mut lobby, "meanwhile");
         let error = fixture.archive.append(std::slice::from_ref(&batch)).await;
         assert!(matches!(error, Err(ArchiveError::FileGone(_))), "{error:?}");
-        assert!(!file.exists(), "no other file takes its place");
+        assert!(!file.exists(), "no new file is created in its place");
         std::fs::rename(&away, &file).unwrap();
         goes_on(&fixture.archive, &batch).await;
     }
@@ -583,7 +583,7 @@ async fn what_is_no_database_is_not_opened() {
     assert!(nothing.is_none());
 }
 
-/// For a moment a partition can have two owners, who append the same.
+/// For a moment, a partition can have two owners that append the same events.
 pub(crate) async fn two_writers_of_the_same_are_harmless(fixture: Fixture) {
     let mut batches = Vec::new();
     let mut scripts = [Script::new("a"), Script::new("b"), Script::new("c")];
@@ -615,7 +615,7 @@ pub(crate) async fn two_writers_of_the_same_are_harmless(fixture: Fixture) {
     };
     let writers = [writer(false), writer(true)];
     for writer in writers {
-        within("both have written", ANSWER * 3, writer)
+        within("both writers have finished", ANSWER * 3, writer)
             .await
             .unwrap();
     }

@@ -85,7 +85,7 @@ pub(crate) async fn a_deleted_message_keeps_its_place_and_no_body(pair: Pair) {
     let offsets: Vec<u64> = events.iter().map(|e| e.position.offset).collect();
     assert_eq!(offsets, [1, 2, 3, 4, 5, 6, 7]);
     let kept: Vec<_> = events[..6].iter().map(|e| e.message.clone()).collect();
-    assert_eq!(kept, ids, "the ids stay: they tell streams apart");
+    assert_eq!(kept, ids, "the IDs stay: they distinguish streams");
     for event in &events {
         let is_gone = [2, 4, 5].contains(&event.position.offset);
         assert_eq!(event.read().unwrap().deleted, is_gone, "{event:?}");
@@ -114,7 +114,7 @@ pub(crate) async fn what_is_deleted_cannot_be_changed(pair: Pair) {
     delete(&pair.a, &room, 1, "d").await;
     let outcomes = pair.b.publish(&room, &late).await;
     assert_eq!(outcomes, [Published::Gone, Published::Gone]);
-    assert_eq!(say(&pair.b, &room, "b").await, 3, "no place is used up");
+    assert_eq!(say(&pair.b, &room, "b").await, 3, "no offset is used up");
     let again = delete(&pair.b, &room, 1, "d").await;
     assert!(matches!(again, Published::Duplicate { .. }), "{again:?}");
 }
@@ -167,7 +167,7 @@ pub(crate) async fn changes_are_found_by_their_messages(pair: Pair) {
     );
     assert_eq!(found(&[1..=3], 5, 10).await, [(6, reacted), (7, reacted)]);
     assert_eq!(found(&[4..=9], 0, 10).await, []);
-    // However many reactions there are, the edits and deletions that count are found.
+    // The relevant edits and deletions are found, however many reactions there are.
     assert_eq!(found(&[1..=3], 0, 1).await, [(4, edited), (7, reacted)]);
     let again = edit(&pair.a, &room, 3, "e2").await;
     pair.a.publish(&room, &[again]).await;
@@ -183,7 +183,7 @@ pub(crate) async fn an_edit_takes_the_old_body_away(pair: Pair) {
     }
     let first = edit(&pair.a, &room, 1, "e1").await;
     pair.a.publish(&room, &[first]).await;
-    // A text that looks like a tombstone's end is a user's word.
+    // A text that looks like the end of a tombstone is still a user's text.
     let tricky = r#"clean "deleted":true,"ts":1,"epoch":"e","offset":1}"#;
     let second = edit_to(&pair.b, &room, 1, "e2", tricky).await;
     pair.b.publish(&room, &[second]).await;
@@ -206,7 +206,7 @@ pub(crate) async fn an_edit_takes_the_old_body_away(pair: Pair) {
     let (superseded, newest) = (superseded.read().unwrap(), newest.read().unwrap());
     assert!(superseded.deleted && superseded.body.is_none());
     assert_eq!(newest.text().as_deref(), Some(tricky));
-    // It is a message still: it can be changed, and its send is a duplicate.
+    // It is still a message: it can be changed, and a repeated send is a duplicate.
     let outcome = pair.b.publish(&room, &[react(&room, 1, "r")]).await;
     assert_eq!(stored(&outcome[0]), 5);
     let again = pair
@@ -230,7 +230,7 @@ pub(crate) async fn an_edit_takes_the_old_body_away(pair: Pair) {
     }
 }
 
-/// A message that is edited over and over takes no more room than a stream may.
+/// A message that is edited repeatedly uses no more space than a stream may.
 pub(crate) async fn edits_of_one_message_are_bounded(pair: Pair) {
     let room = room("over");
     say(&pair.a, &room, "a").await;
@@ -249,7 +249,7 @@ pub(crate) async fn edits_of_one_message_are_bounded(pair: Pair) {
     assert_eq!(events.last().unwrap().position.offset, 2_001);
 }
 
-/// Messages deleted or edited long ago are no part of a stream that has been trimmed since.
+/// Messages deleted or edited long ago are not in a stream that was trimmed since.
 pub(crate) async fn tombstones_below_the_stream_are_left_out(pair: Pair) {
     let room = room("below");
     for n in 0..6 {
@@ -275,12 +275,12 @@ pub(crate) async fn tombstones_below_the_stream_are_left_out(pair: Pair) {
         assert_eq!(peek(Span::Before(before), 300).await, [0; 0], "{before}");
     }
     assert_eq!(peek(Span::Before(first + 1), 300).await, [first]);
-    // A change of what has left the stream leaves nothing of it there.
+    // A change of a message that has left the stream adds nothing to it.
     pair.a.publish(&room, &[react(&room, 4, "r")]).await;
     assert_eq!(peek(Span::Before(first), 300).await, [0; 0]);
 }
 
-/// Offsets keep their place, and what is younger stays whole.
+/// Offsets stay, and younger events stay complete.
 pub(crate) async fn old_events_expire(pair: Pair) {
     let room = room("expire");
     for nonce in ["a", "b", "c", "d", "e"] {
@@ -288,7 +288,7 @@ pub(crate) async fn old_events_expire(pair: Pair) {
     }
     delete(&pair.a, &room, 2, "d2").await;
     let before = at(&pair.a, &room, 6).await.read().unwrap().ts;
-    // By the broker's clock, which is this machine's.
+    // The time of the broker's clock, which is the machine's.
     let passed = async || {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         (now.unwrap().as_millis() > u128::from(before) + 1).then_some(())
@@ -300,7 +300,10 @@ pub(crate) async fn old_events_expire(pair: Pair) {
     let ts = at(&pair.b, &room, young).await.read().unwrap().ts;
     for cutoff in [0, before] {
         while pair.a.broker.expire(&room, cutoff).await.unwrap() {}
-        assert!(all(&pair.b, &room).await.len() >= 2, "nothing young goes");
+        assert!(
+            all(&pair.b, &room).await.len() >= 2,
+            "no young event expires"
+        );
     }
     while pair.a.broker.expire(&room, ts).await.unwrap() {}
     let events = all(&pair.b, &room).await;

@@ -1,4 +1,4 @@
-//! Which streams take events, how a new epoch begins, and what becomes of older events.
+//! The streams that accept events, how a new epoch begins, and what happens to older events.
 
 use hubbub_broker::{BrokerError, Lost, NewEpoch, Outcome, Published, Span};
 use hubbub_protocol::{Draft, Envelope, Epoch, EpochOrder, EventKind, Packet, Position, RoomId};
@@ -49,7 +49,7 @@ pub(crate) async fn a_room_without_a_stream_takes_nothing(pair: Pair) {
     assert_eq!(stored(&pair.b.publish(&room, &drafts).await[0]), 42);
 }
 
-/// A stream that is older than what was seen, or ends below it, takes nothing.
+/// A stream that is older than the position seen, or ends below it, accepts nothing.
 pub(crate) async fn a_stream_behind_what_was_seen_takes_nothing(pair: Pair) {
     let room = room("behind");
     say(&pair.a, &room, "a").await;
@@ -68,10 +68,10 @@ pub(crate) async fn a_stream_behind_what_was_seen_takes_nothing(pair: Pair) {
     let rival = Epoch::new(&rival).unwrap();
     assert!(taken(&here.epoch, 1, "1").await);
     assert!(taken(&older, 2, "2").await, "the stream is newer than that");
-    assert!(!taken(&here.epoch, 9, "3").await, "it ends below");
+    assert!(!taken(&here.epoch, 9, "3").await, "the stream ends below");
     assert!(!taken(&older, 9, "4").await, "offsets would go back");
-    assert!(!taken(&newer, 1, "5").await, "it is older");
-    assert!(!taken(&rival, 1, "6").await, "neither is newer");
+    assert!(!taken(&newer, 1, "5").await, "the stream is older");
+    assert!(!taken(&rival, 1, "6").await, "neither epoch is newer");
     assert_eq!(last(&pair.a, &room).await.offset, 3);
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn the_first_of_two_decisions_counts(mut pair: Pair) {
         .decide(&room, found.clone(), Outcome::Begin(above(41)));
     let first = first.await.unwrap();
     let second = pair.b.decide(&room, found, Outcome::Begin(above(99))).await;
-    assert_eq!(second, None, "the stream is another one by now");
+    assert_eq!(second, None, "another decision came first");
     assert_eq!(first.epoch.order(&before.epoch), EpochOrder::Newer);
     let expected = Position {
         epoch: first.epoch,
@@ -96,7 +96,7 @@ pub(crate) async fn the_first_of_two_decisions_counts(mut pair: Pair) {
     assert_eq!(last(&pair.b, &room).await, expected);
 }
 
-/// The clock of a broker may go back, and nodes may know a later epoch.
+/// The broker's clock may go back, and nodes may know a later epoch.
 pub(crate) async fn a_new_epoch_is_newer_than_any_known(pair: Pair) {
     let room = room("later");
     let floor = Epoch::begin(u64::from(u32::MAX) * 1_000, 0).number();
@@ -137,7 +137,8 @@ pub(crate) async fn older_events_and_nonces_stay(pair: Pair) {
     );
 }
 
-/// Events whose places belong to others move: message, edit, reaction and deletion.
+/// Events at places that belong to other events move: a message, an edit, a reaction and a
+/// deletion.
 pub(crate) async fn foreign_events_move_into_the_new_epoch(pair: Pair) {
     let room = room("carry");
     for nonce in ["a", "b", "c", "d"] {
@@ -207,7 +208,7 @@ pub(crate) async fn foreign_events_move_into_the_new_epoch(pair: Pair) {
     assert_eq!(say(&pair.a, &room, "next").await, 27);
 }
 
-/// A change was prepared, and the room begins a new epoch before it is stored.
+/// A change was prepared, and the room begins a new epoch before the change is stored.
 pub(crate) async fn a_change_of_another_epoch_is_refused(pair: Pair) {
     let room = room("mixed");
     for nonce in ["a", "b"] {
@@ -220,18 +221,18 @@ pub(crate) async fn a_change_of_another_epoch_is_refused(pair: Pair) {
         .b
         .publish(&room, &[of_old(edit(&pair.b, &room, 2, "1").await)])
         .await;
-    assert_eq!(moved, [Published::Gone], "the message has moved away");
+    assert_eq!(moved, [Published::Gone], "the message has moved");
     say(&pair.a, &room, "c").await;
     let other = pair
         .b
         .publish(&room, &[of_old(edit(&pair.b, &room, 4, "2").await)])
         .await;
-    assert_eq!(other, [Published::Gone], "another message stands there");
+    assert_eq!(other, [Published::Gone], "another message is at this place");
     let kept = pair
         .b
         .publish(&room, &[of_old(edit(&pair.b, &room, 1, "3").await)])
         .await;
-    assert_eq!(stored(&kept[0]), 5, "that one stands where it stood");
+    assert_eq!(stored(&kept[0]), 5, "that message has not moved");
 }
 
 pub(crate) async fn what_is_lost_is_remembered(pair: Pair) {
@@ -255,7 +256,7 @@ pub(crate) async fn what_is_lost_is_remembered(pair: Pair) {
     assert_eq!(state.base, 9);
 }
 
-/// Keys copied one by one: the note of the stream is older than the stream.
+/// The keys were copied one by one, so the note about the stream is older than the stream.
 pub(crate) async fn a_note_behind_its_stream_is_mended(pair: Pair) {
     let room = room("note");
     say(&pair.a, &room, "a").await;
@@ -275,7 +276,7 @@ pub(crate) async fn a_note_behind_its_stream_is_mended(pair: Pair) {
     assert_eq!(all(&pair.b, &room).await.len(), 4);
 }
 
-/// Redis shows what it had some time ago, on a connection that lives on.
+/// Redis shows an older state, on a connection that stays open.
 pub(crate) async fn a_run_that_ended_does_not_come_back(pair: Pair) {
     let room = room("back");
     say(&pair.a, &room, "a").await;
@@ -285,7 +286,7 @@ pub(crate) async fn a_run_that_ended_does_not_come_back(pair: Pair) {
         let changed = async || (*line.broker.run(&room) != *run).then_some(());
         eventually("another run", PATIENCE, changed).await;
     };
-    // Two databases change places: the other one is empty.
+    // Two databases are swapped. The other one is empty.
     redis.command::<()>(&["SWAPDB", "0", "1"]).await;
     is_other(&pair.a, &first).await;
     is_other(&pair.b, &first).await;
@@ -293,7 +294,7 @@ pub(crate) async fn a_run_that_ended_does_not_come_back(pair: Pair) {
     redis.command::<()>(&["SWAPDB", "0", "1"]).await;
     is_other(&pair.a, &second).await;
     let third = pair.a.broker.run(&room);
-    assert!(*third != *first, "a run that has ended begins anew");
+    assert!(*third != *first, "the old data begins a new run");
     let drafts = [draft(&room, "alice", "b", "b")];
     assert!(is_refused(&pair.a.try_publish(&room, &drafts, None).await));
 }

@@ -1,4 +1,4 @@
-//! Two nodes' lines to one broker, and short ways to use them.
+//! The connections of two nodes to one broker, and short functions to use them.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use hubbub_protocol::{Draft, Epoch, NodeId, Nonce, Packet, Position, RoomId, Use
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::redis::{Fsync, Redis};
 
-/// The streams of these tests keep so many events (Redis rounds up to whole nodes of 100).
+/// The number of events in a stream of these tests (Redis rounds up to whole nodes of 100).
 pub(crate) const STREAM_LEN: usize = 200;
 /// They keep so many bytes, and all together.
 pub(crate) const STREAM_BYTES: ByteSize = ByteSize::mib(1);
 pub(crate) const ALL_BYTES: ByteSize = ByteSize::mib(16);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Two nodes over one broker.
+/// Two nodes with one broker.
 pub(crate) struct Pair {
     pub a: Line,
     pub b: Line,
@@ -28,7 +28,7 @@ pub(crate) struct Pair {
     cluster: Option<MemoryCluster>,
 }
 
-/// One node's line and what came in.
+/// One node's connection to the broker, and its inbox.
 pub(crate) struct Line {
     pub(crate) broker: Broker,
     inbox: Inbox,
@@ -119,13 +119,13 @@ impl Line {
         Self { broker, inbox }
     }
 
-    /// What operators say next.
+    /// Returns the next control message.
     pub(crate) async fn hear_control(&mut self) -> Control {
         let control = within("an order", PATIENCE, self.inbox.control.next()).await;
         control.unwrap()
     }
 
-    /// Publishes drafts in one call, into a room that is reconciled first if it has to be.
+    /// Publishes drafts in one call. The room is reconciled first if necessary.
     pub(crate) async fn publish(&self, room: &RoomId, drafts: &[Draft]) -> Vec<Published> {
         loop {
             match self.try_publish(room, drafts, None).await {
@@ -135,7 +135,7 @@ impl Line {
         }
     }
 
-    /// Publishes once, having seen a place.
+    /// Publishes once, with a position that was seen.
     pub(crate) async fn try_publish(
         &self,
         room: &RoomId,
@@ -147,14 +147,14 @@ impl Line {
         self.broker.publish(room, drafts, &seen, deadline).await
     }
 
-    /// Takes the room's stream for what it should be; begins one if there is none.
+    /// Accepts the room's stream as it is, or begins one if there is none.
     pub(crate) async fn keep(&self, room: &RoomId) -> Head {
         self.accept(room).await;
         let state = self.broker.state(room).await.unwrap();
         state.expect("the room has a stream").head
     }
 
-    /// The same, where another line may be as fast.
+    /// The same, but another node may be faster.
     async fn accept(&self, room: &RoomId) {
         let state = self.broker.state(room).await.unwrap();
         let outcome = match &state {
@@ -190,7 +190,7 @@ impl Line {
         self.broker.reconcile(room, &decision).await.unwrap()
     }
 
-    /// Reads from a room, which begins if it has no stream.
+    /// Reads from a room. A stream begins if there is none.
     pub(crate) async fn read(&self, room: &RoomId, span: Span, limit: usize) -> Page {
         if self.broker.state(room).await.unwrap().is_none() {
             self.keep(room).await;
@@ -199,19 +199,19 @@ impl Line {
         page.unwrap().expect("the room has a stream")
     }
 
-    /// This node has its first connection of the user in the room.
+    /// Registers the user's first connection to the room on this node.
     pub(crate) async fn enter(&self, room: &RoomId, user: &User) -> Presence {
         let users = [Attendance::Enter(user.clone())];
         self.broker.register(room, &users).await.unwrap()
     }
 
-    /// This node has none of the user in the room any more.
+    /// Removes the user's last connection to the room on this node.
     pub(crate) async fn exit(&self, room: &RoomId, user: &User) -> Presence {
         let users = [Attendance::Exit(user.id.clone())];
         self.broker.register(room, &users).await.unwrap()
     }
 
-    /// What comes next for any room.
+    /// Returns the next delivery for any room.
     pub(crate) async fn hear(&mut self) -> Delivery {
         within("a packet", PATIENCE, async {
             let mut queues: Vec<_> = self
@@ -233,7 +233,7 @@ impl Line {
         .await
     }
 
-    /// The next packet; looks at where rooms stand are passed over.
+    /// Returns the next packet and skips reports of a room's head.
     pub(crate) async fn hear_packet(&mut self) -> Packet {
         loop {
             if let News::Packet(packet) = self.hear().await.news {
@@ -274,7 +274,7 @@ pub(crate) fn draft(room: &RoomId, from: &str, nonce: &str, text: &str) -> Draft
     Draft::message(room, &user(from), Some(Nonce::new(nonce).unwrap()), &body)
 }
 
-/// The offset of a stored event; panics on a duplicate.
+/// The offset of a stored event. Panics for any other outcome.
 pub(crate) fn stored(outcome: &Published) -> u64 {
     match outcome {
         Published::Stored { position, .. } => position.offset,

@@ -1,4 +1,4 @@
-//! What every broker does: the same scenarios for the embedded one and for Redis.
+//! The contract of every broker: the same scenarios for the embedded one and for Redis.
 
 #![expect(clippy::unwrap_used, reason = "a scenario ends where something fails")]
 

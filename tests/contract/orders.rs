@@ -1,4 +1,4 @@
-//! Orders, questions and limits that count over all nodes.
+//! Admin commands, questions to all nodes, and limits that count over all nodes.
 
 use std::time::{Duration, Instant};
 
@@ -91,11 +91,7 @@ pub(crate) async fn rules_last_for_nodes_that_come_later(pair: Pair) {
     let mut late = pair.late().await;
     let mut found = rules(&mut late).await;
     found.sort_by_key(|rule| rule.sequence);
-    assert_eq!(
-        found,
-        [kept, revoked],
-        "what is done once is not done again"
-    );
+    assert_eq!(found, [kept, revoked], "a kick is not kept for later nodes");
     let next = pair.b.broker.issue(&kick, None).await.unwrap();
     assert_eq!(next_order(&mut late).await, next);
 }
@@ -141,7 +137,7 @@ pub(crate) async fn what_a_user_takes_counts_on_all_nodes(pair: Pair) {
         let deadline = Instant::now() + Duration::from_secs(10);
         line.broker.claim(&claim, deadline).await.unwrap()
     };
-    // What is ahead becomes less while this runs.
+    // `grant.ahead` shrinks while this runs.
     let about = |grant: Grant, is_allowed: bool, seconds: u32| {
         assert_eq!(grant.is_allowed, is_allowed, "{grant:?}");
         let most = second * seconds;

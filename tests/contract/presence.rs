@@ -1,4 +1,4 @@
-//! Who is where, and what all nodes share.
+//! Presence, and the values that all nodes share.
 
 use hubbub_broker::Attendance;
 use hubbub_protocol::{Packet, PresenceDelta};

@@ -1,4 +1,4 @@
-//! Numbering, storing, reading and handing out.
+//! Numbering, storing, reading and delivering events.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ pub(crate) async fn all_nodes_hear_one_order(mut pair: Pair) {
         .iter()
         .map(|event| event.frame.as_str())
         .collect();
-    assert_eq!(kept, a, "the stream holds what was handed out");
+    assert_eq!(kept, a, "the stream has the delivered events");
 }
 
 pub(crate) async fn a_nonce_is_stored_once_on_any_node(pair: Pair) {

@@ -1,4 +1,4 @@
-//! Tickets: kept for a while, on every node, and used once or several times.
+//! Tickets: every node accepts them until they expire, once or several times.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) async fn a_ticket_expires(pair: Pair) {
     a.keep_ticket("d2", "alice", Duration::from_millis(100))
         .await
         .unwrap();
-    eventually("it expires", Duration::from_secs(5), async || {
+    eventually("the ticket expires", Duration::from_secs(5), async || {
         b.ticket("d2", false).await.unwrap().is_none().then_some(())
     })
     .await;

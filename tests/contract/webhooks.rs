@@ -1,4 +1,4 @@
-//! What webhooks wait for: in order, by reference, until they were told.
+//! Events that wait for webhooks: in order, by reference, until they are marked as delivered.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hubbub_tests::deadline::eventually;
 
 use crate::fixture::{Pair, STREAM_LEN, draft, room, stored, user};
 
-/// A node knows which partitions it owns after its first renewal.
+/// A node knows its partitions after the first renewal.
 const OWNER_KNOWN: Duration = Duration::from_secs(15);
 
 fn queue(name: &str, events: &[WebhookEvent], rooms: &[&str]) -> WebhookQueue {
@@ -22,17 +22,17 @@ fn queue(name: &str, events: &[WebhookEvent], rooms: &[&str]) -> WebhookQueue {
     }
 }
 
-/// Told of everything.
+/// A webhook for all events.
 fn all() -> WebhookQueue {
     queue("all", &WebhookEvent::ALL, &[])
 }
 
-/// Told who comes and goes.
+/// A webhook for joins and leaves.
 fn door() -> WebhookQueue {
     queue("door", &[WebhookEvent::Joined, WebhookEvent::Left], &[])
 }
 
-/// Told of messages in some rooms.
+/// A webhook for messages in some rooms.
 fn team() -> WebhookQueue {
     queue("team:1", &[WebhookEvent::Message], &["team-*"])
 }
@@ -49,7 +49,7 @@ fn show(tiding: &Tiding) -> String {
     }
 }
 
-/// What is due, and how many are lost.
+/// The due events, and how many are lost.
 async fn due(broker: &Broker, queue: &WebhookQueue, room: &RoomId) -> Option<(String, u64)> {
     let due = broker.due(queue, room, 100).await.unwrap()?;
     let tidings: Vec<String> = due.tidings.iter().map(show).collect();
@@ -61,7 +61,7 @@ async fn tell_all(broker: &Broker, queue: &WebhookQueue, room: &RoomId) -> bool 
     broker.told(queue, room, due.through).await.unwrap()
 }
 
-/// What waits, in the eyes of both nodes.
+/// The waiting rooms as seen by both nodes.
 async fn waiting(pair: &Pair, queue: &WebhookQueue) -> [WaitingRooms; 2] {
     let ask = async |broker: &Broker| broker.waiting_for(queue, 10).await.unwrap();
     [ask(&pair.a.broker).await, ask(&pair.b.broker).await]
@@ -101,7 +101,7 @@ pub(crate) async fn events_joins_and_leaves_are_due_in_their_order(pair: Pair) {
 
     let mark = Mark { offset: 2, step: 1 };
     assert!(a.told(&all(), &room, mark).await.unwrap(), "there is more");
-    // Another owner that is behind moves nothing back.
+    // A mark from an owner that is behind does not move the position back.
     let old = Mark { offset: 1, step: 0 };
     assert!(b.told(&all(), &room, old).await.unwrap());
     let (tidings, _) = due(b, &all(), &room).await.unwrap();
@@ -109,7 +109,7 @@ pub(crate) async fn events_joins_and_leaves_are_due_in_their_order(pair: Pair) {
     assert!(!tell_all(b, &all(), &room).await);
     assert_eq!(due(a, &all(), &room).await, None);
     assert_eq!(waiting(&pair, &all()).await.map(|seen| seen.count), [0, 0]);
-    // The others are where they were.
+    // The other webhooks have not moved.
     let (tidings, _) = due(a, &door(), &room).await.unwrap();
     assert_eq!(tidings, "joined:alice joined:bob left:bob");
     assert!(!tell_all(a, &door(), &room).await);

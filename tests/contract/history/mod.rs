@@ -1,6 +1,7 @@
-//! History against a plain list: random rooms whose streams are trimmed, whose archive is behind,
-//! whose messages are edited, deleted, reacted to and expire, and whose epoch changes, read in all
-//! four directions with all sizes of pages. `HUBBUB_HISTORY_SEED` repeats a run, its seed is printed.
+//! Compares history with a plain list. Random rooms have trimmed streams, archives that are behind,
+//! messages that are edited, deleted, reacted to and expired, and changes of the epoch. They are
+//! read in all four directions with all page sizes. `HUBBUB_HISTORY_SEED` repeats a run; each run
+//! prints its seed.
 
 mod model;
 mod stage;
@@ -12,12 +13,12 @@ use tokio::runtime::Runtime;
 
 use self::stage::{Play, Stage};
 
-/// Rooms that are played on each pair of stores.
+/// The number of random rooms for each pair of stores.
 const CASES: u32 = 12;
 /// The longest that one room may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// One step of a room's life. Numbers choose among what there is.
+/// One step in a room's history. The numbers choose among the possible targets.
 #[derive(Debug, Clone)]
 enum Step {
     Send(usize),
@@ -26,13 +27,13 @@ enum Step {
     React(usize, u8, bool),
     /// The stream loses this part of what it may lose, in percent.
     Trim(u64),
-    /// The archive stays behind from here on, or comes up to date again.
+    /// The archive stops writing from here on (`true`), or catches up.
     Hold(bool),
-    /// Events older than this part of the room, in percent, are too old.
+    /// Events older than this part of the room, in percent, expire.
     Expire(u64),
-    /// A new epoch begins, so many offsets above.
+    /// A new epoch begins this many offsets above.
     Fork(u64),
-    /// A page from this part of the room, in percent.
+    /// A page is read from this part of the room, in percent.
     Read(Way, u64, usize),
 }
 
@@ -66,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Plays random rooms. A failure names the shortest room found that fails, and the seed.
+/// Runs random rooms. A failure names the shortest failing room that was found, and the seed.
 fn prove(open: impl AsyncFnOnce() -> Stage) {
     let seed = std::env::var("HUBBUB_HISTORY_SEED").ok();
     let seed = seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());

@@ -1,4 +1,4 @@
-//! A room as one plain list: what its history must be.
+//! A room as one plain list, which defines the correct history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ pub(super) struct Event {
     pub(super) offset: u64,
     pub(super) epoch: Epoch,
     pub(super) ts: u64,
-    /// `None`: it changes another one.
+    /// `None` if the event changes another one.
     pub(super) message: Option<Message>,
-    /// It is in no store any more.
+    /// Whether it is in no store any more.
     pub(super) is_gone: bool,
 }
 
-/// A message as it stands.
+/// The present state of a message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Message {
     pub(super) text: String,
@@ -39,7 +39,7 @@ impl Message {
         self.reactions.retain(|_, users| !users.is_empty());
     }
 
-    /// The part of its frame that counts in a page of history.
+    /// The fields of its frame that a page of history must have.
     fn shown(&self, offset: u64) -> Value {
         if self.is_deleted {
             return json!({"offset": offset, "deleted": true});
@@ -65,7 +65,7 @@ impl Message {
     }
 }
 
-/// The order of the reactions to one message is not compared: a store that sees only some of the
+/// The order of the reactions to one message is not compared: a store that has only some of the
 /// events cannot know which reaction began first.
 fn sort(reactions: &mut [Reactions]) {
     reactions.sort_by(|a, b| a.key.cmp(&b.key));
@@ -74,7 +74,7 @@ fn sort(reactions: &mut [Reactions]) {
     }
 }
 
-/// The part of a frame that counts, as [`Message::shown`].
+/// The same fields of a frame as in [`Message::shown`].
 pub(super) fn shown(frame: &str) -> Value {
     let frame: Value = serde_json::from_str(frame).unwrap();
     let mut shown = json!({"offset": frame["offset"]});
@@ -112,7 +112,7 @@ impl Model {
             stands && !event.is_gone && event.epoch == *epoch
         };
         let all: Vec<_> = self.0.iter().filter(can_change).collect();
-        // Every second time one of the newest, so that messages change more than once.
+        // Every second pick is among the newest, so that some messages change more than once.
         let some = if pick.is_multiple_of(2) {
             all.len()
         } else {
@@ -127,7 +127,7 @@ impl Model {
         event.unwrap().message.as_mut().unwrap()
     }
 
-    /// Events below this offset have left every store.
+    /// Removes events below this offset from every store.
     pub(super) fn lose_below(&mut self, floor: u64) {
         for event in &mut self.0 {
             event.is_gone |= event.offset < floor;
@@ -168,7 +168,7 @@ impl Model {
         (page, more)
     }
 
-    /// Whether an event may have this text: only the newest body of a message that stands may.
+    /// Whether an event may have this text. Only the newest body of a message that exists may.
     pub(super) fn may_say(&self, offset: u64, target: Option<u64>, text: &str) -> bool {
         let place = target.unwrap_or(offset);
         let event = self.0.iter().find(|event| event.offset == place);

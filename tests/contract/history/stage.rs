@@ -1,4 +1,4 @@
-//! A node over real stores, and one room that is played on it beside its model.
+//! A node with real stores, and one room that is compared with its model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use super::model::{Event, Message, Model, shown};
 use super::{Step, Way};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Events that a stream keeps; Redis rounds up to a hundred.
+/// The number of events that a stream keeps; Redis rounds up to a hundred.
 const STREAM_LEN: (&str, &str) = ("history.stream_len", "40");
 
 type Played<T = ()> = Result<T, TestCaseError>;
 
-/// One pair of stores and a node over it.
+/// One pair of stores and a node that uses it.
 pub(super) struct Stage {
     node: Arc<Node>,
     broker: Broker,
@@ -41,7 +41,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A memory broker, alone or over a file.
+    /// A memory broker, alone or with a file.
     pub(super) async fn memory(url: Option<&str>) -> Self {
         let settings = local::settings(0, &[STREAM_LEN, ("archive.url", url.unwrap_or(""))]);
         let archive = Archive::open(&settings.archive).await.unwrap();
@@ -141,12 +141,12 @@ impl Stage {
     }
 }
 
-/// One room, and what it must be.
+/// One room and its model.
 pub(super) struct Play<'a> {
     stage: &'a Stage,
     room: RoomId,
     model: Model,
-    /// Keeps the archive from writing while it is there.
+    /// A lock that keeps the archive from writing.
     hold: Option<PgConnection>,
     said: usize,
 }
@@ -181,8 +181,8 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Reads all of it, in small pages and in large ones, while the archive is behind and when it is
-    /// not, and looks for old bodies.
+    /// Reads the whole room, in small and in large pages, while the archive is behind and after it
+    /// has caught up, and searches for old bodies.
     pub(super) async fn finish(&mut self) -> Played {
         self.walk(7).await?;
         self.release().await?;
@@ -296,7 +296,7 @@ impl Play<'_> {
 
 /// Steps that change the stores.
 impl Play<'_> {
-    /// Redis loses the oldest entries of the stream: all that it may, or only what is archived.
+    /// Redis loses the oldest entries of the stream: all that it may, or only the archived ones.
     async fn trim(&mut self, percent: u64) -> Played {
         let Some(redis) = &self.stage.redis else {
             return Ok(());
@@ -317,7 +317,7 @@ impl Play<'_> {
         self.forget_what_left().await
     }
 
-    /// The key of a part of the room, if it is there.
+    /// The key of a part of the room, if it exists.
     async fn key(&self, part: &str) -> Option<String> {
         let pattern = format!("*:room:{}:{part}", self.room);
         let redis = self.stage.redis.as_ref()?;
@@ -377,7 +377,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// A new epoch begins above all that was seen. The old epoch's entries stay below it.
+    /// Begins a new epoch above all offsets seen. The old epoch's entries stay below it.
     async fn fork(&mut self, gap: u64) -> Played {
         self.release().await?;
         let Some(Head { epoch, offset }) = self.head().await? else {
@@ -404,7 +404,7 @@ impl Play<'_> {
         Ok(page.map_err(failed)?.map(|page| page.head))
     }
 
-    /// Without an archive, what has left the stream is gone.
+    /// Without an archive, events that have left the stream are lost.
     async fn forget_what_left(&mut self) -> Played {
         if self.stage.archive.is_none() {
             let oldest = self.stage.broker.peek(&self.room, Span::After(0), 1).await;
@@ -416,7 +416,7 @@ impl Play<'_> {
     }
 }
 
-/// Checks of what the room holds.
+/// Checks of the room's content.
 impl Play<'_> {
     async fn read(&mut self, way: Way, at: u64, size: usize) -> Played {
         self.forget_what_left().await?;
@@ -471,7 +471,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// No store has a body that was edited away or deleted, nor an event that is too old.
+    /// Checks that no store has a body that was edited away or deleted, or an expired event.
     async fn check_stores(&self) -> Played {
         let mut after = 0;
         loop {
@@ -507,9 +507,11 @@ impl Play<'_> {
             .iter()
             .find(|known| known.offset == event.offset);
         let Some(known) = known else {
-            return Err(TestCaseError::fail(format!("made up: {envelope:?}")));
+            return Err(TestCaseError::fail(format!(
+                "an event that was never sent: {envelope:?}"
+            )));
         };
-        prop_assert!(!known.is_gone, "too old: {envelope:?}");
+        prop_assert!(!known.is_gone, "an expired event: {envelope:?}");
         prop_assert_eq!(&known.epoch, &envelope.position.epoch, "{:?}", envelope);
         if let Some(text) = event.text() {
             let may = self.model.may_say(event.offset, event.target, &text);
