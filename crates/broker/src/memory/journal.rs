@@ -1,59 +1,61 @@
-//! Where the embedded broker commits events before anybody hears of them, so that what was acked
-//! survives the process. Whoever holds the other end of the queue has the archive.
+//! The queue on which the embedded broker asks the archive to commit events before any node
+//! receives them, so that acked events survive the process. The archive's task holds the receiving
+//! end.
 
 use hubbub_protocol::{Envelope, Nonce, Position, RoomId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests that wait for the archive; beyond, publishes wait before they ask.
+/// Requests that wait for the archive. While the queue is full, publishes wait before they ask.
 const QUEUE: usize = 1_024;
 
-/// Why events are not committed.
+/// The reason why events are not known to be committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// Certainly not.
+    /// They are certainly not committed.
     #[error("not committed: {0}")]
     Refused(String),
-    /// Perhaps: it has to be tried again until it is certain.
+    /// They may be committed. The commit has to be retried until its result is certain.
     #[error("perhaps committed: {0}")]
     Unknown(String),
 }
 
-/// Events of one room to be committed, all or none.
+/// Events of one room to commit, all or none.
 #[derive(Debug)]
 pub struct Commit {
-    /// Which room.
+    /// Their room.
     pub room: RoomId,
-    /// The offset above which its life began; `None`: it began before this process.
+    /// The offset above which the stream's epoch began. `None`: it began before this process.
     pub base: Option<u64>,
-    /// In order. The same ones may be asked for again, and must then be committed once.
+    /// The events, in order. The same events may be requested again and must be committed only
+    /// once.
     pub events: Vec<Envelope>,
-    /// Told when it is certain.
+    /// Receives the result as soon as it is certain.
     pub done: oneshot::Sender<Result<(), JournalError>>,
 }
 
-/// A nonce, and where its event is.
+/// A nonce and the position of its event.
 #[derive(Debug)]
 pub struct UsedNonce {
-    /// Whose it is.
+    /// The user who sent it.
     pub from: UserId,
     /// The nonce.
     pub nonce: Nonce,
-    /// `None`: it was not used.
+    /// The position of its event. `None`: the nonce was not used.
     pub position: Option<Position>,
 }
 
-/// What the embedded broker asks of the archive.
+/// One request of the embedded broker to the archive.
 #[derive(Debug)]
 pub enum JournalRequest {
-    /// Keep these.
+    /// Commit these events.
     Commit(Commit),
-    /// Which of these nonces were used before this process began?
+    /// Look up which of these nonces were used before this process began.
     Nonces {
-        /// In which room.
+        /// The room of the nonces.
         room: RoomId,
-        /// Comes back with its positions filled in.
+        /// The nonces; the answer returns them with their positions filled in.
         nonces: Vec<UsedNonce>,
-        /// The answer.
+        /// Receives the answer.
         answer: oneshot::Sender<Result<Vec<UsedNonce>, JournalError>>,
     },
 }
@@ -63,7 +65,7 @@ pub enum JournalRequest {
 pub struct Journal(mpsc::Sender<JournalRequest>);
 
 impl Journal {
-    /// Both ends.
+    /// Returns both ends of a new queue.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<JournalRequest>) {
         let (sender, receiver) = mpsc::channel(QUEUE);

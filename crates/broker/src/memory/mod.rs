@@ -1,7 +1,7 @@
-//! The embedded broker: the nodes of one process share it, and no other service is needed.
+//! The embedded broker: the nodes of one process share it, and it needs no other service.
 //!
-//! One lock guards all rooms: numbering, storing and handing to the nodes' queues happen under
-//! it, so all nodes get a room's packets in one order. Nothing is awaited while it is held.
+//! One lock guards all rooms. Events are numbered, stored and put into the nodes' queues under it,
+//! so all nodes receive a room's packets in one order. Nothing is awaited while it is held.
 
 mod journal;
 mod ledger;
@@ -34,10 +34,10 @@ use crate::{
     Reconciliation, Span, StreamState,
 };
 
-/// How often idle rooms are looked for, at most.
+/// How often idle rooms are dropped, at most.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The broker that several nodes of one process share; clones are the same one.
+/// The broker that several nodes of one process share. Clones share the same state.
 #[derive(Debug, Clone)]
 pub struct MemoryCluster(Arc<Shared>);
 
@@ -45,11 +45,11 @@ pub struct MemoryCluster(Arc<Shared>);
 struct Shared {
     config: BrokerConfig,
     secret: [u8; 32],
-    /// Where events are committed before they are heard; `None`: nowhere.
+    /// Commits events before any node receives them. `None`: events live in memory only.
     journal: Option<Journal>,
     started: Instant,
     tasks: TaskTracker,
-    /// Held while an order is handed to all nodes.
+    /// Held while an order is given to all nodes.
     issuing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     tickets: Tickets,
@@ -60,17 +60,17 @@ struct State {
     rooms: HashMap<RoomId, MemoryRoom>,
     nodes: HashMap<u64, InboxSender>,
     next_node: u64,
-    /// Every stored event, oldest first, so that the oldest can leave when bytes run out. An
-    /// event may have left its room already.
+    /// Every stored event, oldest first, so that the oldest can be dropped when the bytes run out.
+    /// An entry's event may have left its room already.
     stored: VecDeque<(RoomId, u64)>,
     ledger: Ledger,
     swept: Instant,
     standing: Standing,
-    /// Rooms that wait for a webhook, with milliseconds since 1970 when they began to.
+    /// Per webhook: the rooms that wait for it, and since when (milliseconds since 1970).
     waiting: HashMap<String, HashMap<RoomId, u64>>,
 }
 
-/// One node's line to a [`MemoryCluster`]; clones share it.
+/// One node's handle on a [`MemoryCluster`]; clones share it.
 #[derive(Debug, Clone)]
 pub struct MemoryBroker {
     cluster: MemoryCluster,
@@ -79,11 +79,11 @@ pub struct MemoryBroker {
 }
 
 impl MemoryCluster {
-    /// A new, empty cluster. With a journal, what is published is committed there first.
+    /// Creates an empty cluster. With a journal, events are committed there before they are stored.
     #[must_use]
     pub fn new(config: BrokerConfig, journal: Option<Journal>) -> Self {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+        getrandom::fill(&mut secret).expect("the operating system provides random bytes");
         let state = State {
             rooms: HashMap::new(),
             nodes: HashMap::new(),
@@ -106,7 +106,8 @@ impl MemoryCluster {
         }))
     }
 
-    /// Waits until everything that is being committed is stored as well. The nodes must have ended.
+    /// Waits until everything that is being committed is stored too. The nodes must have ended
+    /// before.
     pub async fn finish(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -139,11 +140,11 @@ fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    u64::try_from(since.as_millis()).expect("milliseconds since 1970 fit for ages")
+    u64::try_from(since.as_millis()).expect("milliseconds since 1970 fit into 64 bits")
 }
 
 impl State {
-    /// The room, which need not have a stream.
+    /// Returns the room, created if it is new. It need not have a stream.
     fn room(&mut self, room: &RoomId) -> &mut MemoryRoom {
         self.rooms.entry(room.clone()).or_default()
     }
@@ -164,7 +165,7 @@ impl State {
         }
     }
 
-    /// Hands a packet to every node that is subscribed.
+    /// Hands a packet to every subscribed node.
     fn broadcast(&self, room: &RoomId, packet: &Packet, cost: usize, metrics: &BrokerMetrics) {
         let Some(state) = self.rooms.get(room) else {
             return;
@@ -205,7 +206,7 @@ impl State {
         }
     }
 
-    /// Lets the oldest events leave until the rest fits.
+    /// Drops the oldest events until the rest fits into `limit` bytes.
     fn shed(&mut self, limit: usize) {
         while self.ledger.total() > limit {
             let Some((room, offset)) = self.stored.pop_front() else {
@@ -230,7 +231,7 @@ impl State {
         }
     }
 
-    /// Drops what nobody uses and nobody can resume.
+    /// Drops rooms that nobody uses and nobody can resume.
     fn sweep(&mut self, config: &BrokerConfig) {
         if self.swept.elapsed() < SWEEP_INTERVAL {
             return;
@@ -355,7 +356,7 @@ impl MemoryBroker {
         }))
     }
 
-    /// Everything is near, so one call takes all of them.
+    /// All rooms are in this process, so one call expires everything.
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
         let mut state = self.cluster.lock();
@@ -376,7 +377,7 @@ impl MemoryBroker {
         }
     }
 
-    /// Whether what is published is in the archive before it is acked.
+    /// Whether events are in the archive before they are acked.
     pub(crate) fn is_archived(&self) -> bool {
         self.cluster.0.journal.is_some()
     }
@@ -461,7 +462,7 @@ impl MemoryBroker {
         Ok(())
     }
 
-    /// One node of the process looks after all of them.
+    /// One node of the process looks after all rooms.
     pub(crate) fn owns(&self, _room: &RoomId) -> bool {
         self.cluster.lock().nodes.keys().min() == Some(&self.node)
     }
@@ -480,7 +481,7 @@ impl MemoryBroker {
         &self.metrics
     }
 
-    /// Takes the node's subscriptions and users back, as the lease would after its death.
+    /// Removes the node's subscriptions and users, as the expired lease of a dead node would.
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn close(&self) {
         let mut state = self.cluster.lock();

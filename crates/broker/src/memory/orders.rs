@@ -1,4 +1,4 @@
-//! Orders, questions and the cluster's limits among the nodes of one process.
+//! Orders, questions and cluster-wide limits among the nodes of one process.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::control::{Control, ControlSender};
 use crate::pace::{Claim, Grant, PaceKind};
 use crate::{Answers, Broker, BrokerError, Question};
 
-/// Users whose pace is remembered; beyond, those who have taken nothing lately are forgotten.
+/// Users whose rate is remembered. Beyond it, users with nothing taken lately are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// What operators have said, and what users have taken.
+/// The operators' rules, open questions, and what users have taken of the cluster's limits.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     sequence: u64,
@@ -25,7 +25,7 @@ pub(super) struct Standing {
     paces: HashMap<(PaceKind, UserId), Instant>,
 }
 
-/// A question that somebody waits for, and where the answers go.
+/// Where the answers to an open question go.
 #[derive(Debug)]
 struct Asking(mpsc::Sender<(u64, String)>);
 
@@ -75,8 +75,8 @@ impl Standing {
 }
 
 impl MemoryBroker {
-    /// Sets rules that an earlier process had kept; all that there are then, for whoever asks. Nodes
-    /// that have joined before have to be told by whoever restores.
+    /// Sets rules that an earlier process has kept, and returns all rules that hold then. Nodes
+    /// that joined before are not told; the caller has to tell them.
     #[must_use]
     pub fn restore(&self, rules: Vec<Issued>) -> Vec<Issued> {
         let standing = &mut self.cluster.lock().standing;
@@ -95,7 +95,7 @@ impl MemoryBroker {
         order: &Order,
         life: Option<Duration>,
     ) -> Result<Issued, BrokerError> {
-        // One after the other, so that all nodes get them in their sequence.
+        // One order at a time, so that all nodes receive them in sequence.
         let _turn = self.cluster.0.issuing.lock().await;
         let (issued, nodes) = {
             let mut state = self.cluster.lock();
@@ -139,7 +139,7 @@ impl MemoryBroker {
     pub(crate) async fn answer(&self, question: &Question, text: &str) -> Result<(), BrokerError> {
         let state = self.cluster.lock();
         if let Some(Asking(sender)) = state.standing.questions.get(&question.id) {
-            // Who has asked has enough, or is gone.
+            // The asking node has all the answers it needs, or is gone.
             drop(sender.try_send((self.node, text.to_owned())));
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Publishing in memory: planned, committed where there is a journal, then stored and heard, one
-//! after the other in each room.
+//! Publishing in memory. Events are planned, committed if there is a journal, then stored and
+//! handed to the nodes, one publish at a time in each room.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::{MemoryBroker, State, now_ms};
 use crate::digest::DigestKey;
 use crate::{BrokerError, Published, Seen};
 
-/// Before a commit that is not certain is tried again.
+/// The pause before a commit with an uncertain result is retried.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The rooms that one user or one address has begun may take one part in so many of
 /// `limits.embedded_bytes`.
@@ -33,7 +33,7 @@ impl MemoryBroker {
         let seen = seen();
         let published = match &self.cluster.0.journal {
             None => {
-                // Under one lock: nothing else takes the places that were planned.
+                // Under one lock, so no other publish takes the planned offsets.
                 let mut state = self.cluster.lock();
                 is_reliable(&state, room, seen.as_ref())?;
                 let plan = self.plan(&state, room, drafts)?;
@@ -41,7 +41,7 @@ impl MemoryBroker {
             }
             Some(journal) => {
                 is_reliable(&self.cluster.lock(), room, seen.as_ref())?;
-                // In a task of its own: what is committed is stored too, whoever has given up.
+                // A task of its own: committed events are stored even if the caller has given up.
                 let (broker, journal) = (self.clone(), journal.clone());
                 let (room, drafts) = (room.clone(), drafts.to_vec());
                 let publish = async move {
@@ -65,7 +65,7 @@ impl MemoryBroker {
         Ok(state.stream(room)?.plan(drafts, &key, now_ms()))
     }
 
-    /// Stores what was planned, and hands it to all nodes.
+    /// Stores the planned events and hands them to all nodes.
     fn apply(&self, state: &mut State, room: &RoomId, mut plan: Plan) -> Vec<Published> {
         let config = &self.cluster.0.config;
         let (outcomes, events) = (
@@ -101,8 +101,8 @@ impl MemoryBroker {
         outcomes
     }
 
-    /// Plans, commits, stores. Nothing else is planned in the room meanwhile: what is committed is
-    /// what is stored.
+    /// Plans, commits and stores. Nothing else is planned in the room meanwhile, so the stored
+    /// events are exactly the committed ones.
     async fn commit(
         &self,
         journal: &Journal,
@@ -137,7 +137,7 @@ impl MemoryBroker {
                     Err(JournalError::Refused(why)) if !may_be_there => {
                         return Err(BrokerError::Unavailable(why));
                     }
-                    // Until it is certain: another event must not take its place.
+                    // Retried until it is certain: another event must not take this offset.
                     Err(JournalError::Refused(why) | JournalError::Unknown(why)) => {
                         may_be_there = true;
                         if let Some(now) = UNCERTAIN.fail(&why) {
@@ -152,7 +152,8 @@ impl MemoryBroker {
         Ok(self.apply(&mut self.cluster.lock(), room, plan))
     }
 
-    /// After a restart the nonces of the last quarter of an hour are in the archive only.
+    /// Looks up unknown nonces in the archive. After a restart, the nonces of the last quarter of
+    /// an hour are only there.
     async fn learn_nonces(
         &self,
         journal: &Journal,
@@ -166,7 +167,7 @@ impl MemoryBroker {
         let unknown: Vec<UsedNonce> = {
             let state = self.cluster.lock();
             let stream = state.stream(room)?;
-            // One that a node made up is the event's own new id.
+            // A nonce that a node made up is the event's own new ID, so it is never in the archive.
             let is_clients = |draft: &&Draft| draft.nonce.as_str() != draft.message.as_str();
             let unknown = stream.unknown(drafts, &key).filter(is_clients);
             let ask = |draft: &Draft| UsedNonce {
@@ -195,7 +196,7 @@ impl MemoryBroker {
     }
 }
 
-/// Fails unless the room has a stream that ends no lower than what was seen of it.
+/// Fails unless the room has a stream that ends at or above the position `seen`.
 fn is_reliable(state: &State, room: &RoomId, seen: Option<&Position>) -> Result<(), BrokerError> {
     let head = state.stream(room)?.head();
     let is_behind = seen.is_some_and(|seen| match head.epoch.order(&seen.epoch) {

@@ -13,17 +13,17 @@ use crate::{Attendance, HistorySection, Presence};
 
 #[derive(Debug)]
 pub(super) struct MemoryRoom {
-    /// `None`: none has begun.
+    /// `None`: no stream has begun.
     pub(super) stream: Option<MemoryStream>,
     pub(super) is_private: bool,
-    /// Held while something is committed and then stored: one publish at a time.
+    /// Held while events are committed and then stored: one publish at a time.
     pub(super) writing: Arc<Mutex<()>>,
-    /// What webhooks were not told of it yet.
+    /// Events that webhooks have not received yet.
     pub(super) webhooks: RoomQueues,
     subscribers: BTreeSet<u64>,
     users: HashMap<UserId, Present>,
     presence_version: u64,
-    /// The newest event or presence change; `None`: there was none yet.
+    /// When the newest event or presence change came. `None`: there was none yet.
     changed: Option<Instant>,
     used: Instant,
 }
@@ -55,12 +55,12 @@ impl MemoryRoom {
         self.changed
     }
 
-    /// Somebody looked: the room lives on.
+    /// Marks the room as used, so that it is not dropped.
     pub(super) fn touch(&mut self) {
         self.used = Instant::now();
     }
 
-    /// There is an event.
+    /// Marks the room as used and changed by a new event.
     pub(super) fn change(&mut self) {
         self.touch();
         self.changed = Some(self.used);
@@ -75,7 +75,7 @@ impl MemoryRoom {
         }
     }
 
-    /// Whether nothing would be missed if the room were dropped.
+    /// Whether the room can be dropped without any loss.
     pub(super) fn is_forgotten(&self, history: &HistorySection) -> bool {
         let unused =
             self.subscribers.is_empty() && self.users.is_empty() && self.webhooks.is_empty();

@@ -1,4 +1,4 @@
-//! One room's stream in memory: its events, its nonces, and what has been changed in it.
+//! One room's stream in memory: its events, its nonces, and the changes of its messages.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -11,15 +11,15 @@ use super::ledger::Payers;
 use crate::digest::{Digest, DigestKey};
 use crate::{Head, HistorySection, NewEpoch, Page, Place, Published, Span, StreamState};
 
-/// A nonce is kept for one to two generations.
+/// A nonce is kept for one to two of these generations.
 pub(super) const NONCE_GENERATION: Duration = Duration::from_secs(15 * 60);
-/// What an event costs beside its frame.
+/// Bytes that an event costs beside its frame.
 const EVENT_OVERHEAD: usize = 160;
 
 #[derive(Debug)]
 pub(super) struct MemoryStream {
     epoch: Epoch,
-    /// `None`: the epoch began before this process.
+    /// The offset above which the epoch began. `None`: the epoch began before this process.
     base: Option<u64>,
     top: u64,
     /// Who began the room, if somebody pays for it.
@@ -29,35 +29,35 @@ pub(super) struct MemoryStream {
     bytes: usize,
     /// How many of the bytes are booked: see [`super::State::settle`].
     pub(super) booked: usize,
-    /// Messages that were deleted, whether they are here or not; not more than events.
+    /// Deleted messages, whether they are still in the stream or not. At most `stream_len` of them.
     deleted: BTreeSet<u64>,
     nonces: HashMap<Digest, u64>,
     older_nonces: HashMap<Digest, u64>,
     generation: Instant,
 }
 
-/// An event, and what takes its place once its body has to go.
+/// An event, and the frame that replaces it once its body has to go.
 #[derive(Debug)]
 struct Kept {
     event: Envelope,
-    /// The message that it changes.
+    /// The message that this event changes.
     target: Option<u64>,
-    /// Of an edit that still has its body.
+    /// The frame without a body, for an edit that still has its body.
     tombstone: Option<Frame>,
 }
 
-/// The new form of a message after an edit or a deletion.
+/// A message's new form after an edit or a deletion.
 #[derive(Debug)]
 struct Rewrite {
     target: u64,
-    /// The edit or the deletion.
+    /// The offset of the edit or the deletion.
     offset: u64,
-    /// The event that takes the message's place, if the message is here.
+    /// The frame that replaces the message, if the message is in the stream.
     instead: Frame,
     is_deletion: bool,
 }
 
-/// What a publish will do, before it is done: it changes nothing until it is applied.
+/// The prepared result of a publish. Nothing changes until it is applied.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) outcomes: Vec<Published>,
@@ -68,15 +68,15 @@ pub(super) struct Plan {
     rewrites: Vec<Rewrite>,
 }
 
-/// The name of the epoch that begins or goes on.
+/// The name of the epoch that begins or is resumed.
 fn name_of(begin: &NewEpoch, now: u64) -> Epoch {
     let resumed = begin.resume.clone();
     resumed.unwrap_or_else(|| Epoch::begin(now, begin.floor))
 }
 
 impl Kept {
-    /// The event at its place in another epoch, `shift` further; so is its target if that is not
-    /// below `from`.
+    /// Returns the event moved into another epoch, `shift` offsets further. Its target moves too if
+    /// it is at or above `from`.
     fn renumbered(self, epoch: &Epoch, from: u64, shift: u64) -> Self {
         let target = self.target.map(|target| match target >= from {
             true => target + shift,
@@ -104,13 +104,13 @@ fn cost(event: &Envelope) -> usize {
     event.frame.len() + EVENT_OVERHEAD
 }
 
-/// Whether a frame is a form of this event.
+/// Whether the frame is a form of this event.
 fn is_of(frame: &Frame, event: &Envelope) -> bool {
     StoredEvent::parse(frame.as_str()).is_ok_and(|parsed| parsed.message == event.message)
 }
 
 impl MemoryStream {
-    /// A room's first stream in this process. `now`: milliseconds since 1970.
+    /// Begins a room's first stream in this process. `now`: milliseconds since 1970.
     pub(super) fn begin(begin: &NewEpoch, now: u64) -> Self {
         Self {
             base: begin.resume.is_none().then_some(begin.above),
@@ -164,7 +164,7 @@ impl MemoryStream {
         }
     }
 
-    /// Drafts whose nonces are not known here.
+    /// Returns the drafts whose nonces are not known here.
     pub(super) fn unknown<'a>(
         &'a self,
         drafts: &'a [Draft],
@@ -175,7 +175,7 @@ impl MemoryStream {
             .filter(|draft| self.known(&key.digest(draft)).is_none())
     }
 
-    /// A nonce that was used before this process began.
+    /// Adds a nonce that was used before this process began.
     pub(super) fn learn(&mut self, digest: Digest, offset: u64) {
         self.nonces.entry(digest).or_insert(offset);
     }
@@ -280,7 +280,7 @@ impl MemoryStream {
         added
     }
 
-    /// Gives a message its new form and takes the bodies out of its earlier edits.
+    /// Gives a message its new form and removes the bodies of its earlier edits.
     fn rewrite(&mut self, rewrite: &Rewrite) {
         if rewrite.is_deletion {
             self.deleted.insert(rewrite.target);
@@ -318,14 +318,14 @@ impl MemoryStream {
                 .is_some_and(|index| is_buried(&self.events[index].event))
     }
 
-    /// Whether the target is an event of another epoch that does not stand in this room.
+    /// Whether the target belongs to another epoch and is not in this room.
     fn is_foreign(&self, change: &Change) -> bool {
         let Some(epoch) = change.epoch.as_ref().filter(|epoch| **epoch != self.epoch) else {
             return false;
         };
         match self.index_of(change.target) {
             Some(index) => self.events[index].event.position.epoch != *epoch,
-            // One that has left the stream with all before it may be in the archive.
+            // A target that has left the stream with everything before it may be in the archive.
             None => self.keeps(change.target) || self.base.is_some_and(|base| change.target > base),
         }
     }
@@ -339,7 +339,7 @@ impl MemoryStream {
         let here = self.index_of(offset).map(|index| &self.events[index].event);
         let planned = || plan.events.iter().find(|e| e.position.offset == offset);
         let original = here.or_else(planned);
-        // It may be of an epoch that has ended: the event itself knows.
+        // The event may be of an epoch that has ended, so its own position counts.
         let position = original.map_or_else(
             || Position {
                 epoch: self.epoch.clone(),
@@ -389,8 +389,8 @@ impl MemoryStream {
         }
     }
 
-    /// The changes of these messages above `above`, in order: the edits and deletions that count, and
-    /// the newest `reactions`.
+    /// Returns the changes of these messages above `above`, in order: the edits and deletions that
+    /// are in force, and the newest `reactions` reactions.
     pub(super) fn changes(
         &self,
         messages: &[RangeInclusive<u64>],
@@ -409,7 +409,7 @@ impl MemoryStream {
                     left = left.saturating_sub(1);
                     is_new
                 }
-                // One that was edited again has no body.
+                // An edit that was followed by another edit has no body.
                 EventKind::Edited => kept.tombstone.is_some(),
                 EventKind::Message | EventKind::Deleted => true,
             }
@@ -424,7 +424,7 @@ impl MemoryStream {
     /// Drops the oldest events that were stored before `cutoff`.
     pub(super) fn expire(&mut self, cutoff: u64) {
         while let Some(oldest) = self.events.front() {
-            // One that cannot be read has no time that would keep it.
+            // An event that cannot be read has no time that would keep it.
             if oldest.event.read().is_ok_and(|event| event.ts >= cutoff) {
                 break;
             }
@@ -432,7 +432,7 @@ impl MemoryStream {
         }
     }
 
-    /// Where it stands. What this memory holds is lost only with the process, so every stream is
+    /// Returns where the stream stands. Its data is lost only with the process, so every stream is
     /// reconciled.
     pub(super) fn state(&self) -> StreamState {
         let last = self.events.back().map(|kept| &kept.event);
@@ -490,7 +490,7 @@ impl MemoryStream {
         self.bytes = 0;
     }
 
-    /// Whether the event is still there.
+    /// Whether the event is still in the stream.
     pub(super) fn keeps(&self, offset: u64) -> bool {
         let first = self.events.front();
         first.is_some_and(|first| first.event.position.offset <= offset)

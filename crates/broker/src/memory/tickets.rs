@@ -1,4 +1,4 @@
-//! Tickets of the embedded broker: kept until they expire or are used.
+//! The embedded broker's tickets, kept until they expire or are used.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::MemoryBroker;
 use crate::BrokerError;
 
-/// Tickets that are kept at once; beyond, no new ones are made.
+/// The most tickets that are kept at once. Beyond it, new ones are refused.
 const MOST: usize = 10_000;
 
-/// By their digest.
+/// Expiry and content of each ticket, by its digest.
 #[derive(Debug, Default)]
 pub(super) struct Tickets(Mutex<HashMap<String, (Instant, String)>>);
 

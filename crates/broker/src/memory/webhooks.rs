@@ -1,4 +1,4 @@
-//! What webhooks wait for, in memory: as in Redis, but gone with the process.
+//! The webhooks' queues in memory: as in Redis, but lost with the process.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,12 +10,12 @@ use crate::{
     Attended, BrokerConfig, BrokerError, Due, Mark, Span, WaitingRooms, WebhookEvent, WebhookQueue,
 };
 
-/// What webhooks were not told of one room yet.
+/// The events of one room that webhooks have not received yet.
 #[derive(Debug, Default)]
 pub(super) struct RoomQueues {
-    /// Where each webhook stands that the room waits for.
+    /// How far each webhook that the room waits for has been served.
     marks: HashMap<String, Mark>,
-    /// The number of the last join or leave that anybody wanted to know.
+    /// The number of the last join or leave that any webhook wanted.
     attended: u64,
     attendance: VecDeque<Attended>,
 }
@@ -25,7 +25,7 @@ impl RoomQueues {
         self.marks.is_empty()
     }
 
-    /// Drops the joins and leaves that every webhook was told.
+    /// Drops the joins and leaves that every webhook has received.
     fn trim(&mut self) {
         let needed = self.marks.values().map(|mark| mark.step).min();
         let is_told = |attended: &Attended| needed.is_none_or(|needed| attended.step <= needed);
@@ -36,7 +36,7 @@ impl RoomQueues {
 }
 
 impl State {
-    /// Has a room wait for the webhooks that want these events, which were stored just now.
+    /// Makes the room wait for the webhooks that want these events, which have just been stored.
     pub(super) fn note_events(
         &mut self,
         config: &BrokerConfig,
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    /// Keeps who came and went, where a webhook wants to know.
+    /// Records joins and leaves, if a webhook wants them.
     pub(super) fn note_attendance(
         &mut self,
         config: &BrokerConfig,
@@ -112,7 +112,8 @@ impl State {
 }
 
 impl MemoryBroker {
-    /// One node of the process looks after all rooms.
+    /// Returns the rooms that wait for this webhook, oldest first. One node of the process serves
+    /// all rooms; the others get none.
     #[expect(clippy::unused_async, reason = "the Redis broker waits here")]
     pub(crate) async fn waiting_for(
         &self,
@@ -197,7 +198,7 @@ impl MemoryBroker {
         });
         let waiting = state.waiting.entry(webhook.name.clone()).or_default();
         match more {
-            // Behind the others: a busy room must not hold them up.
+            // Requeued behind the others: a busy room must not delay them.
             true => waiting.insert(room.clone(), now_ms()),
             false => waiting.remove(room),
         };

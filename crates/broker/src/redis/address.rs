@@ -1,4 +1,5 @@
-//! Section `redis` as a client: where Redis is, whether TLS is between, and whose certificates count.
+//! Builds the Redis client from the section `redis`: the address, TLS, and the accepted
+//! certificates.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,15 +18,15 @@ fn bad<T>(why: impl Into<String>) -> Result<T, BrokerError> {
     Err(BrokerError::BadUrl(why.into()))
 }
 
-/// Reads the section and adds what every connection of ours has: no delay, keepalive and a limit on
-/// unacknowledged bytes, so that a half-open connection is found by the kernel too.
+/// Reads the section and adds the TCP settings that every connection needs: no delay, keepalive,
+/// and a limit on unacknowledged bytes, so that the kernel too detects a half-open connection.
 pub(crate) fn client(section: &RedisSection) -> Result<Client, BrokerError> {
     let url = &section.url;
     let tls = match url.split("://").next().unwrap_or_default() {
         "redis" => false,
         "rediss" => true,
         "redis+sentinel" | "redis+cluster" => {
-            return bad("Sentinel and Cluster are not there yet, use redis://host:port");
+            return bad("Sentinel and Cluster are not supported yet, use redis://host:port");
         }
         _ => return bad("expected redis[s]://[[user]:password@]host[:port][/db]"),
     };
@@ -34,7 +35,7 @@ pub(crate) fn client(section: &RedisSection) -> Result<Client, BrokerError> {
         .rsplit_once('@')
         .map_or(url.as_str(), |(_, hosts)| hosts);
     if hosts.contains(',') || url.contains(",redis") {
-        return bad("a list of URLs (shards) is not there yet, give one");
+        return bad("a list of URLs (shards) is not supported yet, give one URL");
     }
     if url.contains('#') {
         return bad(
@@ -44,7 +45,7 @@ pub(crate) fn client(section: &RedisSection) -> Result<Client, BrokerError> {
     }
     let is_odd = |error: redis::RedisError| BrokerError::BadUrl(error.to_string());
     let info = match section.tls_insecure {
-        // The crate's own way to say it.
+        // The redis crate reads this setting from the URL's fragment.
         true if tls => format!("{url}#insecure").into_connection_info(),
         _ => url.as_str().into_connection_info(),
     };
@@ -77,7 +78,8 @@ fn ours(info: ConnectionInfo) -> ConnectionInfo {
 }
 
 fn certificates(section: &RedisSection) -> Result<TlsCertificates, BrokerError> {
-    // The crate takes the process's provider; with a second one in the tree it could not choose.
+    // The redis crate uses the process's default provider. If the build has two providers, it
+    // cannot choose one by itself.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let client_tls = match (&*section.tls_cert, &*section.tls_key) {
         ("", "") => None,
@@ -106,16 +108,16 @@ fn read(setting: &str, path: &str) -> Result<Vec<u8>, BrokerError> {
     };
     match text.windows(11).any(|window| window == b"-----BEGIN ") {
         true => Ok(text),
-        false => bad(format!("{setting}: {path} holds nothing in PEM form")),
+        false => bad(format!("{setting}: {path} is not in PEM form")),
     }
 }
 
-/// Says at the start what can be read or changed on its way.
+/// Warns at start if others can read or change the traffic to Redis.
 pub(crate) fn warn_of_the_way(client: &Client) {
     match client.get_connection_info().addr() {
         ConnectionAddr::Tcp(host, _) if !is_loopback(host) => warn!(
             host,
-            "redis is on another host and without TLS: whoever is on the way can read and change \
+            "redis is on another host and without TLS: anyone on the network path can read and change \
              everything, use rediss://"
         ),
         ConnectionAddr::TcpTls {

@@ -1,5 +1,6 @@
-//! What waits for the archive, and who brings it there: each partition has one owner among the
-//! nodes that live, the same in the eyes of all. Two owners for a moment are harmless.
+//! The rooms that wait for the archive, and the node that archives them. Each partition has one
+//! owner among the living nodes, computed alike on every node. Two owners at the same time are
+//! harmless.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -13,17 +14,18 @@ use super::RedisBroker;
 use super::keys::{Key, PARTITIONS, RoomKeys, partition_of};
 use crate::{BrokerConfig, BrokerError};
 
-/// Rooms that are looked at by one call.
+/// Rooms that one call looks at.
 const ROOMS_AT_ONCE: usize = 200;
 
-/// Milliseconds since 1970 by this node's clock: it decides nothing but whose turn it is.
+/// Milliseconds since 1970 by this node's clock. It only decides the order in which rooms are
+/// served.
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The owner of a partition: the living lease that scores highest for it. When one dies, only what
-/// it owned moves.
+/// The owner of a partition: the living lease with the highest score for it. When a node dies, only
+/// its own partitions move.
 pub(super) fn owner(partition: usize, leases: &[String]) -> Option<&String> {
     let score = |lease: &&String| {
         let mut hasher = SipHasher13::new();
@@ -40,7 +42,7 @@ fn owns_in_all(lease: &str, partition: usize, lists: &[Arc<[String]>]) -> bool {
 }
 
 impl RedisBroker {
-    /// The partitions that this node owns, as far as it knows: two owners are harmless.
+    /// The partitions that this node owns, as far as it knows. Two owners are harmless.
     fn owned(&self) -> Vec<usize> {
         let lease = self.0.lease.name();
         let leases = self.0.lease.living();
@@ -49,8 +51,8 @@ impl RedisBroker {
             .collect()
     }
 
-    /// The partitions that this node has owned for long enough that every other node knows it: what
-    /// one node begins here, no other goes on with. Two owners are rare, and still harmless.
+    /// The partitions that this node has owned long enough for every other node to know it, so that
+    /// no other node continues work begun here. Two owners are rare, and still harmless.
     pub(super) fn settled(&self) -> Vec<usize> {
         let (lease, lately) = (self.0.lease.name(), self.0.lease.lately_living());
         (0..PARTITIONS)
@@ -125,7 +127,7 @@ impl RedisBroker {
         self.rooms_of(self.owned()).await
     }
 
-    /// The rooms of these partitions that may have a stream, in the order of their names.
+    /// The rooms of these partitions that may have a stream, by name.
     async fn rooms_of(&self, partitions: Vec<usize>) -> Result<Vec<RoomId>, BrokerError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -144,7 +146,8 @@ impl RedisBroker {
         Ok(rooms)
     }
 
-    /// Has rooms of this node's partitions wait that should and do not; how many.
+    /// Adds rooms of this node's partitions that should wait for the archive and do not. Returns
+    /// how many.
     pub(crate) async fn find_waiting(&self) -> Result<u64, BrokerError> {
         let mut found = 0;
         for partition in self.owned() {
@@ -204,7 +207,7 @@ impl RedisBroker {
     }
 }
 
-/// Events that a stream keeps while the archive is behind; 0: there is no archive.
+/// The most events that a stream keeps while the archive is behind. 0: there is no archive.
 pub(super) fn backlog(config: &BrokerConfig) -> usize {
     match config.has_archive {
         true => config.history.archive_backlog.max(1),

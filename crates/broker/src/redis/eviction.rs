@@ -1,7 +1,9 @@
-//! Takes back what expired leases have left: the members of a dead node leave, each announced once.
+//! Removes the users that expired leases have registered: the users of a dead node leave, each
+//! announced once.
 //!
-//! In a task of its own, so that the node's own lease is renewed meanwhile. Every survivor gets the
-//! list and begins after a pause of its own; whoever comes later finds little or nothing.
+//! It runs in a task of its own, so that the node's own lease is renewed meanwhile. Every surviving
+//! node gets the list and begins after a random pause; a node that begins later finds little or
+//! nothing to do.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +24,14 @@ use super::scripts::Scripts;
 use super::webhooks::Webhooks;
 use crate::BrokerError;
 
-/// Up to so long a survivor waits before it begins.
+/// The longest pause before a surviving node begins.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long one call may take.
+/// The time limit of one call.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Rooms that are asked for at once.
+/// Rooms that are handled at once.
 const ROOMS_AT_ONCE: usize = 100;
 
-/// What takes back.
+/// The task that removes them.
 pub(crate) struct Eviction {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
@@ -40,7 +42,7 @@ pub(crate) struct Eviction {
 }
 
 impl Eviction {
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(crate) async fn run(mut self) {
         let outage = Outage::new();
         while let Some(leases) = self.expired.recv().await {
@@ -48,7 +50,7 @@ impl Eviction {
             for lease in leases {
                 match self.evict(&lease).await {
                     Ok(0) => {}
-                    Ok(users) => info!(lease, users, "took back what a dead node had registered"),
+                    Ok(users) => info!(lease, users, "removed the users of a dead node"),
                     Err(error) => {
                         if let Some(now) = outage.fail(&error) {
                             warn!(lease, %error, failures = now.failures, "cannot evict a dead node yet");
@@ -59,7 +61,7 @@ impl Eviction {
         }
     }
 
-    /// Returns how many users left a room by it.
+    /// Removes everything under this lease. Returns how many users left a room by it.
     async fn evict(&self, lease: &str) -> Result<u64, BrokerError> {
         let mut users = 0;
         for rooms in self.rooms_of(lease).await?.chunks(ROOMS_AT_ONCE) {

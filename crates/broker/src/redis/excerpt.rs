@@ -1,4 +1,4 @@
-//! A part of a stream: its entries and the events that stand in the place of those that left it.
+//! A part of a stream: its entries, and the tombstones of the entries that left it.
 
 use std::ops::Range;
 
@@ -8,20 +8,21 @@ use redis::Value;
 use super::values::parse_entry;
 use crate::BrokerError;
 
-/// The facts about the part beside its events.
+/// Facts about the part, in addition to its events.
 pub(super) struct Excerpt<'a> {
     pub(super) room: &'a RoomId,
     /// The stream's present epoch.
     pub(super) epoch: &'a Epoch,
     /// The offset above which the present epoch began. Older epochs may be below it.
     pub(super) base: u64,
-    /// From this offset on the stream has every event: a hole is an event of which nothing is left.
+    /// The lowest offset from which on the stream is complete. A missing event above it has
+    /// vanished.
     pub(super) low: u64,
-    /// The epoch of the event before `low`, where it is known.
+    /// The epoch of the event before `low`, if it is known.
     pub(super) before: Option<Epoch>,
 }
 
-/// The end of an excerpt that is kept when there is more than was asked for.
+/// Which end of an excerpt is kept when there are more events than the caller asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
     Oldest,
@@ -29,9 +30,9 @@ pub(super) enum End {
 }
 
 impl Excerpt<'_> {
-    /// Joins a stream's entries, in any order, with the tombstones between them, at most `limit`
-    /// events. Within an epoch the result has no holes. Events that Redis lost between two epochs
-    /// are not made up.
+    /// Joins a stream's entries, in any order, with the tombstones between them. Returns at most
+    /// `limit` events. Within an epoch the result has no holes. Events that Redis lost between two
+    /// epochs are not filled in.
     pub(super) fn join(
         &self,
         entries: Vec<Value>,
@@ -43,7 +44,8 @@ impl Excerpt<'_> {
         for tombstone in tombstones.chunks_exact(2) {
             events.push(tombstone_event(&tombstone[0], &tombstone[1])?);
         }
-        // A node of an older version leaves two for one event: without a body is right.
+        // A node of an older version leaves two tombstones for one event. The one without a body
+        // counts.
         events.sort_by_key(|(event, deleted)| (event.position.offset, !deleted));
         let mut events: Vec<_> = events.into_iter().map(|(event, _)| event).collect();
         for entry in entries {
@@ -104,14 +106,14 @@ impl Excerpt<'_> {
         from..*offset
     }
 
-    /// An event of which nothing is left but its place.
+    /// Builds the event that stands for one whose content is gone: only its position is known.
     fn vanished(&self, next: &Envelope, offset: u64) -> Envelope {
         let epoch = next.position.epoch.clone();
         Envelope::vanished(self.room, Position { epoch, offset })
     }
 }
 
-/// Reads `MESSAGE FRAME` and the offset; says whether the frame is without a body.
+/// Reads `MESSAGE FRAME` and the offset. The second result says whether the frame has no body.
 fn tombstone_event(text: &str, offset: &str) -> Result<(Envelope, bool), BrokerError> {
     let unexpected = || BrokerError::Unexpected("a tombstone cannot be read".to_owned());
     let (message, frame) = text.split_once(' ').ok_or_else(unexpected)?;
@@ -138,7 +140,7 @@ mod tests {
         if offset > BASE { "k" } else { "j" }
     }
 
-    /// The present epoch `k` began above it, after `j`.
+    /// The present epoch `k` began above this offset, after `j`.
     const BASE: u64 = 100;
 
     fn entry(offset: u64) -> Value {

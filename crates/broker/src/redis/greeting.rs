@@ -1,5 +1,5 @@
-//! The first words on each new connection, before anyone may use it: whether this Redis can keep
-//! what it is given, and which secret the cluster has.
+//! The checks on each new connection before it is used: whether this Redis is fit to store events,
+//! and the cluster's secret.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,23 +11,23 @@ use tracing::warn;
 
 use super::secrets::Secrets;
 
-/// Scripts with flags came with Redis 7.
+/// Redis 7 introduced scripts with flags.
 const OLDEST_VERSION: u32 = 7;
 
-/// What Redis has shown so far.
+/// The result of the newest connection's checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contact {
-    /// It has not answered yet.
+    /// Redis has not answered yet.
     None,
-    /// It can be used.
+    /// Redis can be used.
     Fit,
-    /// It cannot now, since it is a replica: there may have been a failover.
+    /// Redis is a replica, so it cannot be used now. There may have been a failover.
     Replica,
-    /// It cannot, as it is set, and why.
+    /// Redis cannot be used with its present settings, for this reason.
     Unfit(String),
 }
 
-/// What is said to a new connection; clones share what came of it.
+/// The checks on a new connection; clones share their result.
 #[derive(Debug, Clone)]
 pub(crate) struct Greeting {
     allow_eviction: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Greeting {
     server: Arc<Server>,
 }
 
-/// Which Redis answers.
+/// The server that answers.
 #[derive(Debug, Default)]
 struct Server {
     run_id: Mutex<String>,
@@ -67,7 +67,7 @@ impl Greeting {
         }
     }
 
-    /// Why the newest connection was not used; `None`: it was, or there is none.
+    /// Why the newest connection was refused. `None`: it was accepted, or there is none.
     pub(crate) fn refusal(&self) -> Option<String> {
         match &*self.contact.borrow() {
             Contact::Unfit(why) => Some(why.clone()),
@@ -76,23 +76,24 @@ impl Greeting {
         }
     }
 
-    /// Whether another Redis answers than when this was last asked: restarted, or promoted.
+    /// Whether another server answers than at the last call: Redis was restarted, or a replica
+    /// promoted.
     pub(crate) fn take_change(&self) -> bool {
         self.server.take_change()
     }
 
-    /// The run ID of the server that answered last; empty where it does not tell.
+    /// The run ID of the server that answered last. Empty if the server does not tell it.
     pub(crate) fn run_id(&self) -> String {
         let known = self.server.run_id.lock();
         known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What Redis showed on the newest connection.
+    /// The result of the newest connection's checks, as it changes.
     pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
         self.contact.subscribe()
     }
 
-    /// Fails when the connection is not to be used.
+    /// Checks a new connection. Fails if it must not be used.
     pub(crate) async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let contact = self.look(&mut connection).await?;
         if contact == Contact::Fit {
@@ -133,7 +134,7 @@ pub(super) fn evicting_policy(info: &str) -> Option<&str> {
     field(info, "maxmemory_policy").filter(|policy| *policy != "noeviction")
 }
 
-/// Reads the text of INFO. What it does not say is not held against it.
+/// Reads the text of INFO. A missing field counts as fit.
 fn judge(info: &str, allow_eviction: bool) -> Contact {
     let field = |name| field(info, name);
     let version = field("redis_version").unwrap_or_default();
@@ -143,7 +144,7 @@ fn judge(info: &str, allow_eviction: bool) -> Contact {
         .and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < OLDEST_VERSION) {
         return Contact::Unfit(format!(
-            "it is version {version}, and {OLDEST_VERSION} is the oldest that works"
+            "it is version {version}, and {OLDEST_VERSION} is the oldest supported version"
         ));
     }
     match evicting_policy(info) {

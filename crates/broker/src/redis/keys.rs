@@ -1,4 +1,4 @@
-//! Names of keys and channels in Redis. Section 6 of ARCHITECTURE.md lists what each holds.
+//! Names of keys and channels in Redis. ARCHITECTURE.md ("In Redis") lists the content of each.
 //!
 //! A room belongs to one of 64 partitions. All keys of a partition carry its tag in braces, so
 //! that in a Redis Cluster they share a slot and one script may touch them.
@@ -8,18 +8,18 @@ use std::fmt::{self, Write};
 use hubbub_protocol::RoomId;
 use redis::{RedisWrite, ToRedisArgs};
 
-/// One tag a line, one in each 256 of the 16,384 slots of a Redis Cluster.
+/// One tag per line: one for each block of 256 among the 16,384 slots of a Redis Cluster.
 const TAGS: &str = include_str!("partition-tags.txt");
-/// How many partitions there are. Fixed for ever: a room's keys depend on it.
+/// The number of partitions. It must never change: a room's keys depend on it.
 pub(crate) const PARTITIONS: usize = 64;
-/// What most names have beyond the prefix, in bytes.
+/// Bytes that most names have beyond the prefix.
 const NAME_BYTES: usize = 64;
 const CHANGES: &str = ":changes";
 const WAITING: &str = ":archive";
 const RUN: &str = ":run";
 const SIZES: &str = ":sizes";
 
-/// Makes all names of one cluster.
+/// Builds all names of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: String,
@@ -59,12 +59,12 @@ impl ToRedisArgs for Key<'_> {
 #[derive(Debug)]
 pub(crate) struct RoomKeys {
     channel: String,
-    /// How much of that names the partition, in bytes.
+    /// Length of the part of `channel` that names the partition, in bytes.
     partition: usize,
 }
 
 impl RoomKeys {
-    /// The first keys of every script that may store events, in their order.
+    /// The first keys of every script that may store events, in order.
     pub(crate) fn of_event(&self) -> [Key<'_>; 9] {
         [
             self.meta(),
@@ -111,17 +111,17 @@ impl RoomKeys {
         self.of_room(":attendance")
     }
 
-    /// Rooms of the partition by the time of their newest change.
+    /// The partition's rooms by the time of their newest change.
     pub(crate) fn changes(&self) -> Key<'_> {
         self.of_partition(CHANGES)
     }
 
-    /// Rooms of the partition that wait for the archive.
+    /// The partition's rooms that wait for the archive.
     pub(crate) fn waiting(&self) -> Key<'_> {
         self.of_partition(WAITING)
     }
 
-    /// The run of the partition.
+    /// The partition's run.
     pub(crate) fn run(&self) -> Key<'_> {
         self.of_partition(RUN)
     }
@@ -165,22 +165,22 @@ impl Keys {
         self.room(room).channel
     }
 
-    /// The users that a lease has in a room.
+    /// The users that a lease has registered in a room.
     pub(crate) fn lease_users(&self, room: &RoomId, lease: &str) -> String {
         format!("{}:node:{}", self.channel(room), encode(lease))
     }
 
-    /// The rooms of a partition in which a lease has users.
+    /// The rooms of a partition in which a lease has registered users.
     pub(crate) fn lease_rooms(&self, partition: usize, lease: &str) -> String {
         format!("{}:node:{}:rooms", self.partition(partition), encode(lease))
     }
 
-    /// Rooms of a partition by the time of their newest change.
+    /// A partition's rooms by the time of their newest change.
     pub(crate) fn changes(&self, partition: usize) -> String {
         self.partition(partition) + CHANGES
     }
 
-    /// The run of a partition.
+    /// A partition's run.
     pub(crate) fn run(&self, partition: usize) -> String {
         self.partition(partition) + RUN
     }
@@ -190,17 +190,17 @@ impl Keys {
         self.partition(partition) + SIZES
     }
 
-    /// Rooms of a partition that wait for the archive, by the time when they began to.
+    /// A partition's rooms that wait for the archive, by the time when they began to wait.
     pub(crate) fn waiting(&self, partition: usize) -> String {
         self.partition(partition) + WAITING
     }
 
-    /// Rooms of a partition that wait for a webhook, by the time when they began to.
+    /// A partition's rooms that wait for a webhook, by the time when they began to wait.
     pub(crate) fn webhook(&self, partition: usize, name: &str) -> String {
         format!("{}:webhook:{}", self.partition(partition), encode(name))
     }
 
-    /// What a node writes before it waits for a replica.
+    /// The key that a node writes before it waits for a replica.
     pub(crate) fn replicated(&self, lease: &str) -> String {
         format!("{}:replicated:{}", self.prefix, encode(lease))
     }
@@ -220,42 +220,42 @@ impl Keys {
         format!("{}:nodes:settings", self.prefix)
     }
 
-    /// The ID by which the archive knows the cluster, and the ID of this Redis data.
+    /// The cluster's ID in the archive, and the ID of this Redis data.
     pub(crate) fn identity(&self) -> String {
         format!("{}:identity", self.prefix)
     }
 
-    /// Orders of operators by their sequence.
+    /// The operators' orders, by sequence.
     pub(crate) fn orders(&self) -> String {
         format!("{}:orders", self.prefix)
     }
 
-    /// What lasting orders have left: the rule's name → the order.
+    /// The rules of lasting orders: the rule's name → the order.
     pub(crate) fn rules(&self) -> String {
         format!("{}:rules", self.prefix)
     }
 
-    /// Names of rules by the time when they end.
+    /// Names of rules, by the time when they end.
     pub(crate) fn rule_ends(&self) -> String {
         format!("{}:rules:ends", self.prefix)
     }
 
-    /// The channel on which all nodes hear of orders and questions.
+    /// The channel on which all nodes receive orders and questions.
     pub(crate) fn control(&self) -> String {
         format!("{}:control", self.prefix)
     }
 
-    /// Where nodes put their answers to a question.
+    /// The nodes' answers to a question.
     pub(crate) fn answers(&self, question: &str) -> String {
         format!("{}:answers:{}", self.prefix, encode(question))
     }
 
-    /// How much of a limit a user has taken.
+    /// The part of a limit that a user has taken.
     pub(crate) fn pace(&self, limit: &str, user: &str) -> String {
         format!("{}:pace:{limit}:{}", self.prefix, encode(user))
     }
 
-    /// Who a ticket stands for.
+    /// The content of a ticket.
     pub(crate) fn ticket(&self, digest: &str) -> String {
         format!("{}:ticket:{digest}", self.prefix)
     }
@@ -275,20 +275,20 @@ impl Keys {
         format!("{}:secret:former", self.prefix)
     }
 
-    /// The channel on which a node hears itself.
+    /// The channel on which a node receives its own probes.
     pub(crate) fn probe(&self, lease: &str) -> String {
         format!("{}:probe:{}", self.prefix, encode(lease))
     }
 
     fn partition(&self, partition: usize) -> String {
         let mut name = String::with_capacity(self.prefix.len() + NAME_BYTES);
-        // A string takes everything.
+        // Writing to a string never fails.
         let _ = write!(name, "{}:{{{}}}", self.prefix, self.tags[partition]);
         name
     }
 }
 
-/// Which partition a room belongs to: FNV-1a over its id, the same in every version.
+/// A room's partition: FNV-1a over its ID, the same in every version.
 pub(crate) fn partition_of(room: &RoomId) -> usize {
     let hash = room
         .as_str()
@@ -299,8 +299,8 @@ pub(crate) fn partition_of(room: &RoomId) -> usize {
     usize::try_from(hash % PARTITIONS as u64).expect("a partition is below 64")
 }
 
-/// Keeps a name from reaching hash tags, patterns and our own separator: ids may hold `:`, and
-/// what else they may hold is harmless.
+/// Percent-encodes a name, so that it contains no hash tags, no patterns and no `:`, our separator.
+/// Room and user IDs may hold `:`.
 fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     encode_into(&mut encoded, name);
@@ -313,7 +313,7 @@ fn encode_into(encoded: &mut String, name: &str) {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
                 encoded.push(char::from(byte));
             }
-            // A string takes everything.
+            // Writing to a string never fails.
             other => drop(write!(encoded, "%{other:02X}")),
         }
     }
@@ -348,7 +348,7 @@ mod tests {
         ];
         let of_room = names.of_event().into_iter().chain(others);
         for name in of_room.map(|key| key.to_string()).chain(whole) {
-            assert!(name.starts_with(&tag), "{name} has not {tag}");
+            assert!(name.starts_with(&tag), "{name} lacks the tag {tag}");
         }
         assert_eq!(
             names.changes().to_string(),

@@ -1,10 +1,10 @@
-//! The node's lease: a sign of life in Redis, renewed every two seconds. What a node registers
-//! (who is in which room) is registered for its lease, and goes when that has expired.
+//! The node's lease: a sign of life in Redis, renewed every two seconds. A node registers the users
+//! in its rooms under its lease; they are removed when the lease has expired.
 //!
-//! A node that could not renew in time, because it was frozen or Redis was away, or that finds
-//! another Redis than before, takes a new lease under a new name and registers everybody again. A call that was on its way may still
-//! register under the old name, so that is announced once more: it expires when no call can be on
-//! its way any longer, and is evicted then.
+//! A node takes a new lease under a new name, and registers all its users again, if it could not
+//! renew in time (it was frozen, or Redis was away) or if another Redis answers than before. A call
+//! that was on its way may still register under the old name. So the old name is renewed once more:
+//! it expires, and is evicted, when no such call can be on its way any longer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,16 +30,18 @@ use crate::{BrokerError, Declaration};
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
-/// A renewal proves for so long that Redis takes writes: a little more than until the next.
+/// For how long a renewal proves that Redis takes writes: a little longer than until the next
+/// renewal.
 const FRESH: Duration = Duration::from_secs(3);
-/// How long it lives without renewal.
+/// How long a lease lives without renewal.
 const LIFE: Duration = Duration::from_secs(6);
-/// How often a node that may not join compares its settings again.
+/// How often a node that may not join yet compares its settings again.
 const JOIN_RETRY: Duration = Duration::from_secs(1);
-/// Within which every living node has learnt which others live: a renewal's interval and some.
+/// The time after which every living node knows which leases live: a renewal's interval and a
+/// margin.
 const LEARNT: Duration = Duration::from_millis(2_500);
 
-/// The name under which this node registers now; clones share it.
+/// The name under which this node registers at present; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
     node: NodeId,
@@ -48,7 +50,7 @@ pub(crate) struct Lease {
     living: Arc<Mutex<VecDeque<Known>>>,
 }
 
-/// Which leases lived, from a moment on.
+/// The leases that lived from one moment on.
 #[derive(Debug)]
 struct Known {
     since: Instant,
@@ -72,14 +74,14 @@ impl Lease {
         Arc::clone(&self.name.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a script of ours has written to Redis within the last [`FRESH`].
+    /// Whether a script of this node has written to Redis within the last [`FRESH`].
     pub(crate) fn is_fresh(&self) -> bool {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.is_some_and(|renewed| renewed.elapsed() < FRESH)
     }
 
-    /// All leases that lived when this one was last renewed. A Redis that is full renews nothing,
-    /// and what waits for the archive has to leave it all the same.
+    /// All leases that lived when this one was last renewed. The list is kept while a full Redis
+    /// refuses renewals, because the rooms that wait for the archive must still be served.
     pub(crate) fn living(&self) -> Arc<[String]> {
         let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
         living
@@ -87,8 +89,8 @@ impl Lease {
             .map_or_else(Arc::default, |known| Arc::clone(&known.leases))
     }
 
-    /// What [`Lease::living`] was at any time within the last [`LEARNT`]: who follows from all of it
-    /// follows for the other nodes too. At first nobody does.
+    /// All values of [`Lease::living`] within the last [`LEARNT`]. A conclusion that follows from
+    /// each of them holds on the other nodes too. In the beginning the list of leases is empty.
     pub(crate) fn lately_living(&self) -> Vec<Arc<[String]>> {
         let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
         let old = living
@@ -126,57 +128,57 @@ impl Lease {
     }
 }
 
-/// A random part, so that a restart or a new lease is another node.
+/// A random part makes every start and every new lease another name.
 fn new_name(node: &NodeId) -> Arc<str> {
     format!("{node}.{}", random_name(8)).into()
 }
 
-/// The name that people gave the node, out of its lease's: after it come a start's and a lease's own
-/// parts.
+/// The node's configured name, read from its lease's name. The parts of the start and of the lease
+/// follow it.
 pub(crate) fn node_of(lease: &str) -> &str {
     let start = lease.rsplit_once('.').map_or(lease, |(start, _)| start);
     start.rsplit_once(':').map_or(start, |(node, _)| node)
 }
 
-/// What keeps the lease.
+/// The task that keeps the lease.
 pub(crate) struct LeaseKeeper {
     pub(crate) lease: Lease,
     pub(crate) link: Link,
     pub(crate) keys: Keys,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) inbox: InboxSender,
-    /// Tells when another Redis answers than before.
+    /// Tells whether another Redis answers than before.
     pub(crate) greeting: Greeting,
-    /// Whether this node has joined, and what it has declared.
+    /// Whether this node has joined, and the settings that it has declared.
     pub(crate) standing: Standing,
-    /// Expired leases, for whoever takes back what they have left. Not taken while it is busy:
-    /// the next renewal names them again.
+    /// Expired leases, for the eviction. They are dropped while the eviction is busy: the next
+    /// renewal names them again.
     pub(crate) expired: mpsc::Sender<Vec<String>>,
     pub(super) runs: Runs,
 }
 
-/// On what condition a renewal takes the lease.
+/// The condition on which a renewal takes the lease.
 enum Entry<'a> {
     /// The node has joined before.
     Member,
-    /// The node joins if every living lease is one of these, whose settings were compared.
+    /// The node joins if every living lease is one of these, with which it agrees.
     AgreedWith(&'a [String]),
 }
 
-/// The findings of a renewal in Redis.
+/// The result of a renewal.
 struct Renewal {
     /// Whether this node's lease was alive.
     is_known: bool,
     has_joined: bool,
-    /// Redis has an older renewal than this node has made: it was put back to an earlier state.
+    /// Redis has an older renewal than this node has made: Redis was put back to an earlier state.
     has_gone_back: bool,
     expired: Vec<String>,
-    /// The leases of nodes that wait to join.
+    /// The leases of the nodes that wait to join.
     waiting: Vec<String>,
     identity: Option<ClusterIdentity>,
 }
 
-/// The answer of the script `renew`: see there.
+/// The answer of `renew.lua`.
 type Renewed = (
     bool,
     bool,
@@ -189,8 +191,8 @@ type Renewed = (
 );
 
 impl LeaseKeeper {
-    /// Runs for as long as the node: joins once this node's settings agree with those of every living
-    /// node, and renews the lease from then on.
+    /// Runs as long as the node. Joins once this node's settings agree with those of every living
+    /// node, and from then on renews the lease.
     pub(crate) async fn run(self) {
         let mut declaration = self.standing.declaration().await;
         let mut neighbours = Neighbours::new(Arc::clone(&declaration));
@@ -215,8 +217,9 @@ impl LeaseKeeper {
         }
     }
 
-    /// Returns when the node has joined. The script joins only if the nodes that live at that moment
-    /// are those that were compared, so that of two nodes that start together and differ one waits.
+    /// Returns when the node has joined. The script joins only if the nodes that live at that
+    /// moment are those that were compared. So if two nodes start together and differ, one of them
+    /// waits.
     async fn join(&self, declaration: &mut Arc<Declaration>, neighbours: &mut Neighbours) {
         let (mut agreed, mut written) = (Vec::new(), String::new());
         loop {
@@ -241,7 +244,8 @@ impl LeaseKeeper {
         }
     }
 
-    /// The living leases, if this node agrees with all of them; else none, and `/readyz` says why.
+    /// The living leases, if this node agrees with all of them. Otherwise none, and `/readyz` says
+    /// why.
     async fn compare(&self, neighbours: &mut Neighbours) -> Vec<String> {
         let living = self.lease.living().to_vec();
         let settings = match self.settings_of(&living).await {
@@ -268,8 +272,8 @@ impl LeaseKeeper {
 
     /// Renews the lease every [`RENEWAL`].
     ///
-    /// A node has others evicted only after it has itself renewed without a break for the life of
-    /// a lease: after a fault of Redis everyone has had that time to come back.
+    /// A node lets others be evicted only after it has itself renewed without a break for the life
+    /// of a lease. So after a fault of Redis, every node has had that time to come back.
     async fn keep(&self, mut declaration: Arc<Declaration>, mut neighbours: Neighbours) {
         let mut renewed: Option<Instant> = None;
         let mut written = String::new();
@@ -280,20 +284,20 @@ impl LeaseKeeper {
         loop {
             due.tick().await;
             self.declares_anew(&mut declaration, &mut neighbours);
-            // Before the call: that is the time which the answer proves.
+            // Taken before the call: the answer proves this time.
             let now = Instant::now();
             match self.renew(&declaration, Entry::Member, &mut written).await {
                 Ok(renewal) => {
-                    // A lease that was renewed a moment ago does not expire.
+                    // A lease that was renewed a moment ago cannot have expired.
                     let is_gone = !renewal.is_known
                         && renewed.is_some_and(|last| now.duration_since(last) < LIFE / 2);
                     if renewal.has_gone_back || is_gone {
-                        warn!("redis has an older state than before, all rooms are compared again");
+                        warn!("redis went back to an older state, all rooms are reconciled again");
                         self.runs.end_all(0);
                         self.inbox.doubt_run();
                     }
                     let is_late = renewed.is_some_and(|last| now.duration_since(last) > LIFE);
-                    // What the one before had acked, this one may lack.
+                    // The new server may lack what the one before had acked.
                     let is_other = self.greeting.take_change();
                     if is_late || is_other || (renewed.is_some() && !renewal.is_known) {
                         self.begin_again(&declaration, &mut written).await;
@@ -307,7 +311,7 @@ impl LeaseKeeper {
                     self.look_around(&declaration, &renewal, &mut neighbours)
                         .await;
                     if !renewal.expired.is_empty() && now.duration_since(unbroken_since) >= LIFE {
-                        // Full: it is at work on earlier ones.
+                        // If the queue is full, the eviction is busy with earlier leases.
                         drop(self.expired.try_send(renewal.expired));
                     }
                 }
@@ -321,7 +325,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Logs what differs between this node and those that it has not compared yet.
+    /// Compares the nodes that were not compared yet, and logs their differences.
     async fn look_around(
         &self,
         declaration: &Declaration,
@@ -331,7 +335,7 @@ impl LeaseKeeper {
         if let (Some(own), Some(found)) = (&declaration.identity, &renewal.identity)
             && own != found
         {
-            warn!(%own, %found, "redis holds another cluster's identity, restart this node");
+            warn!(%own, %found, "redis has the identity of another cluster, restart this node");
         }
         let (living, own) = (self.lease.living(), self.lease.name());
         let leases = living.iter().chain(&renewal.waiting);
@@ -350,19 +354,19 @@ impl LeaseKeeper {
         }
     }
 
-    /// Everything that was registered is gone, or will be: the old name, renewed a moment ago, is
-    /// left to expire.
+    /// Takes a new lease, because all registrations are gone or will be. The old name, renewed a
+    /// moment ago, is left to expire.
     async fn begin_again(&self, declaration: &Declaration, written: &mut String) {
         self.lease.take_another();
         written.clear();
         if let Err(error) = self.renew(declaration, Entry::Member, written).await {
-            warn!(%error, "cannot announce the new lease, the next renewal does");
+            warn!(%error, "cannot announce the new lease, the next renewal will");
         }
-        warn!(lease = %self.lease.name(), "the lease was lost, registering everybody again");
+        warn!(lease = %self.lease.name(), "the lease was lost, registering all users again");
         self.inbox.doubt_registrations();
     }
 
-    /// Renews the lease. `written` is when it was renewed last, as Redis said.
+    /// Renews the lease. `written` is the time of its last renewal by the clock of Redis.
     async fn renew(
         &self,
         declaration: &Declaration,
@@ -388,7 +392,7 @@ impl LeaseKeeper {
         let answer = self.link.call(Instant::now() + RENEWAL, renew).await?;
         let (is_known, has_joined, expired, living, waiting, identity, before, now) = answer;
         self.lease.set_living(living);
-        // An answer may have been lost, so that Redis knows a later renewal than this node.
+        // An answer may have been lost, so Redis may know a later renewal than this node.
         let is_older = |before: &str| before.parse::<u64>().ok() < written.parse::<u64>().ok();
         let has_gone_back = !before.is_empty() && is_older(&before);
         *written = now;
@@ -402,13 +406,14 @@ impl LeaseKeeper {
         })
     }
 
-    /// The settings that these leases have declared; `None` for a node of a version that declares nothing.
+    /// The settings that these leases have declared. `None`: a node of a version that declares
+    /// nothing.
     async fn settings_of(&self, leases: &[String]) -> Result<Vec<Option<String>>, BrokerError> {
         read_settings(&self.link, &self.keys, leases).await
     }
 }
 
-/// The settings of these leases, as they were declared, in the same order.
+/// The settings that these leases have declared, in the same order.
 pub(super) async fn read_settings(
     link: &Link,
     keys: &Keys,

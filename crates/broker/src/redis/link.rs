@@ -1,5 +1,5 @@
-//! The connection for commands: made again for ever, and never waited for longer than the caller
-//! says.
+//! The connection for commands. It is reconnected without end, and no call waits longer than its
+//! deadline.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,25 +18,26 @@ use tracing::{info, warn};
 
 use crate::{BrokerError, BrokerMetrics};
 
-/// How long a connection may take to be made.
+/// The time limit for making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often an idle connection is asked whether it lives.
+/// How often an idle connection is probed.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the answer may take before the connection is given up.
+/// How long the answer to a probe may take before the connection is given up.
 const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Between two tries at a call that Redis cannot take yet, as while it loads its data.
+/// The pause before a call is retried that Redis cannot take yet, for example while it loads its
+/// data.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
 
-/// Times are ours to keep, so the crate's own response timeout (500 ms) is turned off.
+/// The calls have their own deadlines, so the crate's response timeout (500 ms) is turned off.
 pub(crate) fn connection_config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(None)
 }
 
-/// Full jitter between tries, without end.
+/// Pauses between retries with full jitter, without end.
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);
 
@@ -52,17 +53,17 @@ impl Backoff {
     }
 }
 
-/// What became of a call that failed.
+/// The reason why a call failed.
 enum Failure {
-    /// Redis refused before it began, and will for a while.
+    /// Redis refused before the call began, and will refuse for a while.
     Refused,
-    /// This Redis has become a replica: another one takes writes now.
+    /// This Redis has become a replica: another one takes the writes now.
     Demoted,
-    /// Redis refused before it began; soon it may not.
+    /// Redis refused before the call began. It may accept soon.
     NotYet,
     /// The connection ended before the answer.
     Lost,
-    /// It began, and failed: a defect, or data that is not ours.
+    /// The call began and failed: a defect, or foreign data.
     Broken,
 }
 
@@ -75,7 +76,7 @@ fn classify(error: &RedisError) -> Failure {
             | ServerErrorKind::ClusterDown,
         ) => Failure::NotYet,
         ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::Demoted,
-        // Scripts were flushed, and once more after the crate had loaded them again.
+        // The scripts were flushed, and once more after the crate had loaded them again.
         ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NotYet,
         ErrorKind::Server(ServerErrorKind::NoPerm) => Failure::Refused,
         _ if error.is_unrecoverable_error() || error.is_io_error() => Failure::Lost,
@@ -87,7 +88,7 @@ fn classify(error: &RedisError) -> Failure {
     }
 }
 
-/// A connection that lives, with a number that tells it from the one before.
+/// A live connection, with a number that tells it from the one before.
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
@@ -101,11 +102,11 @@ pub(crate) struct Link {
     doubts: Arc<Doubts>,
 }
 
-/// What calls have found out about the connection.
+/// Findings of the calls about the connection.
 #[derive(Debug, Default)]
 struct Doubts {
     raised: Notify,
-    /// The number of a connection that answers, and is to be given up all the same.
+    /// The number of a connection that answers but must be given up all the same.
     condemned: AtomicU64,
 }
 
@@ -118,8 +119,8 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    /// The link, and the loop that keeps it: somebody must run and hold it. `greet` is called on
-    /// each new connection before anyone else may use it.
+    /// Returns the link and the loop that keeps it connected. The caller must hold and run the
+    /// loop. `greet` is called on each new connection before anyone else may use it.
     pub(crate) fn new<G, F>(
         client: Client,
         metrics: BrokerMetrics,
@@ -150,8 +151,8 @@ impl Link {
         self.live.borrow().is_some()
     }
 
-    /// Makes `call` until it succeeds, is refused for good, or `deadline` has come. A call that
-    /// may have reached Redis is made again too: calls must be idempotent.
+    /// Repeats `call` until it succeeds, is refused for good, or `deadline` has passed. A call that
+    /// may have reached Redis is repeated too, so calls must be idempotent.
     pub(crate) async fn call<T, C, F>(&self, deadline: Instant, call: C) -> Result<T, BrokerError>
     where
         C: Fn(MultiplexedConnection) -> F,
@@ -197,7 +198,7 @@ impl Link {
         }
     }
 
-    /// Tells the loop that connection `number` is dead and waits until it has noticed.
+    /// Tells the loop that connection `number` is dead, and waits until the loop has noticed.
     async fn wait_for_another(&self, live: &mut watch::Receiver<Option<Live>>, number: u64) {
         self.doubts.raised.notify_one();
         let is_other = |live: &Option<Live>| live.as_ref().is_none_or(|live| live.number != number);
@@ -207,19 +208,19 @@ impl Link {
     }
 }
 
-/// `None`: the loop that makes connections has ended.
+/// Waits for a connection. `None`: the loop that connects has ended.
 async fn wait_for_live(live: &mut watch::Receiver<Option<Live>>) -> Option<Live> {
     live.wait_for(Option::is_some).await.ok()?.clone()
 }
 
-/// Makes the connection again and again.
+/// The loop that reconnects.
 struct Keeper<G> {
     client: Client,
     metrics: BrokerMetrics,
     greet: G,
     live: Arc<watch::Sender<Option<Live>>>,
     doubts: Arc<Doubts>,
-    /// Connections that were made and lost. A connection that flaps must not fill the log.
+    /// Lost connections. A connection that flaps must not fill the log.
     losses: Outage,
 }
 
@@ -266,8 +267,8 @@ where
         }
     }
 
-    /// The connection's own task tells of its end at once. Calls that come after that find no
-    /// connection, so they know that they were not sent.
+    /// Connects. The connection's own task reports its end at once. Later calls find no connection,
+    /// so they know that they were not sent.
     async fn connect(&self, number: u64) -> RedisResult<MultiplexedConnection> {
         let (live, doubts) = (Arc::clone(&self.live), Arc::clone(&self.doubts));
         let config = connection_config().set_push_sender(move |push: PushInfo| {
@@ -286,7 +287,7 @@ where
     }
 }
 
-/// Asks the connection each second, and at once when a call on it has failed.
+/// Probes the connection each second, and at once when a call on it has failed.
 async fn wait_until_dead(
     mut connection: MultiplexedConnection,
     number: u64,
@@ -300,7 +301,7 @@ async fn wait_until_dead(
         if doubts.condemned.load(Ordering::Relaxed) == number {
             return (
                 ErrorKind::Server(ServerErrorKind::ReadOnly),
-                "it takes no writes",
+                "redis takes no writes",
             )
                 .into();
         }

@@ -1,4 +1,4 @@
-//! Members: how a node joins the cluster, and what every node can read of the others' settings.
+//! Members of the cluster: how a node joins, and what it can read of the other nodes' settings.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::RedisBroker;
 use super::lease::{node_of, read_settings};
 use crate::{BrokerError, ClusterIdentity, Declaration, NodeSettings};
 
-/// How long reading the other nodes' settings may take.
+/// The time limit for reading the other nodes' settings.
 const READ: Duration = Duration::from_secs(2);
 
 impl RedisBroker {
@@ -37,7 +37,8 @@ impl RedisBroker {
         self.0.standing.obstacle()
     }
 
-    /// Fails before the node has joined: nothing may be stored by settings that nobody compared.
+    /// Fails until the node has joined. Nothing may be stored under settings that were not
+    /// compared.
     pub(super) fn check_joined(&self) -> Result<(), BrokerError> {
         if self.has_joined() {
             return Ok(());
@@ -62,7 +63,7 @@ impl RedisBroker {
         text.map(parse).transpose()
     }
 
-    /// Another node may have been quicker: its identity counts.
+    /// Stores a new identity. If another node was quicker, its identity is returned.
     pub(crate) async fn give_identity(
         &self,
         cluster: Option<&str>,
@@ -78,7 +79,7 @@ impl RedisBroker {
         Ok(self.identity().await?.unwrap_or(new))
     }
 
-    /// The settings of the nodes that live and of those that wait to join, by name.
+    /// The settings of the living nodes and of those that wait to join, by name.
     pub(crate) async fn node_settings(&self) -> Result<Vec<NodeSettings>, BrokerError> {
         let (nodes, waiting) = (self.0.keys.nodes(), self.0.keys.waiting_nodes());
         let read = async |mut connection: MultiplexedConnection| {
@@ -88,7 +89,7 @@ impl RedisBroker {
             Ok(read)
         };
         let (joined, waiting) = self.0.link.call(Instant::now() + READ, read).await?;
-        // The list of leases has dead ones too, until they are evicted.
+        // The list of leases also has dead ones, until they are evicted.
         let living = self.0.lease.living();
         let joined = joined.into_iter().filter(|lease| living.contains(lease));
         let joined: Vec<(String, bool)> = joined

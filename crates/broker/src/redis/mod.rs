@@ -1,5 +1,5 @@
 //! The Redis broker: one connection for commands, one for the subscription, and the scripts that
-//! keep what all nodes share consistent.
+//! keep the nodes' shared state consistent.
 
 mod address;
 mod archive;
@@ -69,10 +69,10 @@ use self::webhooks::Webhooks;
 use crate::inbox::{InboxSender, inbox};
 use crate::{BrokerConfig, BrokerError, BrokerHealth, BrokerMetrics, Inbox};
 
-/// What is for the moment only is not worth a longer wait.
+/// The time limit for signals. A signal matters only at the moment, so a longer wait is of no use.
 const SIGNAL_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// One node's line to all others over Redis; clones share it.
+/// One node's handle on the Redis broker; clones share it.
 #[derive(Debug, Clone)]
 pub struct RedisBroker(Arc<Shared>);
 
@@ -99,24 +99,24 @@ struct Shared {
     closed: CancellationToken,
 }
 
-/// What somebody at Redis is there for.
+/// The role of this process at Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// One of the cluster.
+    /// A node of the cluster.
     Node,
-    /// Reads, and leaves no trace.
+    /// A reader that leaves no trace.
     Onlooker,
 }
 
-/// How long a room's place is kept when nothing happens in it, in seconds.
+/// How long a room's keys are kept while nothing happens in it, in seconds.
 #[derive(Debug, Clone, Copy)]
 struct Lives {
-    /// It never had an event.
+    /// Life of a room that never had an event.
     unused: u64,
     meta: u64,
 }
 
-/// Receives each new connection, before anybody may use it.
+/// Receives each new connection before anyone may use it.
 #[derive(Debug, Clone)]
 struct Host {
     greeting: Greeting,
@@ -137,7 +137,7 @@ impl Host {
                 Ok(())
             }
             Err(error) if error.is_io_error() => Err(error),
-            // It can still be read; a send reads the runs again before it is refused.
+            // Redis can still be read. A send reads the runs again before it is refused.
             Err(error) => {
                 warn!(%error, "redis takes no writes, sends will be refused");
                 Ok(())
@@ -147,10 +147,10 @@ impl Host {
 }
 
 impl RedisBroker {
-    /// Looks at what the cluster has in Redis without being a node of it: nothing is written, no
-    /// lease is taken, nothing is heard.
+    /// Opens the cluster's data in Redis for reading, without being a node: it writes nothing,
+    /// takes no lease and subscribes to nothing.
     pub(crate) fn look_on(config: &BrokerConfig) -> Result<Self, BrokerError> {
-        let nobody = NodeId::new("onlooker").expect("letters are a valid node id");
+        let nobody = NodeId::new("onlooker").expect("letters are a valid node ID");
         let (broker, _inbox) = Self::assemble(config, &nobody, Role::Onlooker)?;
         Ok(broker)
     }
@@ -319,8 +319,8 @@ impl RedisBroker {
             .await;
     }
 
-    /// A plain PUBLISH: allowed for what has no offset only, because Redis takes it even where it
-    /// refuses to store.
+    /// A plain PUBLISH. It is allowed only for packets without an offset, because Redis accepts it
+    /// even while it refuses to store.
     pub(crate) async fn signal(
         &self,
         room: &RoomId,
@@ -366,8 +366,8 @@ impl RedisBroker {
                 Contact::Unfit(why) => Err(BrokerError::Unfit(why.clone())),
                 Contact::None | Contact::Replica => Ok(()),
                 Contact::Fit => {
-                    // Its runs are read before anybody may use it. Should that fail, the node goes on
-                    // trying.
+                    // The runs are read before anyone may use the connection. If that fails, the
+                    // node goes on trying.
                     let ready = self
                         .0
                         .link
@@ -376,7 +376,7 @@ impl RedisBroker {
                     Ok(())
                 }
             },
-            // It is away: the node goes on trying, and is not ready.
+            // Redis is away. The node goes on trying, and is not ready.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Neighbours: what a node knows of the other nodes' settings, and what it has logged of them.
+//! Neighbours: what this node knows and has logged of the other nodes' settings.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::lease::node_of;
 use crate::Declaration;
 use crate::agreement::{Difference, Values, join};
 
-/// The other nodes of the cluster, by what their settings say. Bounded by the leases in Redis.
+/// The other nodes' settings. Bounded by the leases in Redis.
 pub(crate) struct Neighbours {
     declaration: Arc<Declaration>,
-    /// The leases whose settings were compared.
+    /// The leases whose settings have been compared.
     compared: HashSet<String>,
-    /// The difference that was logged last for a node, so that it is logged once.
+    /// The differences that were last logged for a node, so that they are logged once.
     logged: HashMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl Neighbours {
         }
     }
 
-    /// The leases among these that were not compared yet. Forgets those that are gone.
+    /// Returns the leases that were not compared yet, and forgets the leases that are gone.
     pub(crate) fn unknown<'a>(
         &mut self,
         own: &str,
@@ -48,7 +48,7 @@ impl Neighbours {
         self.declaration.compare(node_of(lease), &values)
     }
 
-    /// Notes that a node was compared, and logs what differs unless it was logged before.
+    /// Notes that a node was compared, and logs its differences unless they were logged before.
     pub(crate) fn note(&mut self, lease: &str, settings: Option<&str>, has_joined: bool) {
         self.compared.insert(lease.to_owned());
         let node = node_of(lease);

@@ -1,9 +1,9 @@
-//! Orders of operators: given by one script, and looked for once a second by every node, so that none
-//! is missed; a word on the channel has it look at once.
+//! Operators' orders. One script issues an order, and every node looks for new orders once a
+//! second, so that none is missed. A message on the control channel makes the nodes look at once.
 //!
-//! Each entry names the sequence before its own. A node that finds another than it has seen last, or
-//! other rules without an order, has missed something: it reads all rules anew. Where Redis has lost
-//! some, the node is told so.
+//! Each entry names the sequence before its own. A node that finds another previous sequence than
+//! the last it has seen, or other rules without an order, has missed something: it reads all rules
+//! again. If Redis has lost orders, the node is told so.
 
 use std::time::{Duration, Instant};
 
@@ -23,47 +23,51 @@ use crate::control::{Control, ControlSender, Question};
 use crate::{Answers, BrokerError};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Orders that Redis keeps. A node that was away for more of them misses those that leave no rule.
+/// Orders that Redis keeps. A node that was away for more than these misses the ones that leave no
+/// rule.
 const KEPT_ORDERS: usize = 5_000;
-/// No order comes after this: of those before its start a node wants the rules only.
+/// A sequence above all orders. A node that starts wants the rules only, not the orders before its
+/// start.
 const NONE: u64 = (1 << 53) - 1;
-/// Orders of one look.
+/// Orders that are read in one call.
 const PAGE: usize = 500;
-/// Rules read at once.
+/// Rules that are read in one call.
 const SCAN: usize = 1_000;
-/// Between two looks for answers.
+/// The pause between two looks for answers.
 const ANSWER_PAUSE: Duration = Duration::from_millis(25);
-/// Seconds for which an answer waits for the node that asked. Whole seconds: SECURITY.md grants EXPIRE only.
+/// For how long an answer waits for the node that asked, in seconds. Whole seconds, because
+/// SECURITY.md grants EXPIRE only.
 const ANSWER_LIFE_SECONDS: i64 = 10;
 /// The word for "there are new orders"; everything else begins with another letter.
 const NEW_ORDERS: &str = "o";
 /// Begins the word that who may be in a room has changed; after it comes the room.
 const ACCESS: &str = "a ";
 
-/// What looks for orders.
+/// The task that looks for orders.
 pub(super) struct OrderWatch {
     pub(super) link: Link,
     pub(super) keys: Keys,
     pub(super) control: ControlSender,
 }
 
-/// What this node has.
+/// The orders that this node has seen.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// All orders up to this one.
+    /// All orders up to this one were seen.
     sequence: u64,
-    /// Redis had so many rules then.
+    /// The number of rules in Redis at that time.
     rules: u64,
 }
 
-/// What Redis has of orders after one.
+/// The orders in Redis after a given one.
 struct Orders {
     next: Vec<Entry>,
-    /// The sequence of the last that there is.
+    /// The sequence of the newest order.
     last: u64,
-    /// How many rules there are.
+    /// The number of rules.
     rules: u64,
-    /// Whether Redis has forgotten what it had told already: it began anew, or from an older copy.
+    /// Whether Redis has forgotten orders that it had given: it was emptied, or went back to an
+    /// older copy.
     has_lost: bool,
 }
 
@@ -71,12 +75,12 @@ struct Orders {
 struct Entry {
     previous: u64,
     sequence: u64,
-    /// `None`: this version does not know it.
+    /// `None`: this version cannot read it.
     issued: Option<Issued>,
 }
 
 impl OrderWatch {
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(super) async fn run(self) {
         let mut seen = None;
         loop {
@@ -100,12 +104,12 @@ impl OrderWatch {
             let orders = self.read(seen.sequence).await?;
             let is_next = match orders.next.first() {
                 Some(first) => first.previous == seen.sequence,
-                // Another node may have given rules back that were lost.
+                // Another node may have restored rules that were lost.
                 None => orders.last == seen.sequence && orders.rules == seen.rules,
             };
             if !is_next {
                 let has_lost = orders.has_lost;
-                warn!(has_lost, "orders were missed, reading all rules anew");
+                warn!(has_lost, "orders were missed, reading all rules again");
                 return self.load(orders, has_lost).await;
             }
             let is_full = orders.next.len() >= PAGE;
@@ -122,7 +126,7 @@ impl OrderWatch {
         }
     }
 
-    /// Reads all rules, and then tells those of the orders that leave none.
+    /// Reads all rules, then passes on the orders that leave no rule.
     async fn load(&self, orders: Orders, has_lost: bool) -> Result<Seen, BrokerError> {
         let mut rules = Vec::new();
         let mut cursor = 0;
@@ -158,7 +162,7 @@ impl OrderWatch {
         })
     }
 
-    /// The next orders after `seen`.
+    /// Reads the next orders after `seen`.
     async fn read(&self, seen: u64) -> Result<Orders, BrokerError> {
         let (orders, rules) = (self.keys.orders(), self.keys.rules());
         let ask = async |mut connection: MultiplexedConnection| {
@@ -173,7 +177,8 @@ impl OrderWatch {
         let read = self.link.call(Instant::now() + LOOK_INTERVAL, ask).await?;
         let (next, last, oldest, known, rules) = read;
         let entry = |texts: &[String]| texts.first().and_then(|text| Entry::read(text));
-        // Where the oldest are gone because there were many, the one before them was.
+        // If the oldest orders were dropped because there were too many, the first remaining one
+        // names a predecessor.
         let reaches_back =
             entry(&oldest).is_none_or(|oldest| oldest.previous == 0 || oldest.sequence < seen);
         Ok(Orders {
@@ -196,7 +201,7 @@ impl Entry {
         };
         let order = serde_json::from_str::<Order>(parts.next()?);
         let order =
-            order.inspect_err(|error| warn!(%error, "an order that this version cannot read"));
+            order.inspect_err(|error| warn!(%error, "an order cannot be read by this version"));
         let issue = |order| Issued {
             sequence,
             until,
@@ -210,7 +215,7 @@ impl Entry {
     }
 }
 
-/// What a message on the control channel says.
+/// Handles a message on the control channel.
 pub(super) fn hear(payload: &[u8], control: &ControlSender) {
     let Ok(text) = std::str::from_utf8(payload) else {
         return;
@@ -326,7 +331,7 @@ impl RedisBroker {
                     .await?;
                 Ok(answers)
             };
-            // The last look may come a little late.
+            // The last look may come a little after the deadline.
             let answers = self.0.link.call(deadline + 10 * ANSWER_PAUSE, read).await?;
             let has = |lease: &String| answers.iter().any(|(from, _)| from == lease);
             if living.iter().all(has) || Instant::now() >= deadline {
@@ -349,7 +354,7 @@ impl RedisBroker {
         self.0.link.call(self.deadline(), answer).await
     }
 
-    /// How many nodes live, this one among them.
+    /// How many nodes live, including this one.
     pub(crate) fn living_nodes(&self) -> usize {
         self.0.lease.living().len().max(1)
     }

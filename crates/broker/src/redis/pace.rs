@@ -1,4 +1,4 @@
-//! What users take of the cluster's limits: one script.
+//! Claims on the cluster-wide limits per user, by one script.
 
 use std::time::{Duration, Instant};
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{info, warn};
 
-/// The evicting policy that Redis showed last; clones share it.
+/// The evicting policy that Redis reported last; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Policy(Arc<Mutex<Option<String>>>);
 
 impl Policy {
-    /// The problem, for operators; `None`: Redis evicts nothing.
+    /// The problem, for operators. `None`: Redis evicts nothing.
     pub(crate) fn problem(&self) -> Option<String> {
         let policy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = policy.as_ref()?;
@@ -19,7 +19,7 @@ impl Policy {
         ))
     }
 
-    /// Takes what Redis shows now, and logs a change.
+    /// Takes the policy that Redis reports now, and logs a change.
     pub(crate) fn learn(&self, now: Option<String>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *known == now {
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(
             policy.problem(),
             None,
-            "a Redis that does not say is believed"
+            "a Redis that reports no policy counts as fit"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a room, over all nodes: each node registers a user once a room, under its lease.
+//! Presence over all nodes: each node registers a user once per room, under its lease.
 
 use hubbub_protocol::{RoomId, User};
 use redis::aio::MultiplexedConnection;
@@ -9,7 +9,7 @@ use super::webhooks::Webhooks;
 use super::{Lives, RedisBroker};
 use crate::{Attendance, BrokerError, Presence};
 
-/// A change of who is in a room through one lease.
+/// A change of a room's presence through one lease.
 pub(super) struct Change<'a> {
     pub(super) keys: &'a Keys,
     pub(super) webhooks: &'a Webhooks,
@@ -19,7 +19,8 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// What the calls of the scripts begin with that make such a change.
+    /// Begins a call of a script that makes such a change, with the keys and arguments that all of
+    /// them share.
     pub(super) fn call<'s>(&self, script: &'s Script) -> Call<'s> {
         let keys = self.keys.room(self.room);
         let lease_users = self.keys.lease_users(self.room, self.lease);
@@ -113,7 +114,7 @@ impl RedisBroker {
     }
 }
 
-/// Adds a user who is here, and the list in which the node has registered the user before.
+/// Adds an entering user, and the list in which the node has registered the user before.
 fn enter(call: &mut Call<'_>, user: &User, registry: u64) {
     let json = serde_json::to_string(user).expect("strings always serialize");
     call.arg("enter")

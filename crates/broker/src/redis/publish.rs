@@ -1,4 +1,4 @@
-//! Publishing to Redis: arguments in, outcomes out.
+//! Publishing to Redis: builds the script's arguments and reads its outcomes.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use super::values::{parse_epoch, parse_number};
 use crate::digest::DigestKey;
 use crate::{BrokerError, Published, Seen, Span};
 
-/// The script's word for each draft; every other number means a duplicate.
+/// The script's outcome for each draft. Every other number means a duplicate.
 const STORED: u64 = 0;
 const GONE: u64 = 2;
 const CROWDED: u64 = 3;
-/// Stands for the epoch of a target where the caller does not know it.
+/// Stands for the epoch of a target if the caller does not know it.
 const ANY_EPOCH: &str = "-";
 
 impl RedisBroker {
@@ -93,10 +93,10 @@ impl RedisBroker {
                 GONE => Published::Gone,
                 CROWDED => Published::Crowded,
                 _ => {
-                    // Whatever went wrong, the script has run.
+                    // Whatever failed, the script has run.
                     let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
                     let original = self.original(room, &position, deadline).await;
-                    // It may be of an epoch that has ended: the event itself knows.
+                    // The event may be of an epoch that has ended, so its own position counts.
                     match original.map_err(unknown)? {
                         None => Published::Duplicate {
                             position,

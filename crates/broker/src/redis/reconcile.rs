@@ -1,4 +1,4 @@
-//! Where a room's stream stands in Redis, and what a node decides about it.
+//! Reads where a room's stream stands in Redis, and carries out a node's decision about it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::archive::backlog;
 use super::keys::{PARTITIONS, partition_of};
 use crate::{BrokerError, Head, Lost, NewEpoch, Outcome, Place, Reconciliation, Run, StreamState};
 
-/// Times that a run may change while a state is read, before that counts as an outage.
+/// How often a run may change while a state is read before that counts as an outage.
 const TRIES: usize = 4;
 
 impl RedisBroker {
@@ -57,7 +57,7 @@ impl RedisBroker {
         ))
     }
 
-    /// Learns the runs anew. What another run may lack is in doubt.
+    /// Reads the runs again. If a run has changed, all rooms are put in doubt.
     pub(super) async fn check_runs(&self) -> Result<(), BrokerError> {
         let check =
             async |mut connection: MultiplexedConnection| self.0.runs.check(&mut connection).await;
@@ -176,7 +176,7 @@ impl Fields {
         }))
     }
 
-    /// Reads `EPOCH FIRST LAST`, again and again. What cannot be read is left out: it only informs.
+    /// Reads repeated `EPOCH FIRST LAST`. Unreadable entries are left out: they only inform.
     fn lost(&self) -> Vec<Lost> {
         let words: Vec<&str> = self.text(8).split(' ').collect();
         let read = |lost: &[&str]| {

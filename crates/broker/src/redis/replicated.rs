@@ -1,6 +1,6 @@
-//! Waiting for a replica. WAIT holds up its connection, so it has one of its own; and it confirms
-//! falsely on a connection that has not written, so a small write goes before it. What comes after
-//! that write, all replicas that confirm it have everything that was written before it.
+//! Waits for a replica. WAIT blocks its connection, so it has a connection of its own. WAIT also
+//! confirms falsely on a connection that has not written, so a small write goes before it. A
+//! replica that confirms that write also has everything that was written before it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,13 @@ use tracing::debug;
 
 use super::link::connection_config;
 
-/// The small write's life.
+/// Life of the key of the small write, in seconds.
 const KEY_LIFE_SECONDS: u64 = 60;
-/// One WAIT, in milliseconds; whoever has more time waits again.
+/// The limit of one WAIT, in milliseconds. A caller with more time waits again.
 const LONGEST_WAIT_MS: u64 = 500;
 
-/// Clones share the connection, and one WAIT answers all who asked before it began.
+/// Confirms writes. Clones share the connection, and one WAIT answers all callers that asked before
+/// it began.
 #[derive(Debug, Clone)]
 pub(super) struct Replication(Arc<Shared>);
 
@@ -33,7 +34,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Line {
     connection: Option<MultiplexedConnection>,
-    /// Whoever asked with this number or a lower one has been confirmed.
+    /// Callers with this number or a lower one are confirmed.
     confirmed: u64,
 }
 
@@ -46,7 +47,7 @@ impl Replication {
         }))
     }
 
-    /// Whether a replica has confirmed all that was written before this call, by the deadline.
+    /// Whether a replica confirmed, by the deadline, everything that was written before this call.
     pub(super) async fn confirm(&self, key: &str, deadline: Instant) -> bool {
         let mine = self.0.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let confirm = async {
@@ -71,9 +72,10 @@ impl Replication {
         timeout_at(deadline.into(), confirm).await.is_ok()
     }
 
-    /// How many replicas have it.
+    /// Returns how many replicas have the small write.
     async fn wait(&self, line: &mut Line, key: &str) -> RedisResult<u64> {
-        // Taken out while it is used: cut short, it may still hold the answer.
+        // Taken out while it is used: if this future is dropped, the connection may still hold the
+        // answer.
         let mut connection = match line.connection.take() {
             Some(connection) => connection,
             None => {

@@ -1,10 +1,11 @@
-//! Runs: whether Redis still is the one that this node has known, with all that it was given.
+//! Runs: whether Redis is still the one that this node has known, with everything that was stored
+//! in it.
 //!
-//! Each partition has a key that names its run, `SERVER.EPOCH`, so runs have the order of epochs. A
-//! room notes the run in which it was reconciled, and a publish names the run that its node knows;
-//! where they differ the room is reconciled first. A new run begins when the server's run ID is another
-//! one (a restart, a failover), when the key is gone (an emptied Redis), and when an older run than a
-//! known one comes back (a failover and back, a copy that was put back).
+//! Each partition has a key that names its run, `SERVER.EPOCH`, so runs are ordered like epochs. A
+//! room notes the run in which it was reconciled, and a publish names the run that its node knows.
+//! If they differ, the room is reconciled first. A new run begins when the server's run ID is
+//! another one (a restart, a failover), when the key is gone (an emptied Redis), and when an older
+//! run than a known one comes back (a failover and back, a restored copy).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,7 @@ use super::keys::{Key, Keys, PARTITIONS};
 use super::scripts::Scripts;
 use crate::{Run, run_order};
 
-/// Characters of the server's run ID that a run's name begins with.
+/// Characters of the server's run ID at the beginning of a run's name.
 const SERVER_CHARS: usize = 12;
 
 /// The runs that this node knows; clones share them.
@@ -30,11 +31,12 @@ pub(super) struct Runs {
 
 #[derive(Debug)]
 struct Known {
-    /// One for each partition; empty: not known yet.
+    /// The run of each partition. Empty: not known yet.
     current: Vec<Run>,
-    /// The place in the order of the newest run of each partition that anybody has told of.
+    /// The newest run of each partition that any node has told of, as its number in the order of
+    /// runs.
     newest: Vec<u64>,
-    /// The server that answers now.
+    /// The server that answers at present.
     server: String,
     /// Grows with each change of a run.
     number: u64,
@@ -51,7 +53,7 @@ impl Runs {
         }
     }
 
-    /// The run of a partition; empty: Redis has not answered yet, or takes no writes.
+    /// The run of a partition. Empty: Redis has not answered yet, or takes no writes.
     pub(super) fn of(&self, partition: usize) -> Run {
         Arc::clone(&self.lock().current[partition])
     }
@@ -66,8 +68,9 @@ impl Runs {
         self.lock().changed.elapsed()
     }
 
-    /// Another connection, to the server with this run ID. Returns whether it is another one, so that
-    /// all runs have ended: until the new ones are known, nothing is stored.
+    /// Notes that a new connection leads to the server with this run ID. Returns whether it is
+    /// another server: then all runs have ended, and nothing is stored until the new ones are
+    /// known.
     pub(super) fn see_server(&self, run_id: &str) -> bool {
         let server: String = run_id.chars().take(SERVER_CHARS).collect();
         let mut known = self.lock();
@@ -79,7 +82,8 @@ impl Runs {
         ended.fold(false, |any, ended| any | ended)
     }
 
-    /// Ends the runs of all partitions, and all up to `newest`, since stored events may be gone.
+    /// Ends the runs of all partitions, and all runs up to `newest`, because stored events may be
+    /// gone.
     pub(super) fn end_all(&self, newest: u64) {
         let mut known = self.lock();
         for partition in 0..PARTITIONS {
@@ -88,8 +92,8 @@ impl Runs {
         }
     }
 
-    /// Reads all runs and begins new ones where they have ended. Returns whether any is another one
-    /// than this node knew.
+    /// Reads all runs and begins new ones where they have ended. Returns whether any run differs
+    /// from the one that this node knew.
     pub(super) async fn check(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
         let mut pipe = redis::pipe();
         for partition in 0..PARTITIONS {
@@ -138,7 +142,7 @@ impl Known {
         }
     }
 
-    /// The run that has to follow the one that was found; `None`: that one goes on.
+    /// The run that has to replace the found one. `None`: the found run goes on.
     fn successor(&self, partition: usize, found: &Run) -> Option<Run> {
         let (order, newest) = (run_order(found), self.newest[partition]);
         let is_current = self.current[partition] == *found;
@@ -152,7 +156,7 @@ impl Known {
         Some(format!("{}.{epoch}", self.server).into())
     }
 
-    /// Takes a partition's run for the current one. Returns whether it replaces another.
+    /// Makes `run` the partition's current run. Returns whether it replaces another.
     fn adopt(&mut self, partition: usize, run: &Run) -> bool {
         let before = std::mem::replace(&mut self.current[partition], Arc::clone(run));
         self.newest[partition] = self.newest[partition].max(run_order(run));
@@ -182,12 +186,12 @@ mod tests {
         assert!(goes_on(&known, first));
         assert!(
             !known.adopt(0, &first.into()),
-            "the first one replaces none"
+            "the first run replaces no other"
         );
         assert!(goes_on(&known, first));
         assert!(!goes_on(&known, "a.000000001-bbbb"), "a rival");
         assert!(known.adopt(0, &second.into()));
-        assert!(!goes_on(&known, first), "a copy that was put back");
+        assert!(!goes_on(&known, first), "a restored copy");
         let third = known.successor(0, &first.into()).unwrap();
         assert!(run_order(&third) > run_order(&second.into()));
         known.adopt(0, &"".into());

@@ -12,10 +12,10 @@ use super::archive::backlog;
 use super::keys::Key;
 use crate::BrokerConfig;
 
-/// A nonce is kept for one to two generations.
+/// A nonce is kept for one to two of these generations.
 const NONCE_GENERATION_SECONDS: u64 = 15 * 60;
 
-/// What a call has room for from the start: arguments, and bytes of them. One message needs no more.
+/// A call's initial capacity: arguments, and their bytes. One message needs no more.
 const CALL_ARGS: usize = 32;
 const CALL_BYTES: usize = 1_536;
 
@@ -30,7 +30,7 @@ const EXCERPT: &str = include_str!("lua/excerpt.lua");
 const ANNOUNCE: &str = include_str!("lua/announce.lua");
 const REGISTRY: &str = include_str!("lua/registry.lua");
 
-/// A script, loaded into Redis when that does not know it.
+/// A script. It is loaded into Redis when Redis does not know it.
 #[derive(Debug)]
 pub(crate) struct Script(redis::Script);
 
@@ -51,8 +51,8 @@ impl Script {
     }
 }
 
-/// One call of a script. It is written at once as Redis gets it: the crate's own invocation keeps
-/// each argument by itself.
+/// One call of a script. It is encoded at once in the form for Redis, because the crate's own
+/// invocation stores each argument separately.
 #[must_use]
 pub(crate) struct Call<'a> {
     script: &'a redis::Script,
@@ -114,13 +114,14 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// What is the same at each publish is part of its script: `config` must not change.
+    /// Builds all scripts. Values that are the same at each publish become part of the script, so
+    /// `config` must not change.
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let history = &config.history;
         let (stream_len, backlog) = (history.stream_len, backlog(config));
         let stream_life = RedisBroker::seconds(history.stream_ttl);
         let meta_life = RedisBroker::seconds(history.meta_ttl);
-        // The length is text for XADD: Redis prints Lua's numbers the slow way.
+        // The length is text for XADD, because Redis formats Lua's numbers slowly.
         let stream_bytes = history.stream_bytes.as_u64();
         let publishing = format!(
             "local STREAM_LEN, STREAM_LIFE, META_LIFE = '{stream_len}', {stream_life}, {meta_life}\n\

@@ -9,11 +9,11 @@ use tracing::{info, warn};
 
 use crate::Declaration;
 
-/// A node's standing in its cluster; clones share it. A node that has joined stays in.
+/// A node's standing in its cluster; clones share it. A node that has joined stays joined.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
     declaration: watch::Sender<Option<Arc<Declaration>>>,
-    /// Why the node has not joined; `None`: it has.
+    /// Why the node has not joined. `None`: it has joined.
     obstacle: watch::Sender<Option<String>>,
 }
 
@@ -30,7 +30,7 @@ impl Standing {
         self.declaration.send_replace(Some(Arc::new(declaration)));
     }
 
-    /// This node's declaration; `None`: it has made none yet.
+    /// This node's declaration. `None`: it has declared nothing yet.
     pub(crate) fn declared(&self) -> Option<Arc<Declaration>> {
         self.declaration.borrow().clone()
     }
@@ -55,7 +55,7 @@ impl Standing {
         self.obstacle.borrow().clone()
     }
 
-    /// Notes why the node has not joined yet, and logs it when it is another reason than before.
+    /// Notes why the node has not joined yet, and logs the reason if it is a new one.
     pub(crate) fn wait_for(&self, obstacle: String) {
         let is_new = self.obstacle.send_if_modified(|known| {
             let is_new = known.as_ref().is_some_and(|known| *known != obstacle);
@@ -65,7 +65,7 @@ impl Standing {
             is_new
         });
         if is_new {
-            warn!(%obstacle, "this node does not join the cluster yet");
+            warn!(%obstacle, "this node cannot join the cluster yet");
         }
     }
 

@@ -14,10 +14,10 @@ use super::keys::PARTITIONS;
 use super::values::{parse_entry, parse_number};
 use crate::{BrokerError, Head, Page, Span};
 
-/// Entries that one call of the script that expires looks at.
+/// Entries that one call of `expire.lua` looks at.
 const EXPIRED_AT_ONCE: usize = 500;
 
-/// What the script that reads answers, in its order.
+/// The answer of `read.lua`, in its order.
 type Read = (
     String,
     Value,
@@ -60,7 +60,7 @@ impl RedisBroker {
         entries.into_iter().map(parse_entry).collect()
     }
 
-    /// Takes events that were stored before `cutoff` (milliseconds since 1970) out of the stream.
+    /// Removes events that were stored before `cutoff` (milliseconds since 1970) from the stream.
     /// Returns whether there may be more of them.
     pub(crate) async fn expire(&self, room: &RoomId, cutoff: u64) -> Result<bool, BrokerError> {
         let keys = self.0.keys.room(room);
@@ -73,7 +73,7 @@ impl RedisBroker {
         self.0.link.call(self.deadline(), expire).await
     }
 
-    /// `None`: the room has no stream.
+    /// Reads a part of the stream. `None`: the room has no stream.
     pub(super) async fn read_stream(
         &self,
         room: &RoomId,
@@ -83,7 +83,7 @@ impl RedisBroker {
     ) -> Result<Option<Page>, BrokerError> {
         let keys = self.0.keys.room(room);
         let (direction, offset, end) = match span {
-            // Nothing is before the first, and Redis has no word for that.
+            // No event is before the first, and Redis has no range for that.
             Span::Before(0) => ("before", "1".to_owned(), End::Newest),
             Span::After(offset) => ("after", offset.to_string(), End::Oldest),
             Span::Before(offset) => ("before", offset.to_string(), End::Newest),
@@ -157,7 +157,7 @@ impl RedisBroker {
         Ok(summaries.into_iter().map(|(summary, _)| summary).collect())
     }
 
-    /// Where rooms stand, and which of them are private.
+    /// The rooms' summaries, and whether each room is private.
     async fn figures(&self, rooms: Vec<RoomId>) -> Result<Vec<(RoomSummary, bool)>, BrokerError> {
         if rooms.is_empty() {
             return Ok(Vec::new());

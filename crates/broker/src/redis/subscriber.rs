@@ -1,10 +1,10 @@
-//! The subscription: our own loop, because the crate's one ends after a few tries and queues
-//! without bound.
+//! The subscription. It has its own loop, because the crate's loop ends after a few tries and its
+//! queue has no bound.
 //!
-//! A connection of its own with RESP3 pushes: each message goes straight from the socket into the
-//! bounded inbox. After every new connection all rooms are subscribed again and then put in
-//! doubt, since nobody knows what was missed. The node also publishes to itself once a second: a
-//! subscription that does not bring that probe for three seconds is dead, whatever the socket
+//! It is a separate connection with RESP3 pushes: each message goes straight from the socket into
+//! the bounded inbox. After every new connection all rooms are subscribed again and then put in
+//! doubt, since packets may have been missed. The node also publishes a probe to itself once a
+//! second. If no probe comes back for three seconds, the subscription is dead, whatever the socket
 //! says.
 
 use std::collections::{HashMap, HashSet};
@@ -26,9 +26,9 @@ use super::link::{Backoff, Link, connection_config, within};
 use crate::inbox::InboxSender;
 use crate::{BrokerError, BrokerMetrics};
 
-/// How often the node publishes to itself.
+/// How often the node publishes a probe to itself.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Without a probe for so long the subscription is dead.
+/// The subscription is dead after so long without a probe.
 const PROBE_SILENCE: Duration = Duration::from_secs(3);
 /// How long Redis may take to confirm.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ static UNREADABLE: Outage = Outage::new();
 /// Subscriptions that could not be ended.
 static UNSUBSCRIBE: Outage = Outage::new();
 
-/// What the node wants to hear, and through what; clones share it.
+/// The rooms to which the node subscribes, and the live connection; clones share it.
 #[derive(Clone)]
 pub(crate) struct Subscriber {
     shared: Arc<Shared>,
@@ -52,19 +52,19 @@ impl std::fmt::Debug for Subscriber {
     }
 }
 
-/// Channels that are heard beside those of rooms.
+/// Channels that are subscribed beside those of rooms.
 pub(crate) struct Channels {
-    /// The node's own.
+    /// The node's own channel, for probes.
     pub(crate) probe: String,
-    /// All nodes'.
+    /// The channel of all nodes, for orders and questions.
     pub(crate) control: String,
 }
 
 struct Shared {
-    /// Channel → room. The truth of what to subscribe to.
+    /// Channel → room: the subscriptions that the node wants.
     rooms: Mutex<HashMap<String, RoomId>>,
     channels: Channels,
-    /// When the node last heard itself; `None`: never on this connection.
+    /// When the last probe came back. `None`: never on this connection.
     probe_heard: Mutex<Option<Instant>>,
     /// Probes sent since then.
     unanswered: AtomicU32,
@@ -73,7 +73,8 @@ struct Shared {
 }
 
 impl Subscriber {
-    /// The subscriber, and the loop that keeps it: somebody must run and hold it.
+    /// Returns the subscriber and the loop that keeps it connected. The caller must hold and run
+    /// the loop.
     pub(crate) fn new(
         client: Client,
         link: Link,
@@ -97,8 +98,8 @@ impl Subscriber {
         (subscriber, keep(client, link, shared, sender))
     }
 
-    /// Returns once Redis has confirmed. A connection that is being made again subscribes to the
-    /// room by itself, so waiting for it is enough.
+    /// Subscribes to a room. Returns once Redis has confirmed. A connection that is being made
+    /// subscribes to the room by itself, so waiting for it is enough.
     pub(crate) async fn subscribe(
         &self,
         channel: String,
@@ -110,7 +111,7 @@ impl Subscriber {
         let confirmed = async {
             loop {
                 let connection = live.wait_for(Option::is_some).await.ok()?.clone();
-                let mut connection = connection.expect("waited for some");
+                let mut connection = connection.expect("wait_for returned a connection");
                 if connection.subscribe(&channel).await.is_ok() {
                     return Some(());
                 }
@@ -143,12 +144,12 @@ impl Subscriber {
         }
     }
 
-    /// The rooms that the node wants to hear.
+    /// The rooms to which the node subscribes.
     pub(crate) fn subscribed(&self) -> HashSet<RoomId> {
         self.shared.rooms().values().cloned().collect()
     }
 
-    /// Whether the node has heard itself within the last [`PROBE_SILENCE`].
+    /// Whether a probe came back within the last [`PROBE_SILENCE`].
     pub(crate) fn is_alive(&self) -> bool {
         self.shared
             .probe_age()
@@ -183,8 +184,8 @@ impl Shared {
         self.unanswered.store(0, Ordering::Relaxed);
     }
 
-    /// Runs on the connection's task: takes what the socket brings and never waits. `lost` is told
-    /// of the connection's end.
+    /// Handles a push. Runs on the connection's task and never waits. `lost` is notified when the
+    /// connection ends.
     fn take(&self, push: PushInfo, lost: &Notify) {
         match push.kind {
             PushKind::Message => {
@@ -196,7 +197,7 @@ impl Shared {
                 }
             }
             PushKind::Disconnection => lost.notify_one(),
-            // Confirmations are awaited by whoever asked; the rest is not for us.
+            // Confirmations are awaited by their callers; other pushes do not matter here.
             _ => {}
         }
     }
@@ -226,7 +227,7 @@ impl Shared {
             Err(error) => {
                 if let Some(now) = UNREADABLE.fail(&error) {
                     warn!(%room, %error, packets = now.failures,
-                        "this version cannot read a packet, its room is read again");
+                        "this version cannot read a packet, its room is read from the stream");
                 }
                 self.inbox.doubt(&room);
             }
@@ -273,10 +274,11 @@ async fn keep(
     }
 }
 
-/// A new connection that hears every wanted room and the probe, and what tells of its end.
+/// Makes a connection that is subscribed to all wanted rooms, the probe and the control channel.
+/// Returns it, and the signal of its end.
 ///
-/// A room that is wanted while this runs may miss the batches; `Subscriber::subscribe` waits for
-/// the connection that this returns and subscribes on it itself.
+/// A room that is added while this runs may miss the batches. `Subscriber::subscribe` waits for the
+/// returned connection and subscribes on it itself.
 async fn connect(
     client: &Client,
     shared: &Arc<Shared>,
@@ -297,12 +299,12 @@ async fn connect(
         connection.subscribe(chunk).await?;
     }
     shared.hear_probe();
-    // What was said on the channel meanwhile is found by looking.
+    // Control messages may have been missed meanwhile; looking finds the orders.
     shared.inbox.control.wake();
     Ok((connection, lost))
 }
 
-/// Publishes the probe each second and watches for its return; says why the connection is dead.
+/// Publishes a probe each second and watches for its return. Returns why the connection is dead.
 async fn wait_until_dead(link: &Link, shared: &Shared, lost: &Notify) -> &'static str {
     loop {
         tokio::select! {
@@ -316,15 +318,15 @@ async fn wait_until_dead(link: &Link, shared: &Shared, lost: &Notify) -> &'stati
                 .exec_async(&mut connection)
                 .await
         });
-        // Without a way to send there is nothing to hear: the link tells of its own trouble. What
-        // counts are probes that were sent and did not come back: one more than the one just sent.
+        // If probes cannot be sent, none can come back, and the link reports its own trouble. So
+        // only probes count that were sent and did not come back, beyond the one just sent.
         if probe.await.is_err() {
             continue;
         }
         let unanswered = shared.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
         let is_silent = shared.probe_age().is_none_or(|age| age > PROBE_SILENCE);
         if is_silent && unanswered > 1 {
-            return "the node does not hear itself";
+            return "the node's own probes do not come back";
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Looks whether Redis still has what this node has registered in its rooms.
+//! Checks whether Redis still has the users that this node has registered in its rooms.
 //!
-//! A node whose lease is gone notices that itself, and registers everybody again. A single list of users
-//! can be lost as well, by hand or with one shard, and nothing tells of it. So the node looks at some of
-//! its rooms each second, one after the other.
+//! A node whose lease is gone notices that itself and registers all users again. But a single
+//! room's list of users can be lost as well, by hand or with one shard, and nothing reports it. So
+//! the node checks some of its rooms each second, in turn.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,11 @@ use crate::BrokerError;
 use crate::inbox::InboxSender;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Rooms of one look. It bounds the cost: a node with more rooms needs several looks to see all.
+/// Rooms of one look. It bounds the cost: a node with more rooms needs several looks for all of
+/// them.
 const ROOMS: usize = 256;
 
-/// Looks at the rooms of this node in turn.
+/// The task that checks this node's rooms in turn.
 pub(crate) struct Sweep {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
@@ -35,7 +36,7 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(crate) async fn run(self) {
         let mut last: Option<RoomId> = None;
         loop {
@@ -53,7 +54,7 @@ impl Sweep {
         }
     }
 
-    /// The rooms after `last` in the order of their names; from the first again after the last.
+    /// The rooms after `last` in the order of their names, wrapping around to the first.
     fn next_rooms(&self, last: Option<&RoomId>) -> Vec<RoomId> {
         let mut rooms: Vec<RoomId> = self.subscriber.subscribed().into_iter().collect();
         rooms.sort_unstable();
@@ -63,7 +64,7 @@ impl Sweep {
         rooms
     }
 
-    /// Returns the rooms whose list of users does not have this node's.
+    /// Returns the rooms whose list lacks this node's users.
     async fn look<'a>(&self, rooms: &'a [RoomId]) -> Result<Vec<&'a RoomId>, BrokerError> {
         let lease = self.lease.name();
         let deadline = Instant::now() + INTERVAL;

@@ -1,4 +1,4 @@
-//! Tickets in Redis: a key each, gone when they expire or are used.
+//! Tickets in Redis: one key each, which expires or is deleted when the ticket is used.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Reading what scripts answer and streams hold.
+//! Reads the answers of scripts and the entries of streams.
 
 use hubbub_protocol::{Envelope, Epoch, Frame, MessageId, Position};
 use redis::{FromRedisValue, Value};

@@ -1,10 +1,11 @@
 //! Asks once a second which rooms have changed, and tells the node where they stand now. Looks too whether
 //! Redis is the one that it was: its runs and the cluster's secret.
 //!
-//! Pub/sub may lose a message and then be silent: nothing on the channel shows it. The index of
-//! changes does, at a cost that grows with active rooms only. A look goes back a little behind
-//! the one before, so that each change is seen at least twice: a node that is behind at one look
-//! may only be waiting for its socket, one that still is at the next has lost something.
+//! Pub/sub may lose a message and then stay silent: the channel does not show the loss. The index
+//! of changes does, at a cost that grows only with the active rooms. Each look reaches a little
+//! behind the one before, so that each change is seen at least twice. A node that is behind at one
+//! look may only be waiting for its socket; a node that is still behind at the next look has lost
+//! something.
 
 use std::time::{Duration, Instant};
 
@@ -22,15 +23,15 @@ use crate::BrokerError;
 use crate::inbox::{InboxSender, RoomHead};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How far a look goes back behind the one before.
+/// How far a look reaches behind the one before.
 const OVERLAP_MS: u64 = 2_500;
-/// After a pause longer than this, nobody knows what was missed.
+/// After a pause longer than this, changes may have been missed, so all rooms are put in doubt.
 const LATE: Duration = Duration::from_secs(5);
 
 /// A room's epoch, top offset, presence version and count of changes of access.
 type FoundHead = (Option<String>, Option<u64>, Option<u64>, Option<u64>);
 
-/// What looks.
+/// The task that looks for changes.
 pub(crate) struct Watch {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
@@ -41,7 +42,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(crate) async fn run(self) {
         let mut looked: Option<(Instant, u64)> = None;
         loop {
@@ -67,7 +68,7 @@ impl Watch {
         }
     }
 
-    /// Notices a Redis that was emptied or put back under a connection that lives on.
+    /// Detects a Redis that was emptied or put back while the connection stayed open.
     async fn check_runs(&self) -> Result<(), BrokerError> {
         let check = async |mut connection: MultiplexedConnection| {
             self.secrets.agree(&mut connection).await?;
@@ -83,7 +84,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Returns the time of Redis, in milliseconds, at the look.
+    /// Reports the changed rooms. Returns the time of Redis at the look, in milliseconds.
     async fn look(&self, since: u64) -> Result<u64, BrokerError> {
         let rooms = self.subscriber.subscribed();
         let mut partitions: Vec<usize> = rooms.iter().map(partition_of).collect();

@@ -1,5 +1,5 @@
-//! What webhooks wait for, in Redis: each has a queue of rooms in every partition, looked after by
-//! the partition's owner, as for the archive.
+//! The webhooks' queues in Redis: each webhook has a queue of rooms in every partition. The
+//! partition's owner serves it, as for the archive.
 
 use hubbub_protocol::{Draft, Epoch, RoomId, User};
 use redis::aio::MultiplexedConnection;
@@ -12,8 +12,8 @@ use super::values::parse_number;
 use crate::webhook::Unsorted;
 use crate::{Attended, BrokerError, Due, Mark, WaitingRooms, WebhookEvent, WebhookQueue};
 
-/// Mark, epoch, top, last join or leave, entries, tombstones, the offset from which on nothing is
-/// missing, the epoch before it, where the epoch began, joins and leaves.
+/// The answer of `due.lua`: mark, epoch, top, last join or leave, entries, tombstones, the offset
+/// from which on nothing is missing, the epoch before it, the base of the epoch, joins and leaves.
 type Read = (
     String,
     String,
@@ -27,19 +27,19 @@ type Read = (
     Vec<Value>,
 );
 
-/// The webhooks that scripts leave notes for.
+/// The webhooks for which scripts queue rooms.
 #[derive(Debug, Clone)]
 pub(super) struct Webhooks {
     queues: Vec<WebhookQueue>,
-    /// The most joins and leaves that a room keeps for them.
+    /// The most joins and leaves that a room stores for them.
     pub(super) attendance: usize,
 }
 
-/// Those of them that have to be told of something in one room.
+/// The webhooks that want something of one room.
 pub(super) struct Noted {
-    /// As scripts read them: with spaces between them.
+    /// Their names as scripts read them: separated by spaces.
     pub(super) names: String,
-    /// For each the rooms that wait for it.
+    /// For each webhook, the key of its waiting rooms.
     queues: Vec<String>,
 }
 
@@ -57,8 +57,8 @@ impl Noted {
         }
     }
 
-    /// Adds what a script needs for them beside its own keys, if there are any: `of_room`, then
-    /// their queues.
+    /// Adds the keys that a script needs for them after its own, if there are any webhooks:
+    /// `of_room`, then their queues.
     pub(super) fn add_keys<'a>(&'a self, keys: &mut Vec<Key<'a>>, of_room: &[Key<'a>]) {
         if !self.queues.is_empty() {
             keys.extend(of_room);
@@ -75,13 +75,13 @@ impl Webhooks {
         }
     }
 
-    /// Those that want any of these events.
+    /// The webhooks that want any of these events.
     pub(super) fn of_events(&self, keys: &Keys, room: &RoomId, drafts: &[Draft]) -> Noted {
         let wanted = |queue: &&WebhookQueue| queue.wants_room(room) && queue.wants_any(drafts);
         Noted::new(keys, room, self.queues.iter().filter(wanted))
     }
 
-    /// Those that want to know who comes and goes.
+    /// The webhooks that want joins and leaves.
     pub(super) fn of_attendance(&self, keys: &Keys, room: &RoomId) -> Noted {
         let wanted = |queue: &&WebhookQueue| queue.wants_room(room) && queue.wants_attendance();
         Noted::new(keys, room, self.queues.iter().filter(wanted))

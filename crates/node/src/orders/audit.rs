@@ -1,5 +1,5 @@
-//! What operators did, kept: a line in the log and a row in the archive; and the rules of a node that
-//! stands alone, which has nothing else to keep them in.
+//! The audit log: each operator's command as a log line and a row in the archive. Also the storage
+//! of rules for a single node without Redis, which can keep them only in the archive.
 
 use hubbub_archive::{AuditEntry, KeptRule};
 use hubbub_broker::Broker;
@@ -11,11 +11,12 @@ use super::rules::now_ms;
 use crate::error::CommandError;
 use crate::node::Node;
 
-/// Commands of operators that the archive did not note.
+/// Operators' commands that the archive did not record.
 static UNNOTED: Outage = Outage::new();
 
 impl Node {
-    /// Notes what somebody did. Whether the archive has it, where there is one.
+    /// Records an operator's command. Returns whether the archive has it; false if there is no
+    /// archive.
     pub async fn audit(&self, entry: &AuditEntry) -> bool {
         let AuditEntry {
             who,
@@ -38,15 +39,15 @@ impl Node {
             && let Some(now) = UNNOTED.fail(error)
         {
             tracing::warn!(%error, action, failures = now.failures,
-                "the archive has not noted an operator's command");
+                "the archive did not record an operator's command");
         }
         kept.is_ok()
     }
 
-    /// What operators did, newest first: before an entry's id, or from the newest.
+    /// The operators' commands, newest first: those before an entry's ID, or the newest.
     ///
     /// # Errors
-    /// [`CommandError::NoArchive`], or what the archive cannot do now.
+    /// [`CommandError::NoArchive`], or the archive's present failure.
     pub async fn audited(
         &self,
         before: Option<u64>,
@@ -57,7 +58,8 @@ impl Node {
         entries.map_err(CommandError::of_archive)
     }
 
-    /// Without Redis, rules outlive the process in the archive only.
+    /// Stores or removes the order's rule in the archive. Without Redis, no other storage outlives
+    /// the process.
     pub(super) async fn keep_rule(&self, issued: &Issued) {
         let (Broker::Memory(_), Some(archive), Some(name)) =
             (&self.broker, &self.archive, issued.order.key())
@@ -78,11 +80,11 @@ impl Node {
             Effect::Passing => Ok(()),
         };
         if let Err(error) = kept {
-            tracing::error!(%error, "a rule is not kept: it ends with this process");
+            tracing::error!(%error, "cannot store a rule in the archive, it ends with this process");
         }
     }
 
-    /// Gives the broker the rules that were kept.
+    /// Gives the broker the rules that an earlier process has stored.
     pub(super) async fn restore_rules(&self) {
         let (Broker::Memory(broker), Some(archive)) = (&self.broker, &self.archive) else {
             return;
@@ -90,7 +92,7 @@ impl Node {
         let kept = match archive.kept_rules(now_ms()).await {
             Ok(kept) => kept,
             Err(error) => {
-                tracing::error!(%error, "the rules that were kept cannot be read");
+                tracing::error!(%error, "cannot read the stored rules, they do not hold");
                 return;
             }
         };

@@ -1,4 +1,5 @@
-//! Who is where: each node answers for itself, whoever of them is asked.
+//! Lists of nodes, connections and rooms of the cluster. Each node answers for itself, and any node
+//! can be asked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use crate::error::CommandError;
 use crate::node::Node;
 use crate::reconcile::Testimony;
 
-/// How long nodes have to answer.
+/// How long the nodes have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is asked of all nodes.
+/// A question to all nodes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 enum Ask {
@@ -26,76 +27,76 @@ enum Ask {
     Seen { rooms: Vec<RoomId> },
 }
 
-/// Which connections to list. All that is said must be true of them.
+/// A filter for connections. A connection has to match all fields that are set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ConnectionQuery {
-    /// Of this user.
+    /// Connections of this user.
     pub user: Option<UserId>,
-    /// That are in this room.
+    /// Connections that are in this room.
     pub room: Option<RoomId>,
-    /// On this node.
+    /// Connections on this node.
     pub node: Option<NodeId>,
-    /// After this one.
+    /// Connections after this ID.
     pub after: Option<ConnectionId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 
-/// A node, as it sees itself.
+/// A node's description of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeInfo {
     /// Its name.
     pub node: String,
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
-    /// Sessions that it holds.
+    /// The sessions on it.
     pub connections: usize,
-    /// Rooms that are open on it.
+    /// The rooms that are open on it.
     pub rooms: usize,
-    /// Milliseconds since 1970.
+    /// When it started, in milliseconds since 1970.
     pub started: u64,
-    /// An operator has ordered it to leave, or it is on its way out.
+    /// Whether it is draining, or an operator has ordered it to leave.
     pub leaving: bool,
 }
 
-/// All nodes.
+/// The nodes of the cluster.
 #[derive(Debug, Clone, Serialize)]
 pub struct Nodes {
-    /// Those that have answered, by name.
+    /// The nodes that have answered, by name.
     pub nodes: Vec<NodeInfo>,
-    /// Those that are alive and have not.
+    /// The names of living nodes that have not answered.
     pub silent: Vec<String>,
 }
 
-/// A connection.
+/// One connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConnectionInfo {
-    /// Which.
+    /// Its ID.
     pub connection: ConnectionId,
-    /// Whose.
+    /// Its user.
     pub user: User,
-    /// Where.
+    /// The name of its node.
     pub node: String,
-    /// From where; `None`: its door does not say.
+    /// The client's address. `None`: the transport does not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// Milliseconds since 1970.
+    /// When it was opened, in milliseconds since 1970.
     pub opened: u64,
 }
 
-/// Connections of all nodes, in the order of their ids.
+/// Connections of all nodes, by ID.
 #[derive(Debug, Clone, Serialize)]
 pub struct Connections {
     /// One page of them.
     pub connections: Vec<ConnectionInfo>,
-    /// There are more after the last.
+    /// Whether there are more after the last.
     pub more: bool,
-    /// Nodes that are alive and have not answered.
+    /// The names of living nodes that have not answered.
     pub silent: Vec<String>,
 }
 
 impl Node {
-    /// All nodes of the cluster.
+    /// Lists all nodes of the cluster.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`].
@@ -105,7 +106,7 @@ impl Node {
         Ok(Nodes { nodes, silent })
     }
 
-    /// Connections of the cluster.
+    /// Lists connections of the cluster.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`].
@@ -129,8 +130,8 @@ impl Node {
         })
     }
 
-    /// All rooms that have a stream, private ones too, after a name, in the order of their names; and
-    /// whether there are more.
+    /// Lists the rooms that have a stream, including private ones, by name after `after`. The
+    /// second result says whether there are more.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`].
@@ -151,8 +152,8 @@ impl Node {
         Ok((page.map_err(CommandError::of_read)?, more))
     }
 
-    /// The places that all nodes have seen in these rooms; nodes that do not answer within `patience` are left
-    /// out.
+    /// Asks all nodes for the places that they have seen in these rooms. Nodes that do not answer
+    /// within `patience` are left out.
     pub(crate) async fn testimonies_of_all(
         &self,
         rooms: Vec<RoomId>,
@@ -162,7 +163,7 @@ impl Node {
         match self.ask_all::<Vec<Testimony>>(&ask, patience).await {
             Ok((testimonies, _)) => testimonies.into_iter().flatten().collect(),
             Err(error) => {
-                tracing::warn!(?error, "other nodes cannot be asked what they have seen");
+                tracing::warn!(?error, "cannot ask other nodes which places they have seen");
                 Vec::new()
             }
         }
@@ -184,7 +185,7 @@ impl Node {
     }
 
     pub(super) async fn answer_question(self: &Arc<Self>, question: &Question) {
-        // One of another version that this one does not know.
+        // A question of another version, unknown to this one.
         let Ok(ask) = serde_json::from_str::<Ask>(&question.text) else {
             return;
         };
@@ -195,7 +196,7 @@ impl Node {
         };
         let answer = answer.expect("plain structs always serialize");
         if let Err(error) = self.broker.answer(question, &answer).await {
-            tracing::debug!(%error, "a question is not answered");
+            tracing::debug!(%error, "cannot answer another node's question");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What operators order: given to all nodes by the broker, and done on each.
+//! Operators' orders: the broker passes them to all nodes, and each node carries them out.
 
 mod audit;
 mod census;
@@ -22,14 +22,14 @@ use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
 
-/// Rules that go back to Redis in one call, and the pause before they are tried again.
+/// Rules that are restored to Redis in one call, and the pause before a failed call is retried.
 const RESTORED_AT_ONCE: usize = 500;
 const RESTORE_PAUSE: Duration = Duration::from_secs(1);
-/// How often rules that are over are let go of.
+/// How often expired rules are removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
 impl Node {
-    /// Gives an order to all nodes; a lasting one holds for `life`, or until it is lifted.
+    /// Issues an order to all nodes. A lasting order holds for `life`, or until it is lifted.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] and [`CommandError::Unknown`], and
@@ -49,20 +49,20 @@ impl Node {
         Ok(issued)
     }
 
-    /// Whether somebody with this identity, from this address, is kept out.
+    /// Why a client with this identity and address is kept out. `None`: it is not.
     #[must_use]
     pub fn exclusion(&self, identity: &Identity, client: Option<IpAddr>) -> Option<Exclusion> {
         self.rules
             .exclusion(&identity.user.id, &Proof::of(identity), client)
     }
 
-    /// Whether nobody from this address is let in.
+    /// Whether clients from this address are banned.
     #[must_use]
     pub fn is_banned(&self, client: IpAddr) -> bool {
         self.rules.bans_address(client)
     }
 
-    /// Refuses who may only read in a room now.
+    /// Refuses users who may only read in the room at present.
     ///
     /// # Errors
     /// [`CommandError::Muted`].
@@ -73,20 +73,21 @@ impl Node {
         }
     }
 
-    /// The rules that hold, in the order of their names, after one of them.
+    /// The rules in force, by name, after `after`.
     #[must_use]
     pub fn rules(&self, after: &str, limit: usize) -> Vec<(String, Issued)> {
         self.rules.list(after, limit)
     }
 
-    /// Ends when an operator has ordered this node to leave.
+    /// Waits until an operator orders this node to leave.
     pub async fn dismissed(&self) {
         self.dismissed.cancelled().await;
     }
 
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(crate) async fn keep_orders(self: Arc<Self>, mut control: ControlReceiver) {
-        // What the broker knows comes first: a memory broker may know less than was kept.
+        // The broker's rules come first. An embedded broker may know fewer than the archive has
+        // stored.
         match control.next().await {
             Some(said) => self.hear(said),
             None => return,
@@ -121,7 +122,8 @@ impl Node {
     }
 
     fn obey(self: &Arc<Self>, issued: &Issued) {
-        // Before those who are here are looked at: who comes meanwhile looks at the rules.
+        // Applied before the present sessions are checked: sessions that attach meanwhile check the
+        // rules.
         self.rules.apply(issued);
         if issued.order.effect() == Effect::Lasting {
             self.close_excluded();
@@ -136,7 +138,7 @@ impl Node {
             } => self.kick_from(user, room),
             Order::Announce { room, text } => self.announce(room.as_ref(), text, issued.at()),
             Order::Drain { node } if node == self.id() => {
-                tracing::info!(%node, "an operator has this node leave");
+                tracing::info!(%node, "an operator ordered this node to leave");
                 self.dismissed.cancel();
             }
             Order::Drain { .. }
@@ -149,12 +151,13 @@ impl Node {
         }
     }
 
-    /// Redis has lost rules: those that are known here hold on, and go back to it.
+    /// Handles a Redis that has lost rules: the rules that this node knows stay in force and are
+    /// restored.
     fn hold_on(self: &Arc<Self>, remains: Vec<Issued>) {
         let kept = self.rules.beside(&remains);
         tracing::warn!(
             kept = kept.len(),
-            "redis has lost rules: this node gives them back"
+            "redis has lost rules, this node restores them"
         );
         self.rules
             .replace(remains.into_iter().chain(kept.clone()).collect());
@@ -163,14 +166,14 @@ impl Node {
         self.spawn(async move {
             for page in kept.chunks(RESTORED_AT_ONCE) {
                 while let Err(error) = node.broker.restore_rules(page).await {
-                    tracing::debug!(%error, "rules cannot be given back yet");
+                    tracing::debug!(%error, "cannot restore rules yet");
                     sleep(RESTORE_PAUSE).await;
                 }
             }
         });
     }
 
-    /// All rules at once, when nobody can say which of them are new.
+    /// Applies all rules, for the case that the new ones among them are not known.
     fn obey_rules(&self) {
         self.close_excluded();
         for (room, user) in self.rules.kicked() {

@@ -1,4 +1,4 @@
-//! Messages that an operator deletes: as a moderator would, from outside of the room.
+//! Deletes messages for an operator, as a moderator would, but without being in the room.
 
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use crate::error::{CommandError, UNREADABLE};
 use crate::node::Node;
 
 impl Node {
-    /// Deletes a message in the name of `by`; the place of the event that says so.
+    /// Deletes a message in the name of `by`. Returns the position of the deletion event.
     ///
     /// # Errors
-    /// [`CommandError::NotFound`]: there is none, or it is deleted already; or what the broker cannot
-    /// do now.
+    /// [`CommandError::NotFound`]: there is no such message, or it is deleted already. Otherwise
+    /// the broker's present failure.
     pub async fn remove_message(
         &self,
         by: &User,

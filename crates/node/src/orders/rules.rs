@@ -1,4 +1,4 @@
-//! The rules that hold now: who is kept out, who may only read, which tokens count no more.
+//! The rules in force: bans, mutes, kicks and revoked tokens.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use ipnet::IpNet;
 
 use crate::Identity;
 
-/// Why somebody is kept out.
+/// The reason why a client is kept out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exclusion {
-    /// The user or the address.
+    /// The user or the address is banned.
     Banned,
-    /// The token.
+    /// The token is revoked.
     Revoked,
 }
 
 impl Exclusion {
-    /// What a socket is closed with.
+    /// The code with which a socket is closed.
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
@@ -31,11 +31,11 @@ impl Exclusion {
     }
 }
 
-/// What a token proves of itself, as rules look at it.
+/// The facts about a token that rules look at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Proof {
     pub(crate) token_id: Option<Box<str>>,
-    /// Milliseconds since 1970.
+    /// When the token was issued, in milliseconds since 1970.
     pub(crate) issued: Option<u64>,
 }
 
@@ -48,11 +48,11 @@ impl Proof {
     }
 }
 
-/// All rules, by their names and by what is looked for.
+/// All rules, by name and by subject.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     state: RwLock<State>,
-    /// Most of the time there are none of these, and nobody waits for a lock to find that out.
+    /// Most of the time there are no such rules. These flags show it without taking the lock.
     has_address_bans: AtomicBool,
     has_mutes: AtomicBool,
     has_kicks: AtomicBool,
@@ -62,11 +62,11 @@ pub(crate) struct Rules {
 struct State {
     named: HashMap<String, Issued>,
     users: HashMap<UserId, Term>,
-    /// Of each length of prefix, those that there are.
+    /// Banned networks, by length of prefix.
     networks: HashMap<u8, HashMap<IpNet, Term>>,
     mutes: HashMap<(RoomId, UserId), Term>,
     kicks: HashMap<(RoomId, UserId), Term>,
-    /// The moment before which a user's tokens were made that count no more.
+    /// Per user: tokens issued at or before this time are revoked.
     users_tokens: HashMap<UserId, (u64, Term)>,
     tokens: HashMap<Box<str>, Term>,
 }
@@ -89,7 +89,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl Rules {
-    /// These and no others.
+    /// Replaces all rules by these.
     pub(crate) fn replace(&self, rules: Vec<Issued>) {
         let mut state = State::default();
         for rule in rules {
@@ -99,7 +99,7 @@ impl Rules {
         self.note();
     }
 
-    /// Those that hold and are not among `others`.
+    /// The rules in force that are not among `others`.
     pub(crate) fn beside(&self, others: &[Issued]) -> Vec<Issued> {
         let others: HashSet<String> = others.iter().filter_map(|rule| rule.order.key()).collect();
         let (state, now) = (self.read(), now_ms());
@@ -108,7 +108,7 @@ impl Rules {
         kept.map(|(_, rule)| rule.clone()).collect()
     }
 
-    /// Sets or lifts the order's rule, unless a later order did.
+    /// Sets or lifts the order's rule, unless a later order has changed it already.
     pub(crate) fn apply(&self, issued: &Issued) {
         let mut state = self.write();
         let Some(name) = issued.order.key() else {
@@ -126,7 +126,7 @@ impl Rules {
         self.note();
     }
 
-    /// Lets go of rules that are over.
+    /// Removes expired rules.
     pub(crate) fn expire(&self) {
         let now = now_ms();
         let mut state = self.write();
@@ -139,7 +139,7 @@ impl Rules {
         self.note();
     }
 
-    /// Whether this one is kept out.
+    /// Why this client is kept out. `None`: it is not.
     pub(crate) fn exclusion(
         &self,
         user: &UserId,
@@ -155,7 +155,7 @@ impl Rules {
         let token = proof.token_id.as_ref().and_then(|id| state.tokens.get(id));
         let by_id = token.is_some_and(|term| term.holds(now));
         let of_user = state.users_tokens.get(user);
-        // A token that does not say when it was made is not known to be younger.
+        // A token without a time of issue counts as old.
         let by_age = of_user.is_some_and(|(before, term)| {
             term.holds(now) && proof.issued.is_none_or(|issued| issued <= *before)
         });
@@ -175,7 +175,7 @@ impl Rules {
         term.is_some_and(|term| term.holds(now_ms()))
     }
 
-    /// Whether the user was kicked out of the room and may not come back yet.
+    /// Whether the user was kicked out of the room and must not come back yet.
     pub(crate) fn keeps_out(&self, user: &UserId, room: &RoomId) -> bool {
         if !self.has_kicks.load(Ordering::Relaxed) {
             return false;
@@ -185,7 +185,7 @@ impl Rules {
         term.is_some_and(|term| term.holds(now_ms()))
     }
 
-    /// Who may not be in which room now.
+    /// The users who are kicked out of a room at present.
     pub(crate) fn kicked(&self) -> Vec<(RoomId, UserId)> {
         if !self.has_kicks.load(Ordering::Relaxed) {
             return Vec::new();
@@ -195,7 +195,7 @@ impl Rules {
         kicks.map(|(who, _)| who.clone()).collect()
     }
 
-    /// At most `limit` rules after the name `after`, in the order of their names.
+    /// At most `limit` rules after the name `after`, by name.
     pub(crate) fn list(&self, after: &str, limit: usize) -> Vec<(String, Issued)> {
         let (state, now) = (self.read(), now_ms());
         let rules = state.named.iter();
@@ -300,7 +300,7 @@ impl State {
     }
 
     fn bans(&self, client: IpAddr, now: u64) -> bool {
-        // An IPv4 client of an IPv6 socket is banned by its IPv4 address.
+        // An IPv4 client of an IPv6 socket is checked by its IPv4 address.
         let client = client.to_canonical();
         self.networks.iter().any(|(length, nets)| {
             let Ok(net) = IpNet::new(client, *length) else {

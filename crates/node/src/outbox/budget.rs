@@ -1,4 +1,4 @@
-//! What all outboxes of a node may hold together.
+//! The bound on all outboxes of a node together.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,8 +6,8 @@ use tokio::sync::Notify;
 
 use crate::Limits;
 
-/// The bytes that all outboxes of a node hold. Spent: live events are refused everywhere, and the
-/// node closes the largest outboxes until there is room again.
+/// The bytes that all outboxes of a node hold. When it is exceeded, live events are refused
+/// everywhere, and the node closes the largest outboxes until the bytes fit again.
 #[derive(Debug)]
 pub(crate) struct OutboxBudget {
     used: AtomicUsize,
@@ -35,12 +35,12 @@ impl OutboxBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes too many there are.
+    /// How many bytes exceed the limit.
     pub(crate) fn excess(&self) -> usize {
         self.used.load(Ordering::Relaxed).saturating_sub(self.limit)
     }
 
-    /// Waits until it is overdrawn.
+    /// Waits until the limit is exceeded.
     pub(crate) async fn overdrawn(&self) {
         while self.excess() == 0 {
             self.spent.notified().await;

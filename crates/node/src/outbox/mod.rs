@@ -1,12 +1,12 @@
-//! The queue to one client: everything it receives, replies too, in one order.
+//! The queue to one client: everything that it receives, including replies, in one order.
 //!
-//! Bounded in bytes and frames. Durable events that do not fit are refused by
-//! [`Outbox::offer`]: the room then marks the client as behind, and the reader fills it up from
-//! the room's log or stream as the socket drains. Everything else is taken up to twice the
-//! bytes; beyond, the connection is closed with 4408.
+//! The queue is bounded in bytes and frames. [`Outbox::offer`] refuses events that do not fit; the
+//! room then marks the client as behind, and the reader fetches them from the room's log or stream
+//! as the socket drains. All other frames are accepted up to twice the bytes; beyond that the
+//! connection is closed with 4408.
 //!
-//! Live events for a client whose task sleeps go to its socket without waking the task, where the
-//! door gave the outbox a [`Line`].
+//! If the transport has given the outbox a [`Line`], live events for a client whose task sleeps go
+//! to its socket without waking the task.
 
 mod budget;
 mod line;
@@ -31,9 +31,9 @@ use crate::room::Room;
 /// A client that falls behind this often within [`LAG_WINDOW`] is closed with 4408.
 const LAG_STRIKES: usize = 3;
 const LAG_WINDOW: Duration = Duration::from_secs(60);
-/// What a queued frame costs beside its bytes.
+/// Bytes that a queued frame costs beside its content.
 const FRAME_OVERHEAD: usize = 32;
-/// An idle queue gives memory above this many frames back.
+/// A queue with a capacity above this many frames frees its memory when it is emptied.
 const IDLE_FRAMES: usize = 16;
 
 /// The writing end, shared by the session and its rooms.
@@ -45,39 +45,39 @@ pub(crate) struct Outbox {
     budget: Arc<OutboxBudget>,
 }
 
-/// What became of live frames.
+/// The result of offering live frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offered {
-    /// How many of them were taken, from the first on.
+    /// How many were accepted, from the first on.
     pub(crate) taken: usize,
-    /// The client's own bound stopped the rest: it reads too slowly.
+    /// The client's own bound stopped the rest: the client reads too slowly.
     pub(crate) is_full: bool,
-    /// Nobody was woken: [`Outbox::flush`] has to be called.
+    /// The reader was not woken: [`Outbox::flush`] has to be called.
     pub(crate) is_due: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where live events can go at once.
+    /// The socket that live events can be written to directly.
     line: Option<Arc<dyn Line>>,
     frames: VecDeque<Frame>,
-    /// Of `frames`, and of those that the reader has taken but not written yet.
+    /// Bytes of `frames`, and of the frames that the reader has taken but not written yet.
     bytes: usize,
     taken_bytes: usize,
     taken_frames: usize,
     reader: Option<Waker>,
-    /// The session and its reads, while they wait for room.
+    /// The session and its reads, while they wait for space.
     writers: Vec<Waker>,
     close: Option<CloseCode>,
-    /// The client has gone: nobody takes anything any more.
+    /// The client is gone: nobody will take frames any more.
     is_abandoned: bool,
-    /// What was taken need not be written any more.
+    /// The taken frames need not be written any more.
     is_shed: bool,
     /// The writing side, while the socket takes nothing.
     stalled: Option<Waker>,
-    /// Sends whose answer is still to come: a close waits for them.
+    /// Sends whose answer is still due. A close waits for them.
     due_answers: usize,
-    /// Rooms that the reader has to fill up from.
+    /// Rooms in which the client is behind; the reader has to catch up.
     behind: VecDeque<Arc<Room>>,
     lags: VecDeque<Instant>,
 }
@@ -92,7 +92,7 @@ impl Outbox {
         }
     }
 
-    /// Takes as many of the live `frames` as fit, in order.
+    /// Accepts as many of the live `frames` as fit, in order.
     pub(crate) fn offer<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> Offered {
         let has_budget = self.budget.excess() == 0;
         let mut state = lock(&self.state);
@@ -118,15 +118,15 @@ impl Outbox {
         offered
     }
 
-    /// As if the connection's task slept; for trials.
+    /// Sets the state of a sleeping connection task. For benchmarks.
     pub(crate) fn fall_asleep(&self, line: &Arc<dyn Line>) {
         let mut state = lock(&self.state);
         state.line = Some(Arc::clone(line));
         state.reader = Some(Waker::noop().clone());
     }
 
-    /// Writes what is queued to the socket, if the connection's task sleeps; what that does not take
-    /// at once is left to the task.
+    /// Writes the queued frames to the socket if the connection's task sleeps. The task writes the
+    /// rest that the socket does not take at once.
     pub(crate) fn flush(&self) {
         let mut state = lock(&self.state);
         if !state.can_flush() {
@@ -149,14 +149,14 @@ impl Outbox {
             .map(|frame| frame.len() + FRAME_OVERHEAD);
         state.taken_bytes = state.bytes - left.sum::<usize>();
         if has_more {
-            // What the line still holds counts until the task has written it.
+            // The bytes that the line still holds count until the task has written them.
             state.wake_reader();
         } else {
             self.budget.give_back(state.settle());
         }
     }
 
-    /// Takes a reply, or a push that has no offset.
+    /// Queues a reply, or a push without an offset.
     pub(crate) fn push(&self, frame: Frame) {
         let mut state = lock(&self.state);
         if state.bytes >= self.max_bytes.saturating_mul(2) {
@@ -169,20 +169,20 @@ impl Outbox {
         state.wake_reader();
     }
 
-    /// Bytes that wait for the client.
+    /// The queued bytes.
     pub(crate) fn bytes(&self) -> usize {
         lock(&self.state).bytes
     }
 
-    /// What comes free without anything being done: it has been shed.
+    /// Bytes that will become free by themselves, because the outbox has been shed.
     pub(crate) fn shed_bytes(&self) -> usize {
         let state = lock(&self.state);
         if state.is_shed { state.bytes } else { 0 }
     }
 
-    /// Ends the connection and drops what waits; the client resumes. Returns the bytes that come
-    /// free by it, some of them only when the connection has gone; `None`: it has been shed already,
-    /// or holds nothing.
+    /// Ends the connection and drops the queued frames; the client resumes. Returns the bytes that
+    /// this frees, some of them only when the connection has ended. `None`: the outbox has been
+    /// shed already, or holds nothing.
     pub(crate) fn shed(&self) -> Option<usize> {
         let mut state = lock(&self.state);
         if state.is_shed || state.bytes == 0 {
@@ -198,8 +198,8 @@ impl Outbox {
         Some(held)
     }
 
-    /// The client falls behind in `room`: the reader shall fill it up. Called under the room's
-    /// lock, like [`Outbox::caught_up`], so that the two agree.
+    /// Notes that the client is behind in `room`, so that the reader catches up. Called under the
+    /// room's lock, like [`Outbox::caught_up`], so that both agree.
     pub(crate) fn fall_behind(&self, room: &Arc<Room>) {
         let mut state = lock(&self.state);
         if state.close.is_none() && !state.behind.iter().any(|behind| Arc::ptr_eq(behind, room)) {
@@ -208,14 +208,14 @@ impl Outbox {
         state.wake_reader();
     }
 
-    /// The client has caught up in `room`, or has left it.
+    /// Notes that the client has caught up in `room`, or has left it.
     pub(crate) fn caught_up(&self, room: &Arc<Room>) {
         lock(&self.state)
             .behind
             .retain(|behind| !Arc::ptr_eq(behind, room));
     }
 
-    /// Rooms take turns.
+    /// Moves the room to the end: rooms take turns.
     fn next_behind(&self, last: &Arc<Room>) {
         let mut state = lock(&self.state);
         if state
@@ -227,7 +227,7 @@ impl Outbox {
         }
     }
 
-    /// Counts one time of reading too slowly; too often ends the connection.
+    /// Counts one lag of the client. Too many within [`LAG_WINDOW`] end the connection.
     pub(crate) fn strike(&self, now: Instant) {
         let mut state = lock(&self.state);
         state
@@ -240,15 +240,15 @@ impl Outbox {
         }
     }
 
-    /// Ends the connection after what is queued now. The first code counts.
+    /// Ends the connection after the frames that are queued now. The first code counts.
     pub(crate) fn close(&self, code: CloseCode) {
         let mut state = lock(&self.state);
         state.end(code);
         state.wake_reader();
     }
 
-    /// Waits until the client has read enough for another answer. False: the connection is being
-    /// closed, and there will be none.
+    /// Waits until there is space for another answer. Returns false if the connection is being
+    /// closed, so that there will be no answer.
     pub(crate) async fn has_room(&self) -> bool {
         poll_fn(|context| {
             let mut state = lock(&self.state);
@@ -262,7 +262,7 @@ impl Outbox {
         .await
     }
 
-    /// Waits until the connection is being closed, or its client has gone.
+    /// Waits until the connection is being closed, or its client is gone.
     pub(crate) async fn ended(&self) {
         poll_fn(|context| {
             let mut state = lock(&self.state);
@@ -275,7 +275,7 @@ impl Outbox {
         .await;
     }
 
-    /// The client has gone: answers that are being made for it are given up.
+    /// Notes that the client is gone. Answers in preparation are given up.
     pub(crate) fn abandon(&self) {
         let mut state = lock(&self.state);
         state.is_abandoned = true;
@@ -332,7 +332,8 @@ impl State {
         }
     }
 
-    /// Whether the task sleeps with nothing in its hands, so that nothing can be overtaken.
+    /// Whether the task sleeps and holds no unwritten frames, so that a direct write overtakes
+    /// nothing.
     fn can_flush(&self) -> bool {
         let is_idle = self.reader.is_some() && self.taken_frames == 0;
         is_idle && self.close.is_none() && self.line.is_some()
@@ -342,7 +343,7 @@ impl State {
         self.frames.len() + self.taken_frames
     }
 
-    /// What was taken has been written; returns how many bytes that were.
+    /// Marks the taken frames as written. Returns their bytes.
     fn settle(&mut self) -> usize {
         self.bytes -= self.taken_bytes;
         if std::mem::take(&mut self.taken_frames) > 0 {
@@ -361,7 +362,7 @@ impl State {
     }
 }
 
-/// The answer that a send is owed: given once, or dropped unanswered when the node stops.
+/// The answer that a send is owed. It is given once, or dropped when the node stops.
 #[derive(Debug)]
 pub(crate) struct DueAnswer(Arc<Outbox>);
 
@@ -371,7 +372,7 @@ impl DueAnswer {
         Self(Arc::clone(outbox))
     }
 
-    /// Goes out even on a connection that is being closed: what was accepted is answered.
+    /// Queues the answer even if the connection is being closed: an accepted send is answered.
     pub(crate) fn give(&self, frame: Frame) {
         let mut state = lock(&self.0.state);
         let before = state.bytes;
@@ -391,7 +392,7 @@ impl Drop for DueAnswer {
 
 #[cfg(test)]
 impl Outbox {
-    /// Everything that is queued, as if it had been written.
+    /// Takes everything that is queued, as if it had been written.
     pub(crate) fn take_texts(&self) -> Vec<String> {
         let mut batch = Vec::new();
         let mut state = lock(&self.state);
@@ -511,7 +512,7 @@ mod tests {
         assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
     }
 
-    /// Takes so many frames, then no more.
+    /// A line that takes so many frames, then no more.
     #[derive(Debug)]
     struct Narrow(Mutex<usize>);
 
@@ -530,16 +531,16 @@ mod tests {
         let outbox = outbox(10_000, 100);
         lock(&outbox.state).line = Some(Arc::new(Narrow(Mutex::new(3))));
         let frames = vec![frame(100); 2];
-        assert!(!outbox.offer(frames.iter()).is_due, "nobody sleeps");
+        assert!(!outbox.offer(frames.iter()).is_due, "the task is awake");
         assert_eq!(take(&outbox), 2);
         let sleep = || lock(&outbox.state).reader = Some(Waker::noop().clone());
         sleep();
         assert!(outbox.offer(frames.iter()).is_due);
         outbox.flush();
         assert_eq!(outbox.bytes(), 0);
-        assert!(outbox.offer(frames.iter()).is_due, "it still sleeps");
+        assert!(outbox.offer(frames.iter()).is_due, "the task still sleeps");
         outbox.flush();
-        // One went out, and counts until the task has been there; one is left.
+        // One frame went out, and counts until the task has run. One is left.
         let state = lock(&outbox.state);
         assert!(state.reader.is_none(), "the task was woken");
         assert_eq!((state.frames.len(), state.taken_frames), (1, 1));
@@ -547,7 +548,7 @@ mod tests {
         sleep();
         assert!(
             !outbox.offer(frames.iter()).is_due,
-            "something is on its way"
+            "an earlier frame is on its way"
         );
         assert_eq!(take(&outbox), 3);
         sleep();

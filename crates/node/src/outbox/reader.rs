@@ -1,4 +1,4 @@
-//! The end of an outbox from which the connection's write loop takes.
+//! The reading end of an outbox, from which the connection's write loop takes frames.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub struct OutboxReader {
 }
 
 impl Drop for OutboxReader {
-    /// The socket is its door's alone again.
+    /// From now on only the transport writes to the socket.
     fn drop(&mut self) {
         lock(&self.outbox.state).line = None;
     }
 }
 
-/// What the reader found.
+/// The next thing for the reader to do.
 enum Found {
     Frames,
     Behind(Arc<Room>),
@@ -34,14 +34,14 @@ enum Found {
 }
 
 impl OutboxReader {
-    /// From now on live events may go straight to the socket while [`Self::next`] waits. Whatever the
-    /// door writes itself must go through the same line.
+    /// Allows live events to go straight to the socket while [`Self::next`] waits. The transport's
+    /// own writes must go through the same line.
     pub fn use_line(&self, line: Arc<dyn Line>) {
         lock(&self.outbox.state).line = Some(line);
     }
 
-    /// Waits for frames and appends all that are queued to `batch`. Asking again says that the
-    /// last batch has been written: until then it counts against the bounds. Cancel safe.
+    /// Waits for frames and appends all queued ones to `batch`. The next call says that the last
+    /// batch has been written; until then its frames count against the bounds. Cancel safe.
     ///
     /// # Errors
     /// The close code, once everything queued before it has been handed out.
@@ -51,7 +51,8 @@ impl OutboxReader {
                 Found::Frames => return Ok(()),
                 Found::Closed(code) => return Err(code),
                 Found::Behind(room) => {
-                    // On the heap: every idle connection holds this future, few ever need that.
+                    // On the heap: every idle connection holds this future, and few ever need this
+                    // part.
                     Box::pin(self.node.fill_up(&room, &self.connection)).await;
                     self.outbox.next_behind(&room);
                 }
@@ -59,8 +60,8 @@ impl OutboxReader {
         }
     }
 
-    /// Waits, while the socket takes nothing, until the connection is to end without what it was
-    /// given last. Cancel safe.
+    /// Waits, while the socket takes nothing, until the connection has to end without writing the
+    /// frames that it has taken. Cancel safe.
     pub async fn is_shed(&self) {
         poll_fn(|context| {
             let mut state = lock(&self.outbox.state);
@@ -73,7 +74,7 @@ impl OutboxReader {
         .await;
     }
 
-    /// Frames first; then rooms to fill up from; a close only after all frames.
+    /// Frames come first, then rooms to catch up in. A close comes after all frames.
     async fn find(&self, batch: &mut Vec<Frame>) -> Found {
         poll_fn(|context| {
             let mut state = lock(&self.outbox.state);

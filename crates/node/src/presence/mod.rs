@@ -1,9 +1,9 @@
-//! Who is in a room, as this node sees it.
+//! Presence: the users in a room, as this node knows them.
 //!
 //! The node counts its own connections and registers (room, user) with the broker once. A user
-//! whose last connection here has gone stays registered for [`LEAVE_DELAY`], so that a page
-//! reload is no leave and join. One registration is in flight for a room; what changes meanwhile
-//! goes with the next. Changes are told to members at most once a second a room.
+//! whose last connection here has ended stays registered for [`LEAVE_DELAY`], so that a page reload
+//! is not seen as leaving and joining. One registration per room is in flight; later changes go
+//! with the next one. Members receive the changes at most once a second per room.
 
 mod roster;
 mod state;
@@ -22,28 +22,29 @@ use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 
-/// How long a user stays present after the last connection.
+/// How long a user stays present after the last connection has ended.
 pub(crate) const LEAVE_DELAY: Duration = Duration::from_secs(5);
-/// How long the nodes have to fill a room's list of users that the broker has lost. Meanwhile nobody is
-/// taken to have left.
+/// How long the nodes have to fill a room's list of users again after the broker has lost it. Until
+/// then no user counts as having left.
 pub(super) const SETTLE: Duration = Duration::from_secs(3);
-/// Between two tries to ask for such a list.
+/// The pause before such a list is asked for again.
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 /// How often due leaves and frames are looked for.
 const TICK: Duration = Duration::from_millis(100);
-/// Between two tries to register while Redis is away; times a random number up to 1.
+/// The longest pause before a failed registration is retried; multiplied by a random number from
+/// 0.5 to 1.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a connection left a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// The client said so.
+    /// The client sent `leave`.
     Said,
-    /// The connection ended: it may be a page reload.
+    /// The connection ended. It may be a page reload.
     Cut,
 }
 
-/// What is due later, over all rooms of the node. What is due sooner stands in front.
+/// The work that is due later, over all rooms of the node. The earliest comes first.
 #[derive(Debug, Default)]
 pub(crate) struct PresenceAgenda {
     leaves: VecDeque<(Instant, Arc<Room>, UserId)>,
@@ -55,8 +56,8 @@ pub(crate) struct PresenceAgenda {
 }
 
 impl Node {
-    /// A connection of `user` joins `room`. Registers the user if this node had none of them;
-    /// returns how many users are in the room, and as of which version.
+    /// A connection of `user` joins `room`. Registers the user if this was the user's first
+    /// connection here. Returns how many users are in the room, and as of which version.
     pub(crate) async fn arrive(
         self: &Arc<Self>,
         room: &Arc<Room>,
@@ -90,8 +91,8 @@ impl Node {
         }
     }
 
-    /// A connection of `user` leaves `room`: if it was the last one here, the broker is told, and
-    /// if it may come back, only after [`LEAVE_DELAY`].
+    /// A connection of `user` leaves `room`. If it was the user's last one here, the broker is
+    /// told: at once if the client left, after [`LEAVE_DELAY`] if the client may come back.
     pub(crate) fn depart(self: &Arc<Self>, room: &Arc<Room>, user: &UserId, departure: Departure) {
         let now = Instant::now();
         let due = match departure {
@@ -110,7 +111,7 @@ impl Node {
         }
     }
 
-    /// Hears who came to or went from a room.
+    /// Handles a presence change that the broker announces.
     pub(crate) fn hear_presence(self: &Arc<Self>, room: &Arc<Room>, delta: PresenceDelta) {
         let limit = self.config.limits.presence_list;
         let heard = lock(&room.state).presence.hear(delta, limit);
@@ -125,10 +126,11 @@ impl Node {
         }
     }
 
-    /// The broker has lost who is in the room: this node registers its users again, as every other does,
-    /// and compares what it knew with the new list once that had time to fill.
+    /// Handles the loss of a room's list of users in the broker. This node registers its users
+    /// again, as every other node does, and later compares its old list with the new one, after the
+    /// nodes had time to fill it.
     fn settle_presence(self: &Arc<Self>, room: &Arc<Room>) {
-        tracing::info!(room = %room.id, "the broker has lost who is in a room, registering its users again");
+        tracing::info!(room = %room.id, "the broker has lost a room's list of users, registering its users again");
         self.settle_later(room, SETTLE);
         self.register_again([Arc::clone(room)]);
     }
@@ -138,7 +140,7 @@ impl Node {
         lock(&self.agenda).settles.push_back(settle);
     }
 
-    /// Asks for the new lists of users that had their time. A list that cannot be asked for now is asked
+    /// Asks for the new lists whose time to fill is over. A list that cannot be read now is asked
     /// for again in a second.
     fn settle_due(self: &Arc<Self>) {
         while let Some(room) = self.next_due_settle() {
@@ -157,7 +159,7 @@ impl Node {
         agenda.settles.pop_front_if(is_due).map(|(_, room)| room)
     }
 
-    /// Learns who is in a room that nobody here is in yet.
+    /// Reads a room's presence before the first member joins here.
     pub(crate) async fn open_presence(&self, room: &Room) -> Result<(), BrokerError> {
         let presence = self.ask_presence(room).await?;
         lock(&room.state).presence.begin(presence);
@@ -170,13 +172,13 @@ impl Node {
             .await
     }
 
-    /// Asks the broker who is in the room and tells members the difference.
+    /// Reads the room's presence from the broker and tells members the difference.
     async fn refresh_presence(self: &Arc<Self>, room: &Arc<Room>) -> Result<(), BrokerError> {
         loop {
             let before = lock(&room.state).presence.version();
             let presence = self.ask_presence(room).await?;
             let mut state = lock(&room.state);
-            // A change that was heard meanwhile may be newer than the answer.
+            // A change that arrived meanwhile may be newer than the answer.
             let is_overtaken =
                 state.presence.version() != before && state.presence.version() > presence.version;
             if !is_overtaken {
@@ -204,13 +206,13 @@ impl Node {
             };
             lock(&room.state).presence.end_refresh();
             if let Err(error) = refreshed {
-                // The next look at what changed finds the same difference.
-                tracing::debug!(room = %room.id, %error, "cannot ask who is there");
+                // The next look at changed rooms finds the same difference.
+                tracing::debug!(room = %room.id, %error, "cannot read the room's presence");
             }
         });
     }
 
-    /// Registers everybody in these rooms once more: what the broker had may be gone.
+    /// Registers all users in these rooms again, because the broker may have lost them.
     pub(crate) fn register_again(self: &Arc<Self>, rooms: impl IntoIterator<Item = Arc<Room>>) {
         for room in rooms {
             if lock(&room.state).presence.roster.lose() {
@@ -221,7 +223,7 @@ impl Node {
         }
     }
 
-    /// Takes to the broker what it does not know yet, unless that is being done.
+    /// Starts registering changed users with the broker, unless that is running already.
     fn register_soon(self: &Arc<Self>, room: &Arc<Room>) {
         if lock(&room.state).presence.roster.begin() {
             let (node, room) = (Arc::clone(self), Arc::clone(room));
@@ -229,8 +231,8 @@ impl Node {
         }
     }
 
-    /// Until the broker knows everything. A failure is told to those who wait for it and tried
-    /// again, for as long as the room is open.
+    /// Registers until the broker knows everything. A failure is reported to the waiting joins and
+    /// retried, as long as the room is open.
     async fn keep_registering(self: &Arc<Self>, room: &Arc<Room>) {
         loop {
             let Some(next) = lock(&room.state).presence.roster.next() else {
@@ -257,7 +259,7 @@ impl Node {
         }
     }
 
-    /// Tells members at once, or as soon as the last frame is a second old.
+    /// Sends the presence frame to members now, or as soon as the last one is a second old.
     fn tell_presence(&self, room: &Arc<Room>) {
         let now = Instant::now();
         let mut state = lock(&room.state);
@@ -274,12 +276,12 @@ impl Node {
         }
     }
 
-    /// Members are told nothing for `pause`: what was heard may be undone in that time.
+    /// Tells members nothing for `pause`, because the changes may be undone in that time.
     pub(crate) fn hold_presence(&self, room: &Room, pause: Duration) {
         lock(&room.state).presence.hold(Instant::now() + pause);
     }
 
-    /// Runs for as long as the node: leaves and frames that are due.
+    /// Handles due leaves and frames. Runs as long as the node.
     pub(crate) async fn keep_presence(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

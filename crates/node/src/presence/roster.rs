@@ -1,4 +1,4 @@
-//! Which users have connections in a room on this node, and what of that the broker knows.
+//! The users with connections in a room on this node, and which of them the broker knows.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -15,16 +15,16 @@ const BATCH: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     users: HashMap<UserId, Local>,
-    /// Who has come or gone since the broker was told.
+    /// Users who came or left since the broker was told.
     changed: IndexSet<UserId>,
     is_registering: bool,
-    /// Counts how often everything that was registered was lost.
+    /// Counts how often all registrations were lost.
     round: u64,
-    /// The room's presence is to be asked for once all are registered again.
+    /// The room's presence has to be read once all users are registered again.
     is_lost: bool,
     /// The newest count and version that the broker has answered.
     answered: Presence,
-    /// What came of the newest registration.
+    /// The result of the newest registration. `None`: it succeeded.
     outcome: watch::Sender<Option<BrokerError>>,
 }
 
@@ -32,18 +32,18 @@ pub(super) struct Roster {
 struct Local {
     user: User,
     connections: usize,
-    /// The broker has it.
+    /// The broker has the user.
     is_registered: bool,
-    /// The list in which the broker had it last; 0: none.
+    /// The list in which the broker had the user last. 0: none.
     registry: u64,
     /// When a user without connections counts as gone.
     leave_due: Option<Instant>,
-    /// To be taken from the broker.
+    /// The broker has to remove the user.
     is_gone: bool,
 }
 
 impl Local {
-    /// How the broker is told of a user who is here.
+    /// The broker's form of a user who is here.
     fn attendance(&self) -> Attendance {
         let user = self.user.clone();
         match self.registry {
@@ -61,12 +61,12 @@ pub(super) struct Registration {
 }
 
 impl Roster {
-    /// Whether nobody is here, or registered from here.
+    /// Whether no user is here or registered from here.
     pub(super) fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Counts a connection; returns whether the broker has to be told.
+    /// Counts a connection. Returns whether the broker has to be told.
     pub(super) fn arrive(&mut self, user: &User) -> bool {
         let local = self.users.entry(user.id.clone()).or_insert_with(|| Local {
             user: user.clone(),
@@ -85,7 +85,8 @@ impl Roster {
         !local.is_registered
     }
 
-    /// Returns whether that was the user's last connection here, who is gone at `due` then.
+    /// Uncounts a connection. Returns whether it was the user's last one here; then the user is
+    /// gone at `due`.
     pub(super) fn depart(&mut self, user: &UserId, due: Instant) -> bool {
         let Some(local) = self.users.get_mut(user) else {
             return false;
@@ -95,8 +96,8 @@ impl Roster {
         local.connections == 0
     }
 
-    /// Returns whether the user is gone, which the broker has to be told: without a connection
-    /// here, and not back and cut off again since, which gives another delay.
+    /// Returns whether the user is gone, so that the broker has to be told. A user is not gone who
+    /// has a connection here, or who came back and was cut off again, which starts another delay.
     pub(super) fn leave(&mut self, user: &UserId, now: Instant) -> bool {
         let Some(local) = self.users.get_mut(user) else {
             return false;
@@ -108,7 +109,7 @@ impl Roster {
         local.is_gone
     }
 
-    /// The room's presence as of a registration that had this user in it, or came after.
+    /// The room's presence as of a registration that included this user, or a later one.
     pub(super) fn registered(&self, user: &UserId) -> Option<Presence> {
         let is_registered = self
             .users
@@ -117,12 +118,12 @@ impl Roster {
         is_registered.then(|| self.answered.clone())
     }
 
-    /// Tells what comes of the registrations from now on.
+    /// Reports the results of registrations from now on.
     pub(super) fn outcome(&self) -> watch::Receiver<Option<BrokerError>> {
         self.outcome.subscribe()
     }
 
-    /// What the broker had is gone; returns whether somebody is to be registered again.
+    /// Notes that all registrations were lost. Returns whether any user has to be registered again.
     pub(super) fn lose(&mut self) -> bool {
         self.round += 1;
         for (id, local) in &mut self.users {
@@ -133,12 +134,13 @@ impl Roster {
         self.is_lost
     }
 
-    /// Returns whether nobody is telling the broker already.
+    /// Returns whether no registration is running already.
     pub(super) fn begin(&mut self) -> bool {
         !std::mem::replace(&mut self.is_registering, true)
     }
 
-    /// What to tell next; `None`: nothing, and whoever finds something has to begin again.
+    /// The next changes for the broker. `None`: there are none, and the next change has to call
+    /// `begin` again.
     pub(super) fn next(&mut self) -> Option<Registration> {
         let mut users = Vec::new();
         while users.len() < BATCH
@@ -148,7 +150,7 @@ impl Roster {
                 continue;
             };
             if local.is_gone {
-                // Who comes back from now on is to be registered again.
+                // If the user comes back from now on, they have to be registered again.
                 local.is_registered = false;
                 users.push(Attendance::Exit(id));
             } else if !local.is_registered {
@@ -163,7 +165,7 @@ impl Roster {
         Some(Registration { users, round })
     }
 
-    /// Takes the broker's answer.
+    /// Applies the broker's answer.
     pub(super) fn end(
         &mut self,
         registration: Registration,
@@ -191,7 +193,7 @@ impl Roster {
                 Attendance::Exit(_) if local.is_gone => {
                     self.users.remove(id);
                 }
-                // Back meanwhile, and waiting to be registered again.
+                // The user is back meanwhile, and waits to be registered again.
                 Attendance::Exit(_) => {}
             }
         }
@@ -205,8 +207,8 @@ impl Roster {
         self.outcome.send_replace(failure);
     }
 
-    /// Returns whether everybody has been registered again after a loss: the room's presence is to
-    /// be asked for.
+    /// Returns whether all users have been registered again after a loss, so that the room's
+    /// presence has to be read.
     pub(super) fn end_loss(&mut self) -> bool {
         self.changed.is_empty() && std::mem::take(&mut self.is_lost)
     }
@@ -233,7 +235,7 @@ mod tests {
         Attendance::Exit(user(id).id)
     }
 
-    /// Tells the broker everything; returns what it was told.
+    /// Registers everything. Returns what the broker was told.
     fn register(roster: &mut Roster) -> Vec<Attendance> {
         let mut told = Vec::new();
         while let Some(next) = roster.next() {
@@ -256,7 +258,7 @@ mod tests {
         assert!(!roster.arrive(&user("a")));
         assert!(!roster.depart(&user("a").id, now));
         assert!(roster.depart(&user("a").id, now));
-        assert!(!roster.arrive(&user("a")), "back in time: nothing to tell");
+        assert!(!roster.arrive(&user("a")), "back in time");
         assert!(!roster.leave(&user("a").id, now));
         roster.depart(&user("a").id, now);
         assert!(roster.leave(&user("a").id, now));
@@ -323,7 +325,7 @@ mod tests {
         roster.end(under_the_old_lease, Ok(Presence::default()));
         assert!(!roster.end_loss(), "not yet");
         assert_eq!(register(&mut roster).len(), 2);
-        assert!(roster.end_loss(), "to be asked for");
+        assert!(roster.end_loss(), "the presence has to be read");
         assert!(!roster.end_loss(), "once");
     }
 }

@@ -1,4 +1,5 @@
-//! Who is in one room: counted here, heard of from the others, and not told to members yet.
+//! One room's presence: users counted here, changes announced by the broker, and changes that
+//! members do not know yet.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use indexmap::IndexMap;
 use super::SETTLE;
 use super::roster::Roster;
 
-/// Between two presence frames of a room.
+/// The pause between two presence frames of a room.
 const FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A room's presence on this node.
@@ -19,48 +20,48 @@ const FRAME_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct RoomPresence {
     /// Users with connections here, or who have just left.
     pub(super) roster: Roster,
-    /// Of the whole cluster, as last heard.
+    /// Version of the whole cluster's presence, as last announced.
     version: u64,
-    /// Which list of users the broker has; 0: not known.
+    /// The number of the broker's list of users. 0: not known.
     registry: u64,
-    /// Set after the broker has lost the list: until then the list fills again, and nobody who is missing
-    /// in it is taken to have left.
+    /// Set after the broker has lost the list. Until then the list fills again, and no user who is
+    /// missing in it counts as having left.
     settles_at: Option<Instant>,
     count: u64,
-    /// Who is in the room, while that is few enough to list; `None`: not known.
+    /// The users in the room, if they are few enough to list. `None`: not known.
     known: Option<HashMap<UserId, User>>,
-    /// Not told to members yet.
+    /// Users whose coming or going members do not know yet.
     joined: IndexMap<UserId, User>,
     left: IndexMap<UserId, User>,
     told_at: Option<Instant>,
     told_count: u64,
-    /// The broker is being asked who is there.
+    /// The broker is being asked for the presence.
     is_refreshing: bool,
     /// A frame waits until the last one is old enough.
     is_waiting: bool,
-    /// Until then nothing is told.
+    /// Members are told nothing until then.
     held_until: Option<Instant>,
 }
 
-/// What a delta did.
+/// The effect of an announced change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     Applied,
     Old,
-    /// One before it was lost: ask the broker who is there.
+    /// A change before it was lost, so the broker has to be asked for the whole list.
     Gap,
-    /// The broker has lost the list of users: register this node's users again.
+    /// The broker has lost the list, so this node's users have to be registered again.
     Lost,
 }
 
 impl RoomPresence {
-    /// Whether nobody is registered from here.
+    /// Whether no user is registered from here.
     pub(crate) fn is_empty(&self) -> bool {
         self.roster.is_empty()
     }
 
-    /// Users present in the cluster, as last heard, or as the broker has answered since: its
-    /// announcement comes through the channel, to everybody alike.
+    /// The number of users in the cluster: as last announced, or the broker's newer answer. The
+    /// announcement of that answer is still to come through the channel, for all nodes alike.
     pub(crate) fn count_with(&self, answered: &Presence) -> u64 {
         if self.is_settling() {
             answered.count.max(self.count)
@@ -71,12 +72,12 @@ impl RoomPresence {
         }
     }
 
-    /// Counts the changes heard.
+    /// The version of the last change.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Takes the cluster's word on a room that nobody here has heard of: there is nothing to tell.
+    /// Takes the presence of a room that had no members here: there is no difference to report.
     pub(super) fn begin(&mut self, presence: Presence) {
         self.registry = 0;
         self.settles_at = None;
@@ -84,7 +85,7 @@ impl RoomPresence {
         self.told_count = self.count;
     }
 
-    /// Returns whether nobody is asking the broker already.
+    /// Returns whether the broker is not being asked already.
     pub(super) fn begin_refresh(&mut self) -> bool {
         !std::mem::replace(&mut self.is_refreshing, true)
     }
@@ -106,12 +107,12 @@ impl RoomPresence {
         self.held_until = Some(until);
     }
 
-    /// Whether the broker's list of users is being filled again after it was lost.
+    /// Whether the broker's list of users is being filled again after a loss.
     pub(super) fn is_settling(&self) -> bool {
         self.settles_at.is_some()
     }
 
-    /// Takes the cluster's word on everybody, and notes the difference to what was known.
+    /// Takes the whole presence from the broker, and notes the difference to the known one.
     pub(super) fn learn(&mut self, presence: Presence, now: Instant) -> Heard {
         let is_lost = presence.registry != self.registry && self.registry != 0 && self.count > 0;
         self.version = presence.version;
@@ -129,7 +130,7 @@ impl RoomPresence {
         if is_lost { Heard::Lost } else { Heard::Applied }
     }
 
-    /// Takes a list that is complete.
+    /// Replaces the known users by a complete list.
     fn replace(&mut self, presence: Presence) {
         self.count = presence.count;
         let is_listed = presence.members.len() as u64 == presence.count;
@@ -172,8 +173,8 @@ impl RoomPresence {
         heard
     }
 
-    /// Finds out whether a change follows what is known. A change of another list begins that list: the
-    /// one before was lost, unless nobody was in it.
+    /// Decides whether a change follows the known version. A change with another list's number
+    /// begins that list; the list before was lost, unless it was empty.
     fn place(&mut self, delta: &PresenceDelta, now: Instant) -> Heard {
         if delta.registry != 0 && delta.registry != self.registry {
             if delta.registry < self.registry {
@@ -188,7 +189,7 @@ impl RoomPresence {
             return Heard::Applied;
         }
         if self.is_settling() {
-            // A change that is missed now is found when the whole list is asked for.
+            // A change that is missed now is found when the whole list is read.
             return Heard::Applied;
         }
         match delta.version.checked_sub(self.version) {
@@ -198,8 +199,8 @@ impl RoomPresence {
         }
     }
 
-    /// Applies a change, and notes what of it is news. While the broker's list fills again its count says
-    /// nothing.
+    /// Applies a change, and notes the part of it that is new. While the broker's list fills again,
+    /// a lower count is ignored.
     fn apply(&mut self, mut joined: Vec<User>, mut left: Vec<User>, count: u64) {
         self.count = if self.is_settling() {
             count.max(self.count)
@@ -216,7 +217,8 @@ impl RoomPresence {
         self.note(joined, left);
     }
 
-    /// Who came and went within one frame's time is not worth telling.
+    /// Notes changes for the next frame. A user who comes and goes within one frame's time is not
+    /// reported.
     fn note(&mut self, joined: Vec<User>, left: Vec<User>) {
         for user in joined {
             if self.left.shift_remove(&user.id).is_none() {
@@ -239,7 +241,7 @@ impl RoomPresence {
         !self.joined.is_empty() || !self.left.is_empty() || self.count != self.told_count
     }
 
-    /// The frame that tells what has changed; `None` when nothing has.
+    /// Builds the frame with the changes since the last one. `None`: there are none.
     pub(super) fn take_frame(
         &mut self,
         room: &RoomId,
@@ -337,7 +339,7 @@ mod tests {
         assert_eq!(presence.hear(came, 10), Heard::Applied);
         assert_eq!(presence.count, 4);
         assert_eq!(presence.joined.len(), 1, "d has come, a was here");
-        // A user who is still missing when the other nodes had their time has left.
+        // A user who is still missing after the other nodes had time to register has left.
         presence.learn(list(8, 2, &["a", "b", "d"]), now + 2 * SETTLE);
         assert_eq!(presence.left.keys().collect::<Vec<_>>(), [&user("c").id]);
         assert_eq!(presence.count, 3);
@@ -361,7 +363,7 @@ mod tests {
         presence.learn(list(7, 1, &["a", "b"]), now);
         assert!(
             presence.joined.is_empty(),
-            "nobody is told what was there before"
+            "users who were there before are not reported"
         );
         presence.learn(list(7, 5, &["b", "c"]), now);
         assert!(presence.joined.contains_key(&user("c").id));

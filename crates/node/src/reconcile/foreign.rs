@@ -1,5 +1,5 @@
-//! Where a stream and the archive, or a stream and this node's log, part ways: from there on, the
-//! stream's events stand at places that belong to others.
+//! Finds where a stream and the archive, or a stream and this node's log, begin to differ. From
+//! there on, the stream's events are foreign: other events were seen at their offsets.
 
 use hubbub_archive::Archive;
 use hubbub_broker::{BrokerError, Span, StreamState};
@@ -10,20 +10,20 @@ use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 
-/// Events that are compared at once.
+/// Events of one page of the comparison.
 const PAGE: usize = 300;
 
 /// The overlap of the archive with a stream's own epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Overlap {
-    /// The highest offset that the archive has in that epoch; `None`: it has none.
+    /// The highest offset that the archive has in that epoch. `None`: it has no event of it.
     pub(super) archived: Option<u64>,
-    /// The first offset at which the two hold different events; `None`: they agree.
+    /// The first offset at which the two hold different events. `None`: they agree.
     pub(super) foreign_from: Option<u64>,
 }
 
 impl Node {
-    /// Compares the stream with what the archive has of its epoch.
+    /// Compares the stream with the archived events of its epoch.
     pub(super) async fn overlap(
         &self,
         archive: &Archive,
@@ -43,7 +43,7 @@ impl Node {
         })
     }
 
-    /// Compares the stream with what this node has given to the room's members.
+    /// Compares the stream with the events that this node has given to the room's members.
     pub(super) async fn foreign_to_log(
         &self,
         room: &Room,
@@ -64,8 +64,8 @@ impl Node {
     }
 
     /// The first offset up to `shared` at which the stream holds another event than `theirs`. Both
-    /// share a beginning, so pages are compared from the end back to the first that holds a common
-    /// event. The first page is one event: nearly always that is the common one.
+    /// histories share a beginning, so pages are compared from the end back to the first page with
+    /// a common event. The first page is one event, because that is nearly always common.
     async fn first_difference(
         &self,
         room: &RoomId,
@@ -92,15 +92,15 @@ impl Node {
     }
 }
 
-/// The history that a stream is compared with.
+/// A history to compare a stream with.
 enum History<'a> {
     Archive(&'a Archive),
-    /// Offsets and events in their order.
+    /// Offsets and message IDs, in order.
     Log(Vec<(u64, MessageId)>),
 }
 
 impl History<'_> {
-    /// So many places of the stream's epoch from an offset on.
+    /// Up to `count` places of the stream's epoch, from the offset `first` on.
     async fn places(
         &self,
         room: &RoomId,
@@ -132,14 +132,14 @@ fn place_of(event: &Envelope) -> (u64, MessageId) {
     (event.position.offset, event.message.clone())
 }
 
-/// Whether both hold a common event, and the first offset at which they differ above it.
+/// Returns whether both hold a common event, and the first offset above it at which they differ.
 fn compare(here: &[Envelope], known: &[(u64, MessageId)]) -> (bool, Option<u64>) {
     let (mut is_common, mut difference) = (false, None);
     for event in here.iter().rev() {
         let offset = event.position.offset;
         let there = known.iter().rev().find(|(known, _)| *known == offset);
         match there {
-            // Only its place is known: it proves nothing.
+            // Only the offset is known here, which proves nothing.
             None => {}
             Some((_, there)) if there.is_other(&event.message) => difference = Some(offset),
             Some((_, there)) if *there == event.message && *there != MessageId::unknown() => {

@@ -1,20 +1,21 @@
-//! The rule that decides whether a room's stream may be relied on, and what becomes of it otherwise.
+//! The rule that decides whether a room's stream can be relied on, and what happens if it cannot.
 //!
-//! The stream is compared with every place that the archive, this node and other nodes have seen. It
-//! stands if it holds all of them. ARCHITECTURE.md ("When Redis comes back with less") derives the rule.
+//! The stream is compared with every place that the archive, this node and other nodes have seen.
+//! It stands if it holds all of them. ARCHITECTURE.md ("When Redis comes back with less") derives
+//! the rule.
 
 use hubbub_broker::{Lost, NewEpoch, Outcome, Place, StreamState};
 use hubbub_protocol::{Epoch, EpochOrder, MessageId};
 
-/// A place that somebody has seen, beside what the stream holds there.
+/// A place that was seen, and the stream's event at that place.
 #[derive(Debug, Clone)]
 pub(crate) struct Witness {
     pub(crate) place: Place,
-    /// The event that the stream holds at that place in the same epoch; `None`: none that is known.
+    /// The event that the stream holds at that place in the same epoch. `None`: none is known.
     pub(crate) here: Option<MessageId>,
 }
 
-/// Why a stream does not stand.
+/// The reason why a stream does not stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// The room has no stream.
@@ -23,15 +24,15 @@ pub(crate) enum Flaw {
     Behind,
     /// It holds another event at a place that was seen in its epoch.
     Diverged,
-    /// Its epoch is older than one that was seen, or the rival of one.
+    /// Its epoch is older than a seen one, or a rival of it.
     Outdated,
-    /// Its epoch is the newest, but was begun without knowing how far the one before had come.
+    /// Its epoch is the newest, but began below a place that was seen in the epoch before.
     Low,
-    /// Its last event is of another epoch than what is noted of it.
+    /// Its last event is of another epoch than the noted one.
     Mixed,
 }
 
-/// The result of the comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
@@ -39,18 +40,18 @@ pub(crate) struct Verdict {
     pub(crate) flaw: Option<Flaw>,
 }
 
-/// Facts about the stream from the archive and this node's log, beside the witnesses.
+/// Facts about the stream from the archive and this node's log, in addition to the witnesses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Known {
-    /// The first offset at which the stream holds another event; `None`: there is none.
+    /// The first offset at which the stream holds another event. `None`: there is none.
     pub(crate) foreign_from: Option<u64>,
     /// The highest offset that the archive has in the stream's own epoch.
     pub(crate) archived: Option<u64>,
-    /// The highest offset that the archive has of the room at all.
+    /// The highest offset that the archive has of the room, in any epoch.
     pub(crate) archive_end: Option<u64>,
 }
 
-/// Compares a room's stream with what was seen of it.
+/// Compares a room's stream with the places that were seen of it.
 pub(crate) fn judge(state: Option<&StreamState>, witnesses: &[Witness], known: &Known) -> Verdict {
     let begin = NewEpoch {
         above: highest(state, witnesses),
@@ -107,7 +108,7 @@ impl Verdict {
     }
 }
 
-/// How far a flaw reaches: the one that makes more events foreign comes last.
+/// The order of flaws: a higher one makes more events foreign.
 fn severity(flaw: Flaw) -> u8 {
     match flaw {
         Flaw::Absent | Flaw::Mixed => 0,
@@ -135,13 +136,15 @@ fn flaw_of(state: &StreamState, witness: &Witness) -> Option<Flaw> {
     }
 }
 
-/// The first event of the stream that nodes or the archive cannot know, so that it has to move into
-/// the new epoch to be heard and archived. Events that arrive after this look move in any case.
+/// The first event of the stream that nodes or the archive cannot know. From there on, events have
+/// to move into the new epoch, so that they are delivered and archived. Events that are stored
+/// after this look move in any case.
 fn carry_from(state: &StreamState, flaw: Flaw, known: &Known) -> u64 {
     let unseen = match flaw {
-        // All of its epoch that is not archived: who has seen an older one has followed none of it.
+        // Every event of its epoch that is not archived: a node that has seen an older epoch has
+        // followed none of it.
         Flaw::Low => known.archived.unwrap_or(state.base) + 1,
-        // The events acked in it since it was reconciled, or since the archive took the last of it.
+        // The events acked in it since it was reconciled, or since the archive took its last one.
         Flaw::Outdated => match (known.archived, state.reconciled) {
             (Some(archived), _) => archived + 1,
             (None, Some(reconciled)) => reconciled + 1,
@@ -154,8 +157,9 @@ fn carry_from(state: &StreamState, flaw: Flaw, known: &Known) -> u64 {
         .map_or(unseen, |foreign| foreign.min(unseen))
 }
 
-/// The places that were seen in the newest epoch and that neither the stream nor the archive has. An
-/// empty Redis without an archive cannot tell what was trimmed long ago, so nothing is named.
+/// The places that were seen in the newest epoch and that neither the stream nor the archive has.
+/// An empty Redis without an archive cannot tell which events were trimmed long ago, so in that
+/// case none are named.
 fn lost(
     state: Option<&StreamState>,
     witnesses: &[Witness],

@@ -1,10 +1,11 @@
-//! Makes sure that a room's stream is what nodes and the archive have seen, before anything is stored
-//! in it, and begins a new epoch where it is not.
+//! Reconciles a room's stream with the places that nodes and the archive have seen, before anything
+//! is stored in it. If they differ, a new epoch begins.
 //!
 //! Redis may be restarted with less than it had, replaced by a replica that was behind, emptied, or
-//! put back. Each such change begins another run ([`hubbub_broker::Run`]), and a room is compared once
-//! in a run: [`mod@judge`] holds the rule, [`witnesses`] asks the archive and the other nodes, [`foreign`]
-//! finds where a stream and a history part ways. ARCHITECTURE.md says why.
+//! put back. Each such change begins another run ([`hubbub_broker::Run`]), and a room is compared
+//! once per run. [`mod@judge`] holds the rule, [`witnesses`] asks the archive and the other nodes,
+//! and [`foreign`] finds where a stream and a history begin to differ. ARCHITECTURE.md gives the
+//! reasons.
 
 mod foreign;
 mod judge;
@@ -36,49 +37,49 @@ pub(crate) use self::witnesses::{Inquiries, Testimony};
 use self::witnesses::{Testimonies, end_of};
 use crate::node::Node;
 
-/// How often a stream may change while it is compared, before that counts as an outage.
+/// How often a stream may change during its comparison before that counts as an outage.
 const TRIES: usize = 8;
 /// How long the archive has to answer while members wait for a repair.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Other nodes are asked for so long after a run began. Each node compares its own rooms at once
-/// when it notices the run, so later there is nothing that only another node knows.
+/// For how long after the beginning of a run the other nodes are asked. Each node compares its own
+/// rooms as soon as it notices the run, so later no place is known to another node only.
 const YOUNG: Duration = Duration::from_secs(30);
-/// Rooms whose stream was not what had been seen.
+/// Rooms whose stream differed from the seen places.
 static CHANGED: Outage = Outage::new();
-/// Between two tries to compare what is remembered.
+/// The pause before the comparison of remembered rooms is retried.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Remembered rooms that are compared at once after a change of the run.
+/// Remembered rooms that are compared at the same time after a change of the run.
 const ROOMS_AT_ONCE: usize = 16;
 
 /// The purpose of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Something is to be stored in it.
+    /// An event is to be stored in the stream.
     Store,
-    /// It is to be followed: the room is opened or repaired.
+    /// The stream is to be followed: the room is opened or repaired.
     Follow,
-    /// It is to be archived: what was compared before is compared again.
+    /// The stream is to be archived. An earlier comparison is repeated.
     Archive,
 }
 
-/// Everything that is known of a room beside its stream.
+/// The facts about a room in addition to its stream.
 #[derive(Debug, Default)]
 struct Evidence {
     places: Vec<Place>,
     overlap: Overlap,
-    /// The room's newest epoch in the archive; `None`: it has none, or was not asked.
+    /// The room's newest epoch in the archive. `None`: there is none, or the archive was not asked.
     life: Option<Life>,
-    /// All who have to be asked have answered.
+    /// Whether every party that had to be asked has answered.
     is_complete: bool,
 }
 
 impl Node {
-    /// Compares a room's stream with what was seen of it, and begins a new epoch where they differ.
-    /// Returns whether anything was noted or begun.
+    /// Compares a room's stream with the places that were seen of it, and begins a new epoch if
+    /// they differ. Returns whether anything was noted or begun.
     ///
     /// # Errors
     /// [`BrokerError::Unavailable`]: the archive is away, and no living node has followed the room
-    /// since before this run. Or when Redis cannot be reached or gives no answer in time.
+    /// since before this run. The same error if Redis cannot be reached or does not answer in time.
     pub(crate) async fn reconcile(&self, room: &RoomId, need: Need) -> Result<bool, BrokerError> {
         for _ in 0..TRIES {
             if need == Need::Store && self.stands(room).await? {
@@ -86,7 +87,7 @@ impl Node {
             }
             let before = self.broker.state(room).await?;
             let mut evidence = self.evidence(room, before.is_some(), need).await?;
-            // After the evidence: what is stored meanwhile must not look as if it were missing.
+            // Read after the evidence, so that events stored meanwhile do not seem to be missing.
             let state = self.broker.state(room).await?;
             let run = self.broker.run(room);
             if let (Some(archive), Some(state)) = (&self.archive, &state)
@@ -99,7 +100,8 @@ impl Node {
                 return Ok(false);
             }
             let life = evidence.life.as_ref();
-            // Another node has begun the stream after the archive was asked for a room without one.
+            // Another node has begun the stream after the archive was asked about a room without
+            // one.
             let is_begun_since = need == Need::Follow && before.is_none() && state.is_some();
             let decision = Reconciliation {
                 run,
@@ -114,11 +116,11 @@ impl Node {
             }
         }
         Err(BrokerError::Unavailable(
-            "the room's stream changes while it is compared".to_owned(),
+            "the room's stream keeps changing while it is compared".to_owned(),
         ))
     }
 
-    /// Whether the stream was reconciled in this run, and holds what this node has seen.
+    /// Whether the stream was reconciled in this run and holds the places that this node has seen.
     async fn stands(&self, room: &RoomId) -> Result<bool, BrokerError> {
         let seen = self.seen_of(room);
         let state = self.broker.state(room).await?;
@@ -130,7 +132,7 @@ impl Node {
         Ok(verdict.outcome == Outcome::Keep { mend_top: false })
     }
 
-    /// Asks everybody who may know more of the room than its stream.
+    /// Asks every party that may know more of the room than its stream.
     async fn evidence(
         &self,
         room: &RoomId,
@@ -164,7 +166,7 @@ impl Node {
                 if !may_go_on {
                     self.metrics.refused_rooms.inc();
                     return Err(BrokerError::Unavailable(format!(
-                        "redis may have lost events of the room, and the archive cannot tell: {why}"
+                        "redis may have lost events of the room, and the archive cannot be asked: {why}"
                     )));
                 }
                 evidence.is_complete = need == Need::Store;
@@ -173,7 +175,7 @@ impl Node {
         Ok(evidence)
     }
 
-    /// The places that other nodes have seen, while those may be more than Redis has.
+    /// The places that other nodes have seen, while these may be more than Redis has.
     async fn others(&self, room: &RoomId) -> Testimonies {
         let is_asked = self.broker.living_nodes() > 1 && self.broker.run_age() < YOUNG;
         match is_asked {
@@ -182,9 +184,9 @@ impl Node {
         }
     }
 
-    /// Where the room ends in the archive. From then on the archive takes nothing from earlier runs any
-    /// more, unless the stream is only read. The call waits for a silent archive only where nothing
-    /// goes on without it.
+    /// Reads where the room ends in the archive. From then on the archive accepts nothing of
+    /// earlier runs, unless the stream is only read. The call waits for a silent archive only if
+    /// nothing can go on without it.
     async fn archived(
         &self,
         room: &RoomId,
@@ -201,7 +203,7 @@ impl Node {
                     .life(room)
                     .await
                     .map_err(|error| error.to_string())?;
-                // A room that the archive has never heard of gets no row before its first event.
+                // A room that the archive does not know gets no row before its first event.
                 if has_stream || life.is_none() || self.broker.is_archived() {
                     return Ok(life);
                 }
@@ -217,7 +219,7 @@ impl Node {
         }
     }
 
-    /// Judges the stream; where it has a flaw, this node's own log may show from where on.
+    /// Judges the stream. If it has a flaw, this node's own log may show from where on.
     async fn weigh(
         &self,
         room: &RoomId,
@@ -246,7 +248,7 @@ impl Node {
         Ok(judge(Some(state), &witnesses, &known))
     }
 
-    /// Puts beside each place which event the stream holds there.
+    /// Looks up the stream's event at each place.
     async fn witnesses(
         &self,
         room: &RoomId,
@@ -288,8 +290,8 @@ impl Node {
         Ok(same.map(|event| event.message))
     }
 
-    /// Begins above everything that the archive has. The embedded broker goes on with the epoch that
-    /// it has committed.
+    /// Raises the new epoch above everything that the archive has. The embedded broker resumes the
+    /// epoch that it has committed.
     fn completed(&self, outcome: Outcome, life: Option<&Life>) -> Outcome {
         match (outcome, life) {
             (Outcome::Begin(begin), Some(life)) => {
@@ -307,7 +309,7 @@ impl Node {
     fn report(&self, room: &RoomId, verdict: &Verdict, epoch: &hubbub_protocol::Epoch) {
         match (&verdict.outcome, verdict.flaw) {
             (Outcome::Keep { mend_top: true }, _) => {
-                warn!(%room, "the stream ended above what was noted of it, the note is corrected");
+                warn!(%room, "the stream ended above its noted top, the top is corrected");
             }
             (Outcome::Begin(begin), Some(Flaw::Absent)) if begin.above == 0 => {
                 debug!(%room, %epoch, "an epoch begins");
@@ -318,14 +320,14 @@ impl Node {
                 self.metrics.lost_events.inc_by(lost);
                 if let Some(now) = CHANGED.fail(&format!("{flaw:?}")) {
                     warn!(%room, ?flaw, %epoch, lost, rooms = now.failures,
-                        "redis came back with another stream, a new epoch begins");
+                        "the stream in redis differs from the seen events, a new epoch begins");
                 }
             }
             (Outcome::Keep { mend_top: false } | Outcome::Begin(_), _) => {}
         }
     }
 
-    /// Reads from a room's stream, which begins if there is none.
+    /// Reads from a room's stream. Begins the stream if there is none.
     pub(crate) async fn read_stream(
         &self,
         room: &RoomId,
@@ -340,8 +342,8 @@ impl Node {
         page.ok_or(BrokerError::Unreconciled)
     }
 
-    /// Redis is in another run: compares what this node remembers with what Redis has now. Open rooms
-    /// are repaired; the others are looked at in a task of their own, one at a time.
+    /// Compares the remembered places with Redis after a change of its run. Open rooms are
+    /// repaired; closed rooms are compared in a task of their own, [`ROOMS_AT_ONCE`] at a time.
     pub(crate) fn compare_remembered_soon(self: &Arc<Self>) {
         if self.is_comparing.swap(true, Ordering::AcqRel) {
             return;
@@ -363,7 +365,7 @@ impl Node {
         });
     }
 
-    /// Returns whether all rooms could be compared.
+    /// Compares all remembered closed rooms. Returns whether all could be compared.
     async fn compare_remembered(self: &Arc<Self>) -> bool {
         let rooms = self.places.rooms();
         let closed = rooms
@@ -382,7 +384,7 @@ impl Node {
         match &failed {
             None => info!(
                 rooms,
-                "redis is in another run, remembered rooms were compared"
+                "redis is in another run, the remembered rooms were compared"
             ),
             Some(error) => debug!(rooms, %error, "some remembered rooms cannot be compared yet"),
         }
@@ -401,7 +403,7 @@ impl Node {
     }
 }
 
-/// An archive that may answer later is away.
+/// An archive that may answer later counts as unavailable.
 fn archive_error(error: ArchiveError) -> BrokerError {
     match error.is_retryable() {
         true => BrokerError::Unavailable(error.to_string()),

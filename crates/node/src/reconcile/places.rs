@@ -1,5 +1,6 @@
-//! The newest place that each room was given through this node, open here or not: what was acked is
-//! remembered even where nobody listens, so that a Redis that has lost it is noticed.
+//! The newest acked place of each room to which this node has published, whether the room is open
+//! here or not. So a Redis that has lost an acked event is noticed even if no client follows the
+//! room.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +10,7 @@ use hubbub_protocol::{EpochOrder, RoomId};
 
 use crate::lock::lock;
 
-/// Rooms of one generation; beyond, the generation before is forgotten.
+/// Rooms of one generation. When it is full, the generation before is forgotten.
 const ROOMS: usize = 20_000;
 
 /// Places of up to two generations of rooms.
@@ -23,7 +24,7 @@ struct Generations {
 }
 
 impl AckedPlaces {
-    /// Notes that an event was stored there.
+    /// Notes that an event was stored at this place.
     pub(crate) fn note(&self, room: &RoomId, place: Place) {
         let mut generations = lock(&self.0);
         if generations.newer.len() >= ROOMS && !generations.newer.contains_key(room) {
@@ -35,12 +36,12 @@ impl AckedPlaces {
         }
     }
 
-    /// The newest place of a room; `None`: this node has stored nothing there that it remembers.
+    /// The newest place of a room. `None`: this node remembers none.
     pub(crate) fn get(&self, room: &RoomId) -> Option<Place> {
         lock(&self.0).get(room).cloned()
     }
 
-    /// All rooms that are remembered.
+    /// All remembered rooms.
     pub(crate) fn rooms(&self) -> Vec<RoomId> {
         let generations = lock(&self.0);
         let older = generations.older.keys();
@@ -55,7 +56,7 @@ impl Generations {
     }
 }
 
-/// Whether `place` was given after `known`.
+/// Whether `place` is later than `known`.
 pub(crate) fn is_later(place: &Place, known: &Place) -> bool {
     let (place, known) = (&place.position, &known.position);
     match place.epoch.order(&known.epoch) {

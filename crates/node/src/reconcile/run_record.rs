@@ -1,5 +1,5 @@
-//! Keeps in the archive which runs the broker is in, so that a node that starts notices a Redis that
-//! was put back while no node was there to see it.
+//! Records the broker's runs in the archive, so that a starting node notices a Redis that was put
+//! back while no node was running.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tracing::{debug, warn};
 
 use crate::node::Node;
 
-/// How often a change of the run is looked for; also between two tries while the archive is away.
+/// How often the run is checked for a change, and the pause before a failed record is retried.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Runs for as long as the node.
+    /// Runs as long as the node.
     pub(crate) async fn keep_run_record(self: Arc<Self>, archive: Archive) {
         let mut recorded = None;
         loop {
@@ -39,7 +39,7 @@ impl Node {
     fn end_outdated(&self, runs: &[u64], known: &[u64]) {
         let newer = runs.iter().zip(known).filter(|(run, known)| run < known);
         if let Some(newest) = newer.map(|(_, known)| *known).max() {
-            warn!("redis is in an older run than the archive knows, all rooms are compared again");
+            warn!("redis is in an older run than the archive, all rooms are reconciled again");
             self.broker.end_runs(newest);
         }
     }

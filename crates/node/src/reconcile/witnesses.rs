@@ -1,4 +1,5 @@
-//! Asks the archive and the other nodes what they have seen of rooms: many rooms with one call.
+//! Asks the archive and the other nodes which places they have seen in rooms. One call asks for
+//! many rooms.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::places::is_later;
 use crate::node::Node;
 
-/// Rooms that wait to be asked for; beyond, whoever asks waits.
+/// Rooms that wait to be asked for. While the queue is full, callers wait.
 const QUEUE: usize = 1_024;
 /// Rooms of one call.
 const ROOMS: usize = 200;
-/// How long other nodes have to answer. A node that dies is silent until its lease ends.
+/// How long the other nodes have to answer. A dead node is silent until its lease ends.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// A place that a node has seen in a room, as it tells another node.
@@ -26,7 +27,7 @@ pub(crate) struct Testimony {
     room: RoomId,
     position: Position,
     message: Option<MessageId>,
-    /// It has followed the room without a break since before the present run began.
+    /// Whether the node has followed the room without a break since before the present run began.
     has_followed: bool,
 }
 
@@ -34,11 +35,12 @@ pub(crate) struct Testimony {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Testimonies {
     pub(crate) places: Vec<Place>,
-    /// A living node has followed the room without a break since before the present run began.
+    /// Whether a living node has followed the room without a break since before the present run
+    /// began.
     pub(crate) has_follower: bool,
 }
 
-/// One room, and who waits for the answer.
+/// One room, and the receiver of the answer.
 #[derive(Debug)]
 pub(crate) struct Inquiry<T> {
     room: RoomId,
@@ -46,23 +48,23 @@ pub(crate) struct Inquiry<T> {
 }
 
 impl<T> Inquiry<T> {
-    /// Whether somebody still waits for the answer.
+    /// Whether the answer is still awaited.
     fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
     }
 }
 
-/// The archive's answer: its newest epoch of the room, or why it does not know.
+/// The archive's answer: its newest epoch of the room, or why it cannot answer.
 type Archived = Result<Option<Life>, String>;
 
-/// The node's end of both queues.
+/// The sending ends of both queues.
 #[derive(Debug)]
 pub(crate) struct Inquiries {
     archive: mpsc::Sender<Inquiry<Archived>>,
     nodes: mpsc::Sender<Inquiry<Testimonies>>,
 }
 
-/// The ends that are worked on.
+/// The receiving ends of both queues.
 #[derive(Debug)]
 pub(crate) struct InquiryQueues {
     archive: mpsc::Receiver<Inquiry<Archived>>,
@@ -80,20 +82,20 @@ impl Inquiries {
         (Self { archive, nodes }, queues)
     }
 
-    /// Where the archive has the room. From this answer on, the archive takes nothing any more that
-    /// was read from the room's stream in an earlier run.
+    /// Asks where the room ends in the archive. From this answer on, the archive accepts nothing
+    /// that was read from the room's stream in an earlier run.
     pub(super) async fn ask_archive(&self, room: &RoomId) -> Archived {
         let answer = ask(&self.archive, room).await;
         answer.unwrap_or_else(|| Err("the node stops".to_owned()))
     }
 
-    /// The places that other nodes have seen in the room.
+    /// Asks for the places that other nodes have seen in the room.
     pub(super) async fn ask_nodes(&self, room: &RoomId) -> Testimonies {
         ask(&self.nodes, room).await.unwrap_or_default()
     }
 }
 
-/// `None`: nobody works on the queue any more.
+/// Asks and waits. `None`: the queue is no longer served.
 async fn ask<T>(queue: &mpsc::Sender<Inquiry<T>>, room: &RoomId) -> Option<T> {
     let (answer, answered) = oneshot::channel();
     let room = room.clone();
@@ -102,7 +104,7 @@ async fn ask<T>(queue: &mpsc::Sender<Inquiry<T>>, room: &RoomId) -> Option<T> {
 }
 
 impl Node {
-    /// Runs for as long as the node: works on the inquiries that have come together.
+    /// Answers the waiting inquiries, many at once. Runs as long as the node.
     pub(crate) async fn keep_inquiries(self: Arc<Self>, queues: InquiryQueues) {
         let InquiryQueues { archive, nodes } = queues;
         tokio::join!(
@@ -173,8 +175,8 @@ impl Node {
         rooms.iter().flat_map(testify).collect()
     }
 
-    /// The places that this node has seen in a room: the newest that it was given for a send, the
-    /// newest that it has given to members, and the newest that waits for a repair.
+    /// The places that this node has seen in a room: the newest that it got for a send, the newest
+    /// that it has given to members, and the newest that waits for a repair.
     pub(super) fn seen_of(&self, room: &RoomId) -> Vec<Place> {
         let heard = self.hub.room(room).map(|here| here.places());
         let mut places = heard.unwrap_or_default();
@@ -192,8 +194,8 @@ impl Node {
         newest.map(|place| place.position)
     }
 
-    /// Whether this node follows the room since before the present run began, in a stream that was
-    /// reconciled then.
+    /// Whether this node has followed the room since before the present run began, in a stream that
+    /// was reconciled then.
     pub(super) fn has_followed(&self, room: &RoomId) -> bool {
         let proven = self.hub.room(room).and_then(|here| here.proven_in());
         proven.is_some_and(|proven| proven < self.broker.run_number())
@@ -201,7 +203,7 @@ impl Node {
 }
 
 fn tell<T>(answer: oneshot::Sender<T>, what: T) {
-    // The one who asked has given up.
+    // The caller has given up.
     drop(answer.send(what));
 }
 

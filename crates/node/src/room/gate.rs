@@ -1,7 +1,7 @@
-//! Live events that wait while a room is being read from its stream.
+//! Live events that wait while a room is read from its stream.
 //!
-//! Bounded: when it is full the oldest go, and the hole that they leave makes the reader read
-//! once more.
+//! The gate is bounded. When it is full, the oldest events are dropped, and the hole that they
+//! leave makes the reader read once more.
 
 use std::collections::VecDeque;
 
@@ -17,24 +17,25 @@ const GATE_BYTES: usize = 256 * 1024;
 pub(crate) struct Gate {
     waiting: VecDeque<Envelope>,
     bytes: usize,
-    /// Events that ever came, so that a reader can tell what came before its read.
+    /// How many events have ever arrived, so that a reader knows which arrived before its read.
     arrived: u64,
-    /// How often something may have been missed.
+    /// How often events may have been missed.
     doubts: u64,
 }
 
-/// What came of merging.
+/// The result of merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Merged {
-    /// Nothing is left: the gate may open.
+    /// Nothing is left, so the gate may open.
     All,
-    /// Something is left, or was in doubt: the stream has to be read once more.
+    /// Something is left, or was in doubt, so the stream has to be read once more.
     Part,
-    /// An event that had come before the read is beyond the stream that was read: it has fallen back.
+    /// An event that arrived before the read is above the end of the read stream: the stream fell
+    /// back.
     Fork,
 }
 
-/// What was known when a read of the stream began.
+/// The gate's state when a read of the stream began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     arrived: u64,
@@ -61,12 +62,13 @@ impl Gate {
         }
     }
 
-    /// Something may have been missed just now: a read that has begun is too old to show it.
+    /// Notes that events may have been missed just now: a read that has already begun cannot show
+    /// them.
     pub(crate) fn doubt(&mut self) {
         self.doubts += 1;
     }
 
-    /// The highest offset that waits in the life `epoch`; 0: none does.
+    /// The highest waiting offset of this epoch. 0: none waits.
     pub(crate) fn highest(&self, epoch: &Epoch) -> u64 {
         let of_life = self.waiting.iter().map(|event| &event.position);
         of_life
@@ -76,12 +78,12 @@ impl Gate {
             .unwrap_or(0)
     }
 
-    /// Moves what follows `log`, which is where the read at `mark` has left it, without a hole into
-    /// `ready`, in order.
+    /// Moves the events that follow `log` without a hole into `ready`, in order. `log` is where the
+    /// read at `mark` has left it.
     ///
-    /// Events of another life that came before the read are dropped: the read would have shown
-    /// that life. One that came later may be newer than the read. The same goes for events of a
-    /// fork.
+    /// Events of another epoch that arrived before the read are dropped, because the read would
+    /// have shown that epoch. Events that arrived later may be newer than the read, so they stay.
+    /// The same applies to events of a fork.
     pub(crate) fn merge(
         &mut self,
         log: &mut RoomLog,
@@ -157,7 +159,8 @@ mod tests {
         assert_eq!(gate.merge(&mut log, mark, ready), Merged::All);
     }
 
-    /// A promoted replica was behind, and what it lacks had been heard already.
+    /// A replica that was behind was promoted, and the node had already received the events that it
+    /// lacks.
     #[test]
     fn what_came_before_the_read_and_is_beyond_it_is_a_fork() {
         for ahead in [6, 7] {
@@ -186,8 +189,8 @@ mod tests {
     }
 
     proptest! {
-        /// However pages of the stream and live events meet, members get each event once and in
-        /// order: the live side may repeat, miss any, and start anywhere.
+        /// Whatever the order of pages and live events, members get each event once and in order.
+        /// The live side may repeat events, miss any of them, and start anywhere.
         #[test]
         fn merging_is_dense(
             head in 0_u64..50,
@@ -201,7 +204,8 @@ mod tests {
             let mut given = Vec::new();
             let mut published = head;
             loop {
-                // Some more are published; the live side brings some of them, one twice.
+                // Some more events are published. The live side brings some of them, each of these
+                // twice.
                 let until = (published + arrivals).min(total);
                 for offset in published + 1..=until {
                     if kept[usize::try_from(offset).unwrap() % kept.len()] {

@@ -1,7 +1,7 @@
-//! What a node knows of a room's stream: where it stands, and its newest events.
+//! A node's knowledge of a room's stream: its position, and the newest events.
 //!
-//! Every live member has been given exactly the events up to `head`, so whoever asks for older
-//! ones can usually be served from here: a thousand clients that come back at once cost one read.
+//! Every live member has been given exactly the events up to `head`. So a request for older events
+//! can usually be served from here: a thousand clients that reconnect at once cost one read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,29 +12,31 @@ use hubbub_broker::{Head, Page};
 use hubbub_protocol::{Envelope, Epoch, EventKind, MessageId, Position, RoomId};
 use tokio::sync::Notify;
 
-/// Events that one room keeps at most.
+/// The most events that one room keeps.
 pub(crate) const LOG_EVENTS: usize = 1_000;
-/// Bytes that one room keeps at most.
+/// The most bytes that one room keeps.
 const LOG_BYTES: usize = 1024 * 1024;
-/// Bytes that all rooms of a node keep; beyond, the rooms that were quiet the longest give up theirs.
+/// Bytes that all rooms of a node keep. Beyond, the rooms that were quiet the longest drop their
+/// events.
 const NODE_BYTES: usize = 64 * 1024 * 1024;
-/// What an event costs beside its frame.
+/// Bytes that an event costs beside its frame.
 const EVENT_OVERHEAD: usize = 120;
 
-/// How an event relates to what is known.
+/// How an event relates to the known part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The one that comes next.
+    /// It is the next event.
     Next,
-    /// Known already.
+    /// It is known already.
     Old,
-    /// Something before it is missing, or it belongs to another life of the stream.
+    /// An event before it is missing, or it belongs to another epoch.
     Gap,
-    /// Another event than the one that we know at this offset, or after another than our newest.
+    /// It differs from the known event at its offset, or it follows another event than the newest
+    /// one.
     Fork,
 }
 
-/// The bytes that all logs of a node hold, and the pages read beside them.
+/// The bytes that all logs of a node hold, including the pages that are read for members.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogBudget(Arc<Budget>);
 
@@ -59,14 +61,14 @@ impl LogBudget {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Waits until it is overdrawn.
+    /// Waits until the limit is exceeded.
     pub(crate) async fn overdrawn(&self) {
         while self.used() <= NODE_BYTES {
             self.0.spent.notified().await;
         }
     }
 
-    /// Whether enough has been given back for a while.
+    /// Whether enough bytes are free again for a while.
     pub(crate) fn is_easy(&self) -> bool {
         self.used() <= NODE_BYTES / 4 * 3
     }
@@ -78,9 +80,9 @@ pub(crate) struct RoomLog {
     room: RoomId,
     epoch: Epoch,
     head: u64,
-    /// The event at `head`, where it is known: tells a forked stream from ours.
+    /// The event at `head`, if it is known. It tells a forked stream from this one.
     head_message: Option<MessageId>,
-    /// Without holes, and ending at `head`.
+    /// Has no holes, and ends at `head`.
     recent: VecDeque<Envelope>,
     bytes: usize,
     budget: LogBudget,
@@ -93,7 +95,7 @@ pub(super) fn cost(event: &Envelope) -> usize {
 }
 
 impl RoomLog {
-    /// Begins at a head, with whatever of `page` leads up to it without a hole.
+    /// Begins at the page's head, with the events of `page` that lead up to it without a hole.
     pub(crate) fn new(room: RoomId, page: Page, budget: LogBudget) -> Self {
         let Page { head, events, .. } = page;
         let last = events.last().filter(|last| {
@@ -124,7 +126,7 @@ impl RoomLog {
         self.head
     }
 
-    /// Where live members are.
+    /// The position of live members.
     pub(crate) fn position(&self) -> Position {
         Position {
             epoch: self.epoch.clone(),
@@ -132,12 +134,12 @@ impl RoomLog {
         }
     }
 
-    /// The event at the head, where it is known.
+    /// The event at the head, if it is known.
     pub(crate) fn head_message(&self) -> Option<&MessageId> {
         self.head_message.as_ref()
     }
 
-    /// Everything above this offset is kept here.
+    /// The offset above which all events are kept here.
     pub(crate) fn floor(&self) -> u64 {
         self.head - self.recent.len() as u64
     }
@@ -163,7 +165,7 @@ impl RoomLog {
         }
     }
 
-    /// Takes the next event.
+    /// Appends the next event.
     pub(crate) fn append(&mut self, event: Envelope) {
         debug_assert_eq!(self.step(&event), Step::Next);
         self.head = event.position.offset;
@@ -177,8 +179,8 @@ impl RoomLog {
         self.trim();
     }
 
-    /// Applies an edit or a deletion to what is kept of its message: the message gets its new form,
-    /// its earlier edits lose their bodies.
+    /// Applies an edit or a deletion to the kept events: the message gets its new form, and its
+    /// earlier edits lose their bodies.
     fn rewrite(&mut self, change: &Envelope) {
         let Ok(change) = change.read() else { return };
         let Some(target) = change.target else { return };
@@ -197,7 +199,7 @@ impl RoomLog {
             } else {
                 continue;
             };
-            // What cannot be read holds no body that anybody could show.
+            // An event that cannot be read holds no body that could be shown.
             if done.is_ok() {
                 freed += before;
                 added += cost(event);
@@ -207,7 +209,7 @@ impl RoomLog {
         self.remove(freed);
     }
 
-    /// Gives up the oldest events that were stored before `cutoff` (milliseconds since 1970).
+    /// Drops the oldest events that were stored before `cutoff` (milliseconds since 1970).
     pub(crate) fn expire(&mut self, cutoff: u64) {
         let is_old = |event: &Envelope| event.read().is_ok_and(|event| event.ts < cutoff);
         while let Some(oldest) = self.recent.pop_front_if(|event| is_old(event)) {
@@ -216,7 +218,7 @@ impl RoomLog {
         }
     }
 
-    /// Takes older events that end right below the floor, as far as there is room.
+    /// Adds older events that end right below the floor, as many as fit.
     pub(crate) fn prepend(&mut self, events: Vec<Envelope>) {
         for event in events.into_iter().rev() {
             let fits = self.recent.len() < LOG_EVENTS
@@ -234,7 +236,7 @@ impl RoomLog {
         }
     }
 
-    /// The oldest events after `offset`; `None` when they are no longer, or not yet, here.
+    /// Returns the oldest events after `offset`. `None`: they are no longer, or not yet, here.
     pub(crate) fn after(&self, offset: u64, limit: usize) -> Option<Vec<Envelope>> {
         if offset < self.floor() || offset > self.head {
             return None;
@@ -250,18 +252,18 @@ impl RoomLog {
         )
     }
 
-    /// The events that are kept here, in order.
+    /// The kept events, in order.
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Envelope> {
         self.recent.iter()
     }
 
-    /// The event at `offset`, if it is here.
+    /// The event at `offset`, if it is kept.
     pub(crate) fn get(&self, offset: u64) -> Option<&Envelope> {
         let index = offset.checked_sub(self.floor() + 1)?;
         self.recent.get(usize::try_from(index).ok()?)
     }
 
-    /// The id of the event at `offset`, if it is known.
+    /// The ID of the event at `offset`, if it is known.
     pub(crate) fn message_at(&self, offset: u64) -> Option<&MessageId> {
         if offset == self.head {
             return self.head_message.as_ref();
@@ -269,10 +271,10 @@ impl RoomLog {
         self.get(offset).map(|event| &event.message)
     }
 
-    /// Starts over at `head`, keeping nothing.
+    /// Starts over at `head` without any events.
     pub(crate) fn restart(&mut self, head: Head) {
         self.clear();
-        // Edits and deletions may be among what is skipped.
+        // The skipped part may have had edits and deletions.
         self.deletions += 1;
         self.epoch = head.epoch;
         self.head = head.offset;
@@ -298,18 +300,18 @@ impl RoomLog {
         self.budget.give_back(bytes);
     }
 
-    /// How often bodies went: by a deletion, an edit or their age. A page that was read before may
-    /// still hold them.
+    /// How often bodies were removed: by a deletion, an edit or their age. A page that was read
+    /// before may still hold them.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions
     }
 
-    /// When the newest event came.
+    /// When the newest event arrived.
     pub(crate) fn appended(&self) -> Instant {
         self.appended
     }
 
-    /// Gives up all events; who needs them reads the stream.
+    /// Drops all events. They are read from the stream when they are needed.
     pub(crate) fn clear(&mut self) {
         self.remove(self.bytes);
         self.recent = VecDeque::new();
@@ -459,7 +461,7 @@ pub(crate) mod tests {
         assert_eq!(
             log.deletions(),
             2,
-            "pages that were read before are read again"
+            "pages from before have to be read again"
         );
         drop(log);
         assert_eq!(budget.used(), 0);

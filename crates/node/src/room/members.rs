@@ -1,4 +1,4 @@
-//! A room's members on this node, and what each has been given.
+//! A room's members on this node, and how far each has been served.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,22 +12,22 @@ use super::log::RoomLog;
 use super::typists::{Typist, Typists};
 use crate::outbox::{Due, Offered, Outbox};
 
-/// How far a member is.
+/// A member's cursor in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Its `joined` is not out yet: it gets nothing.
+    /// Its `joined` has not been sent yet, so it gets no events.
     Joining,
-    /// It was given everything up to the log's head, and gets what comes.
+    /// It was given everything up to the log's head, and gets new events as they come.
     Live,
-    /// It was given everything up to this offset; its reader fetches the rest.
+    /// It was given everything up to this offset. Its reader fetches the rest.
     Behind(u64),
 }
 
-/// How events have come.
+/// How events arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Live,
-    /// Read from the stream.
+    /// They were read from the stream.
     Repair,
 }
 
@@ -60,7 +60,7 @@ impl Members {
         self.by_connection.get(connection)
     }
 
-    /// Adds a member that gets nothing yet, or makes it so again.
+    /// Adds a member that gets no events yet. A present member is set back to this state.
     pub(crate) fn admit(
         &mut self,
         room: &Arc<Room>,
@@ -75,7 +75,7 @@ impl Members {
         self.by_connection.insert(connection.clone(), member);
     }
 
-    /// Gives a member its `joined`, which ends at `given`; from there it follows.
+    /// Sends a member its `joined`, which ends at `given`. From there on it gets events.
     pub(crate) fn start(
         &mut self,
         room: &Arc<Room>,
@@ -97,9 +97,9 @@ impl Members {
         }
     }
 
-    /// Gives live members the next events. Who has no room for them falls behind. If they came live
-    /// it reads too slowly, and is told so once; a repair may bring more at once than anybody has
-    /// room for. `due` is to be flushed when the room's lock has been given back.
+    /// Delivers the next events to live members. A member without space for them falls behind. If
+    /// they arrived live, the member reads too slowly, and is told so once; a repair may bring more
+    /// at once than any outbox holds. `due` has to be flushed after the room's lock is released.
     pub(crate) fn deliver(
         &mut self,
         room: &Arc<Room>,
@@ -157,7 +157,7 @@ impl Members {
         }
     }
 
-    /// Gives a member that is at `given` older events, as many as it takes.
+    /// Gives a member at `given` older events, as many as it accepts.
     pub(crate) fn fill(
         &mut self,
         room: &Arc<Room>,
@@ -172,7 +172,7 @@ impl Members {
         if member.place != Place::Behind(given) {
             return;
         }
-        // Its reader is on it, and takes what is due with the rest.
+        // The member's reader is running, and takes the due frames with the rest.
         let taken = member
             .outbox
             .offer(events.iter().map(|event| &event.frame))
@@ -181,7 +181,7 @@ impl Members {
         room.metrics.deliveries.inc_by(taken as u64);
     }
 
-    /// Tells everyone to start over at the log's head, and goes on from there.
+    /// Tells all members to start over at the log's head, and continues from there.
     pub(crate) fn reset(&mut self, room: &Arc<Room>, log: &RoomLog) {
         let frame = reset_frame(room, log);
         for member in self
@@ -194,7 +194,7 @@ impl Members {
         }
     }
 
-    /// Tells one member, whose missed events are gone, to start over.
+    /// Tells one member to start over, because its missed events are gone.
     pub(crate) fn reset_one(&mut self, room: &Arc<Room>, connection: &ConnectionId, log: &RoomLog) {
         let Some(member) = self.by_connection.get_mut(connection) else {
             return;

@@ -1,8 +1,8 @@
-//! One room on one node: its log, its members here, and who is present.
+//! One room on one node: its log, its members here, and its presence.
 //!
-//! Lock order: `stage`, then `state`, then an outbox. `state` is short: nothing is awaited under
-//! it, and everything members get from the room is put into their outboxes under it, so that all
-//! of them get one order.
+//! Lock order: `stage`, then `state`, then an outbox. `state` is held briefly: nothing is awaited
+//! under it. Everything that members get from the room is put into their outboxes under it, so that
+//! all of them get it in one order.
 
 pub(crate) mod gate;
 pub(crate) mod log;
@@ -32,14 +32,14 @@ use crate::outbox::Due;
 use crate::presence::RoomPresence;
 use crate::tempo::{Beats, Tempo};
 
-/// Where a room is in its life on this node.
+/// A room's stage of life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Not subscribed yet.
     New,
     /// Subscribed, with a log.
     Open,
-    /// Given up, and no longer in the hub: whoever waited looks again.
+    /// Closed, and no longer in the hub. Waiting callers have to look the room up again.
     Closed,
 }
 
@@ -47,53 +47,53 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
-    /// Held while the room is opened or closed: hub and subscription change together.
+    /// Held while the room is opened or closed, because hub and subscription change together.
     pub(crate) stage: tokio::sync::Mutex<Stage>,
-    /// Held while the room is read from its stream to open the gate: one such read at a time.
+    /// Held while the stream is read to open the gate: one such read at a time.
     pub(crate) catching_up: tokio::sync::Mutex<()>,
-    /// Held while older events are read for somebody: one such read at a time.
+    /// Held while older events are read for a member: one such read at a time.
     pub(crate) reads: tokio::sync::Mutex<RecentReads>,
     pub(crate) state: Mutex<RoomState>,
     /// Since when this node hears what happens here: it has subscribed.
     hears_since: Mutex<Instant>,
     /// The count of changes of access that the broker last named.
     access: AtomicU64,
-    /// See [`Room::proven_in`]; 0: never.
+    /// See [`Room::proven_in`]. 0: never.
     proven_in: AtomicU64,
-    /// Of what is sent from here.
+    /// The rate of sends from this node.
     tempo: Mutex<Tempo>,
     budget: LogBudget,
     metrics: Arc<NodeMetrics>,
 }
 
-/// What changes in a room.
+/// A room's changing state.
 #[derive(Debug)]
 pub(crate) struct RoomState {
     /// `None` until the room is open.
     pub(crate) log: Option<RoomLog>,
-    /// `Some`: live events wait until the stream has been read.
+    /// `Some`: live events wait here until the stream has been read.
     gate: Option<Gate>,
     pub(crate) members: members::Members,
     pub(crate) presence: RoomPresence,
     vigil: Vigil,
 }
 
-/// What came of taking a page.
+/// The result of taking a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// The room is live.
     Live,
-    /// More has to be read.
+    /// More pages have to be read.
     More,
-    /// The stream could not be followed: members were told to start over where it begins now, and
-    /// what it has since then is still to be read.
+    /// The stream could not be followed without a gap. Members were told to start over at its
+    /// present beginning, and its events since then have to be read.
     Reset,
-    /// The stream is not the one that was followed: a new epoch has to begin first.
+    /// The stream is not the one that was followed, so a new epoch has to begin first.
     Fork,
 }
 
 impl Room {
-    /// A room whose gate is closed until its first page has been taken.
+    /// Creates a room whose gate is closed until its first page has been taken.
     pub(crate) fn new(id: RoomId, budget: &LogBudget, metrics: &Arc<NodeMetrics>) -> Self {
         Self {
             id,
@@ -116,8 +116,8 @@ impl Room {
         }
     }
 
-    /// Takes live events from the broker. Returns whether something is missing before them, so that
-    /// somebody has to read the room's stream, and whose sockets are to be written to.
+    /// Takes live events from the broker. Returns whether events before them are missing, so that
+    /// the room's stream has to be read, and the sockets that have to be written to.
     pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> (bool, Due) {
         let mut due = Due::default();
         let mut state = lock(&self.state);
@@ -151,8 +151,8 @@ impl Room {
         (false, due)
     }
 
-    /// Makes live events wait until the stream has been read once more. Returns whether they did
-    /// not wait before; if they did, whoever reads now does not open the gate with that read.
+    /// Makes live events wait until the stream has been read once more. Returns whether they were
+    /// not waiting before. If they were, a read that is running does not open the gate.
     pub(crate) fn close_gate(&self) -> bool {
         let mut state = lock(&self.state);
         let was_open = state.gate.is_none();
@@ -160,20 +160,20 @@ impl Room {
         was_open
     }
 
-    /// What a read of the stream should start from; `None` when the gate is open.
+    /// The starting point for a read of the stream. `None`: the gate is open.
     pub(crate) fn mark(&self) -> Option<(Option<Position>, Mark)> {
         let state = lock(&self.state);
         let mark = state.gate.as_ref()?.mark();
         Some((state.log.as_ref().map(RoomLog::position), mark))
     }
 
-    /// The newest offset known here; 0 when none is.
+    /// The newest known offset. 0: none is known.
     pub(crate) fn head(&self) -> u64 {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
     }
 
-    /// The places known here: the newest given to members, and the newest that waits at the gate.
-    /// None until the room is open.
+    /// The known places: the newest that was given to members, and the newest that waits at the
+    /// gate. Empty until the room is open.
     pub(crate) fn places(&self) -> Vec<SeenPlace> {
         let state = lock(&self.state);
         let Some(log) = &state.log else {
@@ -198,24 +198,24 @@ impl Room {
         places
     }
 
-    /// The stream that this room follows is known to be reconciled in this run of the broker.
+    /// Notes that the stream that this room follows is reconciled in this run of the broker.
     pub(crate) fn prove_in(&self, run: impl FnOnce() -> u64) {
         if self.proven_in().is_none() {
             self.proven_in.store(run(), Ordering::Relaxed);
         }
     }
 
-    /// The run since which the room follows a stream that was reconciled; `None`: it does not.
+    /// The run since which the room follows a reconciled stream. `None`: it does not.
     pub(crate) fn proven_in(&self) -> Option<u64> {
         let run = self.proven_in.load(Ordering::Relaxed);
         (run > 0).then_some(run)
     }
 
-    /// Takes a page that was read after `mark`: the newest one for a room without a log, else the
-    /// one from its head on, with the event at the head as proof that it is the same stream.
-    /// Opens the gate when nothing is missing.
+    /// Takes a page that was read after `mark`. For a room without a log it is the newest page;
+    /// otherwise it begins at the log's head, with the event there as proof that it is the same
+    /// stream. Opens the gate when nothing is missing.
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
-        // Dropped, and so flushed, after the lock.
+        // Declared before the lock, so it is dropped, and thereby flushed, after it.
         let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
@@ -252,7 +252,7 @@ impl Room {
         taken
     }
 
-    /// Compares with where the broker says that the room stands.
+    /// Compares the log with the broker's report of where the room stands.
     pub(crate) fn compare(&self, head: RoomHead) -> Missing {
         let mut state = lock(&self.state);
         let RoomState {
@@ -282,12 +282,12 @@ impl Room {
         *lock(&self.hears_since)
     }
 
-    /// Who is here.
+    /// The connections of the members here.
     pub(crate) fn connections(&self) -> Vec<ConnectionId> {
         lock(&self.state).members.connections()
     }
 
-    /// Gives a frame that has no offset to every member but one.
+    /// Pushes a frame without an offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         lock(&self.state).members.push_to_all(frame, except);
     }
@@ -324,74 +324,75 @@ impl Room {
         members.typists.go_on_watching()
     }
 
-    /// Whether so many send here that their sends wait for each other.
+    /// Whether sends are so frequent here that they are published together, once per beat.
     pub(crate) fn is_busy(&self) -> bool {
         lock(&self.tempo).is_busy(Instant::now())
     }
 
-    /// Whether a publish has begun in this beat: in a busy room, the next one waits for the next.
+    /// Whether a publish has begun in this beat. In a busy room, the next one waits for the next
+    /// beat.
     pub(crate) fn has_published(&self, beats: &Beats) -> bool {
         lock(&self.tempo).has_published(beats, Instant::now())
     }
 
-    /// A publish of so many sends begins.
+    /// Counts a publish of so many sends, which begins now.
     pub(crate) fn count_sends(&self, sends: usize) {
         lock(&self.tempo).count(sends, Instant::now());
     }
 
-    /// How often bodies went while the room was open here, see [`RoomLog::deletions`].
+    /// How often bodies were removed while the room was open here, see [`RoomLog::deletions`].
     pub(crate) fn deletions(&self) -> u64 {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::deletions)
     }
 
-    /// When the newest event came; `None`: the room is not open.
+    /// When the newest event arrived. `None`: the room is not open.
     pub(crate) fn appended(&self) -> Option<Instant> {
         lock(&self.state).log.as_ref().map(RoomLog::appended)
     }
 
-    /// Gives up the events kept in memory. They are read again when somebody needs them.
+    /// Drops the events kept in memory. They are read again when they are needed.
     pub(crate) fn forget_events(&self) {
         if let Some(log) = &mut lock(&self.state).log {
             log.clear();
         }
-        // In use: it stays for now, and counts.
+        // A lock that is in use keeps its pages for now; they still count.
         if let Ok(mut reads) = self.reads.try_lock() {
             reads.clear();
         }
     }
 
-    /// Gives up the events kept in memory that were stored before `cutoff` (milliseconds since 1970).
+    /// Drops the events kept in memory that were stored before `cutoff` (milliseconds since 1970).
     pub(crate) fn expire_events(&self, cutoff: u64) {
         if let Some(log) = &mut lock(&self.state).log {
             log.expire(cutoff);
         }
-        // In use: the next round comes soon.
+        // If the lock is in use, the next round expires them.
         if let Ok(mut reads) = self.reads.try_lock() {
             reads.expire(cutoff);
         }
     }
 
-    /// Whether nobody is here and nobody is expected back.
+    /// Whether the room has no members here and no user who may come back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
         state.members.is_empty() && state.presence.is_empty()
     }
 }
 
-/// Follows the stream with the page from the log's head on. What cannot be followed is a newer
-/// epoch, or a hole that the stream no longer fills: then the log starts over right before the
-/// page's first event.
+/// Follows the stream with the page that begins at the log's head. Two streams cannot be followed
+/// without a gap: one of a newer epoch, and one that no longer has the missing events. Then the log
+/// starts over right before the page's first event.
 fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
     let Page { head, events, .. } = page;
     match head.epoch.order(log.epoch()) {
         EpochOrder::Same => {}
-        // Offsets must not go back: it was begun by a node that knew less.
+        // Offsets must not go back. The node that began this epoch knew fewer events.
         EpochOrder::Newer if head.offset < log.head() => return Taken::Fork,
         EpochOrder::Newer => return start_over(log, head, &events),
         // An epoch that was left is never followed again.
         EpochOrder::Older | EpochOrder::Rival => return Taken::Fork,
     }
-    // Events of older epochs stay in the stream, below the one that has begun.
+    // Events of older epochs stay in the stream, below the base of the present one.
     let events: Vec<_> = events
         .into_iter()
         .filter(|event| event.position.epoch == head.epoch)
@@ -455,7 +456,7 @@ mod tests {
         (taken, ready.len(), log.head())
     }
 
-    /// A repair may bring more at once than an outbox holds: the member is filled up without a word.
+    /// A repair may bring more than an outbox holds. The member catches up without being told.
     #[test]
     fn a_repair_is_nobodys_slowness() {
         let limits = Limits {
@@ -478,7 +479,7 @@ mod tests {
         outbox.take_texts();
         room.close_gate();
         assert_eq!(read(page("e", 9, 2..=9)), Taken::Live);
-        assert_eq!(outbox.take_texts(), ["{}"; 3], "three events and no word");
+        assert_eq!(outbox.take_texts(), ["{}"; 3], "three events only");
         let place = lock(&room.state).members.get(&connection).unwrap().place;
         assert_eq!(place, Place::Behind(4));
     }
@@ -524,7 +525,7 @@ mod tests {
         assert_eq!(follow(&mut log, head(newer), &mut Vec::new()), Taken::Fork);
     }
 
-    /// The event right before a new epoch is of an older one, and is still in the stream.
+    /// The event right before a new epoch is of an older epoch, and is still in the stream.
     #[test]
     fn events_of_older_epochs_are_passed_by() {
         let newer = "000000001-aaaa";
@@ -540,8 +541,8 @@ mod tests {
         assert_eq!((ready.len(), log.head()), (2, 7));
     }
 
-    /// A promoted replica may be behind, or have overtaken us, under the same epoch: offsets
-    /// alone do not show it.
+    /// A promoted replica may be behind this node or have overtaken it under the same epoch.
+    /// Offsets alone do not show it.
     #[test]
     fn another_stream_under_the_same_epoch_is_a_fork() {
         assert_eq!(follow_page(5, page("e", 4, 4..=4)).0, Taken::Fork);

@@ -1,6 +1,6 @@
-//! A model of failover: a primary whose replica lags, a node that misses live events now and
-//! then, and a member that believes what it was given. Whatever happens, the member's events
-//! since its last `reset` are the stream's own.
+//! A model of failover: a primary with a lagging replica, a node that sometimes misses live events,
+//! and a member that trusts what it was given. In every history, the member's events since its last
+//! `reset` are the stream's own.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::Limits;
 use crate::lock::lock;
 use crate::outbox::{Outbox, OutboxBudget};
 
-/// More reads than the longest history needs for its repair, four events at a time.
+/// More reads than the repair of the longest history needs, at four events each.
 const ROUNDS: usize = 200;
 
-/// One thing that happens.
+/// One step of a history.
 #[derive(Debug, Clone)]
 enum Happening {
-    /// The primary stores so many events; the node hears of them live, or not.
+    /// The primary stores this many events. The node receives them live, or misses them.
     Publish { count: u64, is_heard: bool },
-    /// The replica is promoted: it lacks the newest so many events.
+    /// The replica is promoted. It lacks this many of the newest events.
     Failover { lost: u64 },
     /// The node reads the stream, as after a reconnect.
     Repair,
@@ -37,16 +37,16 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// What Redis holds.
+/// The room's stream in Redis.
 struct Stream {
     epoch: u32,
     top: u64,
-    /// Events of older epochs stay in it.
+    /// Includes the events of older epochs.
     events: Vec<Envelope>,
-    /// Where the epoch began.
+    /// The offset above which the epoch began.
     base: u64,
     published: u64,
-    /// Events can be told apart; without, only offsets can be looked at.
+    /// Whether events carry their IDs. Without them, only offsets can be compared.
     has_ids: bool,
 }
 
@@ -79,7 +79,7 @@ impl Stream {
         event
     }
 
-    /// Loses events of its epoch, at most all of them.
+    /// Loses the newest events of its epoch, at most all of them.
     fn lose(&mut self, lost: u64) {
         let lost = lost.min(self.top - self.base);
         self.top -= lost;
@@ -87,7 +87,7 @@ impl Stream {
         self.events.truncate(kept);
     }
 
-    /// As the script does that begins an epoch.
+    /// Does the same as `reconcile.lua` when it begins an epoch.
     fn begin_again(&mut self, seen: u64) {
         self.epoch += 1;
         self.top = self.top.max(seen);
@@ -123,7 +123,7 @@ impl Stream {
 struct Follower {
     room: Arc<Room>,
     outbox: Arc<Outbox>,
-    /// What the member was given since its last reset.
+    /// The events that the member was given since its last reset.
     given: Vec<String>,
 }
 
@@ -153,13 +153,13 @@ impl Follower {
         follower
     }
 
-    /// What cannot be followed waits at the gate for the next repair.
+    /// Receives an event live. An event that does not follow waits at the gate for the next repair.
     fn hear(&mut self, event: Envelope) {
         self.room.take_live(vec![event]).1.flush();
         self.read();
     }
 
-    /// As [`crate::node::Node::catch_up`] does.
+    /// Does the same as [`crate::node::Node::catch_up`].
     fn repair(&mut self, stream: &mut Stream) {
         self.room.close_gate();
         for _ in 0..ROUNDS {
@@ -177,7 +177,7 @@ impl Follower {
                 stream.begin_again(newest.expect("the room is open"));
             }
         }
-        panic!("the stream is read again and again");
+        panic!("the repair does not end");
     }
 
     fn read(&mut self) {
@@ -191,7 +191,8 @@ impl Follower {
     }
 }
 
-/// Plays a history, repairs at its end, and says whether the member was told the truth.
+/// Plays a history and repairs at its end. Returns whether the member's events are the stream's
+/// own.
 fn is_true(happenings: &[Happening], has_ids: bool) -> bool {
     let mut stream = Stream {
         epoch: 0,
@@ -231,7 +232,8 @@ proptest! {
     }
 }
 
-/// The trap: acked up to 5, a replica with 3 is promoted and goes on to 6 before anyone looks.
+/// The trap: events up to 5 are acked, a replica with 3 is promoted, and stores up to 6 before the
+/// node reads again.
 #[test]
 fn without_the_id_the_model_finds_the_trap() {
     use Happening::{Failover, Publish, Repair};

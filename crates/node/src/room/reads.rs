@@ -1,5 +1,5 @@
-//! Pages read from the stream for members who are further back than the room's log: others who
-//! need the same get them without another read.
+//! Pages that were read from the stream for members who are further back than the room's log. Other
+//! members that need the same page get it without another read.
 
 use std::collections::VecDeque;
 
@@ -7,9 +7,9 @@ use hubbub_protocol::{Envelope, Epoch};
 
 use super::log::{LogBudget, cost};
 
-/// Pages that a room remembers.
+/// The most pages that a room remembers.
 const PAGES: usize = 8;
-/// Bytes that a room remembers, beside the newest page.
+/// The most bytes that a room remembers, beside the newest page.
 const BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl RecentReads {
         }
     }
 
-    /// The page that begins after this offset of the life `epoch`.
+    /// The page that begins after this offset, of this epoch.
     pub(crate) fn get(&self, after: u64, epoch: &Epoch) -> Option<Vec<Envelope>> {
         let is_it = |page: &&KnownPage| {
             let first = page.events.first();
@@ -68,7 +68,7 @@ impl RecentReads {
         });
     }
 
-    /// Gives up the pages that begin with an event from before `cutoff` (milliseconds since 1970).
+    /// Drops all pages if one begins with an event from before `cutoff` (milliseconds since 1970).
     pub(crate) fn expire(&mut self, cutoff: u64) {
         let is_old = |page: &KnownPage| {
             let first = page.events.first();
@@ -79,8 +79,8 @@ impl RecentReads {
         }
     }
 
-    /// Gives up what was read before the newest of so many deletions and edits: it may hold a body
-    /// that has gone.
+    /// Drops all pages if deletions or edits have happened since they were read: they may hold a
+    /// body that was removed since. `deletions`: see [`super::log::RoomLog::deletions`].
     pub(crate) fn forget_before(&mut self, deletions: u64) {
         if self.deletions != deletions {
             self.deletions = deletions;

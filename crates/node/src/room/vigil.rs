@@ -1,21 +1,21 @@
-//! Finds out that something was lost although nothing came after it.
+//! Detects lost events and presence changes after which nothing else came.
 //!
-//! Once a second the broker says where changed rooms stand. What led there may still be on its
-//! way then, so only what is missing at the next look as well was lost.
+//! Once a second the broker reports where changed rooms stand. The packets that led there may still
+//! be on their way, so a change counts as lost only if it is still missing at the next look.
 
 use hubbub_broker::RoomHead;
 
 use super::log::RoomLog;
 
-/// What the last look expected.
+/// The state at the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Vigil {
     expected: Option<RoomHead>,
-    /// Where the log was then: a broker that is below it now has lost something itself.
+    /// The log's head at that time. A broker that is below it now has lost events itself.
     head: u64,
 }
 
-/// What has to be read again.
+/// The parts of the room that have to be read again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) events: bool,
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(
             vigil.compare(at("e", 6, 0), &log, 0),
             Missing::default(),
-            "on its way"
+            "it may be on its way"
         );
         assert!(vigil.compare(at("e", 6, 0), &log, 0).events);
         log.append(event("e", 6));
@@ -90,7 +90,7 @@ mod tests {
         assert!(vigil.compare(gone, &log, 0).events);
     }
 
-    /// The broker's word may be older than what has come since, but not older than the last look.
+    /// The broker's report may be older than what has come since, but not older than the last look.
     #[test]
     fn a_broker_that_fell_back_is_noticed() {
         let (mut vigil, mut log) = (Vigil::default(), empty_log(5));

@@ -1,23 +1,23 @@
-//! How often something has happened lately.
+//! The recent frequency of something.
 
 use std::time::{Duration, Instant};
 
-/// Counts, of which each is worth less the longer it is ago.
+/// A counter whose counts fade with time.
 #[derive(Debug, Default)]
 pub(super) struct Frequency {
-    /// How often a second, as it was then.
+    /// The rate per second at the time of the last count.
     value: f32,
     counted: Option<Instant>,
 }
 
 impl Frequency {
-    /// What is counted counts for about so long.
+    /// Counts. `memory` is about how long a count lasts.
     pub(super) fn count(&mut self, number: usize, memory: Duration, now: Instant) {
         self.value = self.at(memory, now) + number as f32 / memory.as_secs_f32();
         self.counted = Some(now);
     }
 
-    /// How often a second.
+    /// The rate per second.
     pub(super) fn at(&self, memory: Duration, now: Instant) -> f32 {
         let Some(counted) = self.counted else {
             return 0.0;
@@ -26,7 +26,7 @@ impl Frequency {
         self.value * (-past.div_duration_f32(memory)).exp()
     }
 
-    /// When something was counted last.
+    /// When the last count was.
     pub(super) fn counted(&self) -> Option<Instant> {
         self.counted
     }

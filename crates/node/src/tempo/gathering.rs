@@ -1,9 +1,9 @@
-//! On a node where many quiet rooms together send a lot, what comes within some milliseconds goes to
-//! the broker at the same moment: it, and each node that hears of it, wakes up once for several.
+//! Publishes of many quiet rooms on one node, gathered for some milliseconds. They go to the broker
+//! at the same moment, so the broker, and each receiving node, wakes up once for several.
 //!
-//! That is worth a wait only if others come meanwhile. Who sends one by one, each after the answer to
-//! the one before, would wait for nobody: so what came of the waits is counted too, and as long as
-//! it is little nobody waits.
+//! A wait is worth it only if other sends come meanwhile. A client that sends one message after the
+//! answer to the one before would wait for nothing. So the sends that come during waits are counted
+//! too, and while they are few, no send waits.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use super::frequency::Frequency;
 use super::timer::Timer;
 use crate::lock::lock;
 
-/// Sends that are waited for, the first among them.
+/// Sends to wait for, including the first.
 const WANTED: f32 = 4.0;
-/// Sends that there must be in the longest wait, on average, besides the first.
+/// Sends that the longest wait must be expected to bring, on average, besides the first.
 const LEAST: f32 = 1.0;
-/// Sends that a wait must have brought together, on average, to be worth it.
+/// Sends that a wait must have gathered, on average, to be worth it.
 const WORTH: f32 = 1.5;
-/// How much the last wait counts for in that average.
+/// The weight of the last wait in that average.
 const WEIGHT: f32 = 1.0 / 16.0;
-/// After waits that were not worth it, before the next.
+/// The pause after waits that were not worth it.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Sends count for about so long.
+/// About how long a send counts in the rate.
 const MEMORY: Duration = Duration::from_millis(200);
 
-/// What the quiet rooms of one node have to publish together.
+/// Gathers the publishes of a node's quiet rooms.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {
     pace: Mutex<Pace>,
@@ -36,18 +36,18 @@ pub(crate) struct Gathering {
 #[derive(Debug, Default)]
 struct Pace {
     sends: Frequency,
-    /// When what waits now goes out, or what waited last did.
+    /// When the present wait ends, or the last one ended.
     due: Option<Instant>,
     /// Sends since that wait began.
     gathered: u16,
-    /// What waits bring together, on average.
+    /// How many sends a wait gathers, on average.
     average: f32,
-    /// Not worth it before.
+    /// No send waits until then, because the waits were not worth it.
     pause: Option<Instant>,
 }
 
 impl Gathering {
-    /// Waits until the others are there too, if any are to be expected. Cancel safe.
+    /// Waits for the other sends, if any are to be expected. Cancel safe.
     pub(crate) async fn wait(&self) {
         let due = lock(&self.pace).due(Instant::now());
         if let Some(due) = due {
@@ -55,7 +55,7 @@ impl Gathering {
         }
     }
 
-    /// Counts sends that are published now, having waited or not.
+    /// Counts sends that are published now, whether they waited or not.
     pub(crate) fn count(&self, sends: usize) {
         lock(&self.pace).count(sends, Instant::now());
     }
@@ -76,7 +76,7 @@ impl Pace {
             return None;
         }
         if self.average < WORTH {
-            // Never tried, or not for some time: the benefit of the doubt.
+            // Waits were not tried yet, or not for some time: assume that they are worth it.
             self.average = 1.0 + LEAST;
         }
         self.gathered = 0;
@@ -85,7 +85,7 @@ impl Pace {
         self.due
     }
 
-    /// A wait is over: was it worth it?
+    /// Updates the average after a wait, and pauses if waits are not worth it.
     fn judge(&mut self, now: Instant) {
         self.average += (f32::from(self.gathered) - self.average) * WEIGHT;
         if self.average < WORTH {
@@ -104,8 +104,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Sends for so long, at the same distance from each other, of which each is published when its
-    /// wait is over. Returns how many there were, how many waited and how often something was published.
+    /// Sends for so long, at even intervals. Each send is published when its wait is over. Returns
+    /// the numbers of sends, of sends that waited, and of publishes.
     fn play(pace: &mut Pace, start: Instant, every: Duration, whole: Duration) -> [usize; 3] {
         let (mut sends, mut waited, mut publishes) = (0, 0, 0);
         let mut waiting: Option<(Instant, usize)> = None;
@@ -165,7 +165,8 @@ mod tests {
         assert_eq!(pace.due(now + 3 * PAUSE), None);
     }
 
-    /// Its sends come the quicker the less they wait, so there seem to be many to wait for.
+    /// The less its sends wait, the quicker they come, so it looks as if there were many to wait
+    /// for.
     #[test]
     fn who_waits_for_each_answer_is_hardly_held_up() {
         let (mut pace, start) = (Pace::default(), Instant::now());

@@ -1,6 +1,6 @@
-//! When sends wait some milliseconds for each other, so that one call, one packet and one write carry
-//! several: those of one busy room ([`room`]), and those of many quiet ones on a node ([`gathering`]).
-//! On a node with little to do none ever waits.
+//! Waits of some milliseconds that gather sends, so that one call, one packet and one write carry
+//! several: the sends of one busy room ([`room`]), and those of many quiet rooms on a node
+//! ([`gathering`]). On a node with little to do no send waits.
 
 mod frequency;
 mod gathering;
@@ -12,6 +12,6 @@ use std::time::Duration;
 pub(crate) use self::gathering::Gathering;
 pub(crate) use self::room::{Beats, Tempo};
 
-/// The longest that a send waits for others: with what Redis and the sockets take, hardly any of a
-/// busy room is later than 6 ms.
+/// The longest that a send waits for others. With the time of Redis and the sockets, hardly any
+/// send of a busy room takes more than 6 ms.
 const LONGEST: Duration = Duration::from_micros(4_800);

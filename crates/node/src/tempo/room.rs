@@ -1,5 +1,5 @@
-//! How quickly a room's sends come: a busy room publishes once a beat of its node, so that one call,
-//! one packet and one write carry several.
+//! The rate of a room's sends. A busy room publishes once per beat of its node, so that one call,
+//! one packet and one write carry several sends.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,16 @@ use super::LONGEST as BEAT;
 use super::frequency::Frequency;
 use super::timer::Timer;
 
-/// Sends a second, here, from which on a room is busy: below, there would be nothing to join.
+/// Sends per second, on this node, from which on a room is busy. Below it there is nothing to
+/// gather.
 const BUSY: f32 = 500.0;
-/// Sends count for about so long.
+/// About how long a send counts in the rate.
 const MEMORY: Duration = Duration::from_millis(20);
 
 /// The recent sends of one room on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Tempo {
-    /// Counted when their publish began.
+    /// Counted when their publish begins.
     sends: Frequency,
 }
 
@@ -36,8 +37,8 @@ impl Tempo {
     }
 }
 
-/// Moments at the same distance from each other. Each node has its own: what all did at once would
-/// only meet in Redis.
+/// Moments at even intervals. Each node has its own, because simultaneous publishes of all nodes
+/// would only queue in Redis.
 #[derive(Debug)]
 pub(crate) struct Beats {
     first: Instant,
@@ -52,14 +53,14 @@ impl Beats {
         }
     }
 
-    /// Waits for the next. Cancel safe.
+    /// Waits for the next beat. Cancel safe.
     pub(crate) async fn next(&self) {
         self.timer.until(self.last(Instant::now()) + BEAT).await;
     }
 
     fn last(&self, now: Instant) -> Instant {
         let since = now.saturating_duration_since(self.first).as_nanos() % BEAT.as_nanos();
-        now - Duration::from_nanos(u64::try_from(since).expect("below a beat"))
+        now - Duration::from_nanos(u64::try_from(since).expect("shorter than a beat"))
     }
 }
 
@@ -67,7 +68,8 @@ impl Beats {
 mod tests {
     use super::*;
 
-    /// Counts so many, evenly, and says how often the room was busy just before one.
+    /// Counts so many sends at even intervals. Returns how often the room was busy right before a
+    /// send.
     fn play(number: u32, every: Duration) -> usize {
         let (mut tempo, start) = (Tempo::default(), Instant::now());
         let busy = (0..number).filter(|index| {
@@ -120,7 +122,7 @@ mod tests {
         assert!(!waits(&tempo, 1_000));
         tempo.count(20, at(1_000));
         assert!(waits(&tempo, 4_799));
-        assert!(!waits(&tempo, 4_800), "not yet in this one");
+        assert!(!waits(&tempo, 4_800), "none in this beat yet");
         tempo.count(4, at(4_900));
         assert!(waits(&tempo, 9_000));
         tempo.count(1, at(500_000));

@@ -1,5 +1,5 @@
-//! Waits of a few milliseconds to within a fraction of one. The runtime's own timers round up to
-//! whole milliseconds, twice, which is half of such a wait.
+//! A timer for waits of a few milliseconds, precise to a fraction of one. The runtime's own timers
+//! round up to whole milliseconds, twice, which is half of such a wait.
 
 use std::io;
 use std::time::Instant;
@@ -9,17 +9,17 @@ use self::linux::Kernel as Clock;
 #[cfg(not(target_os = "linux"))]
 use self::other::Runtime as Clock;
 
-/// Several may wait at once: the clock is set for the earliest, and when it goes off the others look
-/// again.
+/// Several tasks may wait at once. The clock is set for the earliest, and when it fires the others
+/// look again.
 #[derive(Debug, Default)]
 pub(crate) struct Timer(std::sync::OnceLock<Option<Clock>>);
 
 impl Timer {
-    /// Waits until then. Cancel safe.
+    /// Waits until `due`. Cancel safe.
     pub(crate) async fn until(&self, due: Instant) {
         let clock = self.0.get_or_init(|| {
             Clock::new()
-                .inspect_err(|error| tracing::warn!(%error, "no precise timer: waits are longer"))
+                .inspect_err(|error| tracing::warn!(%error, "no precise timer, sends wait longer"))
                 .ok()
         });
         while is_to_come(due) {
@@ -52,12 +52,12 @@ mod linux {
 
     use crate::lock::lock;
 
-    /// A timer of the kernel's, which is read from like a pipe.
+    /// A timer of the kernel, which is read like a pipe.
     #[derive(Debug)]
     pub(super) struct Kernel {
         timer: Receiver,
-        /// What it is set for, until somebody has read that it went off: setting it again would take
-        /// that back.
+        /// The time for which it is set, until a task has read that it fired. Setting it again
+        /// would discard that.
         set: Mutex<Option<Instant>>,
     }
 
@@ -71,13 +71,13 @@ mod linux {
             })
         }
 
-        /// Waits until it goes off, at `due` or before.
+        /// Waits until it fires, at `due` or before.
         pub(super) async fn ring(&self, due: Instant) -> io::Result<()> {
             self.set_for(due)?;
             self.timer.readable().await?;
             let mut set = lock(&self.set);
-            // Until there is nothing, so that the next wait does not find what is over. Whoever else
-            // waited may have read it first.
+            // Reads until nothing is left, so that the next wait does not find an old firing.
+            // Another waiting task may have read it first.
             loop {
                 match self.timer.try_read(&mut [0_u8; 8]) {
                     Ok(_) => *set = None,
@@ -96,7 +96,7 @@ mod linux {
                 tv_sec: 0,
                 tv_nsec: 0,
             };
-            // A wait of nothing would turn it off.
+            // A wait of zero would turn the timer off.
             let wait = due.saturating_duration_since(Instant::now());
             let wait = wait.max(Duration::from_nanos(1));
             let once = Itimerspec {
@@ -166,7 +166,7 @@ mod tests {
             .unwrap();
     }
 
-    /// It has gone off and nobody has read that yet when somebody else begins to wait.
+    /// The timer has fired, and no task has read that yet, when another task begins to wait.
     #[tokio::test]
     async fn who_begins_to_wait_does_not_put_off_others() {
         let (timer, start) = (Timer::default(), Instant::now());

@@ -1,6 +1,6 @@
--- Shared by the scripts that change who is in a room: counts the change and tells every node. A room
--- with members keeps its place for as long as it has them.
--- lives: { of an unused room, of a used one }, s
+-- Shared by the scripts that change a room's presence: counts the change and tells every node. A
+-- room with members is kept as long as it has them.
+-- lives: { life of an unused room, life of a used one }, s
 local function announce(users, meta, changes, channel, room, lives, registry, joined, left)
   local time = redis.call('TIME')
   local ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- The archive has a room's events up to here. The room waits no longer if it has no more, and its
--- stream keeps no more than it would without an archive. A Redis that is full takes it: it gives
--- memory back.
+-- Notes that the archive has a room's events up to an offset. If there are no more, the room stops
+-- waiting. The stream is cut to the length that it would have without an archive. A full Redis
+-- accepts this script, because it frees memory.
 -- KEYS  1 meta  2 rooms that wait for the archive  3 stream  4 tombstones  5 changes of messages
 -- ARGV  1 room  2 epoch  3 offset  4 stream length  5 stream life, s
 local epoch, top, archived = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'top', 'archived'))
@@ -26,7 +26,7 @@ if tonumber(top) <= offset then
     redis.call('EXPIRE', KEYS[key], ARGV[5])
   end
 else
-  -- Behind the others: a busy room must not hold them up.
+  -- Requeued behind the others: a busy room must not delay them.
   local time = redis.call('TIME')
   redis.call('ZADD', KEYS[2], 'XX',
     string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ARGV[1])

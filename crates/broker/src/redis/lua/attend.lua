@@ -1,5 +1,5 @@
--- Shared by the scripts that change who is in a room: keeps who came and went for the webhooks that
--- want to know, numbered one after the other, each with the offset that it came after.
+-- Shared by the scripts that change a room's presence: stores joins and leaves for the webhooks
+-- that want them. They are numbered without gaps; each has the offset of the event before it.
 local function attend(hooks, meta, attendance, room, most, joined, left)
   if #hooks.names == 0 then
     return
@@ -17,7 +17,7 @@ local function attend(hooks, meta, attendance, room, most, joined, left)
       'o', top, 'e', epoch or '', 't', ms, 'k', kind, 'u', user }
     local added = redis.pcall(unpack(entry))
     if type(added) == 'table' and added.err then
-      -- It is older than the room's place: that was forgotten, and numbers begin again.
+      -- An older entry than the last: the room's numbering was forgotten, and begins again.
       redis.call('UNLINK', attendance)
       redis.call(unpack(entry))
     end

@@ -1,7 +1,8 @@
--- Shared: moves events of an older epoch to the end of the stream, into the epoch that has just begun
--- above `base`. Their places belong to other events that nodes or the archive know. They keep their
--- order, their message ids and their nonces; a target that moves with them is renumbered.
--- KEYS as in reconcile.lua. Returns the new top, and the id of the event there, if any was moved.
+-- Shared: moves events of an older epoch to the end of the stream, into the epoch that has just
+-- begun above `base`, because nodes or the archive know other events at their places. The events
+-- keep their order, their message IDs and their nonces. A target that moves with them is
+-- renumbered.
+-- KEYS as in reconcile.lua. Returns the new top, and the ID of the event there if any was moved.
 local function carry(from, epoch, base)
   local stream, tombstones, changes = KEYS[2], KEYS[5], KEYS[6]
   local first = string.format('%d', from)
@@ -23,9 +24,9 @@ local function carry(from, epoch, base)
     return string.format('%d', offset + shift)
   end
 
-  -- Only the end of a frame names its place; a change also names its target, before its body.
-  -- The mark of an edited message keeps the earlier place of its edit. It serves only to tell older
-  -- edits from newer ones, and every later edit has a higher offset.
+  -- Only the end of a frame names its place. A change also names its target, before its body. The
+  -- mark of an edited message keeps the old place of its edit: it only serves to tell older edits
+  -- from newer ones, and every later edit has a higher offset.
   local function renumber(frame, offset)
     frame = string.gsub(frame, ',"epoch":"[^"]*","offset":%d+}$',
       ',"epoch":"' .. epoch .. '","offset":' .. moved(offset) .. '}')
@@ -57,7 +58,7 @@ local function carry(from, epoch, base)
       redis.call('XDEL', stream, string.format('%d-0', place.offset))
     else
       local message, frame = string.match(place.tombstone, '^(%S+) (.*)$')
-      -- In this order the key is never empty, and keeps its time to live.
+      -- In this order the key is never empty, so it keeps its time to live.
       redis.call('ZADD', tombstones, moved(place.offset),
         message .. ' ' .. renumber(frame, place.offset))
       redis.call('ZREM', tombstones, place.tombstone)

@@ -1,12 +1,12 @@
 -- Edits, deletions and reactions in a room's stream.
 --
--- An entry of a stream cannot be rewritten, so an event whose body has to go leaves the stream, and
--- another frame takes its place among the tombstones (offset → MESSAGE FRAME): a deleted message and
--- an edit without a body end in "deleted":true, an edited message has its newest body.
+-- An entry of a stream cannot be rewritten. So an event whose body has to go leaves the stream, and
+-- another frame replaces it among the tombstones (offset → MESSAGE FRAME). A deleted message and an
+-- edit without a body end in "deleted":true; an edited message has its newest body.
 -- The changes are a set: offset of the change → offset of its message, negative for an edit or a
 -- deletion. So the last edit of a message is found however many reactions it has.
 
--- Ends a frame without a body. No body of a user can stand there.
+-- The end of a frame without a body. A user's body can never match it.
 local TOMBSTONE = '"deleted":true,"ts":%d+,"epoch":"[^"]*","offset":%d+}$'
 
 -- Whether the message at `target` is deleted, as far as the stream knows.
@@ -21,7 +21,7 @@ local function is_deleted(target)
     end
     return false
   end
-  -- The message has left the stream, its deletion may be there.
+  -- The message has left the stream, but its deletion may still be there.
   local score = '-' .. target
   for _, change in ipairs(redis.call('ZRANGEBYSCORE', changes, score, score)) do
     local entry = redis.call('XRANGE', stream, change .. '-0', change .. '-0')[1]
@@ -32,13 +32,14 @@ local function is_deleted(target)
   return false
 end
 
--- Applies an edit, a deletion or a reaction, stored at `offset`, to what the stream holds of its
--- target: KIND is e, d or r. `instead` takes the target's place: of a deletion the tombstone, of an
--- edit three lines, the edit's own tombstone, the edited message up to the edit's author, and its end.
+-- Applies an edit, a deletion or a reaction, stored at `offset`, to its target in the stream. KIND
+-- is e, d or r. `instead` replaces the target. For a deletion it is the tombstone. For an edit it
+-- is three lines: the edit's own tombstone, the edited message up to the edit's author, and its
+-- end.
 local function change(kind, target, instead, offset, ms, keep)
   local stream, tombstones, changes = KEYS[2], KEYS[5], KEYS[6]
 
-  -- Puts a frame in the place of an event. What is not there, or is another event, stays so.
+  -- Replaces an event by a frame. Does nothing if the event is not there, or is another one.
   local function replace(message, of, frame)
     local entry = redis.call('XRANGE', stream, of .. '-0', of .. '-0')[1]
     local known = entry and entry[2][4]
@@ -54,7 +55,7 @@ local function change(kind, target, instead, offset, ms, keep)
     redis.call('ZADD', tombstones, of, message .. ' ' .. frame)
   end
 
-  -- Takes the bodies out of the message's edits before this change.
+  -- Removes the bodies of the message's edits before this change.
   local function bury_edits(score)
     for _, edit in ipairs(redis.call('ZRANGEBYSCORE', changes, score, score)) do
       local entry = edit ~= offset and redis.call('XRANGE', stream, edit .. '-0', edit .. '-0')[1]
@@ -65,11 +66,11 @@ local function change(kind, target, instead, offset, ms, keep)
     end
   end
 
-  -- Bounds what is kept beside the stream by `keep` offsets: a message that is edited over and over
-  -- leaves few entries and many tombstones.
+  -- Bounds the tombstones and changes to the last `keep` offsets. A message that is edited again
+  -- and again leaves few entries and many tombstones.
   local function trim()
     local count = math.max(redis.call('ZCARD', tombstones), redis.call('ZCARD', changes))
-    -- Seldom, since it looks at all of them. A change adds up to two.
+    -- Done seldom, since it looks at all of them. A change adds up to two.
     if count <= keep + 1000 or count % 500 > 2 then
       return
     end
@@ -99,7 +100,7 @@ local function change(kind, target, instead, offset, ms, keep)
     replace(string.match(instead, '"message":"([^"]+)"'), target, instead)
   end
   trim()
-  -- Events that wait for the archive do not expire before they are archived.
+  -- Events that wait for the archive must not expire before they are archived.
   local life = BACKLOG > 0 and META_LIFE or STREAM_LIFE
   redis.call('EXPIRE', tombstones, life)
   redis.call('EXPIRE', changes, life)

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Reads the changes of some messages, in their order: the edits and deletions that count, and the
+-- Reads the changes of some messages, in order: the edits and deletions that are in force, and the
 -- newest `count` reactions.
 -- KEYS  1 stream  2 changes of messages (see change.lua)
--- ARGV  1 only changes above this offset  2 count, then for each part the first and the last message
+-- ARGV  1 only changes above this offset  2 count  then for each part its first and last message
 local above, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 local reactions, offsets = {}, {}
 local function gather(into, from, to)

@@ -1,9 +1,10 @@
--- What a webhook was not told of a room yet.
+-- Reads what a webhook has not received of a room yet.
 -- KEYS  1 meta  2 stream  3 tombstones  4 marks of webhooks  5 joins and leaves
--- ARGV  1 webhook  2 count  3 '1': it is told of events  4 '1': of joins and leaves
--- Returns its mark ('': the room does not wait for it), epoch ('': the room has no stream), top, last
--- join or leave, then as read.lua: entries, tombstones, the offset from which on nothing is missing, the
--- epoch before it, where the life began; then joins and leaves
+-- ARGV  1 webhook  2 count  3 '1': it wants events  4 '1': it wants joins and leaves
+-- Returns the webhook's mark ('': the room does not wait for it), epoch ('': the room has no
+-- stream), top, number of the last join or leave. Then as read.lua: entries, tombstones, the offset
+-- from which on nothing is missing, the epoch before it, the base of the epoch. Then joins and
+-- leaves.
 local mark = redis.call('HGET', KEYS[4], ARGV[1])
 if not mark then
   return { '', '', '0', '0', {}, {}, '0', '', '0', {} }

@@ -1,14 +1,14 @@
 -- Shared by the scripts that compare or begin epochs: the rules of `Epoch` in the protocol crate.
 
--- An epoch's place in the order of epochs; 0 for names from before there was an order.
+-- An epoch's number in the order of epochs. 0 for names from before epochs were ordered.
 local function number_of(epoch)
   local digits = string.match(epoch, '^([0-9a-z]+)%-')
   return digits and #digits == 9 and tonumber(digits, 36) or 0
 end
 
--- Whether a change must not be stored, since its target, an event of another epoch, does not stand in
--- this room's stream. Events of older epochs stand at or below the base; one that has left the stream
--- with all before it may be in the archive.
+-- Whether a change must not be stored, because its target, an event of another epoch, is not in
+-- this room's stream. Events of older epochs are at or below the base. A target that has left the
+-- stream with everything before it may be in the archive.
 -- KEYS  1 meta  2 stream  5 tombstones
 local function is_foreign(target, epoch_of_target)
   local base = tonumber(redis.call('HGET', KEYS[1], 'base') or '0')

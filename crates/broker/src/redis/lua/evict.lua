@@ -1,9 +1,9 @@
--- Takes back what an expired lease has registered in a room. Whoever comes second finds nothing.
+-- Removes the users of an expired lease from a room. A second call finds nothing.
 -- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
---       6 marks of webhooks  7 joins and leaves for them, then for each the rooms that wait for it
+--       6 marks of webhooks  7 joins and leaves for them, then for each webhook its waiting rooms
 -- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
---       5 names of the webhooks that have to be told, with spaces between them  6 the most joins and
---       leaves that wait for them
+--       5 names of the webhooks that want joins and leaves, separated by spaces
+--       6 the most joins and leaves that are stored for them
 local registry = registry_of(KEYS[1], KEYS[2], KEYS[3], false)
 local gone = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do

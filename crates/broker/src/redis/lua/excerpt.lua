@@ -1,12 +1,12 @@
--- Shared by the scripts that read a room's stream: its entries and what stands in the place of those
--- that left it (see change.lua). Tombstones below the stream's oldest entry belong to it only as far
--- as they lead down from it without a hole; the others are left over from what was trimmed.
+-- Shared by the scripts that read a room's stream: reads its entries, and the tombstones of those
+-- that left it (see change.lua). Tombstones below the stream's oldest entry belong to the stream
+-- only as far as they lead down from it without a hole. The others are left over from a trim.
 
 local function offset_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
--- The offset down to which tombstones lead from `first` without a hole.
+-- The lowest offset to which tombstones lead down from `first` without a hole.
 local function reach(tombstones, first)
   local low, high = 1, first
   if redis.call('ZCOUNT', tombstones, first - 1, first - 1) == 0 then
@@ -30,8 +30,8 @@ local function tombstones_between(tombstones, low, high, count)
     'LIMIT', 0, count)
 end
 
--- The oldest events above `offset`: entries, tombstones, the offset from which on nothing is missing,
--- the epoch of the entry at or below `offset` ('': there is none).
+-- The oldest events above `offset`: entries, tombstones, the offset from which on nothing is
+-- missing, the epoch of the entry at or below `offset` ('': there is none).
 local function read_after(stream, tombstones, offset, count)
   local entries = redis.call('XRANGE', stream, '(' .. offset .. '-0', '+', 'COUNT', count)
   local older = redis.call('XREVRANGE', stream, offset .. '-0', '-', 'COUNT', 1)[1]
@@ -48,7 +48,7 @@ local function read_after(stream, tombstones, offset, count)
     older and older[2][2] or ''
 end
 
--- The newest events below `offset` ('+': of all), as above.
+-- The newest events below `offset` ('+': of all). Returns the same as read_after.
 local function read_before(stream, tombstones, offset, count)
   local from = offset == '+' and '+' or '(' .. offset .. '-0'
   local entries = redis.call('XREVRANGE', stream, from, '-', 'COUNT', count)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Takes the oldest events out of a room's stream that were stored before a time, and what stands in
--- their place. It ends at the first that is younger, so that no hole arises. Offsets keep their place:
--- the room's top stays. A Redis that is full takes it: it gives memory back.
+-- Removes the oldest events of a room that were stored before a time, and their tombstones. It
+-- stops at the first younger event, so that no hole arises. The room's top stays, so offsets go on
+-- from there. A full Redis accepts this script, because it frees memory.
 -- KEYS  1 stream  2 tombstones     ARGV  1 milliseconds since 1970  2 entries that are looked at
 -- Returns 1 if there may be more
 local cutoff, count = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -14,11 +14,11 @@ end
 
 local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count)
 if #entries == 0 then
-  -- Tombstones without a stream are left over.
+  -- Tombstones without a stream are left over from it.
   redis.call('UNLINK', KEYS[2])
   return 0
 end
--- Everything below `cut` goes.
+-- Everything below `cut` is removed.
 local cut, more
 for _, entry in ipairs(entries) do
   local offset = tonumber(string.match(entry[1], '^%d+'))
@@ -29,7 +29,8 @@ for _, entry in ipairs(entries) do
   cut, more = offset + 1, #entries == count and 1 or 0
 end
 
--- A tombstone keeps the time of its event, so they are in order too: the first young one is searched.
+-- A tombstone keeps the time of its event, so tombstones are in order too. Finds the first young
+-- one.
 local low, high = 0, redis.call('ZCOUNT', KEYS[2], '-inf', string.format('(%.0f', cut))
 while low < high do
   local middle = math.floor((low + high) / 2)

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Who is in a room.
+-- Reads a room's presence.
 -- KEYS  1 users  2 meta     ARGV  1 the most to list
--- Returns count, presence version, the values of `users` if there are not too many, and the number of
--- the list (0: there is none)
+-- Returns the count, the presence version, the values of `users` if there are not too many, and the
+-- number of the list (0: there is none).
 local count = redis.call('HLEN', KEYS[1])
 local version = redis.call('HGET', KEYS[2], 'presence') or 0
 local users = {}

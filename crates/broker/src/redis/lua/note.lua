@@ -1,6 +1,6 @@
--- Shared by the scripts after which webhooks have something to be told of a room: has it wait for
--- them. A room that waits already costs one call each; its mark stays.
--- hooks = { names = with spaces between them, or '': none, marks = key, queues = keys in their order,
+-- Shared by the scripts that store something for webhooks: makes a room wait for the webhooks. For
+-- a room that waits already this costs one call per webhook; its mark stays.
+-- hooks = { names = list of names (empty: none), marks = key, queues = keys in the names' order,
 --           life = of both, s }
 local function note(hooks, meta, room, offset, step, ms)
   for i, name in ipairs(hooks.names) do

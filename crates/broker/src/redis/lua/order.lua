@@ -1,8 +1,8 @@
--- Gives an order the next place, keeps or lifts its rule, and tells the nodes.
+-- Gives an order the next sequence, keeps or removes its rule, and tells the nodes.
 -- KEYS  1 orders  2 rules  3 ends of rules
--- ARGV  1 order  2 the rule's name, or ''  3 '1': keep it, '0': lift it  4 life of the rule in ms, or ''
---       5 how many orders are kept  6 how many rules are  7 channel  8 what nodes are told
--- Returns sequence and end in ms ('' for none); '' as sequence: there are too many rules
+-- ARGV  1 order  2 the rule's name, or ''  3 '1': keep it, '0': remove it  4 life of the rule in ms, or ''
+--       5 the most orders that are kept  6 the most rules  7 channel  8 the message to the nodes
+-- Returns sequence and end in ms ('': none). '' as sequence: there are too many rules.
 local time = redis.call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local ms = math.floor(us / 1000)

@@ -1,7 +1,8 @@
--- What a user wants of a limit that counts over all nodes, by the generic cell rate algorithm.
--- KEYS  1 when everything that was taken is allowed for again, microseconds
--- ARGV  microseconds:  1 that were taken already and not told  2 one more  3 that may be ahead
--- Returns 1 if there may be one more, which is taken then, and the microseconds that are ahead now
+-- Claims a part of a user's limit that counts over all nodes, by the generic cell rate algorithm.
+-- KEYS  1 the time at which everything taken has been earned again, microseconds
+-- ARGV  microseconds:  1 taken already and not reported yet  2 one more  3 the most that may be
+-- ahead
+-- Returns 1 if one more is allowed, which is then taken, and the microseconds that are ahead now.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local free = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + tonumber(ARGV[1])

@@ -1,19 +1,21 @@
--- A node gets its first, or loses its last, connections of users in a room. Idempotent.
+-- Registers users who got their first connection in a room on a node, or lost their last.
+-- Idempotent.
 -- KEYS  1 users  2 the lease's users here  3 meta  4 changes  5 the lease's rooms
---       6 marks of webhooks  7 joins and leaves for them, then for each the rooms that wait for it
+--       6 marks of webhooks  7 joins and leaves for them, then for each webhook its waiting rooms
 -- ARGV  1 channel  2 room  3 life of an unused room, s  4 of a used one, s
---       5 names of the webhooks that have to be told, with spaces between them  6 the most joins and
---       leaves that wait for them
---       then for each user, once: 'enter' or 'exit', id, user as JSON, the number of the list in which
---       the node has registered the user before (0: in none)
--- Returns how many users are in the room, its presence version and the number of the list.
--- users: user id → number of nodes that have it, a space, the user as JSON
+--       5 names of the webhooks that want joins and leaves, separated by spaces
+--       6 the most joins and leaves that are stored for them
+--       then for each user, once: 'enter' or 'exit', ID, user as JSON, the number of the list in
+--       which the node registered the user before (0: in none)
+-- Returns the number of users in the room, its presence version and the number of the list.
+-- users: user ID → number of nodes that have the user, a space, the user as JSON
 local has_enter = false
 for i = 7, #ARGV, 4 do
   has_enter = has_enter or ARGV[i] == 'enter'
 end
 local registry = registry_of(KEYS[1], KEYS[2], KEYS[3], has_enter)
--- arrived: those of `joined` that webhooks are told of. Who was in a list that was lost has not come.
+-- arrived: the part of `joined` that webhooks receive. A user from a list that was lost did not
+-- just come.
 local joined, arrived, left = {}, {}, {}
 local function enter(id, user, nodes, before)
   local is_new = redis.call('SADD', KEYS[2], id) == 1

@@ -1,5 +1,6 @@
--- Numbers, stores and publishes events of one room, all or none. What every message costs stands in
--- a straight line here: a call or a closure more is felt in a Redis that has 500 of them a second.
+-- Numbers, stores and publishes events of one room, all or none. The work for every message is
+-- written without calls to helpers: another call or closure shows in a Redis with 500 messages a
+-- second.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
 --       7 changed rooms  8 rooms that wait for the archive  9 sizes of the partition's streams
 --       10 marks of webhooks, if there are any, then for each the rooms that wait for it
@@ -29,7 +30,8 @@ local known = call('HMGET', KEYS[1], 'epoch', 'top', 'run', 'generation', 'last'
 local epoch, top, generation = known[1], tonumber(known[2]), tonumber(known[4])
 local previous, archived = known[5], known[6]
 local given, floor, noted, crowded = tonumber(known[7] or 0), tonumber(known[8] or 0), known[9], known[10]
--- Nothing is stored in an epoch that is older than one which the node has seen, or ends below it.
+-- Refuses to store in an epoch that is older than one that the node has seen, or that ends below
+-- it.
 local is_reliable = epoch and known[3] == ARGV[5] and top >= tonumber(ARGV[4])
   and (epoch == ARGV[3] or ARGV[3] == '' or number_of(epoch) > number_of(ARGV[3]))
 if not is_reliable then
@@ -41,16 +43,16 @@ local newer = call('HMGET', KEYS[3], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local older = call('HMGET', KEYS[4], unpack(ARGV, DIGESTS, DIGESTS + count - 1))
 local keep = STREAM_LEN
 if BACKLOG > 0 then
-  -- What the archive does not have yet stays, up to a bound.
+  -- Events that the archive does not have yet are kept, up to a bound.
   archived = archived or call('HGET', KEYS[1], 'base') or '0'
   keep = math.max(keep, math.min(top + count - tonumber(archived), BACKLOG))
 end
 local before = string.format('%d', top)
 local first = string.format('%d', top + 1)
 local reply = { epoch, ms }
-local fresh = {}   -- digest, offset, … as HSET takes them
+local fresh = {}   -- digest, offset, …, in the form for HSET
 local batch = {}   -- digest → offset, for a nonce twice in one call
-local packet = { '' }   -- its first line comes last: only then it is known how many follow
+local packet = { '' }   -- its first line is set last, when the number of events is known
 local last
 local i = DIGESTS + count
 for n = 1, count do
@@ -87,7 +89,7 @@ for n = 1, count do
       if last then
         error(added.err)
       end
-      -- The stream goes on above what the meta says, as after a copy key by key: nothing is stored yet.
+      -- The stream goes on above the noted top, as after a copy key by key. Nothing is stored yet.
       return { '', ms }
     end
     given = given + #frame + EVENT_OVERHEAD
@@ -109,8 +111,8 @@ if not last then
   return reply
 end
 
--- Lives are renewed with the nonces' generations only: once in 15 minutes is often enough, unless
--- they are short themselves.
+-- Times to live are renewed only when the nonces' generation turns. Once in 15 minutes is often
+-- enough, unless a life is short itself.
 local turn = seconds - generation >= NONCE_GENERATION
 if turn then
   call('UNLINK', KEYS[4])
@@ -143,7 +145,7 @@ if ARGV[6] ~= '' then
 end
 if turn or STREAM_LIFE < 2 * NONCE_GENERATION then
   call('EXPIRE', KEYS[3], 2 * NONCE_GENERATION)
-  -- Events that wait for the archive do not expire before they are archived.
+  -- Events that wait for the archive must not expire before they are archived.
   local life = BACKLOG > 0 and META_LIFE or STREAM_LIFE
   for key = 2, 6 do
     if key ~= 3 and key ~= 4 then

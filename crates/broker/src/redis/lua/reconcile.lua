@@ -1,17 +1,17 @@
--- Carries out what a node has decided about a room's stream: it can be relied on as it is, or a new
--- epoch begins. Nothing is done when the stream is no longer the one that the node looked at.
+-- Carries out a node's decision about a room's stream: the stream is confirmed, or a new epoch
+-- begins. Does nothing if the stream is no longer the one that the node looked at.
 -- KEYS  1 meta  2 stream  3 nonces  4 older nonces  5 tombstones  6 changes of messages
 --       7 changed rooms  8 rooms that wait for the archive  9 sizes of streams, not used  10 run
 -- ARGV  1 channel  2 room  3 run that was found, or ''  4 epoch that was found, or ''
---       5 '1': the room is reconciled in this run  6 '1': only its members may be in the room
+--       5 '1': the room counts as reconciled in this run  6 '1': the room is private
 --       7 'confirm' or 'begin'
---       8 confirm: '1': the stream ends above what the meta says, which is brought up to it
---         begin: the highest offset that anybody knows
---       9 number of the newest epoch that anybody knows  10 suffix of the new epoch's name
---       11 first offset of the events to be moved into the new epoch, or ''
---       12 what is lost: 'EPOCH FIRST LAST', or ''
+--       8 confirm: '1': the stream ends above the noted top, which is raised to its end
+--         begin: the highest known offset
+--       9 number of the newest known epoch  10 suffix of the new epoch's name
+--       11 first offset of the events to move into the new epoch, or ''
+--       12 the lost events: 'EPOCH FIRST LAST', or ''
 --       13 life of an unused room, s  14 of a used one  15 '0': there is no archive
--- Returns 1 if it was done, then epoch and top
+-- Returns 1 if it was done, then epoch and top.
 local LOST_KEPT = 8
 local found = redis.call('HMGET', KEYS[1], 'epoch', 'top', 'base', 'archived', 'lost')
 if (redis.call('GET', KEYS[10]) or '') ~= ARGV[3] or (found[1] or '') ~= ARGV[4] then
@@ -36,13 +36,14 @@ local function new_epoch(ms)
   return string.rep('0', 9 - #digits) .. digits .. '-' .. ARGV[10]
 end
 
--- Begins a new epoch. Events of older epochs stay where they are, unless their places belong to others.
+-- Begins a new epoch. Events of older epochs keep their places, unless these belong to other
+-- events.
 local function begin()
   local ms = ms_now()
   local base = math.max(top, last_offset, tonumber(ARGV[8]))
   local before = found[1]
   epoch, top = new_epoch(ms), base
-  -- A room with members has no time to live, and keeps none.
+  -- A room with members has no time to live, and must not get one.
   local has_members = redis.call('TTL', KEYS[1]) == -1
   if before and not found[4] then
     redis.call('HSET', KEYS[1], 'archived', found[3] or '0')
@@ -71,7 +72,7 @@ local function begin()
     redis.call('EXPIRE', KEYS[1], top > 0 and ARGV[14] or ARGV[13])
   end
   if base == 0 then
-    -- Nobody has followed a room in which nothing has happened.
+    -- No client has followed a room in which nothing has happened.
     return
   end
   redis.call('ZADD', KEYS[7], string.format('%d', ms), ARGV[2])

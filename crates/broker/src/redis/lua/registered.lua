@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Whether the room's list of users is the one in which a lease has registered its users.
+-- Whether a lease has registered its users in the room's present list of users.
 -- KEYS  1 users  2 the lease's users here  3 meta
 local registry = redis.call('HGET', KEYS[3], 'registry')
 if not registry or redis.call('EXISTS', KEYS[1]) == 0 then

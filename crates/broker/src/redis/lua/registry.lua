@@ -1,7 +1,7 @@
--- Shared by the scripts that change who is in a room: the number of the room's list of users, which is
--- the time (us) when the list began. A list that Redis has lost begins again under another number. A
--- lease's set carries a mark with the number of the list that it counts in, so that a set from a lost
--- list is not taken for registered users.
+-- Shared by the scripts that change a room's presence: the number of the room's list of users,
+-- which is the time (us) when the list began. A list that Redis has lost begins again under another
+-- number. A lease's set carries a mark with the number of the list to which it belongs, so that a
+-- set of a lost list does not count as registered users.
 local MARK = '\1'
 
 local function now_us()
@@ -32,7 +32,7 @@ local function registry_of(users, own, meta, may_begin)
     end
   end
   if may_begin and mark and is_there and tonumber(mark) > tonumber(registry) then
-    -- `meta` is older than the list, whose counts nobody can trust.
+    -- `meta` is older than the list, so the list's counts cannot be trusted.
     registry = now_us()
     redis.call('HSET', meta, 'registry', registry)
     redis.call('UNLINK', users)

@@ -1,7 +1,7 @@
--- Shared by the scripts that look where a room's stream ends.
+-- Shared by the scripts that need the end of a room's stream.
 
--- The end of the stream: the last entry if there is one, and the highest offset that the stream has ever
--- had, below which it takes nothing.
+-- The end of the stream: the last entry if there is one, and the highest offset that the stream has
+-- ever had. Redis refuses new entries at or below it.
 local function end_of_stream(stream)
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   if redis.call('EXISTS', stream) == 0 then

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- A webhook was told of a room up to a place. The room waits no longer if there is no more. A Redis
--- that is full takes it: it gives memory back.
+-- Notes that a webhook has received a room's events up to a place. If there are no more, the room
+-- stops waiting. A full Redis accepts this script, because it frees memory.
 -- KEYS  1 meta  2 marks of webhooks  3 joins and leaves  4 rooms that wait for this webhook
--- ARGV  1 webhook  2 room  3 offset  4 join or leave  5 '1': it is told of events
---       6 '1': of joins and leaves  7 life of a queue, s
--- Returns 1 if there is more
+-- ARGV  1 webhook  2 room  3 offset  4 number of the join or leave  5 '1': it wants events
+--       6 '1': it wants joins and leaves  7 life of a queue, s
+-- Returns 1 if there is more.
 local function read(mark)
   local offset, step = string.match(mark, '^(%d+)-(%d+)$')
   return tonumber(offset), tonumber(step)
@@ -14,7 +14,7 @@ if not mark then
   redis.call('ZREM', KEYS[4], ARGV[2])
   return 0
 end
--- Another owner may be further.
+-- Another owner may be ahead.
 local offset, step = read(mark)
 offset, step = math.max(offset, tonumber(ARGV[3])), math.max(step, tonumber(ARGV[4]))
 local top = tonumber(redis.call('HGET', KEYS[1], 'top') or '0')
@@ -25,7 +25,7 @@ if not more and ARGV[6] == '1' then
 end
 if more then
   redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f-%.0f', offset, step))
-  -- Behind the others: a busy room must not hold them up.
+  -- Requeued behind the others: a busy room must not delay them.
   local time = redis.call('TIME')
   redis.call('ZADD', KEYS[4], 'XX',
     string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ARGV[2])

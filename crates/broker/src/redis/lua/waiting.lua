@@ -1,6 +1,6 @@
--- Has rooms wait for the archive that should and do not: their events came by a node that knows no
--- archive, or a failover has lost the note.
--- KEYS  1 rooms that wait  then the metas     ARGV  1 time in ms  then the rooms
+-- Makes rooms wait for the archive that should and do not. Either a node without an archive stored
+-- their events, or a failover lost the entry.
+-- KEYS  1 the waiting rooms  then the metas     ARGV  1 time in ms  then the rooms
 local found = 0
 for i = 2, #KEYS do
   local top, archived = unpack(redis.call('HMGET', KEYS[i], 'top', 'archived'))

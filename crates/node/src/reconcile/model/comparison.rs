@@ -1,4 +1,5 @@
-//! The comparison in the model: it does as the scripts and [`crate::node::Node`], with the real rule.
+//! The model's comparison. It does the same as the scripts and [`crate::node::Node`], and uses the
+//! real rule.
 
 use hubbub_broker::{Outcome, Place};
 use hubbub_protocol::{Epoch, EpochOrder, Position};
@@ -9,7 +10,7 @@ use super::parties::{Event, Log, Stream, key, message};
 use super::world::{NODES, World};
 
 impl World {
-    /// As `publish.lua` does.
+    /// Does the same as `publish.lua`.
     pub(super) fn is_reliable(&self, node: usize) -> bool {
         let Some(stream) = &self.redis.stream else {
             return false;
@@ -29,7 +30,8 @@ impl World {
         }
     }
 
-    /// The places that a node has seen: the last that it was given, and the last that it has heard.
+    /// The places that a node has seen: the last one that it got for a send, and the last one that
+    /// it followed.
     fn places_of(&self, node: usize) -> Vec<Place> {
         let node = &self.nodes[node];
         let heard = node.log.as_ref().map(Log::place);
@@ -45,7 +47,7 @@ impl World {
         newest.map(|place| place.position)
     }
 
-    /// As `Node::reconcile` does. `node`: `None` for the archive's owner.
+    /// Does the same as `Node::reconcile`. `node` is `None` for the archive's owner.
     pub(super) fn reconcile(&mut self, node: Option<usize>, is_final: bool) {
         let run = self.redis.run;
         if is_final {
@@ -98,7 +100,7 @@ impl World {
         }
     }
 
-    /// As `Node::overlap` does.
+    /// Does the same as `Node::overlap`.
     fn overlap(&self) -> (Option<u64>, Option<u64>) {
         let Some(stream) = &self.redis.stream else {
             return (None, None);

@@ -1,10 +1,11 @@
-//! A model of everything that may lose events of a room: Redis that is restored, replaced, emptied or
-//! put back, an older archive, nodes that die, clients that come back. The stream, the scripts and the
-//! archive are modelled; the rule is the real one ([`judge()`]).
+//! A model of everything that may lose events of a room: a Redis that is restored, replaced,
+//! emptied or put back, an older archive, nodes that die, clients that come back. The stream, the
+//! scripts and the archive are modelled; the rule is the real one ([`judge()`]).
 //!
-//! Whatever happens: no place is acked twice, every event that a healthy Redis has acked is in the
-//! stream or in the archive unless Redis itself lost it later, the archive never meets a taken place,
-//! and a client that is told it has recovered has missed nothing.
+//! The model checks that in every history: no place is acked twice; every event that a healthy
+//! Redis has acked is in the stream or in the archive, unless Redis itself lost it later; the
+//! archive never receives an event for a taken place; and a client that is told that it has
+//! recovered has missed nothing.
 
 mod comparison;
 mod parties;
@@ -14,10 +15,10 @@ use proptest::prelude::*;
 
 use self::world::{NODES, World};
 
-/// One thing that happens.
+/// One step of a history.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
-    /// A node stores so many events and acks them.
+    /// A node stores this many events and acks them.
     Send {
         node: usize,
         count: u64,
@@ -26,7 +27,7 @@ enum Happening {
     Follow {
         node: usize,
     },
-    /// Nobody is connected to the room on this node any more.
+    /// The last connection to the room on this node ends.
     Close {
         node: usize,
     },
@@ -34,32 +35,32 @@ enum Happening {
     Restart,
     /// The archive's owner reads the stream.
     Read,
-    /// It commits what it has read.
+    /// It commits the events that it has read.
     Commit,
-    /// A copy of Redis is made; it is what a lagging replica or a backup has.
+    /// Redis is copied. The copy stands for a lagging replica or a backup.
     Copy,
-    /// Redis comes back with the copy: another process.
+    /// Redis comes back with the copy, as another process.
     Restore,
-    /// The copy and Redis change places and keep running: a failover, and with the next one back.
+    /// The copy and Redis change places and keep running: a failover, or the way back from one.
     Swap,
     /// Redis is emptied.
     Empty,
-    /// The archive is copied; or an older copy of it takes its place.
+    /// The archive is copied, or replaced by its older copy.
     CopyArchive,
     RestoreArchive,
-    /// The client leaves, keeping its position; or it comes back.
+    /// The client leaves and keeps its position, or comes back.
     Leave,
     Return,
 }
 
-/// Which rules hold: each of them is needed.
+/// The rules in force. Each of them is needed.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
     /// A room is compared before the first event is stored in a run.
     first_ack: bool,
     /// An older epoch is never followed.
     order: bool,
-    /// A position carries the id of its event.
+    /// A position carries the ID of its event.
     ids: bool,
 }
 
@@ -108,7 +109,7 @@ proptest! {
     }
 }
 
-/// All die, Redis comes back with less than the archive has, and sends go on at once.
+/// All nodes die, Redis comes back with less than the archive has, and sends go on at once.
 const K1: &[Happening] = &[
     Happening::Send { node: 0, count: 3 },
     Happening::Copy,
@@ -139,7 +140,7 @@ const K2: &[Happening] = &[
     Happening::Send { node: 0, count: 9 },
 ];
 
-/// A stream goes on over places that a client has seen, and nobody else remembers them.
+/// A stream reuses places that a client has seen, and only the client remembers them.
 const K6: &[Happening] = &[
     Happening::Follow { node: 0 },
     Happening::Follow { node: 0 },
@@ -171,6 +172,6 @@ fn each_rule_is_needed() {
     assert_eq!(
         [k1, k2, k6],
         [true; 3],
-        "the model finds what each rule prevents"
+        "without each rule, the model finds its fault"
     );
 }

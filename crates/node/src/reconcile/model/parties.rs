@@ -1,4 +1,4 @@
-//! The parties of the model, each with what it remembers of the room: stream, node, client.
+//! The parties of the model, each with its memory of the room: stream, node, client.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ pub(super) struct Stream {
     pub(super) base: u64,
     pub(super) top: u64,
     pub(super) events: Vec<Event>,
-    /// The run in which it was reconciled, and its top then.
+    /// The run in which it was reconciled, and its top at that time.
     pub(super) reconciled: Option<(u64, u64)>,
 }
 
-/// A server with its data. Runs are names: a later one has a higher number.
+/// A server with its data. Runs are numbers; a later run has a higher one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Redis {
     pub(super) stream: Option<Stream>,
@@ -59,7 +59,7 @@ impl Log {
 
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    /// Its events since its last reset, and where they begin.
+    /// The position from which its events count: its last reset.
     pub(super) since: Position,
     pub(super) given: Vec<Event>,
     pub(super) is_away: bool,
@@ -95,7 +95,7 @@ impl Stream {
         event.map(|event| event.id)
     }
 
-    /// As `reconcile.lua` does.
+    /// Does the same as `reconcile.lua`.
     pub(super) fn begin(before: Option<Self>, begin: &NewEpoch, clock: u64) -> Self {
         let mut events = before
             .as_ref()

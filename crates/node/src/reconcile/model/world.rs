@@ -1,4 +1,4 @@
-//! The model's world: everything that happens in it, as nodes, scripts and the archive would do it.
+//! The model's world: carries out every step as nodes, scripts and the archive would.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::parties::{Client, Event, Log, Node, Redis, Stream, key};
 use super::{Happening, Rules};
 
 pub(super) const NODES: usize = 2;
-/// Comparisons after which a node that still cannot go on counts as stuck.
+/// Comparisons after which a node that is still blocked counts as stuck.
 const ROUNDS: usize = 8;
 
 pub(super) struct World {
@@ -27,7 +27,7 @@ pub(super) struct World {
     pub(super) next_run: u64,
     pub(super) clock: u64,
     pub(super) acked: BTreeMap<(String, u64), u64>,
-    /// Acked events that must be somewhere.
+    /// Acked events that must be in some store.
     pub(super) kept: BTreeSet<u64>,
     /// The faults found so far.
     pub(super) faults: Vec<String>,
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// A run that is older than one that a living node or the archive knows begins anew.
+    /// Replaces a run that is older than one that a living node or the archive knows.
     fn end_older_run(&mut self) {
         let known = self.nodes.iter().map(|node| node.newest_run);
         if known
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// Forgets the events that no store holds any more: a store has lost them.
+    /// Forgets the acked events that no store holds any more, because a store has lost them.
     fn excuse(&mut self) {
         let stream = self.redis.stream.as_ref();
         let here = stream.into_iter().flat_map(|stream| &stream.events);
@@ -181,7 +181,7 @@ impl World {
         self.nodes[node].seen = Some(event.place());
     }
 
-    /// As `Node::catch_up` does. The client is connected to node 0.
+    /// Does the same as `Node::catch_up`. The client is connected to node 0.
     fn follow(&mut self, node: usize) {
         for _ in 0..ROUNDS {
             if self.redis.stream.is_none() {
@@ -229,10 +229,10 @@ impl World {
             .push("a room is compared again and again".to_owned());
     }
 
-    /// Gives live events to the client, after a reset where a new epoch begins.
+    /// Gives live events to the client, after a reset if a new epoch has begun.
     fn give(&mut self, stream: &Stream, fresh: &[Event]) {
         let Some(client) = &mut self.client else {
-            // The first client: it begins where the room is.
+            // The first client begins at the room's present top.
             self.client = Some(Client {
                 since: Position {
                     epoch: stream.epoch.clone(),
@@ -290,7 +290,7 @@ impl World {
         client.given.clear();
     }
 
-    /// The owner compares the stream, and reads what the archive lacks.
+    /// The archive's owner compares the stream and reads the events that the archive lacks.
     fn read(&mut self) {
         if self.redis.stream.is_none() {
             return;
@@ -320,7 +320,7 @@ impl World {
         }
     }
 
-    /// Lets everything come to rest, and says what is wrong.
+    /// Lets everything come to rest. Returns the faults.
     pub(super) fn end(mut self) -> Vec<String> {
         for node in 0..NODES {
             self.happen(Happening::Follow { node });
