@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hubbub_archive::{Archive, ArchiveError, ArchiveSection, HistorySpan, RoomBatch};
+use hubbub_protocol::Frame;
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::disk::SmallDisk;
 use hubbub_tests::pgbouncer::PgBouncer;
@@ -529,6 +530,35 @@ async fn a_file_that_is_taken_away_takes_no_more_events() {
         std::fs::rename(&away, &file).unwrap();
         goes_on(&fixture.archive, &batch).await;
     }
+}
+
+/// A refused batch closes its connection, and SQLite removes the log with the last one: no reader is open.
+#[tokio::test]
+async fn a_log_that_sqlite_removes_itself_is_not_missed() {
+    let fixture = Fixture::sqlite().await;
+    let log = fixture.dir.path().join("archive.db-wal");
+    let mut lobby = Script::new("lobby");
+    fixture
+        .archive
+        .append(&[one(&mut lobby, "before")])
+        .await
+        .unwrap();
+    assert!(log.exists());
+    let mut broken = Script::new("broken");
+    let mut batch = one(&mut broken, "no message");
+    batch.events[0].frame = Frame::from_json("{\"type\":\"message\"}".to_owned().into()).unwrap();
+    let error = fixture.archive.append(&[batch]).await;
+    assert!(
+        matches!(error, Err(ArchiveError::BadEvent { .. })),
+        "{error:?}"
+    );
+    eventually("the log is removed", ANSWER, async || {
+        assert_eq!(fixture.archive.lost_file(), None);
+        (!log.exists()).then_some(())
+    })
+    .await;
+    let after = one(&mut lobby, "after");
+    fixture.archive.append(&[after]).await.unwrap();
 }
 
 #[tokio::test]

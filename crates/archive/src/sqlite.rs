@@ -47,10 +47,31 @@ struct Inner {
 /// commit, the connection is closed with it, which rolls back, and the next one opens another.
 /// SQLite itself rolls back on some errors and not on others, so nothing is assumed after one.
 pub(crate) struct Writing {
+    /// Goes before the connection: whoever looks at the log meanwhile does not miss it.
+    log: LogInUse,
     connection: SqliteConnection,
     home: OwnedMutexGuard<Writer>,
     /// The origin that the sidecar gets once this transaction is committed.
     origin: Option<Origin>,
+}
+
+/// Forgets the write-ahead log when it is dropped: the connection that wrote it is closed with it, and
+/// SQLite removes the log of the last connection that is closed.
+struct LogInUse(Option<Arc<FileLock>>);
+
+impl LogInUse {
+    /// The connection stays open, and so does its log.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for LogInUse {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.0 {
+            lock.forget_log();
+        }
+    }
 }
 
 impl Sqlite {
@@ -166,9 +187,10 @@ impl Sqlite {
         }
         let connection = match home.connection.take() {
             Some(connection) => connection,
-            None => self.connect(home.lock.as_deref()).await?,
+            None => self.0.options.connect().await?,
         };
         let mut writing = Writing {
+            log: LogInUse(home.lock.clone()),
             connection,
             home,
             origin: None,
@@ -178,20 +200,15 @@ impl Sqlite {
         Ok(writing)
     }
 
-    /// Opens the writer's connection again. A log that has gone with the one before is no fault.
-    async fn connect(&self, lock: Option<&FileLock>) -> Result<SqliteConnection, ArchiveError> {
-        if let Some(lock) = lock {
-            lock.forget_log();
-        }
-        Ok(self.0.options.connect().await?)
-    }
-
     /// Nobody writes after it. The file is left without a log, in which what was deleted could be read.
     pub(crate) async fn close(&self) {
         self.0.readers.close().await;
         self.0.searchers.close().await;
         let mut home = self.0.writer.lock().await;
         home.is_closed = true;
+        if let Some(lock) = &home.lock {
+            lock.forget_log();
+        }
         if let Some(connection) = home.connection.take()
             && let Err(error) = finish(connection).await
         {
@@ -226,10 +243,12 @@ impl Writing {
     pub(crate) async fn commit(mut self) -> Result<(), ArchiveError> {
         self.execute("COMMIT").await?;
         let Self {
+            log,
             connection,
             mut home,
             origin,
         } = self;
+        log.keep();
         if let Some(lock) = &home.lock {
             lock.learn_log();
             if let Some(origin) = &origin {
