@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
     archive.connect().await?;
     let filled = fill(&archive, &room, args.messages).await?;
     side_rooms(&archive).await?;
-    let timings = measure(&archive, &room).await?;
+    let timings = Box::pin(measure(&archive, &room)).await?;
     archive.close().await;
     report(args, &filled, &timings)?;
     Ok(())
