@@ -16,6 +16,10 @@ use crate::node::Node;
 /// deletions never are.
 const REACTIONS: usize = 5_000;
 
+/// The bytes that one change counts for beside its own: each is looked up by itself, which costs Redis
+/// about as much as reading so many in a row.
+const LOOKUP_COST: usize = 1_024;
+
 /// The changes of one message.
 #[derive(Debug, Default)]
 struct Since {
@@ -28,25 +32,30 @@ struct Since {
 
 impl Node {
     /// Puts into messages what the stream says of them in events above `known`: the archive has put
-    /// the others into them already.
+    /// the others into them already. Returns the bytes that this has read.
     pub(crate) async fn bring_up_to_date(
         &self,
         room: &RoomId,
         messages: &mut [Envelope],
         known: u64,
-    ) -> Result<(), CommandError> {
+    ) -> Result<usize, CommandError> {
         let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-            return Ok(());
+            return Ok(0);
         };
         let all = [first.position.offset..=last.position.offset];
         let changes = self.broker.changes(room, &all, known, REACTIONS).await;
-        let mut since = gather(&changes.map_err(CommandError::of_read)?);
+        let changes = changes.map_err(CommandError::of_read)?;
+        let read = changes
+            .iter()
+            .map(|change| change.frame.len() + LOOKUP_COST);
+        let read = read.sum();
+        let mut since = gather(&changes);
         for message in messages {
             if let Some(since) = since.remove(&message.position.offset) {
                 since.apply(room, message);
             }
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Takes the bodies out of events from the archive that were deleted or edited away just now, so

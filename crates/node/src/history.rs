@@ -25,6 +25,18 @@ pub struct HistoryPage {
     pub events: Vec<Envelope>,
     /// There are further ones in the direction that was asked for.
     pub more: bool,
+    /// The bytes that were read from the stream and the archive for this page. It may be far more than
+    /// the page has, where many changes stand between few messages.
+    pub read: usize,
+}
+
+impl HistoryPage {
+    /// The bytes that were read beside those of the page's own messages.
+    #[must_use]
+    pub fn read_beside(&self) -> usize {
+        let own: usize = self.events.iter().map(|event| event.frame.len()).sum();
+        self.read.saturating_sub(own)
+    }
 }
 
 /// A walk along a room's messages in one direction.
@@ -34,9 +46,24 @@ struct Walk<'a> {
     wanted: usize,
     /// In the order of the walk.
     found: Vec<Envelope>,
+    /// The bytes that were read so far.
+    read: usize,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(room: &'a RoomId, wanted: usize) -> Self {
+        Self {
+            room,
+            wanted,
+            found: Vec::new(),
+            read: 0,
+        }
+    }
+
+    fn count(&mut self, events: &[Envelope]) {
+        self.read += events.iter().map(|event| event.frame.len()).sum::<usize>();
+    }
+
     fn left(&self) -> usize {
         self.wanted.saturating_sub(self.found.len())
     }
@@ -74,6 +101,7 @@ impl Node {
                 let from = offset.saturating_sub(1);
                 let newer = self.page_above(room, from, limit - older).await?;
                 page.events.extend(newer.events);
+                page.read += newer.read;
                 Ok(page)
             }
         }
@@ -88,23 +116,21 @@ impl Node {
         limit: usize,
     ) -> Result<HistoryPage, CommandError> {
         // One more than asked for shows whether there is more.
-        let wanted = limit + 1;
-        let found = Vec::new();
-        let mut walk = Walk {
-            room,
-            wanted,
-            found,
-        };
+        let mut walk = Walk::new(room, limit + 1);
         let is_cut = match self.walk_down(&mut walk, before).await {
             Ok(()) => false,
             Err(CommandError::Unavailable) if !walk.found.is_empty() => true,
             Err(error) => return Err(error),
         };
-        let mut events = walk.found;
+        let Walk {
+            found: mut events,
+            read,
+            ..
+        } = walk;
         let more = is_cut || events.len() > limit;
         events.truncate(limit);
         events.reverse();
-        Ok(HistoryPage { events, more })
+        Ok(HistoryPage { events, more, read })
     }
 
     async fn walk_down(
@@ -118,6 +144,7 @@ impl Node {
         loop {
             let page = self.peek(walk.room, at.map_or(Span::Newest, Span::Before), limit);
             let Some(page) = page.await? else { break };
+            walk.count(&page.events);
             // Nothing of the stream is above its head.
             let above = page.head.offset + 1;
             let mut next = at.map_or(above, |at| at.min(above));
@@ -128,7 +155,7 @@ impl Node {
                 if walk.is_done() {
                     return Ok(());
                 }
-                match self.streamed(walk.room, run).await? {
+                match self.streamed(walk, run).await? {
                     Some(messages) => walk.take(messages.into_iter().rev()),
                     None => {
                         let below = Some(last + 1);
@@ -160,7 +187,7 @@ impl Node {
             return Ok(());
         }
         let span = ArchiveSpan::Before(high);
-        let older = self.archived_messages(walk.room, span, walk.left()).await?;
+        let older = self.archived_messages(walk, span).await?;
         let older = older.into_iter().rev();
         walk.take(older.take_while(|event| event.position.offset > low));
         Ok(())
@@ -173,18 +200,16 @@ impl Node {
         after: u64,
         limit: usize,
     ) -> Result<HistoryPage, CommandError> {
-        let wanted = limit + 1;
-        let found = Vec::new();
-        let mut walk = Walk {
-            room,
-            wanted,
-            found,
-        };
+        let mut walk = Walk::new(room, limit + 1);
         self.walk_up(&mut walk, after).await?;
-        let mut events = walk.found;
+        let Walk {
+            found: mut events,
+            read,
+            ..
+        } = walk;
         let more = events.len() > limit;
         events.truncate(limit);
-        Ok(HistoryPage { events, more })
+        Ok(HistoryPage { events, more, read })
     }
 
     async fn walk_up(&self, walk: &mut Walk<'_>, after: u64) -> Result<(), CommandError> {
@@ -195,6 +220,7 @@ impl Node {
             let page = self.peek(walk.room, Span::After(at), limit).await?;
             (limit, next) = (next, self.next_step(next));
             let events = page.map_or_else(Vec::new, |page| page.events);
+            walk.count(&events);
             if events.is_empty() {
                 return self.archived_up(walk, at, u64::MAX).await;
             }
@@ -204,7 +230,7 @@ impl Node {
                 if walk.is_done() {
                     return Ok(());
                 }
-                match self.streamed(walk.room, run).await? {
+                match self.streamed(walk, run).await? {
                     Some(messages) => walk.take(messages.into_iter()),
                     None => self.archived_up(walk, first - 1, last + 1).await?,
                 }
@@ -225,7 +251,7 @@ impl Node {
             return Ok(());
         }
         let span = ArchiveSpan::After(low);
-        let newer = self.archived_messages(walk.room, span, walk.left()).await?;
+        let newer = self.archived_messages(walk, span).await?;
         let newer = newer.into_iter();
         walk.take(newer.take_while(|event| event.position.offset < high));
         Ok(())
@@ -240,12 +266,13 @@ impl Node {
     /// for the archive meanwhile, so changes of its messages may have left too.
     async fn streamed(
         &self,
-        room: &RoomId,
+        walk: &mut Walk<'_>,
         run: Vec<Envelope>,
     ) -> Result<Option<Vec<Envelope>>, CommandError> {
+        let room = walk.room;
         let (first, _) = ends(&run);
         let mut messages = messages_of(run);
-        self.bring_up_to_date(room, &mut messages, 0).await?;
+        walk.read += self.bring_up_to_date(room, &mut messages, 0).await?;
         if messages.is_empty() || self.archive.is_none() || self.broker.is_archived() {
             return Ok(Some(messages));
         }
@@ -268,10 +295,10 @@ impl Node {
     /// Messages from the archive, oldest first, with what the stream says of them since.
     async fn archived_messages(
         &self,
-        room: &RoomId,
+        walk: &mut Walk<'_>,
         span: ArchiveSpan,
-        wanted: usize,
     ) -> Result<Vec<Envelope>, CommandError> {
+        let (room, wanted) = (walk.room, walk.left());
         let Some(archive) = &self.archive else {
             return Ok(Vec::new());
         };
@@ -279,7 +306,8 @@ impl Node {
         let known = self.archived_up_to(room).await?;
         let messages = archive.history(room, span, wanted).await;
         let mut messages = messages.map_err(CommandError::of_archive)?;
-        self.bring_up_to_date(room, &mut messages, known).await?;
+        walk.count(&messages);
+        walk.read += self.bring_up_to_date(room, &mut messages, known).await?;
         Ok(messages)
     }
 

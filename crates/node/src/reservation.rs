@@ -293,6 +293,11 @@ impl Reservation {
         self.budgets.give_back(&self.payer, rest);
     }
 
+    /// Charges bytes that were read for an answer beside those that it has.
+    pub fn charge_read(&self, bytes: usize) {
+        self.budgets.charge_bytes(&self.payer, bytes);
+    }
+
     /// Charges the time of a search that ends now.
     fn charge_search(&self) {
         if self.amount.searches > 0 {

@@ -4,6 +4,7 @@
 mod address;
 mod archive;
 mod budgets;
+mod changes;
 mod eviction;
 mod excerpt;
 mod greeting;

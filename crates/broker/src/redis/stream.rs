@@ -1,17 +1,16 @@
 //! Reading a room's stream from Redis.
 
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use hubbub_protocol::frame::RoomSummary;
-use hubbub_protocol::{Envelope, Epoch, RoomId};
+use hubbub_protocol::{Epoch, RoomId};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::RedisBroker;
 use super::excerpt::{End, Excerpt};
 use super::keys::PARTITIONS;
-use super::values::{parse_entry, parse_number};
+use super::values::parse_number;
 use crate::{BrokerError, Head, Page, Span};
 
 /// Entries that one call of `expire.lua` looks at.
@@ -38,26 +37,6 @@ impl RedisBroker {
         limit: usize,
     ) -> Result<Option<Page>, BrokerError> {
         self.read_stream(room, span, limit, self.deadline()).await
-    }
-
-    pub(crate) async fn changes(
-        &self,
-        room: &RoomId,
-        messages: &[RangeInclusive<u64>],
-        above: u64,
-        reactions: usize,
-    ) -> Result<Vec<Envelope>, BrokerError> {
-        let keys = self.0.keys.room(room);
-        let read = async |connection: MultiplexedConnection| {
-            let mut call = self.0.scripts.changes.call(&[keys.stream(), keys.edits()]);
-            call.arg(above).arg(reactions);
-            for part in messages {
-                call.arg(part.start()).arg(part.end());
-            }
-            call.invoke::<Vec<Value>>(connection).await
-        };
-        let entries = self.0.link.call(self.deadline(), read).await?;
-        entries.into_iter().map(parse_entry).collect()
     }
 
     /// Removes events that were stored before `cutoff` (milliseconds since 1970) from the stream.

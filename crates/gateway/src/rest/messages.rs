@@ -35,6 +35,7 @@ pub(crate) async fn get_messages(
     let node = &gate.node;
     let reservation = caller.reserve(node.cost_of_page(limit)).await?;
     let page = node.history(&caller.identity, &room, span, limit).await?;
+    reservation.charge_read(page.read_beside());
     Ok(paid::json(encode(&room, &page), reservation))
 }
 

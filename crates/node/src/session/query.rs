@@ -10,7 +10,7 @@ use hubbub_protocol::{Frame, RoomId};
 use super::{ReplyId, Session};
 use crate::error::CommandError;
 use crate::node::Node;
-use crate::reservation::Amount;
+use crate::reservation::{Amount, Reservation};
 use crate::{Identity, Payer};
 
 /// The most bytes that a list of rooms or members has.
@@ -43,7 +43,7 @@ impl Session {
         let identity = self.identity.clone();
         self.node.spawn(async move {
             let answering = async {
-                let found = node.find(id.as_ref(), &identity, query).await;
+                let found = node.find(id.as_ref(), &identity, query, &reservation).await;
                 let answer = found.unwrap_or_else(|error| error.to_wire(id.as_ref()));
                 reservation.settle(answer.len());
                 if outbox.has_room().await {
@@ -83,10 +83,12 @@ impl Node {
         id: ReplyId<'_>,
         identity: &Identity,
         query: Query,
+        reservation: &Reservation,
     ) -> Result<Frame, CommandError> {
         match query {
             Query::History { room, span, limit } => {
                 let page = self.history(identity, &room, span, limit).await?;
+                reservation.charge_read(page.read_beside());
                 let (room, more) = (&room, page.more);
                 let history = ServerFrame::History { id, room, more };
                 Ok(Frame::encode_with_events(&history, &page.events))

@@ -90,10 +90,7 @@ local function change(kind, target, instead, offset, ms, keep)
   else
     redis.call('ZADD', changes, '-' .. target, offset)
     bury_edits('-' .. target)
-    if kind == 'd' then
-      -- Nodes of an older version note their edits as reactions.
-      bury_edits(target)
-    else
+    if kind == 'e' then
       local open, last = string.match(instead, '\n(.*)\n(.*)$')
       instead = open .. ',"ts":' .. ms .. ',"offset":' .. offset .. '}' .. last
     end
