@@ -22,7 +22,7 @@ const CAUGHT_UP: Duration = Duration::from_secs(150);
 const VERIFY: &str = "docker compose exec gateway-1 hubbub archive verify";
 const EXPORT: &str = "docker compose exec -T gateway-1 hubbub archive export lobby";
 const BACKUP: &str = "docker compose exec -T postgres pg_dump -U hubbub -Fc hubbub > hubbub.dump";
-const STOP: &str = "docker compose stop gateway-1 gateway-2 gateway-3";
+const STOP: &str = "docker compose stop haproxy gateway-1 gateway-2 gateway-3";
 const RESTORE: &str = "docker compose exec -T postgres pg_restore -U hubbub -d hubbub --clean --if-exists < hubbub.dump";
 /// Clients that found nobody for a while ask again every 20 s.
 const BACK: Duration = Duration::from_secs(90);
@@ -54,7 +54,7 @@ pub(crate) async fn chat_goes_on_without_postgres(stack: &Stack, crowd: &Crowd) 
     assert!(events.lines().all(|line| line.starts_with("{\"type\":")));
 }
 
-/// The database is dumped and put back while the gateways are stopped: the archive is whole, and people go on.
+/// The database is dumped and restored while the gateways are stopped: the archive is whole, and clients go on.
 pub(crate) async fn a_backup_is_restored(stack: &Stack, crowd: &Crowd) {
     stack.documented(BACKUP).await;
     let someone = &crowd.members[0];
