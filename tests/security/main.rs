@@ -16,6 +16,7 @@ mod hosts;
 mod large;
 mod logs;
 mod paid;
+mod reactions;
 mod positions;
 mod proxy;
 mod rights;

@@ -242,8 +242,9 @@ impl Broker {
     }
 
     /// The changes of these messages that the stream has above the offset `above`, in their order:
-    /// the newest edit and the deletion of each message, and the newest `reactions` of all. Each
-    /// part of `messages` is a range of offsets.
+    /// the newest edit and the deletion of each message, and at most `reactions` reactions: those of the
+    /// newest messages, and of each message the newest. Each part of `messages` is a range of offsets;
+    /// the parts are in order and do not overlap.
     ///
     /// # Errors
     /// When Redis cannot be reached or gives no answer in time.

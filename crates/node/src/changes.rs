@@ -12,8 +12,8 @@ use indexmap::{IndexMap, IndexSet};
 use crate::error::CommandError;
 use crate::node::Node;
 
-/// Reactions of one page that are taken from the stream. Older ones are passed over, edits and
-/// deletions never are.
+/// The most reactions of one page that are taken from the stream. Those to older messages of the page
+/// are skipped beyond it; edits and deletions never are.
 const REACTIONS: usize = 5_000;
 
 /// The bytes that one change counts for beside its own: each is looked up by itself, which costs Redis

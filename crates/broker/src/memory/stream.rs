@@ -390,34 +390,32 @@ impl MemoryStream {
     }
 
     /// Returns the changes of these messages above `above`, in order: the edits and deletions that
-    /// are in force, and the newest `reactions` reactions.
+    /// are in force, and at most `most` reactions, those of the newest messages first.
     pub(super) fn changes(
         &self,
         messages: &[RangeInclusive<u64>],
         above: u64,
-        reactions: usize,
+        most: usize,
     ) -> Vec<Envelope> {
-        let mut left = reactions;
-        let mut counts = |kept: &&Kept| {
-            let is_one = |target| messages.iter().any(|part| part.contains(&target));
-            if !kept.target.is_some_and(is_one) {
-                return false;
-            }
-            match kept.event.kind() {
-                EventKind::Reacted => {
-                    let is_new = left > 0;
-                    left = left.saturating_sub(1);
-                    is_new
-                }
-                // An edit that was followed by another edit has no body.
-                EventKind::Edited => kept.tombstone.is_some(),
-                EventKind::Message | EventKind::Deleted => true,
-            }
-        };
+        let is_one = |target| messages.iter().any(|part| part.contains(&target));
         let newer = self.events.iter().rev();
         let newer = newer.take_while(|kept| kept.event.position.offset > above);
-        let mut found: Vec<_> = newer.filter(|kept| counts(kept)).collect();
-        found.reverse();
+        let (mut found, mut reactions) = (Vec::new(), Vec::new());
+        for kept in newer {
+            let Some(target) = kept.target.filter(|target| is_one(*target)) else {
+                continue;
+            };
+            match kept.event.kind() {
+                EventKind::Reacted => reactions.push((target, kept)),
+                // An edit that was followed by another edit has no body.
+                EventKind::Edited if kept.tombstone.is_none() => {}
+                EventKind::Edited | EventKind::Message | EventKind::Deleted => found.push(kept),
+            }
+        }
+        // Stable: the newest reaction to a message comes first.
+        reactions.sort_by_key(|(target, _)| std::cmp::Reverse(*target));
+        found.extend(reactions.into_iter().take(most).map(|(_, kept)| kept));
+        found.sort_unstable_by_key(|kept| kept.event.position.offset);
         found.into_iter().map(|kept| kept.event.clone()).collect()
     }
 

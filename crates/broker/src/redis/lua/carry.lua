@@ -74,7 +74,9 @@ local function carry(from, epoch, base)
       if math.abs(target) >= from then
         target = target < 0 and target - shift or target + shift
       end
-      redis.call('ZADD', changes, string.format('%d', target), moved(change))
+      -- A reaction's offset has a fixed length (see change.lua).
+      local member = target < 0 and moved(change) or string.format('%016d', moved(change))
+      redis.call('ZADD', changes, string.format('%d', target), member)
       redis.call('ZREM', changes, changed[i])
     end
   end

@@ -4,7 +4,8 @@
 -- another frame replaces it among the tombstones (offset → MESSAGE FRAME). A deleted message and an
 -- edit without a body end in "deleted":true; an edited message has its newest body.
 -- The changes are a set: offset of the change → offset of its message, negative for an edit or a
--- deletion. So the last edit of a message is found however many reactions it has.
+-- deletion. So the last edit of a message is found however many reactions it has. The offset of a
+-- reaction has 16 digits: so Redis keeps the reactions to one message in their order.
 
 -- The end of a frame without a body. A user's body can never match it.
 local TOMBSTONE = '"deleted":true,"ts":%d+,"epoch":"[^"]*","offset":%d+}$'
@@ -86,7 +87,7 @@ local function change(kind, target, instead, offset, ms, keep)
   end
 
   if kind == 'r' then
-    redis.call('ZADD', changes, target, offset)
+    redis.call('ZADD', changes, target, string.format('%016d', tonumber(offset)))
   else
     redis.call('ZADD', changes, '-' .. target, offset)
     bury_edits('-' .. target)

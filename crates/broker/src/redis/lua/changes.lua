@@ -3,26 +3,31 @@
 -- A message may have many thousands of reactions, and a script holds up everybody else. So this one
 -- reads their entries only if there are few, and otherwise returns their offsets.
 -- KEYS  1 stream  2 changes of messages (see change.lua)
--- ARGV  1 only changes above this offset  2 how many reactions count as few; 0: none are wanted
---       then for each part its first and last message
+-- ARGV  1 only changes above this offset
+--       2 most reactions: those of the newest messages, and of each message the newest
+--       3 how many of them count as few
+--       then for each part its first and last message, the newest part first
 -- Returns entries, and offsets of reactions; both in no particular order
-local above, few = tonumber(ARGV[1]), tonumber(ARGV[2])
+local above, most, few = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local reactions, entries = {}, {}
 local function read(offset)
-  local entry = redis.call('XRANGE', KEYS[1], offset .. '-0', offset .. '-0')[1]
+  local id = string.format('%d-0', tonumber(offset))
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
   if entry then
     entries[#entries + 1] = entry
   end
 end
-for i = 3, #ARGV, 2 do
-  for _, offset in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-' .. ARGV[i + 1], '-' .. ARGV[i])) do
+for i = 4, #ARGV, 2 do
+  local first, last = ARGV[i], ARGV[i + 1]
+  for _, offset in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-' .. last, '-' .. first)) do
     if tonumber(offset) > above then
       read(offset)
     end
   end
-  if few > 0 then
-    for _, offset in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[i], ARGV[i + 1])) do
-      if above == 0 or tonumber(offset) > above then
+  if #reactions < most then
+    local left = most - #reactions
+    for _, offset in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[2], last, first, 'LIMIT', 0, left)) do
+      if tonumber(offset) > above then
         reactions[#reactions + 1] = offset
       end
     end

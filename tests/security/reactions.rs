@@ -1,0 +1,66 @@
+//! C76: one message gets thousands of reactions, and its page is read again and again.
+
+use hubbub_tests::cluster::Cluster;
+use hubbub_tests::people::SIGNED;
+use hubbub_tests::raw::Raw;
+use serde_json::{Value, json};
+
+const USERS: usize = 4;
+/// Reactions of each user, the last of which turns it on.
+const TOGGLES: usize = 1_501;
+/// Microseconds: a command that takes longer holds up everybody else in Redis. Reading all reactions
+/// in one script takes about 60,000.
+const SLOW: &str = "20000";
+/// More pages than one user may read at once: each reads some megabytes, 16 MiB are allowed at once.
+const READS: usize = 10;
+
+async fn toggle(mut raw: Raw) {
+    raw.join("room").await;
+    for number in 0..TOGGLES {
+        let react = json!({
+            "type": "react", "room": "room", "target": 1, "key": "+1", "on": number % 2 == 0
+        });
+        let answer = raw.ask(react).await;
+        assert_eq!(answer["type"], "sent", "{answer}");
+    }
+}
+
+fn history() -> Value {
+    json!({"type": "history", "room": "room", "limit": 1, "before": 2})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c76_thousands_of_reactions_hold_nobody_up() {
+    let cluster = Cluster::redis(1, &[SIGNED]).await;
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("room").await;
+    assert_eq!(alice.say("room", "hello").await, 1);
+    let mut users = Vec::new();
+    for number in 0..USERS {
+        let raw = cluster.user(0, &format!("user-{number}")).await;
+        users.push(tokio::spawn(toggle(raw)));
+    }
+    for user in users {
+        user.await.expect("every reaction is stored");
+    }
+    let redis = cluster.redis_ref();
+    redis
+        .command::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", SLOW])
+        .await;
+    redis.command::<()>(&["SLOWLOG", "RESET"]).await;
+    let mut mallory = cluster.user(0, "mallory").await;
+    let mut read = 0;
+    for _ in 0..READS {
+        let answer = mallory.ask(history()).await;
+        if answer["code"] == "rate_limited" {
+            break;
+        }
+        let reactions = &answer["events"][0]["reactions"];
+        assert_eq!(reactions[0]["count"], USERS, "{answer}");
+        read += 1;
+    }
+    println!("{read} pages read at once");
+    assert!(read < READS, "reading is charged");
+    let slow: usize = redis.command(&["SLOWLOG", "LEN"]).await;
+    assert_eq!(slow, 0, "no command holds up the others");
+}
