@@ -80,13 +80,7 @@ async fn c31_a_chain_is_walked_from_the_right_over_trusted_proxies() {
             .await
             .is_none()
     );
-    // The same client in the standard header, and over several lines.
-    let standard = "for=7.7.7.7, for=\"203.0.113.1:4711\";proto=https, for=10.1.1.1";
-    assert!(
-        connect(PROXY, node, &[("forwarded", standard)])
-            .await
-            .is_none()
-    );
+    // The same client over several lines.
     let lines = [
         ("x-forwarded-for", "203.0.113.1"),
         ("x-forwarded-for", "10.1.1.1"),
@@ -149,11 +143,6 @@ async fn c46_nothing_that_a_client_writes_before_its_address_hides_it() {
         let appended = format!("{before}203.0.113.7");
         let again = connect(PROXY, node, &[("x-forwarded-for", &appended)]).await;
         assert!(again.is_none(), "{before:?} hides the client");
-        let standard = format!("for={before} for=203.0.113.7");
-        if before.ends_with(", ") {
-            let again = connect(PROXY, node, &[("forwarded", &standard)]).await;
-            assert!(again.is_none(), "{before:?} hides the client");
-        }
     }
     let lines = [
         ("x-forwarded-for", "unknown"),
@@ -169,4 +158,48 @@ async fn c46_nothing_that_a_client_writes_before_its_address_hides_it() {
         request.headers_mut().append("x-forwarded-for", ours);
         assert!(Raw::try_open(request).await.is_err(), "{before:?}");
     }
+}
+
+/// A proxy that writes one header passes the other on as the client wrote it.
+#[tokio::test]
+async fn c77_only_the_header_that_the_proxies_write_is_read() {
+    let cluster = Cluster::memory(1, &SETTINGS).await;
+    let node = cluster.address(0);
+    let ours = ("x-forwarded-for", "203.0.113.1");
+    let _held = connect(PROXY, node, &[ours]).await;
+    for lie in ["for=203.0.113.2", "for=203.0.113.3, for=203.0.113.4"] {
+        let both = [("forwarded", lie), ours];
+        assert!(connect(PROXY, node, &both).await.is_none(), "{lie}");
+    }
+    let [proxies, limit] = SETTINGS;
+    let settings = [proxies, limit, ("http.forwarded_header", "forwarded")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let node = cluster.address(0);
+    let standard = "for=7.7.7.7, for=\"203.0.113.1:4711\";proto=https, for=10.1.1.1";
+    let ours = ("forwarded", standard);
+    let _held = connect(PROXY, node, &[ours]).await;
+    for lie in ["203.0.113.2", "unknown"] {
+        let both = [("x-forwarded-for", lie), ours];
+        assert!(connect(PROXY, node, &both).await.is_none(), "{lie}");
+    }
+    for before in ["x, ", "unknown, ", "9.9.9.9, "] {
+        let appended = format!("for={before} for=203.0.113.1");
+        let again = connect(PROXY, node, &[("forwarded", &appended)]).await;
+        assert!(again.is_none(), "{before:?} hides the client");
+    }
+}
+
+/// On a socket of both families an IPv4 client has an IPv6 form, which is the same client.
+#[tokio::test]
+async fn c78_an_ipv4_proxy_is_trusted_on_a_socket_of_both_families() {
+    let [proxies, limit] = SETTINGS;
+    let settings = [proxies, limit, ("http.bind", "[::ffff:127.0.0.1]:0")];
+    let cluster = Cluster::memory(1, &settings).await;
+    let node = SocketAddr::from((PROXY, cluster.address(0).port()));
+    let one = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.1")]).await;
+    assert!(one.is_some());
+    let again = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.1")]).await;
+    assert!(again.is_none(), "the same client");
+    let other = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.2")]).await;
+    assert!(other.is_some(), "another client behind the same proxy");
 }

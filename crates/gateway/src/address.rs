@@ -7,22 +7,34 @@ use axum::http::{HeaderMap, HeaderValue};
 use hubbub_outage::Outage;
 use ipnet::IpNet;
 
+use crate::config::ForwardedHeader;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Requests of which the hop nearest to a trusted proxy cannot be read.
 static UNREADABLE: Outage = Outage::new();
 
-/// The proxies whose headers are believed.
+/// The proxies whose headers are believed, and the header that they write.
 #[derive(Debug)]
-pub(crate) struct Proxies(Vec<IpNet>);
+pub(crate) struct Proxies {
+    trusted: Vec<IpNet>,
+    header: ForwardedHeader,
+}
 
 impl Proxies {
-    pub(crate) fn new(trusted: &[IpNet]) -> Self {
-        Self(trusted.to_vec())
+    pub(crate) fn new(trusted: &[IpNet], header: ForwardedHeader) -> Self {
+        Self {
+            trusted: trusted.to_vec(),
+            header,
+        }
     }
 
+    /// An IPv4 address counts as such in its IPv6 form too, as a socket of both families shows it.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        let address = address.to_canonical();
+        self.trusted
+            .iter()
+            .any(|network| network.contains(&address))
     }
 
     /// The client's address: the peer's, or, when the peer is trusted, the last address on the way here
@@ -31,22 +43,21 @@ impl Proxies {
     /// Each proxy appends the address from which the request came to it, so the right end of the list is
     /// ours and the left end is the client's to write. The walk goes from the right and ends at the first
     /// hop that is not trusted: nothing to the left of it is read. A hop that cannot be read ends the walk
-    /// too, and the trusted proxy before it counts.
+    /// too, and the trusted proxy before it counts. The other header is the client's to write, since no
+    /// trusted proxy touches it, and is not read.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }
         let mut client = peer;
-        let is_common = headers.contains_key(&X_FORWARDED_FOR);
-        let name = if is_common {
-            X_FORWARDED_FOR
-        } else {
-            FORWARDED
+        let name = match self.header {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => FORWARDED,
         };
         for element in elements_from_right(headers, &name) {
-            let hop = match is_common {
-                true => parse_hop(element),
-                false => parameter(element, "for").and_then(parse_hop),
+            let hop = match self.header {
+                ForwardedHeader::XForwardedFor => parse_hop(element),
+                ForwardedHeader::Forwarded => parameter(element, "for").and_then(parse_hop),
             };
             let Some(hop) = hop else {
                 if let Some(now) = UNREADABLE.fail(&peer) {
@@ -68,11 +79,14 @@ impl Proxies {
         if !self.trusts(peer) {
             return false;
         }
-        let proto = elements_from_right(headers, &X_FORWARDED_PROTO).next();
-        let proto = proto.or_else(|| {
-            let nearest = elements_from_right(headers, &FORWARDED).next()?;
-            parameter(nearest, "proto")
-        });
+        let proto = match self.header {
+            ForwardedHeader::XForwardedFor => {
+                elements_from_right(headers, &X_FORWARDED_PROTO).next()
+            }
+            ForwardedHeader::Forwarded => elements_from_right(headers, &FORWARDED)
+                .next()
+                .and_then(|nearest| parameter(nearest, "proto")),
+        };
         proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 }
@@ -123,16 +137,49 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn proxies() -> Proxies {
-        Proxies::new(&["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()])
+    fn proxies_with(header: ForwardedHeader) -> Proxies {
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        Proxies::new(&trusted, header)
     }
 
-    fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> IpAddr {
+    fn proxies() -> Proxies {
+        proxies_with(ForwardedHeader::XForwardedFor)
+    }
+
+    fn read(proxies: &Proxies, peer: &str, headers: &[(&'static str, &'static str)]) -> IpAddr {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        proxies().client(ip(peer), &map)
+        proxies.client(ip(peer), &map)
+    }
+
+    fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> IpAddr {
+        read(&proxies(), peer, headers)
+    }
+
+    fn forwarded(peer: &str, value: &'static str) -> IpAddr {
+        let proxies = proxies_with(ForwardedHeader::Forwarded);
+        read(&proxies, peer, &[("forwarded", value)])
+    }
+
+    #[test]
+    fn the_header_that_no_proxy_writes_is_the_clients() {
+        let both = [("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=1.2.3.4")];
+        assert_eq!(client("10.0.0.1", &both), ip("6.6.6.6"));
+        let proxies = proxies_with(ForwardedHeader::Forwarded);
+        assert_eq!(read(&proxies, "10.0.0.1", &both), ip("1.2.3.4"));
+        assert_eq!(client("10.0.0.1", &both[1..]), ip("10.0.0.1"));
+        let mut headers = HeaderMap::new();
+        headers.append(X_FORWARDED_PROTO, "https".parse().unwrap());
+        assert!(!proxies.is_secure(ip("10.0.0.1"), &headers));
+    }
+
+    #[test]
+    fn an_ipv4_proxy_is_trusted_on_a_socket_of_both_families() {
+        let chain = [("x-forwarded-for", "1.2.3.4")];
+        assert_eq!(client("::ffff:10.0.0.1", &chain), ip("1.2.3.4"));
+        assert_eq!(client("::ffff:8.8.8.8", &chain), ip("::ffff:8.8.8.8"));
     }
 
     #[test]
@@ -159,13 +206,10 @@ mod tests {
 
     #[test]
     fn the_standard_header_works_too() {
-        let forwarded = [(
-            "forwarded",
-            "for=6.6.6.6, For=\"[2001:db8::1]:443\";proto=https",
-        )];
-        assert_eq!(client("10.0.0.1", &forwarded), ip("2001:db8::1"));
+        let list = "for=6.6.6.6, For=\"[2001:db8::1]:443\";proto=https";
+        assert_eq!(forwarded("10.0.0.1", list), ip("2001:db8::1"));
         assert_eq!(
-            client("fd00::1", &[("forwarded", "proto=http; for=1.2.3.4")]),
+            forwarded("fd00::1", "proto=http; for=1.2.3.4"),
             ip("1.2.3.4")
         );
     }
@@ -188,10 +232,7 @@ mod tests {
         }
         let behind_another = [("x-forwarded-for", "1.2.3.4, unknown, 10.1.1.1")];
         assert_eq!(client("10.0.0.1", &behind_another), ip("10.1.1.1"));
-        assert_eq!(
-            client("10.0.0.1", &[("forwarded", "proto=https")]),
-            ip("10.0.0.1")
-        );
+        assert_eq!(forwarded("10.0.0.1", "proto=https"), ip("10.0.0.1"));
     }
 
     #[test]
@@ -220,11 +261,8 @@ mod tests {
             HeaderValue::from_bytes(b"\xff, 1.2.3.4").unwrap(),
         );
         assert_eq!(proxies().client(ip("10.0.0.1"), &headers), ip("1.2.3.4"));
-        let forwarded = [(
-            "forwarded",
-            "for=unknown;by=\"x, for=_y, for=1.2.3.4;proto=https",
-        )];
-        assert_eq!(client("10.0.0.1", &forwarded), ip("1.2.3.4"));
+        let list = "for=unknown;by=\"x, for=_y, for=1.2.3.4;proto=https";
+        assert_eq!(forwarded("10.0.0.1", list), ip("1.2.3.4"));
     }
 
     #[test]
@@ -246,6 +284,11 @@ mod tests {
         );
         let standard =
             HeaderMap::from_iter([(FORWARDED, "for=1.1.1.1;proto=https".parse().unwrap())]);
-        assert!(proxies().is_secure(ip("10.0.0.1"), &standard));
+        assert!(
+            !proxies().is_secure(ip("10.0.0.1"), &standard),
+            "not written by the proxies"
+        );
+        let proxies = proxies_with(ForwardedHeader::Forwarded);
+        assert!(proxies.is_secure(ip("10.0.0.1"), &standard));
     }
 }

@@ -22,9 +22,11 @@ pub struct HttpSection {
     /// application, `capacitor://localhost`; `["*"]` allows all, and cookies are then ignored. Empty:
     /// only pages that this node serves itself.
     pub allowed_origins: Vec<String>,
-    /// Addresses and networks of the proxies whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// Addresses and networks of the proxies whose `forwarded_header` is believed.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which these proxies write the client's address. No other one is read.
+    pub forwarded_header: ForwardedHeader,
     /// Whether each connection to `bind` begins with a PROXY header of version 2 that names the
     /// client. Only `trusted_proxies` may connect then.
     pub proxy_protocol: bool,
@@ -44,12 +46,23 @@ impl Default for HttpSection {
             bind: "127.0.0.1:3000".to_owned(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             proxy_protocol: false,
             tls_cert: String::new(),
             tls_key: String::new(),
             public_urls: Vec::new(),
         }
     }
+}
+
+/// A header in which proxies write where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, and `X-Forwarded-Proto` for the scheme.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Reads networks; an address is the network that it is alone in.

@@ -9,6 +9,7 @@ use hubbub_protocol::CloseCode;
 use ipnet::IpNet;
 
 use crate::address::Proxies;
+use crate::config::ForwardedHeader;
 use crate::proxy_header::read_header;
 use crate::rest::{messages, search};
 use crate::ws::decoder::{Decoder, Incoming, MessageLimits};
@@ -65,7 +66,7 @@ impl Frames {
     }
 }
 
-/// The client's address by the values of `X-Forwarded-For` and `Forwarded`, and whether it came over
+/// The client's address by the values of `X-Forwarded-For` and `Forwarded`, whichever the first line is of, and whether it came over
 /// TLS: first as a trusted proxy's word, then as a stranger's. The proxy is 10.0.0.1, the stranger
 /// 8.8.8.8.
 #[must_use]
@@ -82,7 +83,13 @@ pub fn read_forwarded(lines: &[(bool, &[u8])]) -> [(IpAddr, bool); 2] {
         }
     }
     let trusted: IpNet = "10.0.0.0/8".parse().expect("a network");
-    let proxies = Proxies::new(&[trusted]);
+    let is_standard = lines.first().is_some_and(|(is_standard, _)| *is_standard);
+    let header = if is_standard {
+        ForwardedHeader::Forwarded
+    } else {
+        ForwardedHeader::XForwardedFor
+    };
+    let proxies = Proxies::new(&[trusted], header);
     [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(8, 8, 8, 8)].map(|peer| {
         let client = proxies.client(peer.into(), &headers);
         (client, proxies.is_secure(peer.into(), &headers))

@@ -156,7 +156,7 @@ impl Gateway {
             origins,
             hosts: Hosts::new(hosts(&config.http), []),
             guests: GuestPace::new(limits_of_guests),
-            proxies: Proxies::new(&config.http.trusted_proxies),
+            proxies: Proxies::new(&config.http.trusted_proxies, config.http.forwarded_header),
             admission: Admission::new(limits),
             metrics: Metrics::register(&mut registry),
             lines: ClientLines::default(),

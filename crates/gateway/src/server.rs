@@ -87,6 +87,8 @@ impl Server {
                 () = self.gate.closing.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
+            // A socket of both families shows IPv4 addresses in their IPv6 form.
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             match self.admit(peer) {
                 Ok(places) => {
                     let server = Arc::clone(&self);
