@@ -10,6 +10,7 @@ use crate::asking::{Asker, assert_problem};
 
 on_both_archives!(
     a_private_room_is_for_its_members,
+    strangers_invite_nobody_to_a_public_room,
     what_is_not_allowed_looks_like_what_is_absent,
     whoever_is_removed_is_out,
     a_room_that_becomes_private_leaves_the_list,
@@ -74,6 +75,31 @@ async fn a_private_room_is_for_its_members(cluster: Cluster) {
         let answer = alice.post("/v1/rooms/inner/members", &bad).await;
         assert_problem(&answer, 400, "bad_frame");
     }
+}
+
+/// Nobody makes themselves a member of a public room in advance, to be in when it becomes private.
+async fn strangers_invite_nobody_to_a_public_room(cluster: Cluster) {
+    let alice = Asker::user(&cluster, 0, "alice");
+    let made = alice.post("/v1/rooms", &json!({"room": "plans"})).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let eve = Asker::user(&cluster, 1, "eve");
+    let members = "/v1/rooms/plans/members";
+    let invite = eve.post(members, &json!({"user": "eve"})).await;
+    assert_problem(&invite, 403, "forbidden");
+    let invite = alice.post(members, &json!({"user": "bob"})).await;
+    assert_eq!(invite.status, 204, "who made the room may");
+    let closed = alice
+        .patch("/v1/rooms/plans", &json!({"private": true}))
+        .await;
+    assert_eq!(closed.status, 200, "{closed:?}");
+    eventually("eve is out", DEADLINE, async || {
+        let answer = eve.get("/v1/rooms/plans/messages").await;
+        (answer.status == 403).then_some(())
+    })
+    .await;
+    let bob = Asker::user(&cluster, 1, "bob");
+    let invited = bob.read(members).await;
+    assert_eq!(invited["invited"], json!(["alice", "bob"]));
 }
 
 async fn what_is_not_allowed_looks_like_what_is_absent(cluster: Cluster) {

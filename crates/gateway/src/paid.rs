@@ -9,13 +9,11 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use hubbub_node::Reservation;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Buf, Frame, SizeHint};
 use serde::Serialize;
 
 use crate::error::ApiError;
 
-/// The most bytes that a list of rooms or members has.
-pub(crate) const LIST_BYTES: usize = 256 * 1024;
 /// Bytes that the connection gets at once; it asks for more when they are written.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -92,7 +90,9 @@ impl HttpBody for Held {
             }
         }
         let next = CHUNK_BYTES.min(self.waiting.len());
-        let chunk = self.waiting.split_to(next);
+        // A copy: a part of the page would keep the whole page, after its bytes have been given back.
+        let chunk = Bytes::copy_from_slice(&self.waiting[..next]);
+        self.waiting.advance(next);
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 

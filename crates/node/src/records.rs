@@ -77,7 +77,8 @@ impl Node {
         Ok(record)
     }
 
-    /// Makes a user a member of a private room: any member may.
+    /// Makes a user a member of a room. Any member of a private room may, and in a public one only
+    /// those who manage it: its members are the ones who stay when it becomes private.
     ///
     /// # Errors
     /// [`CommandError::NotFound`], [`CommandError::Forbidden`], or what the archive cannot do now.
@@ -88,7 +89,8 @@ impl Node {
         user: &UserId,
     ) -> Result<(), CommandError> {
         let (record, rights) = self.record_and_rights(identity, room).await?;
-        if !rights.write && !may_manage(identity, &record, rights) {
+        let may_invite = record.private && rights.write;
+        if !may_invite && !may_manage(identity, &record, rights) {
             return Err(CommandError::Forbidden);
         }
         let archive = self.needed_archive()?;

@@ -6,12 +6,13 @@ use futures_util::future::try_join_all;
 use hubbub_archive::InboxEntry;
 use hubbub_broker::{Presence, Span};
 use hubbub_protocol::frame::{MyRoom, RoomEntry, RoomSummary};
-use hubbub_protocol::{Envelope, EventKind, RoomId, UserId};
+use hubbub_protocol::{Envelope, EventKind, Frame, RoomId, UserId};
 use tokio::time::sleep;
 
 use crate::Identity;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::reservation::{Amount, Reservation};
 
 /// The most rooms that are listed, public ones and one's own each.
 const LISTED: usize = 1_000;
@@ -23,16 +24,39 @@ const LAST: usize = 10;
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The most bytes that a list of rooms has, about: newest messages are left out where they would make it
+/// longer, and then the last rooms.
+const LIST_BYTES: usize = 512 * 1024;
+/// The bytes of the list that are for newest messages.
+const LAST_BYTES: usize = 256 * 1024;
+/// The bytes of an entry beside its texts.
+const ENTRY_BYTES: usize = 160;
+/// The bytes that one room counts for which Redis is asked about: some commands.
+const LOOKUP_COST: usize = 512;
+
 impl Node {
+    /// What a list of rooms, or of the members of one, may take while it is made: many rows with long
+    /// messages.
+    #[must_use]
+    pub fn cost_of_list(&self) -> Amount {
+        Amount::read(8 << 20)
+    }
+
     /// The rooms of a user with what is new in them, then at most 100 invitations to rooms that the user
-    /// has not joined yet, then the public rooms, each most recently active first.
+    /// has not joined yet, then the public rooms, each most recently active first. The rooms that were
+    /// looked at are charged to `paid`, whichever the user may see.
     ///
     /// # Errors
     /// The broker's failure. Without an archive, or while it is away, only direct messages are
     /// known of one's own rooms.
-    pub async fn rooms(&self, identity: &Identity) -> Result<Vec<RoomEntry>, CommandError> {
+    pub async fn rooms(
+        &self,
+        identity: &Identity,
+        paid: &Reservation,
+    ) -> Result<Vec<RoomEntry>, CommandError> {
         let public = self.broker.rooms(LISTED).await;
         let mut public = public.map_err(CommandError::of_read)?;
+        paid.charge_read(public.len() * LOOKUP_COST);
         let user = &identity.user.id;
         let is_between = |room: &RoomId| {
             room.pair()
@@ -58,7 +82,7 @@ impl Node {
             let room = &entry.summary.room;
             self.config.granted(identity, room).read && !self.rules.keeps_out(user, room)
         };
-        Ok(mine.chain(public).filter(may_read).collect())
+        Ok(cut(mine.chain(public).filter(may_read)))
     }
 
     /// One's own rooms, which the direct messages `with_me` belong to.
@@ -137,6 +161,29 @@ impl Node {
     }
 }
 
+/// The beginning of a list that has at most [`LIST_BYTES`], with the newest messages of the first rooms.
+fn cut(entries: impl Iterator<Item = RoomEntry>) -> Vec<RoomEntry> {
+    let (mut list, mut last) = (LIST_BYTES, LAST_BYTES);
+    let fits = entries.map_while(|mut entry| {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let mut bytes = ENTRY_BYTES + entry.summary.room.as_str().len();
+        if let Some(mine) = &mut entry.mine {
+            bytes += text(&mine.title) + text(&mine.topic);
+            let frame = mine.last.as_ref().map_or(0, Frame::len);
+            match last.checked_sub(frame) {
+                Some(left) => {
+                    last = left;
+                    bytes += frame;
+                }
+                None => mine.last = None,
+            }
+        }
+        list = list.checked_sub(bytes)?;
+        Some(entry)
+    });
+    fits.collect()
+}
+
 fn is_message(event: &Envelope) -> bool {
     event.kind() == EventKind::Message
 }
@@ -158,4 +205,49 @@ fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {
         invited: entry.is_invitation,
     };
     (summary, mine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: usize, last: usize, topic: usize) -> RoomEntry {
+        RoomEntry {
+            summary: RoomSummary {
+                room: RoomId::new(&format!("room-{number}")).unwrap(),
+                members: 0,
+                offset: 1,
+            },
+            mine: Some(MyRoom {
+                mine: true,
+                title: None,
+                topic: Some("t".repeat(topic)),
+                private: false,
+                last: Frame::from_json(format!("\"{}\"", "x".repeat(last)).into_bytes().into()),
+                read: 0,
+                unread: 0,
+                mentions: 0,
+                invited: false,
+            }),
+        }
+    }
+
+    fn size(list: &[RoomEntry]) -> usize {
+        serde_json::to_vec(list).unwrap().len()
+    }
+
+    #[test]
+    fn a_list_of_rooms_has_a_bound() {
+        let short = cut((0..LISTED).map(|number| entry(number, 50, 0)));
+        assert_eq!(short.len(), LISTED);
+        let long = cut((0..LISTED).map(|number| entry(number, 16_000, 0)));
+        let with_last = |entry: &&RoomEntry| entry.mine.as_ref().unwrap().last.is_some();
+        assert_eq!(
+            (long.len(), long.iter().filter(with_last).count()),
+            (LISTED, 16)
+        );
+        assert!(size(&long) <= LIST_BYTES + LAST_BYTES, "{}", size(&long));
+        let wordy = cut((0..LISTED).map(|number| entry(number, 0, 1_000)));
+        assert!(wordy.len() < LISTED && size(&wordy) <= LIST_BYTES);
+    }
 }

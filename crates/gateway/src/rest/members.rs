@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use hubbub_node::{Amount, CommandError};
+use hubbub_node::CommandError;
 use hubbub_protocol::{RoomId, User, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ pub(crate) async fn list_members(
     InRoom(room): InRoom,
 ) -> Result<Response, ApiError> {
     let (node, identity) = (&gate.node, &caller.identity);
-    let reservation = caller.reserve(Amount::read(paid::LIST_BYTES)).await?;
+    let reservation = caller.reserve(node.cost_of_list()).await?;
     let presence = node.members(identity, &room).await?;
     let invited = node.invited(identity, &room).await?;
     let members = Members {
@@ -63,7 +63,7 @@ pub(crate) async fn list_members(
     paid::value(&members, reservation)
 }
 
-/// Lets a user into a private room.
+/// Makes a user a member of a room.
 #[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Invitation, responses((status = 204, description = "May join now.")))]
 pub(crate) async fn invite_member(
     State(gate): State<Arc<Gate>>,

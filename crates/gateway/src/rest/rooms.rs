@@ -89,8 +89,8 @@ pub(crate) async fn list_rooms(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let reservation = caller.reserve(Amount::read(paid::LIST_BYTES)).await?;
-    let rooms = gate.node.rooms(&caller.identity).await?;
+    let reservation = caller.reserve(gate.node.cost_of_list()).await?;
+    let rooms = gate.node.rooms(&caller.identity, &reservation).await?;
     paid::value(&Rooms { rooms }, reservation)
 }
 

@@ -13,9 +13,6 @@ use crate::node::Node;
 use crate::reservation::{Amount, Reservation};
 use crate::{Identity, Payer};
 
-/// The most bytes that a list of rooms or members has.
-const LIST_BYTES: usize = 256 * 1024;
-
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Query {
@@ -72,7 +69,7 @@ impl Query {
     fn cost(&self, node: &Node) -> Amount {
         match self {
             Self::History { limit, .. } => node.cost_of_page(*limit),
-            Self::Members(_) | Self::Rooms => Amount::read(LIST_BYTES),
+            Self::Members(_) | Self::Rooms => node.cost_of_list(),
         }
     }
 }
@@ -103,7 +100,7 @@ impl Node {
                 }))
             }
             Query::Rooms => {
-                let rooms = &self.rooms(identity).await?;
+                let rooms = &self.rooms(identity, reservation).await?;
                 Ok(Frame::encode(&ServerFrame::Rooms { id, rooms }))
             }
         }

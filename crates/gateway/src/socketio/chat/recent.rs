@@ -11,6 +11,8 @@ use super::translator::Say;
 
 /// So many are kept for each thread: about as many as one read of a room's events brings.
 const KEPT: usize = 32;
+/// The longest frame that is kept, in bytes. A page for one client is longer, and shared by nobody.
+const LONGEST: usize = 16 * 1024;
 
 thread_local! {
     static RECENT: RefCell<VecDeque<Translation>> = const { RefCell::new(VecDeque::new()) };
@@ -53,6 +55,9 @@ pub(super) fn find(frame: &Frame, say: &Say<'_>) -> Option<Message> {
 
 /// Keeps a translation for those who come next.
 pub(super) fn keep(frame: &Frame, say: &Say<'_>, message: &Message) {
+    if frame.len() > LONGEST {
+        return;
+    }
     let translation = Translation {
         frame: frame.clone(),
         key: Key::new(frame, say),
