@@ -67,7 +67,8 @@ async fn whoever_was_on_a_killed_node_is_counted_when_back() {
     };
     assert_eq!((&row["back"], &row["not resumed"]), (&60.into(), &0.into()));
     let reads = row["stream reads"].as_u64().expect("a number");
-    assert!((1..=6).contains(&reads), "for each room and node: {reads}");
+    // One for each room and node, and a second one where the clients of a busy machine come in two waves.
+    assert!((1..=12).contains(&reads), "for each room and node: {reads}");
 }
 
 const SMALL: &str = "--json --no-floor --rooms 2 --members 8 --rate 40 --seconds 1 --rounds 1";

@@ -136,6 +136,9 @@ impl Node {
             action,
             address,
         } = post;
+        // Before anything is looked up, so that refused ones cost no more than others.
+        self.keep_posting_pace(identity, self.config.granted(identity, &room))
+            .await?;
         let rights = timeout_at(deadline.into(), self.rights(identity, &room));
         let rights = rights.await.unwrap_or(Err(CommandError::Unavailable))?;
         let draft = match action {
@@ -143,7 +146,6 @@ impl Node {
                 let from = may_send(identity, rights, from.as_ref())?;
                 check_size(&body, self.config.limits.body_bytes.as_u64())?;
                 self.check_mute(&from.id, &room)?;
-                self.keep_posting_pace(identity, rights).await?;
                 if !rights.publish {
                     let begin = timeout_at(deadline.into(), self.may_begin(identity, &room));
                     begin.await.unwrap_or(Err(CommandError::Unavailable))?;
@@ -200,7 +202,6 @@ impl Node {
         if !matches!(alteration, Alteration::Delete) {
             self.check_mute(&identity.user.id, room)?;
         }
-        self.keep_posting_pace(identity, rights).await?;
         let editor = Editor {
             user: &identity.user,
             room,
@@ -214,9 +215,9 @@ impl Node {
     async fn keep_posting_pace(
         &self,
         identity: &Identity,
-        rights: Rights,
+        granted: Rights,
     ) -> Result<(), CommandError> {
-        if rights.publish {
+        if granted.publish {
             return Ok(());
         }
         self.keep_pace(identity, Pace::Writes)?;

@@ -207,6 +207,10 @@ impl Ears for EchoEars {
         Ok(())
     }
 
+    fn count_packet(&mut self) -> Result<(), CloseCode> {
+        Ok(())
+    }
+
     fn moved(&mut self, (): ()) {}
 }
 
@@ -236,6 +240,10 @@ impl Ears for SocketEars {
         if let Some(heard) = heard.map_err(|_| CloseCode::BadFrames)? {
             self.take(heard);
         }
+        Ok(())
+    }
+
+    fn count_packet(&mut self) -> Result<(), CloseCode> {
         Ok(())
     }
 

@@ -88,6 +88,12 @@ pub trait Ears: Send + 'static {
     /// Why the connection must end.
     fn hear(&mut self, sound: Sound<'_>) -> impl Future<Output = Result<(), CloseCode>> + Send;
 
+    /// Counts a packet that carries no message, such as a pong.
+    ///
+    /// # Errors
+    /// Why the connection must end: there were too many of them.
+    fn count_packet(&mut self) -> Result<(), CloseCode>;
+
     /// The connection goes on over a WebSocket.
     fn moved(&mut self, hold: Self::Hold);
 }

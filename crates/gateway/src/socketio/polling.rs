@@ -261,9 +261,13 @@ async fn hear_all<E: Ears>(ears: &mut E, body: Option<&str>, signs: &Signs) -> R
             Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
             Ok(Packet::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
+                ears.count_packet().map_err(Fault::Refused)?;
                 continue;
             }
-            Ok(Packet::Upgrade | Packet::Idle) => continue,
+            Ok(Packet::Upgrade | Packet::Idle) => {
+                ears.count_packet().map_err(Fault::Refused)?;
+                continue;
+            }
             Ok(Packet::Close) => return Err(Fault::Close),
             Ok(Packet::Probe) | Err(_) => return Err(Fault::Unreadable),
         };

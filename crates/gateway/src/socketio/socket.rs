@@ -77,9 +77,11 @@ async fn hear<E: Ears>(ears: &mut E, signs: &Signs, data: Data) -> Result<(), En
             Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
             Ok(Packet::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
-                return Ok(());
+                return ears.count_packet().map_err(End::Ours);
             }
-            Ok(Packet::Upgrade | Packet::Idle) => return Ok(()),
+            Ok(Packet::Upgrade | Packet::Idle) => {
+                return ears.count_packet().map_err(End::Ours);
+            }
             Ok(Packet::Close) => return Err(End::Ours(CloseCode::Normal)),
             Ok(Packet::Probe) | Err(_) => return Err(End::Ours(CloseCode::BadFrames)),
         },

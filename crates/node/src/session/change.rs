@@ -24,7 +24,7 @@ impl Session {
         if !matches!(alteration, Alteration::Delete) {
             self.node.check_mute(&self.identity.user.id, room)?;
         }
-        self.check_sends().await?;
+        self.check_user_sends().await?;
         let editor = Editor {
             user: &self.identity.user,
             room,

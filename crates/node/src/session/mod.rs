@@ -165,7 +165,7 @@ impl Session {
         }
         self.node.beat();
         let Request { id, command } = request;
-        if let Err(error) = self.check_questions(&command) {
+        if let Err(error) = self.check_pace(&command) {
             return self.outbox.push(error.to_wire(id.as_ref()));
         }
         let done = match command {
@@ -247,7 +247,8 @@ impl Session {
         Box::pin(self.join(None, room, from)).await
     }
 
-    fn check_questions(&mut self, command: &Command) -> Result<(), CommandError> {
+    /// Checks the connection's rate before a command is looked at, so that refused ones count too.
+    fn check_pace(&mut self, command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Join { .. }
             | Command::Leave { .. }
@@ -258,12 +259,12 @@ impl Session {
             | Command::Hello { .. }
             | Command::Typing { .. }
             | Command::Ping => self.check_rate(Pace::Questions),
-            // These have a pace of their own.
-            Command::Refresh { .. }
-            | Command::Send { .. }
+            Command::Send { .. }
             | Command::Edit { .. }
             | Command::Delete { .. }
-            | Command::React { .. } => Ok(()),
+            | Command::React { .. } => self.check_rate(Pace::Sends),
+            // The doors do it, at a rate of their own.
+            Command::Refresh { .. } => Ok(()),
         }
     }
 

@@ -34,7 +34,7 @@ impl Session {
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
         self.node.config.failpoints.in_session(terms.nonce.as_ref());
         let deadline = self.node.send_deadline();
-        self.check_sends().await?;
+        self.check_user_sends().await?;
         if let Some(typing) = typing {
             typing.end();
         }
@@ -72,9 +72,9 @@ impl Session {
         Ok(())
     }
 
-    /// This connection's pace, then the user's.
-    pub(super) async fn check_sends(&mut self) -> Result<(), CommandError> {
-        self.check_rate(Pace::Sends)?;
+    /// Checks the user's rate over all connections. The connection's own was checked before the command
+    /// was looked at.
+    pub(super) async fn check_user_sends(&mut self) -> Result<(), CommandError> {
         let allowed = self.node.allow_send(&self.identity.user.id).await;
         if allowed.is_err() && self.send_rate.refuse(Instant::now()) == Verdict::Flooding {
             self.close(CloseCode::Flooding);

@@ -23,10 +23,16 @@ use crate::metrics::OpenConnection;
 use crate::proof::{Bringer, Door, MISSING, TICKET};
 use crate::socketio::door::{Ears, Paid, Sound};
 
-/// Connects that one connection may ask for at once; each one opens a session and joins a room.
-const CONNECTS_BURST: f32 = 20.0;
-/// The same a second, kept up; beyond: close 4429.
-const CONNECTS_PER_SECOND: f32 = 1.0;
+/// Connects of one connection, each of which opens a session and joins a room.
+const CONNECTS: Limit = Limit {
+    burst: 20.0,
+    per_second: 1.0,
+};
+/// Packets that do nothing: pongs, acknowledgements, events that nobody listens to.
+const IDLE_PACKETS: Limit = Limit {
+    burst: 200.0,
+    per_second: 20.0,
+};
 
 /// The hearing end of one connection. Dropping it ends its sessions.
 pub(crate) struct ChatEars {
@@ -46,25 +52,40 @@ pub(crate) struct ChatEars {
     /// One for each namespace that the client is in.
     seats: Vec<Seat>,
     notes: Arc<Notes>,
-    connects: Connects,
+    connects: Bucket,
+    idle_packets: Bucket,
     _open: OpenConnection,
 }
 
-/// A bucket of connects, filled evenly.
-struct Connects {
+/// How many may come at once, and a second; beyond, the connection is closed with 4429.
+struct Limit {
+    burst: f32,
+    per_second: f32,
+}
+
+/// A token bucket.
+struct Bucket {
     left: f32,
     filled: Instant,
 }
 
-impl Connects {
-    fn take(&mut self) -> Result<(), CloseCode> {
+impl Bucket {
+    fn full(limit: &Limit) -> Self {
+        Self {
+            left: limit.burst,
+            filled: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, limit: &Limit) -> Result<(), CloseCode> {
         let now = Instant::now();
-        let refill = now.duration_since(self.filled).as_secs_f32() * CONNECTS_PER_SECOND;
-        self.left = (self.left + refill).min(CONNECTS_BURST) - 1.0;
+        let refill = now.duration_since(self.filled).as_secs_f32() * limit.per_second;
+        self.left = (self.left + refill).min(limit.burst) - 1.0;
         self.filled = now;
-        match self.left < 0.0 {
-            true => Err(CloseCode::Flooding),
-            false => Ok(()),
+        if self.left < 0.0 {
+            Err(CloseCode::Flooding)
+        } else {
+            Ok(())
         }
     }
 }
@@ -122,7 +143,8 @@ impl Ears for ChatEars {
             CloseCode::BadFrames
         })?;
         match heard {
-            None | Some(Heard::Ack { .. }) => Ok(()),
+            None => Ok(()),
+            Some(Heard::Ack { .. }) => self.count_packet(),
             Some(Heard::Connect { namespace, auth }) => {
                 self.connect(&namespace, auth.as_deref()).await
             }
@@ -144,10 +166,13 @@ impl Ears for ChatEars {
                     args,
                     is_binary,
                 };
-                self.take(event).await;
-                Ok(())
+                self.take(event).await
             }
         }
+    }
+
+    fn count_packet(&mut self) -> Result<(), CloseCode> {
+        self.idle_packets.take(&IDLE_PACKETS)
     }
 
     /// The polling's own permit is given back, and its slot where the socket has one.
@@ -183,10 +208,8 @@ impl ChatEars {
             listener: Listener::new(chat.max_payload),
             seats: Vec::new(),
             notes,
-            connects: Connects {
-                left: CONNECTS_BURST,
-                filled: Instant::now(),
-            },
+            connects: Bucket::full(&CONNECTS),
+            idle_packets: Bucket::full(&IDLE_PACKETS),
             _open: open,
             chat,
         }
@@ -202,7 +225,7 @@ impl ChatEars {
     }
 
     async fn connect(&mut self, name: &str, auth: Option<&str>) -> Result<(), CloseCode> {
-        self.connects.take()?;
+        self.connects.take(&CONNECTS)?;
         let mut namespaces = self.chat.namespaces.iter();
         let Some(namespace) = namespaces.position(|namespace| namespace.name == name) else {
             self.say(encode::refused(name, "Invalid namespace", None));
@@ -332,12 +355,15 @@ impl ChatEars {
         }
     }
 
-    async fn take(&mut self, event: Event<'_>) {
+    /// # Errors
+    /// Why the connection must end: too many events did nothing.
+    async fn take(&mut self, event: Event<'_>) -> Result<(), CloseCode> {
         let bytes = event.args.as_str().len();
         let limit = self.chat.gate.limits().frame_bytes.as_u64();
         if bytes as u64 > limit {
             let error = CommandError::TooLarge { bytes, limit };
-            return self.answer(&event, &error.to_wire(None));
+            self.answer(&event, &error.to_wire(None));
+            return self.count_packet();
         }
         let Some(name) = event.args.name() else {
             return self.complain(&event, "an event's name must be a string here");
@@ -352,20 +378,25 @@ impl ChatEars {
             .iter()
             .any(|relayed| *relayed == name)
         {
-            self.relay(&event, &name, data).await;
+            self.relay(&event, &name, data).await
         } else if COMMANDS.contains(&&*name) {
-            self.command(&event, &name, data).await;
+            self.command(&event, &name, data).await
         } else {
             let shown: String = name.chars().take(40).collect();
             let message = format!(
                 "nobody listens to {shown:?} here: a server passes on the events in \
                  socketio.relay_events"
             );
-            self.complain(&event, &message);
+            self.complain(&event, &message)
         }
     }
 
-    async fn relay(&mut self, event: &Event<'_>, name: &str, data: Option<&RawValue>) {
+    async fn relay(
+        &mut self,
+        event: &Event<'_>,
+        name: &str,
+        data: Option<&RawValue>,
+    ) -> Result<(), CloseCode> {
         let body = match relay::body(&self.chat.relay_events, name, data) {
             Ok(body) => body,
             Err(error) => return self.complain(event, &format!("'body' is not valid: {error}")),
@@ -381,10 +412,16 @@ impl ChatEars {
         });
         let session = &mut self.seats[event.seat].session;
         session.handle(Request { id, command }).await;
+        Ok(())
     }
 
     /// A command's fields are the event's first argument; without a room it means the default one.
-    async fn command(&mut self, event: &Event<'_>, name: &str, fields: Option<&RawValue>) {
+    async fn command(
+        &mut self,
+        event: &Event<'_>,
+        name: &str,
+        fields: Option<&RawValue>,
+    ) -> Result<(), CloseCode> {
         let fields = fields.map_or("{}", RawValue::get);
         if !fields.starts_with('{') {
             return self.complain(event, "a command's fields come as one object");
@@ -401,6 +438,7 @@ impl ChatEars {
                 session.refuse(&error);
             }
         }
+        Ok(())
     }
 
     fn room(&self, seat: usize) -> hubbub_protocol::RoomId {
@@ -410,7 +448,7 @@ impl ChatEars {
     }
 
     /// Answers an event that means nothing here.
-    fn complain(&self, event: &Event<'_>, message: &str) {
+    fn complain(&mut self, event: &Event<'_>, message: &str) -> Result<(), CloseCode> {
         let error = Frame::encode(&ServerFrame::Error {
             id: None,
             code: ErrorCode::BadFrame,
@@ -418,6 +456,7 @@ impl ChatEars {
             retry_after_ms: None,
         });
         self.answer(event, &error);
+        self.count_packet()
     }
 
     /// Answers an event with an error.
