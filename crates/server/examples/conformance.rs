@@ -212,6 +212,8 @@ impl Ears for EchoEars {
     }
 
     fn moved(&mut self, (): ()) {}
+
+    fn into_hold(self) {}
 }
 
 struct SocketDoor;
@@ -248,6 +250,8 @@ impl Ears for SocketEars {
     }
 
     fn moved(&mut self, (): ()) {}
+
+    fn into_hold(self) {}
 }
 
 impl SocketEars {

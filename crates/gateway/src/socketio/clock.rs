@@ -25,7 +25,7 @@ pub(super) enum Tick {
     Ping,
     /// The client is silent: it has gone.
     NoPong,
-    /// The client has not come into any namespace.
+    /// The client is in no namespace, and was in none for too long.
     NoConnect,
 }
 
@@ -36,7 +36,9 @@ pub(super) struct Clock {
     next: Instant,
     /// When the ping went out whose pong has not been seen.
     asked: Option<Instant>,
+    /// When the client has to be in a namespace; `None`: it is.
     connect_by: Option<Instant>,
+    connect_timeout: Option<Duration>,
     interval: Duration,
     timeout: Duration,
 }
@@ -50,6 +52,7 @@ impl Clock {
             next,
             asked: None,
             connect_by: options.connect_timeout.map(|timeout| began + timeout),
+            connect_timeout: options.connect_timeout,
             interval: options.ping_interval,
             timeout: options.ping_timeout,
         }
@@ -74,6 +77,10 @@ impl Clock {
         }
         if self.next > now {
             return Tick::Nothing;
+        }
+        if !has_joined && self.connect_by.is_none() {
+            // It has left its last namespace, and is nobody until it comes into another one.
+            self.connect_by = self.connect_timeout.map(|timeout| now + timeout);
         }
         let Some(asked) = self.asked else {
             signs.pong.store(false, Ordering::Relaxed);

@@ -96,6 +96,9 @@ pub trait Ears: Send + 'static {
 
     /// The connection goes on over a WebSocket.
     fn moved(&mut self, hold: Self::Hold);
+
+    /// Ends, and returns what the connection gives back when its socket is closed too.
+    fn into_hold(self) -> Self::Hold;
 }
 
 /// Says what the client is to hear. In every poll of the task the ears come first, so what they
@@ -114,7 +117,7 @@ pub trait Mouth: Send + 'static {
     /// Waits, while nothing can be written, until the connection is to end without it. Cancel safe.
     fn is_shed(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Whether the client has come into a namespace at least once.
+    /// Whether the client is in a namespace.
     fn has_joined(&self) -> bool;
 }
 

@@ -72,7 +72,7 @@ impl Desk {
         }
     }
 
-    async fn answer_polls<M: Mouth, H>(
+    async fn answer_polls<M: Mouth, H: Send + 'static>(
         &mut self,
         mouth: &mut M,
         mut polls: mpsc::Receiver<Poll<H>>,

@@ -29,7 +29,7 @@ struct Tried<H> {
     is_answered: bool,
 }
 
-impl<H> Probe<H> {
+impl<H: Send + 'static> Probe<H> {
     pub(super) fn new(tasks: TaskTracker) -> Self {
         Self { tried: None, tasks }
     }
@@ -37,7 +37,7 @@ impl<H> Probe<H> {
     /// A further WebSocket is closed.
     pub(super) fn offer(&mut self, socket: Box<Socket>, hold: H) {
         if self.tried.is_some() {
-            return self.turn_away(socket);
+            return self.turn_away(socket, hold);
         }
         self.tried = Some(Tried {
             socket,
@@ -69,13 +69,16 @@ impl<H> Probe<H> {
     /// The polling goes on as if there had been no WebSocket.
     fn give_up(&mut self) {
         if let Some(tried) = self.tried.take() {
-            self.turn_away(tried.socket);
+            self.turn_away(tried.socket, tried.hold);
         }
     }
 
-    fn turn_away(&self, socket: Box<Socket>) {
-        let goodbye = socket.finish(End::Ours(CloseCode::Normal));
-        self.tasks.spawn(goodbye);
+    /// The socket keeps its places until it is closed.
+    fn turn_away(&self, socket: Box<Socket>, hold: H) {
+        self.tasks.spawn(async move {
+            socket.finish(End::Ours(CloseCode::Normal)).await;
+            drop(hold);
+        });
     }
 }
 

@@ -75,7 +75,7 @@ impl<D: Door> Session<D> {
                 Box::pin(self.run(socket, desk.batch)).await;
             }
             Stop::Ended(end, farewell) => {
-                (*self).end(end);
+                drop((*self).end(end));
                 desk.bid(farewell);
             }
         }
@@ -109,17 +109,20 @@ impl<D: Door> Session<D> {
             self.place.engine.door.panicked();
             End::Ours(CloseCode::Internal)
         });
-        (*self).end(match end {
+        let hold = (*self).end(match end {
             End::Ours(code) => Ended::ByUs(code),
             End::Theirs(_) => Ended::ByThem,
             End::Gone => Ended::Gone,
         });
+        // The socket keeps its places until it is closed, however slowly the client goes.
         Box::pin(socket.finish(end)).await;
+        drop(hold);
     }
 
     /// From now on the session cannot be found, and its rooms hear of the leave before the
     /// goodbyes are said.
-    fn end(self, end: Ended) {
+    fn end(self, end: Ended) -> D::Hold {
         self.place.engine.door.ended(&self.ears, end);
+        self.ears.into_hold()
     }
 }

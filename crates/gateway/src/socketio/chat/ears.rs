@@ -180,6 +180,10 @@ impl Ears for ChatEars {
         let slot = hold.slot.or_else(|| self.hold.slot.take());
         self.hold = Hold { slot, ..hold };
     }
+
+    fn into_hold(self) -> Hold {
+        self.hold
+    }
 }
 
 /// The protocol's code for a session that is not opened.

@@ -131,7 +131,8 @@ impl Chat {
         let is_socket = headers.contains_key(axum::http::header::UPGRADE);
         let from_page = from_page || bearer::is_same_origin(headers);
         let token = find_token(gate, &peer, headers, from_page);
-        let is_stranger = gate.auth.mode() == AuthMode::Jwt && token.is_none() && ticket.is_none();
+        // A token or a ticket proves nothing before it is checked, which its first namespace does.
+        let is_stranger = gate.auth.mode() == AuthMode::Jwt;
         let refuse = |refusal: Refusal| {
             gate.metrics.rejected(refusal.as_str());
             Box::new(ApiError::from(refusal).into_response())

@@ -17,7 +17,6 @@ pub(crate) struct ChatMouth {
     chat: Arc<Chat>,
     notes: Arc<Notes>,
     seats: Vec<Seat>,
-    has_joined: bool,
 }
 
 /// One namespace that the client is in, or about to be.
@@ -68,7 +67,7 @@ impl Mouth for ChatMouth {
     }
 
     fn has_joined(&self) -> bool {
-        self.has_joined
+        self.seats.iter().any(|seat| seat.translator.is_in())
     }
 }
 
@@ -78,7 +77,6 @@ impl ChatMouth {
             chat,
             notes,
             seats: Vec::new(),
-            has_joined: false,
         }
     }
 
@@ -120,7 +118,6 @@ impl ChatMouth {
         for frame in frames.drain(..) {
             translator.translate(&self.chat.relay_events, namespace, &frame, batch)?;
         }
-        self.has_joined |= translator.is_in();
         // An idle connection keeps no room for them.
         *frames = Vec::new();
         Ok(())
