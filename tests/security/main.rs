@@ -13,6 +13,7 @@ mod handshake;
 mod headers;
 mod heads;
 mod hosts;
+mod idle;
 mod large;
 mod logs;
 mod paid;

@@ -131,6 +131,24 @@ mod tests {
         Clock::new(Instant::now(), &options)
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_not_stay_outside_every_namespace() {
+        let (mut clock, signs) = (clock(), Signs::default());
+        let pong = |signs: &Signs| signs.pong.store(true, Ordering::Relaxed);
+        assert_eq!(ticks(&mut clock, &signs, true).await.1, Tick::Ping);
+        pong(&signs);
+        // It leaves its last namespace, and goes on answering pings.
+        let mut last = Tick::Nothing;
+        for _ in 0..5 {
+            last = ticks(&mut clock, &signs, false).await.1;
+            if last != Tick::Ping {
+                break;
+            }
+            pong(&signs);
+        }
+        assert_eq!(last, Tick::NoConnect);
+    }
+
     async fn ticks(clock: &mut Clock, signs: &Signs, has_joined: bool) -> (u128, Tick) {
         let began = Instant::now();
         loop {
