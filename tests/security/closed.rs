@@ -52,7 +52,12 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
-        let settings = [("archive.url", ""), ("limits.ping_interval", "10m")];
+        let settings = [
+            ("archive.url", ""),
+            ("limits.ping_interval", "10m"),
+            // A round after the other, without a pause.
+            ("limits.accepts_per_second", "0"),
+        ];
         let node = NodeProcess::start("gw-closed", &settings).await;
         let guest = post(node.address(), "/v1/guests", &json!({})).await.json();
         let token = guest["token"].as_str().expect("a token").to_owned();

@@ -9,6 +9,7 @@ use hubbub_tests::http::{Answer, exchange, get, post_as};
 use hubbub_tests::metrics::Metrics;
 use hubbub_tests::operator::{KEYED, look, order, try_order};
 use hubbub_tests::people::{SIGNED, token};
+use hubbub_tests::process::Setting;
 use hubbub_tests::raw::Raw;
 use hubbub_tests::redis::Redis;
 use serde_json::{Value, json};
@@ -16,6 +17,11 @@ use serde_json::{Value, json};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of a large message.
 const BODY: usize = 16_000;
+/// The default limits on sends, which tests raise elsewhere.
+const DEFAULT_PACE: [Setting<'static>; 2] = [
+    ("limits.sends_per_second", "10"),
+    ("limits.user_sends_per_second", "20"),
+];
 
 async fn used_memory(redis: &Redis) -> u64 {
     let info: String = redis.command(&["INFO", "memory"]).await;
@@ -67,7 +73,7 @@ async fn fill(mut guest: Raw, room: String, end: Instant) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c60_ten_guests_do_not_fill_redis() {
     const LIMIT: u64 = 32 << 20;
-    let cluster = Cluster::redis(1, &[]).await;
+    let cluster = Cluster::redis(1, &DEFAULT_PACE).await;
     let redis = cluster.redis_ref();
     set_maxmemory(redis, &LIMIT.to_string()).await;
     let end = Instant::now() + Duration::from_secs(25);
@@ -238,7 +244,7 @@ async fn reactions_are_bounded(cluster: Cluster) {
 }
 
 /// Fast enough for a test.
-const QUICK: [hubbub_tests::process::Setting<'_>; 3] = [
+const QUICK: [Setting<'static>; 3] = [
     SIGNED,
     ("limits.sends_per_second", "0"),
     ("limits.user_sends_per_second", "0"),

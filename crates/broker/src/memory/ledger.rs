@@ -13,6 +13,28 @@ pub(super) struct Payers {
     pub(super) address: IpAddr,
 }
 
+/// One of a room's two payers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Payer {
+    User(UserId),
+    Address(IpAddr),
+}
+
+impl Payers {
+    /// Both payers, one by one.
+    pub(super) fn each(&self) -> [Payer; 2] {
+        [Payer::User(self.user.clone()), Payer::Address(self.address)]
+    }
+
+    /// Whether this is the user or the address that pays.
+    pub(super) fn include(&self, payer: &Payer) -> bool {
+        match payer {
+            Payer::User(user) => self.user == *user,
+            Payer::Address(address) => self.address == *address,
+        }
+    }
+}
+
 /// Who has how many bytes. Users and addresses without any have no entry.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -35,11 +57,13 @@ impl Ledger {
         }
     }
 
-    /// The larger of what the user and the address have.
-    pub(super) fn held_by(&self, payers: &Payers) -> usize {
-        let user = self.users.get(&payers.user).copied();
-        let address = self.addresses.get(&payers.address).copied();
-        user.max(address).unwrap_or(0)
+    /// The bytes of all streams that one payer has begun.
+    pub(super) fn held_by(&self, payer: &Payer) -> usize {
+        let sum = match payer {
+            Payer::User(user) => self.users.get(user),
+            Payer::Address(address) => self.addresses.get(address),
+        };
+        sum.copied().unwrap_or(0)
     }
 }
 
@@ -71,11 +95,13 @@ mod tests {
         ledger.book(Some(&alice), 0, 10);
         ledger.book(Some(&bob), 0, 5);
         ledger.book(None, 0, 7);
-        assert_eq!((ledger.total(), ledger.held_by(&alice)), (22, 15));
-        assert_eq!(ledger.held_by(&payers("bob", "10.0.0.2")), 5);
+        let held =
+            |ledger: &Ledger, payers: &Payers| payers.each().map(|payer| ledger.held_by(&payer));
+        assert_eq!((ledger.total(), held(&ledger, &alice)), (22, [10, 15]));
+        assert_eq!(held(&ledger, &payers("bob", "10.0.0.2")), [5, 0]);
         ledger.book(Some(&alice), 10, 0);
         ledger.book(Some(&bob), 5, 0);
-        assert_eq!((ledger.total(), ledger.held_by(&bob)), (7, 0));
+        assert_eq!((ledger.total(), held(&ledger, &bob)), (7, [0, 0]));
         assert!(ledger.users.is_empty() && ledger.addresses.is_empty());
     }
 }

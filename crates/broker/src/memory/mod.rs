@@ -12,7 +12,7 @@ mod stream;
 mod tickets;
 mod webhooks;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use self::journal::{Commit, Journal, JournalError, JournalRequest, UsedNonce};
-use self::ledger::Ledger;
+use self::ledger::{Ledger, Payer};
 use self::orders::Standing;
 use self::room::MemoryRoom;
 use self::stream::MemoryStream;
@@ -190,19 +190,41 @@ impl State {
         }
     }
 
-    /// Lets the oldest events of a room leave while whoever began it has more than `most` bytes.
+    /// Keeps the rooms that the room's user, or its address, has begun within `most` bytes: the oldest
+    /// events of the largest of these rooms leave. A sixteenth stays free, so that the next event does
+    /// not begin it anew. Each room keeps its newest event.
     fn keep_share(&mut self, room: &RoomId, most: usize) {
-        loop {
-            let here = self.rooms.get_mut(room);
-            let Some(stream) = here.and_then(|here| here.stream.as_mut()) else {
-                return;
-            };
-            let held = stream.payers().map(|payers| self.ledger.held_by(payers));
-            if stream.len() <= 1 || held.is_none_or(|held| held <= most) {
-                return;
+        let here = self.rooms.get(room);
+        let payers = here.and_then(|here| here.stream.as_ref()?.payers());
+        let Some(payers) = payers.cloned() else {
+            return;
+        };
+        for payer in payers.each() {
+            if self.ledger.held_by(&payer) > most {
+                self.shrink_rooms_of(&payer, most / 16 * 15);
             }
-            stream.drop_oldest();
-            self.settle(room);
+        }
+    }
+
+    fn shrink_rooms_of(&mut self, payer: &Payer, most: usize) {
+        let rooms = self.rooms.iter().filter_map(|(room, here)| {
+            let stream = here.stream.as_ref()?;
+            let pays = stream.payers().is_some_and(|payers| payers.include(payer));
+            pays.then(|| (stream.bytes(), room.clone()))
+        });
+        let mut largest: BinaryHeap<(usize, RoomId)> = rooms.collect();
+        while self.ledger.held_by(payer) > most
+            && let Some((_, room)) = largest.pop()
+        {
+            let here = self.rooms.get_mut(&room);
+            let Some(stream) = here.and_then(|here| here.stream.as_mut()) else {
+                continue;
+            };
+            if stream.len() > 1 {
+                stream.drop_oldest();
+                largest.push((stream.bytes(), room.clone()));
+                self.settle(&room);
+            }
         }
     }
 

@@ -187,10 +187,10 @@ impl BudgetKeeper {
         let crowded = streams.iter().enumerate();
         let crowded =
             crowded.filter(|(index, noted)| noted.is_crowded && !planned.contains_key(index));
-        let fitting = crowded.map(|(_, noted)| &noted.room);
+        let fitting = crowded.map(|(_, noted)| (&noted.room, Some(u64::MAX)));
         let next = next_rooms(&streams, last.as_ref());
-        let measured = fitting.chain(next.iter().copied()).map(|room| (room, None));
-        self.shed_all(measured.collect()).await?;
+        let measured = next.iter().map(|room| (*room, None));
+        self.shed_all(fitting.chain(measured).collect()).await?;
         *last = next.last().map(|room| (*room).clone());
         Ok(streams.len())
     }

@@ -59,15 +59,8 @@ impl RedisBroker {
             room,
             lease: &self.0.lease.name(),
         };
-        // A Redis that is full takes a call that only gives memory back.
-        let all_leave = users.iter().all(|it| matches!(it, Attendance::Exit(_)));
-        let script = if all_leave {
-            &self.0.scripts.leave
-        } else {
-            &self.0.scripts.presence
-        };
         let register = async |connection: MultiplexedConnection| {
-            let mut call = change.call(script);
+            let mut call = change.call(&self.0.scripts.presence);
             for user in users {
                 match user {
                     Attendance::Enter(user) => enter(&mut call, user, 0),

@@ -98,8 +98,6 @@ pub(crate) struct Scripts {
     pub(crate) private: Script,
     pub(crate) waiting: Script,
     pub(crate) presence: Script,
-    /// The same where users only leave.
-    pub(crate) leave: Script,
     pub(crate) members: Script,
     pub(crate) registered: Script,
     pub(crate) renew: Script,
@@ -152,8 +150,7 @@ impl Scripts {
             archived: Script::new(include_str!("lua/archived.lua")),
             private: even_if_full("", include_str!("lua/private.lua")),
             waiting: with("", include_str!("lua/waiting.lua")),
-            presence: with(&attendance, include_str!("lua/presence.lua")),
-            leave: even_if_full(&attendance, include_str!("lua/presence.lua")),
+            presence: even_if_full(&attendance, include_str!("lua/presence.lua")),
             members: Script::new(include_str!("lua/members.lua")),
             registered: Script::new(include_str!("lua/registered.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
