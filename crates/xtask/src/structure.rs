@@ -82,12 +82,13 @@ pub(crate) fn check(sources: &[Source]) -> Result<(), String> {
             .iter()
             .flat_map(|source| function_lines(&source.text)),
     );
-    let circles = circles(&imports(sources));
+    let imports = imports(sources);
+    let circles = circles(&imports);
     eprintln!("median lines: {files} of a file, {functions} of a function");
     eprintln!("circles of imports: {}", circles.len());
     let mut problems: Vec<String> = circles
         .iter()
-        .map(|circle| format!("a circle of imports: {}", circle.join(", ")))
+        .map(|circle| describe_circle(circle, &imports))
         .collect();
     if files > MEDIANS.0 || functions > MEDIANS.1 {
         let (file, function) = MEDIANS;
@@ -100,6 +101,17 @@ pub(crate) fn check(sources: &[Source]) -> Result<(), String> {
     } else {
         Err(problems.join("\n"))
     }
+}
+
+/// Names the imports that close a circle.
+fn describe_circle(circle: &[String], imports: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let mut lines = "a circle of imports:".to_owned();
+    for file in circle {
+        let inner = imports[file].iter().filter(|name| circle.contains(name));
+        let inner: Vec<&str> = inner.map(String::as_str).collect();
+        lines.push_str(&format!("\n  {file} uses {}", inner.join(", ")));
+    }
+    lines
 }
 
 fn median(values: impl Iterator<Item = usize>) -> usize {
