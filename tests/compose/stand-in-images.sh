@@ -7,7 +7,7 @@
 #   stand-in-images.sh images [NAME..]  build the named stand-ins that are not there yet
 #   stand-in-images.sh purge            remove the stand-ins (not the images built on them)
 #   stand-in-images.sh down             stop the dockerd that `up` started
-# NAMEs: debian:{bookworm,trixie}-slim, rust:1.95[-slim]-bookworm, redis:{7-bookworm,8-trixie},
+# Names: debian:{bookworm,trixie}-slim, rust:1.95[-slim]-bookworm, redis:{7-bookworm,8-trixie},
 #        postgres:{15-bookworm,17-trixie}, haproxy:{2.6,3.0}, nginx:1.*, prom/prometheus:v*. Existing images are kept.
 #        The versions are those of Debian: Redis 7.0, PostgreSQL 17, HAProxy 3.0, nginx 1.26, Prometheus 2.53.
 set -euo pipefail

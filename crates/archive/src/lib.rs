@@ -22,6 +22,7 @@ mod rebuild;
 mod records;
 mod retention;
 mod search;
+mod sidecar;
 mod sqlite;
 mod state;
 mod value;

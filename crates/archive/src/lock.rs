@@ -5,31 +5,25 @@
 //! which older versions take. The sidecar also holds the [`Origin`] of the last commit.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use hubbub_outage::Outage;
-
 use crate::ArchiveError;
-use crate::origin::Origin;
-
-/// The longest sidecar that is read.
-const SIDECAR_BYTES: usize = 256;
+use crate::sidecar::Sidecar;
 
 /// The lock of one database, held for as long as it lives. The sidecar stays where it is: a process that
 /// removed it could not know who has opened it meanwhile.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     path: PathBuf,
-    sidecar: File,
+    sidecar: Sidecar,
     /// Closing it would give up SQLite's own locks on the file, so it is dropped after SQLite's
     /// connections.
     database: File,
     identity: Identity,
     /// The write-ahead log that this process writes; `None`: not known yet.
     log: Mutex<Option<Identity>>,
-    outage: Outage,
 }
 
 /// The file behind a path, by device and inode.
@@ -83,11 +77,10 @@ impl FileLock {
                 device: found.dev(),
                 inode: found.ino(),
             },
+            sidecar: Sidecar::new(sidecar, &path),
             path,
-            sidecar,
             database,
             log: Mutex::default(),
-            outage: Outage::new(),
         })
     }
 
@@ -117,47 +110,9 @@ impl FileLock {
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The origin in the sidecar; `None`: there is none, or it cannot be read.
-    pub(crate) fn sidecar(&self) -> Option<Origin> {
-        let mut bytes = [0; SIDECAR_BYTES];
-        let length = self.sidecar.read_at(&mut bytes, 0).ok()?;
-        let text = std::str::from_utf8(&bytes[..length]).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        let (incarnation, events) = (words.next()?, words.next()?);
-        Some(Origin {
-            incarnation: incarnation.to_owned(),
-            events: events.parse().ok()?,
-        })
-    }
-
-    /// Writes the origin of a commit into the sidecar. It is not flushed to the disk: after a power
-    /// failure an older sidecar beside a newer database is harmless. A failure is harmless too: the
-    /// sidecar stays older.
-    pub(crate) fn set_sidecar(&self, origin: &Origin) {
-        let Origin {
-            incarnation,
-            events,
-        } = origin;
-        // Always as long, so that an overwritten one leaves no rest.
-        let line = format!("{incarnation:<40} {events:020}\n");
-        match self.sidecar.write_all_at(line.as_bytes(), 0) {
-            Ok(()) => drop(self.outage.end()),
-            Err(error) => self.report(&error),
-        }
-    }
-
-    /// Flushes the sidecar to the disk, so that it is not found empty after a power failure.
-    pub(crate) fn sync_sidecar(&self) {
-        if let Err(error) = self.sidecar.sync_all() {
-            self.report(&error);
-        }
-    }
-
-    fn report(&self, error: &std::io::Error) {
-        if let Some(now) = self.outage.fail(error) {
-            tracing::warn!(%error, failures = now.failures, path = %self.path.display(),
-                "cannot write the file beside the archive, a restored archive may go unnoticed");
-        }
+    /// The file beside the database.
+    pub(crate) fn sidecar(&self) -> &Sidecar {
+        &self.sidecar
     }
 
     fn log_path(&self) -> PathBuf {
@@ -169,7 +124,7 @@ impl FileLock {
 /// process, so closing them is not enough.
 impl Drop for FileLock {
     fn drop(&mut self) {
-        for file in [&self.sidecar, &self.database] {
+        for file in [self.sidecar.file(), &self.database] {
             if let Err(error) = file.unlock() {
                 tracing::warn!(%error, "the archive's lock was not given back");
             }

@@ -10,16 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::ArchiveError;
-use crate::lock::FileLock;
-
-/// Which database was written, and how much.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// Random; another one each time the database was found to be a restored copy.
-    pub(crate) incarnation: String,
-    /// How many events were ever appended.
-    pub(crate) events: u64,
-}
+use crate::sidecar::{Origin, Sidecar};
 
 /// The comparison of the database's origin with the sidecar's.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,12 +27,12 @@ enum Verdict {
 /// same.
 pub(crate) async fn settle(
     connection: &mut SqliteConnection,
-    lock: &FileLock,
+    sidecar: &Sidecar,
 ) -> Result<(), ArchiveError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     let found = read(&mut tx).await?;
-    let sidecar = lock.sidecar();
-    let origin = match judge(&found, sidecar.as_ref()) {
+    let noted = sidecar.read();
+    let origin = match judge(&found, noted.as_ref()) {
         Verdict::Same => found,
         Verdict::Unknown => stamp(&mut tx, found.events).await?,
         Verdict::Restored(lost) => {
@@ -53,13 +44,13 @@ pub(crate) async fn settle(
                     "the archive's file is not the one that was written last, all rooms begin a new epoch"
                 );
             }
-            let written = sidecar.map_or(0, |sidecar| sidecar.events);
+            let written = noted.map_or(0, |noted| noted.events);
             stamp(&mut tx, found.events.max(written)).await?
         }
     };
     tx.commit().await?;
-    lock.set_sidecar(&origin);
-    lock.sync_sidecar();
+    sidecar.write(&origin);
+    sidecar.sync();
     Ok(())
 }
 

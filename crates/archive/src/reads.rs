@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use hubbub_protocol::{RoomId, UserId};
 use serde::Serialize;
 
-use crate::append::{enter_rooms, now};
+use crate::append::enter_rooms;
+use crate::value::now;
 use crate::{Archive, ArchiveError};
 
 /// Up to where a user has read a room.

@@ -4,9 +4,9 @@ use hubbub_protocol::{RoomId, User, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::append::{enter_rooms, now};
+use crate::append::enter_rooms;
 use crate::archive::{Tx, json};
-use crate::value::{to_u64, values, without_zero};
+use crate::value::{now, to_u64, values, without_zero};
 use crate::{Archive, ArchiveError};
 
 /// What is kept about a room.

@@ -13,7 +13,8 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::lock::FileLock;
-use crate::origin::{self, Origin};
+use crate::origin;
+use crate::sidecar::Origin;
 use crate::state::State;
 use crate::{ArchiveError, ArchiveSection, migrate};
 
@@ -91,7 +92,7 @@ impl Sqlite {
                 ArchiveError::Failed(source) => refused(source),
                 other => other,
             })?;
-        origin::settle(&mut connection, &lock).await?;
+        origin::settle(&mut connection, lock.sidecar()).await?;
         lock.learn_log();
         let writer = Writer {
             connection: Some(connection),
@@ -252,7 +253,7 @@ impl Writing {
         if let Some(lock) = &home.lock {
             lock.learn_log();
             if let Some(origin) = &origin {
-                lock.set_sidecar(origin);
+                lock.sidecar().write(origin);
             }
         }
         home.connection = Some(connection);

@@ -1,5 +1,7 @@
 //! What is bound to a statement, and what comes out of one, on either database.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Encode, FromRow, Type};
@@ -122,4 +124,10 @@ where
         added.map_err(sqlx::Error::Encode)?;
     }
     Ok(())
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }

@@ -2,6 +2,7 @@
 //! were made.
 
 mod agreement;
+mod args;
 pub mod cli;
 mod commands;
 pub mod config;

@@ -1,12 +1,13 @@
-//! The commands for CI and developers: `cargo xtask test [SUITE…]`, `cargo xtask faults`, `cargo
-//! xtask fuzz`, `cargo xtask deny`, `cargo xtask setup`.
+//! The commands for CI and developers; `cargo xtask help` lists them.
 
 mod compose;
 mod deny;
 mod faults;
 mod fuzz;
+mod lint;
 mod setup;
 mod shell;
+mod structure;
 mod suites;
 
 use std::process::ExitCode;
@@ -14,7 +15,10 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  test [SUITE…]   install what the tests need, then run the named suites, or all
+  test [SUITE…]   install what the named suites need, or all suites, and run them
+  test SUITE FILTER
+                  only the tests of one suite with FILTER in their names
+  lint            check spelling, JavaScript, comments and the structure of the code
   faults [ROW…]   run the named rows of the fault matrix (B1, B20, …), or all, at full scale and
                   show their figures; HUBBUB_FAULTS=short for the daily scale
   faults --seed N [--minutes M]
@@ -35,7 +39,8 @@ fn main() -> ExitCode {
         Some((command, args)) if command == "faults" => faults(args),
         Some((command, args)) if command == "fuzz" => fuzz::run(args),
         Some((command, [])) if command == "deny" => deny::run(),
-        Some((command, [])) if command == "setup" => setup::install(),
+        Some((command, [])) if command == "lint" => lint::run_all(),
+        Some((command, [])) if command == "setup" => setup::install(&suites::all_needs()),
         Some((command, [])) if command == "help" || command == "--help" => {
             eprintln!("{HELP}{}", suites::names());
             Ok(())
@@ -51,13 +56,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn test(names: &[String]) -> Result<(), String> {
-    let chosen = suites::choose(names)?;
-    setup::install()?;
-    suites::run(&chosen)
+fn test(words: &[String]) -> Result<(), String> {
+    let choice = suites::choose(words)?;
+    setup::install(&choice.needs())?;
+    suites::run(&choice)
 }
 
 fn faults(args: &[String]) -> Result<(), String> {
-    setup::install()?;
+    setup::install(&suites::FAULTS)?;
     faults::run(args)
 }

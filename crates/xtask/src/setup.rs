@@ -1,5 +1,5 @@
-//! Installs what the tests need: Debian packages, npm packages from their lock file, Python
-//! packages of exact versions.
+//! Installs what the chosen tests or the linters need: Debian packages, npm packages from their lock
+//! file, Python packages of exact versions.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -18,26 +18,39 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("psql", "postgresql"),
     ("pgbouncer", "pgbouncer"),
 ];
-/// The folders with the lock files of npm packages.
-const NPM_FOLDERS: [&str; 4] = [
-    "tests/browser",
-    "tests/socketio",
-    "tests/sdk",
-    "crates/bench/peers/socketio",
-];
 /// The folder with the tests in Python.
 const PYTHON_FOLDER: &str = "tests/judges";
 /// The interpreter of its virtual environment, relative to the top of the checkout.
 pub(crate) const PYTHON: &str = "tests/judges/.venv/bin/python";
+/// The folder with the linters that are no Rust programs.
+pub(crate) const LINT_FOLDER: &str = ".ci/lint";
+
+/// What a suite needs before it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// One of [`PROGRAMS`], by the program's name.
+    Program(&'static str),
+    /// The npm packages of a folder's lock file.
+    Npm(&'static str),
+    /// The Python packages of `tests/judges`.
+    Python,
+    /// The `hubbub` binary, which is built and not installed.
+    Server,
+}
 
 /// Installs what is missing. Debian packages need root or sudo.
-pub(crate) fn install() -> Result<(), String> {
+pub(crate) fn install(needs: &[Need]) -> Result<(), String> {
+    let is_needed = |program: &str| {
+        let named = |need: &Need| matches!(need, Need::Program(name) if *name == program);
+        needs.iter().any(named)
+    };
     let mut missing: Vec<&str> = PROGRAMS
         .iter()
-        .filter(|(program, _)| !exists(program))
+        .filter(|(program, _)| is_needed(program) && !exists(program))
         .map(|(_, package)| *package)
         .collect();
-    if !has_venv() {
+    let needs_python = needs.contains(&Need::Python);
+    if needs_python && !has_venv() {
         missing.push("python3-venv");
     }
     if !missing.is_empty() {
@@ -46,11 +59,25 @@ pub(crate) fn install() -> Result<(), String> {
         install.extend(missing);
         apt(&install)?;
     }
-    if !exists("npm") {
-        return Err("npm is missing: install Node.js 20 or newer".to_owned());
+    for need in needs {
+        if let Need::Npm(folder) = need {
+            install_packages(folder)?;
+        }
     }
-    NPM_FOLDERS.into_iter().try_for_each(install_packages)?;
-    install_python()
+    if needs_python {
+        install_python(PYTHON_FOLDER)?;
+    }
+    Ok(())
+}
+
+/// Installs the linters: npm packages and Python packages of `.ci/lint`.
+pub(crate) fn install_linters() -> Result<(), String> {
+    if !has_venv() {
+        apt(&["update", "--quiet"])?;
+        apt(&["install", "--yes", "--quiet", "python3-venv"])?;
+    }
+    install_packages(LINT_FOLDER)?;
+    install_python(LINT_FOLDER)
 }
 
 /// Whether Python can make an environment with pip. Debian's Python needs a package for that.
@@ -62,26 +89,26 @@ fn has_venv() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Makes the virtual environment, unless it was made from the same list.
-fn install_python() -> Result<(), String> {
-    let folder = top().join(PYTHON_FOLDER);
+/// Makes the virtual environment of a folder, unless it was made from the same list.
+fn install_python(python_folder: &str) -> Result<(), String> {
+    let folder = top().join(python_folder);
     let list = fs::read(folder.join("requirements.txt"))
-        .map_err(|error| format!("{PYTHON_FOLDER}/requirements.txt: {error}"))?;
+        .map_err(|error| format!("{python_folder}/requirements.txt: {error}"))?;
     let installed = folder.join(".venv/installed.txt");
     if fs::read(&installed).is_ok_and(|installed| installed == list) {
         return Ok(());
     }
     run(
-        PYTHON_FOLDER,
+        python_folder,
         "python3",
         &["-m", "venv", "--clear", ".venv"],
     )?;
-    let python = top().join(PYTHON);
+    let python = folder.join(".venv/bin/python");
     let python = python.to_string_lossy();
     let install = ["-m", "pip", "install", "--quiet"];
     let exactly = ["--disable-pip-version-check", "-r", "requirements.txt"];
     run(
-        PYTHON_FOLDER,
+        python_folder,
         &python,
         &[install.as_slice(), &exactly].concat(),
     )?;
@@ -89,6 +116,9 @@ fn install_python() -> Result<(), String> {
 }
 
 fn install_packages(npm_folder: &str) -> Result<(), String> {
+    if !exists("npm") {
+        return Err("npm is missing: install Node.js 20 or newer".to_owned());
+    }
     let folder = top().join(npm_folder);
     let is_fresh = |installed: &std::path::Path| {
         let time = |path: &std::path::Path| path.metadata().and_then(|m| m.modified()).ok();

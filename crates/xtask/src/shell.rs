@@ -29,6 +29,22 @@ pub(crate) fn run(folder: &str, program: &str, args: &[&str]) -> Result<(), Stri
     }
 }
 
+/// Runs `program` at the top of the checkout and returns what it prints on standard output.
+pub(crate) fn output(program: &str, args: &[&str]) -> Result<String, String> {
+    let line = format!("{program} {}", args.join(" "));
+    let done = Command::new(program)
+        .args(args)
+        .current_dir(top())
+        .output()
+        .map_err(|error| format!("cannot start `{line}`: {error}"))?;
+    if done.status.success() {
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    } else {
+        let errors = String::from_utf8_lossy(&done.stderr);
+        Err(format!("`{line}` failed: {}\n{errors}", done.status))
+    }
+}
+
 /// Whether `program` is on the PATH, or in the folder for servers that some PATHs lack.
 pub(crate) fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Appending events, all or nothing, and what they do to earlier ones.
 
+mod batch;
 mod bury;
 mod change;
 mod insert;
@@ -8,44 +9,14 @@ mod search;
 mod supersede;
 mod taken;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use hubbub_protocol::StoredEvent;
 
-use hubbub_protocol::{Envelope, Epoch, RoomId, StoredEvent};
-
+pub use self::batch::{Hole, RoomBatch};
 pub(crate) use self::change::{TargetRow, strip};
 pub(crate) use self::rooms::enter as enter_rooms;
 pub(crate) use self::search::{WordsRow, reindex, unsearch};
 use crate::archive::Tx;
 use crate::{Archive, ArchiveError, fence};
-
-/// What is to be appended to one room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomBatch {
-    /// Which room.
-    pub room: RoomId,
-    /// The offset above which the life of the last of `events` began to number, where that is known.
-    pub base: Option<u64>,
-    /// In the order of their offsets; of several lives where one has ended.
-    pub events: Vec<Envelope>,
-    /// What is known to be lost.
-    pub holes: Vec<Hole>,
-    /// The run in which the events were read from the room's stream; `None`: they come from no
-    /// stream that can be another one.
-    pub run: Option<String>,
-}
-
-/// Events that were lost on their way to the archive, and are known to be lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hole {
-    /// The life they were numbered in.
-    pub epoch: Epoch,
-    /// The first offset that is lost.
-    pub first: u64,
-    /// The last offset that is lost.
-    pub last: u64,
-    /// Why, for an operator.
-    pub reason: String,
-}
 
 /// An event on its way into the tables.
 struct Entry<'a> {
@@ -110,10 +81,4 @@ fn read<'a>(batch: &'a [RoomBatch], known: &rooms::Known) -> Result<Vec<Entry<'a
         }
     }
     Ok(entries)
-}
-
-/// Milliseconds since 1970 by this machine's clock.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

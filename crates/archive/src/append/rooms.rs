@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use hubbub_protocol::{Epoch, RoomId};
 use serde::Serialize;
 
-use super::{RoomBatch, now};
+use super::batch::RoomBatch;
 use crate::ArchiveError;
 use crate::archive::{Tx, json};
-use crate::value::values;
+use crate::value::{now, values};
 
 /// Rooms as they were before a batch.
 pub(crate) struct Known(BTreeMap<RoomId, Row>);

@@ -1,5 +1,6 @@
 //! Agreement: how a node over Redis learns its archive's identity, declares its settings and joins.
 
+mod compared;
 mod declaration;
 mod digest;
 
@@ -9,8 +10,8 @@ use hubbub_archive::{Archive, ArchiveError, Owner};
 use hubbub_broker::{Broker, BrokerError, ClusterIdentity};
 use tokio::time::sleep;
 
+pub(crate) use self::compared::{SETTINGS, is_setting};
 use self::declaration::declare;
-pub(crate) use self::declaration::{SETTINGS, is_setting};
 use crate::config::Settings;
 
 /// Between two tries to declare the settings.

@@ -3,7 +3,7 @@
 use hubbub_bench::BenchArgs;
 use tokio::runtime::Builder;
 
-use super::CommandError;
+use super::error::CommandError;
 use crate::{files, logging};
 
 pub(crate) fn bench(args: BenchArgs) -> Result<(), CommandError> {

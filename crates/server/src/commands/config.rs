@@ -1,7 +1,8 @@
 //! `hubbub config`: the effective settings.
 
-use super::{CommandError, print};
-use crate::cli::SettingsArgs;
+use super::error::CommandError;
+use super::process::print;
+use crate::args::SettingsArgs;
 use crate::config::print_effective;
 
 pub(crate) fn config(args: &SettingsArgs) -> Result<(), CommandError> {

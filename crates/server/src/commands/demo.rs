@@ -8,8 +8,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{CommandError, OnHangup, Signals, print, runtime};
-use crate::cli::{DemoArgs, environment};
+use super::error::CommandError;
+use super::process::{OnHangup, Signals, print, runtime};
+use crate::args::{DemoArgs, environment};
 use crate::config::{Settings, SettingsFile, Sources, load};
 use crate::past::Embedded;
 use crate::server::{Server, StartError};

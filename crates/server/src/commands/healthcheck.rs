@@ -9,14 +9,14 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use super::{CommandError, print};
-use crate::cli::HealthcheckArgs;
+use super::process::print;
+use crate::args::HealthcheckArgs;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 /// An answer needs no more.
 const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
-/// Why the node does not count as ready.
+/// The reason why the node does not count as ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HealthError {
     #[error("--url {0}: expected http://HOST[:PORT][/PATH]")]
@@ -33,9 +33,11 @@ pub(crate) enum HealthError {
         status: u16,
         body: String,
     },
+    #[error("{0}")]
+    Io(#[from] io::Error),
 }
 
-pub(crate) fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
+pub(crate) fn healthcheck(args: &HealthcheckArgs) -> Result<(), HealthError> {
     let body = Builder::new_current_thread()
         .enable_all()
         .build()?

@@ -1,9 +1,10 @@
 //! `hubbub serve`: one node, until a signal.
 
-use super::{CommandError, OnHangup, Signals, runtime};
 use hubbub_node::Failpoints;
 
-use crate::cli::SettingsArgs;
+use super::error::CommandError;
+use super::process::{OnHangup, Signals, runtime};
+use crate::args::SettingsArgs;
 use crate::config::FAILPOINTS;
 use crate::server::Server;
 use crate::{files, logging};

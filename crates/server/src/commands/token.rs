@@ -4,10 +4,11 @@ use hubbub_gateway::auth::{AuthError, Grant, TokenError};
 use hubbub_node::{BadGrant, Rights, RoomGrants};
 use hubbub_protocol::{InvalidId, UserId};
 
-use super::{CommandError, print};
-use crate::cli::TokenArgs;
+use super::process::print;
+use crate::args::TokenArgs;
+use crate::config::ConfigError;
 
-/// Why there is no token.
+/// The reason why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintError {
     #[error(
@@ -26,15 +27,19 @@ pub(crate) enum MintError {
     Auth(#[from] AuthError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
 }
 
-pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
+pub(crate) fn token(args: &TokenArgs) -> Result<(), MintError> {
     let settings = args.settings.load()?.settings;
     if settings.auth.secret.is_empty() && settings.auth.private_key.is_empty() {
-        return Err(MintError::NoSecret.into());
+        return Err(MintError::NoSecret);
     }
-    let auth = settings.make_auth().map_err(MintError::from)?;
-    let (token, _expires) = auth.mint(&grant(args)?).map_err(MintError::from)?;
+    let auth = settings.make_auth()?;
+    let (token, _expires) = auth.mint(&grant(args)?)?;
     print(&format!("{token}\n"))?;
     Ok(())
 }

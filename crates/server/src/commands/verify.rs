@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use hubbub_verify::{LineError, Verifier};
 
-use super::{CommandError, print};
-use crate::cli::VerifyArgs;
+use super::process::print;
+use crate::args::VerifyArgs;
 
-/// Why there is no clean verdict.
+/// The reason why there is no clean verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
     #[error("broken promises: {0}")]
@@ -23,18 +23,20 @@ pub(crate) enum VerifyError {
         number: usize,
         source: LineError,
     },
+    #[error("{0}")]
+    Io(#[from] io::Error),
 }
 
 impl VerifyError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Broken(_) => ExitCode::FAILURE,
+            Self::Broken(_) | Self::Io(_) => ExitCode::FAILURE,
             Self::Open { .. } | Self::Line { .. } => ExitCode::from(2),
         }
     }
 }
 
-pub(crate) fn verify(args: &VerifyArgs) -> Result<(), CommandError> {
+pub(crate) fn verify(args: &VerifyArgs) -> Result<(), VerifyError> {
     let mut verifier = Verifier::new();
     for path in &args.logs {
         read(&mut verifier, path)?;
@@ -44,7 +46,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), CommandError> {
     if report.is_kept() {
         Ok(())
     } else {
-        Err(VerifyError::Broken(report.total.counts.total()).into())
+        Err(VerifyError::Broken(report.total.counts.total()))
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
     }
 
     /// The verdict on one client's log.
-    fn verdict(lines: &[String]) -> Result<(), CommandError> {
+    fn verdict(lines: &[String]) -> Result<(), VerifyError> {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("alice.jsonl");
         std::fs::write(&path, lines.join("\n")).unwrap();

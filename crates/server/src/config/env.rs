@@ -5,11 +5,11 @@ use std::fs;
 
 use config::Value;
 
+use super::error::ConfigError;
 use super::hints::check_variable;
 use super::known::Known;
-use super::layers::ConfigError;
+use super::variable::key_of;
 
-pub(super) const PREFIX: &str = "HUBBUB__";
 const FILE_SUFFIX: &str = "_FILE";
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -46,17 +46,6 @@ fn plain_variable<'a>(name: &'a str, known: &Known) -> Option<(&'a str, String)>
     let plain = name.strip_suffix(FILE_SUFFIX)?;
     let key = key_of(plain)?;
     known.has(&key).then_some((plain, key))
-}
-
-/// The key that a variable means, known or not; `None`: it is not ours.
-fn key_of(name: &str) -> Option<String> {
-    let key = name.strip_prefix(PREFIX)?;
-    Some(key.to_ascii_lowercase().replace("__", "."))
-}
-
-/// The variable that holds a setting.
-pub(super) fn variable_of(key: &str) -> String {
-    PREFIX.to_owned() + &key.to_ascii_uppercase().replace('.', "__")
 }
 
 /// The file's text without the line end that editors and `echo` leave behind it.

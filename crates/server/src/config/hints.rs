@@ -1,11 +1,10 @@
 //! Mistakes that would otherwise pass silently or be told in words that do not help: each is refused with
 //! what to write instead.
 
-use super::CheckError;
-use super::env::{PREFIX, variable_of};
+use super::error::{CheckError, ConfigError};
 use super::known::Known;
-use super::layers::ConfigError;
 use super::tables;
+use super::variable::{PREFIX, variable_of};
 
 /// Names of tables differ from what was written by at most so many letters, to be suggested.
 const NEAR: usize = 2;

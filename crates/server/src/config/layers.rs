@@ -2,22 +2,22 @@
 //! wins, and what nobody knows is refused by name.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;
 
+use super::Settings;
 use super::env::from_env;
+use super::error::ConfigError;
 use super::hints::nearest;
 use super::kind::{Kind, printed_default};
 use super::known::Known;
+use super::origin::{DEFAULT_ORIGIN, origin_of};
 use super::tables::Tables;
-use super::{CheckError, Settings};
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "hubbub.toml";
-const DEFAULT_ORIGIN: &str = "default";
 const ARCHIVE_URL: &str = "archive.url";
 const REDIS_URL: &str = "redis.url";
 /// In the folder where the node was started.
@@ -27,119 +27,6 @@ const EMBEDDED_ARCHIVE: &str = "sqlite://hubbub.db";
 const SECRETS: [&str; 3] = ["auth.secret", "auth.private_key", "ops.token"];
 /// Settings that may hold a password: in an error they do not stand as they were written.
 const URLS: [&str; 2] = ["redis.url", "archive.url"];
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// `--config` names no file.
-    #[error("there is no file {}", .0.display())]
-    NoFile(PathBuf),
-    /// No TOML.
-    #[error("{}: {why}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Where it breaks, without the line itself: that may be a secret's.
-        why: String,
-    },
-    /// Nobody knows this key.
-    #[error("unknown setting {key} ({origin}): did you mean {nearest}?")]
-    UnknownKey {
-        /// As written.
-        key: String,
-        /// Where it came from.
-        origin: String,
-        /// The known key that looks most like it.
-        nearest: String,
-    },
-    /// A variable of the environment that would be ignored.
-    #[error(
-        "{name} is no setting of a node and would be ignored: did you mean {meant}? Two underscores \
-         stand between the parts"
-    )]
-    NearMiss {
-        /// As written.
-        name: String,
-        /// The variable that sets something.
-        meant: String,
-    },
-    /// A node that was given an empty `redis.url` stands alone, which nobody means who sets it.
-    #[error(
-        "redis.url is empty ({origin}): the node would stand alone instead of joining its cluster. \
-         Set it to redis://HOST:PORT, or remove it for a node that stands alone"
-    )]
-    EmptyRedisUrl {
-        /// Where it came from.
-        origin: String,
-    },
-    /// A table that may be repeated, written as something else.
-    #[error(
-        "{name} ({origin}): expected a list of tables, each begun by [[{name}]] with two brackets in a \
-         settings file"
-    )]
-    NoTables {
-        /// The tables' name.
-        name: &'static str,
-        /// Where it came from.
-        origin: String,
-    },
-    /// A table among others of its name that cannot be read.
-    #[error("[[{name}]], table {number} ({origin}): {problem}")]
-    BadTable {
-        /// The tables' name.
-        name: &'static str,
-        /// Which one, counted from 1.
-        number: usize,
-        /// Where they came from.
-        origin: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A value of the wrong form.
-    #[error("{key} = {value} ({origin}): {problem}")]
-    BadValue {
-        /// The setting.
-        key: String,
-        /// As written; hidden for secrets.
-        value: String,
-        /// Where it came from.
-        origin: String,
-        /// What is wrong with it, or what it should be.
-        problem: String,
-    },
-    /// A variable names a file that cannot be read.
-    #[error("{name}: cannot read {}: {source}", path.display())]
-    UnreadableValue {
-        /// The variable.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A variable names a file that holds something else than a value.
-    #[error("{name}: {} {problem}", path.display())]
-    BadValueFile {
-        /// The variable.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        problem: &'static str,
-    },
-    /// One variable has the value, and another names its file.
-    #[error("{name} and {name}_FILE are both set: keep one")]
-    ValueAndFile {
-        /// The variable that has the value.
-        name: String,
-    },
-    /// A flag that is not `KEY=VALUE`.
-    #[error("--set {0}: expected KEY=VALUE, such as --set limits.connections=1000")]
-    BadFlag(String),
-    /// Each value is right, but they cannot work.
-    #[error(transparent)]
-    Check(#[from] CheckError),
-}
 
 /// Which file to read.
 #[derive(Debug, Clone, Default)]
@@ -387,13 +274,6 @@ fn flatten(
         }
     }
     Ok(())
-}
-
-pub(super) fn origin_of(value: &Value) -> String {
-    value
-        .origin()
-        .unwrap_or("a section without settings")
-        .to_owned()
 }
 
 #[cfg(test)]

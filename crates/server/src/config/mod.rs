@@ -2,28 +2,31 @@
 
 mod effective;
 mod env;
+mod error;
 mod hints;
 mod kind;
 mod known;
 mod layers;
+mod origin;
 mod tables;
+mod variable;
 
 use std::time::Duration;
 
 use crate::agreement::is_setting;
 pub use effective::print_effective;
-use hubbub_archive::{ArchiveError, ArchiveSection};
-use hubbub_broker::{BrokerConfig, BrokerError, HistorySection, RedisSection};
-use hubbub_gateway::auth::origin::OriginError;
+pub use error::{CheckError, ConfigError};
+use hubbub_archive::ArchiveSection;
+use hubbub_broker::{BrokerConfig, HistorySection, RedisSection};
 use hubbub_gateway::auth::{Auth, AuthError};
-use hubbub_gateway::socketio::{SocketIoError, SocketIoSection};
-use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsError, OpsSection};
+use hubbub_gateway::socketio::SocketIoSection;
+use hubbub_gateway::{ApiKey, AuthSection, GatewayConfig, HttpSection, OpsSection};
 use hubbub_node::{
     AckSection, DrainSection, Failpoints, Limits, NodeConfig, NodeSection, RoomRule,
 };
 use hubbub_protocol::{AckLevel, RoomId};
-use hubbub_webhooks::{Webhook, WebhookError};
-pub use layers::{ConfigError, Loaded, Setting, SettingsFile, Sources, load};
+use hubbub_webhooks::Webhook;
+pub use layers::{Loaded, Setting, SettingsFile, Sources, load};
 use serde::{Deserialize, Serialize};
 
 /// All settings. `Default` is what a node has when nobody says anything.
@@ -68,65 +71,6 @@ pub struct Settings {
 
 /// Switches faults on, for tests of the real binary: names with commas between them.
 pub const FAILPOINTS: &str = "HUBBUB_FAILPOINTS";
-
-/// Settings that cannot work, alone or together.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// Section `auth`.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// Origins in section `http`.
-    #[error("http.allowed_origins or http.public_urls: {0}")]
-    Origin(#[from] OriginError),
-    /// Section `ops`.
-    #[error(transparent)]
-    Ops(#[from] OpsError),
-    /// Section `redis`.
-    #[error(transparent)]
-    Redis(#[from] BrokerError),
-    /// Section `archive`.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// Section `socketio`.
-    #[error(transparent)]
-    SocketIo(#[from] SocketIoError),
-    /// Tables `[[webhook]]`.
-    #[error(transparent)]
-    Webhook(#[from] WebhookError),
-    /// A character of a user name or password that means something else in a URL.
-    #[error(
-        "{key}: the user name or the password has {special:?} in it, which ends it there in a URL: write \
-         {encoded} in its place (percent-encoding)"
-    )]
-    SpecialCharacter {
-        /// The setting.
-        key: &'static str,
-        /// The character.
-        special: char,
-        /// How it is written.
-        encoded: String,
-    },
-    /// Not `host:port`.
-    #[error("{key} = {value:?} is not an address and a port, such as 127.0.0.1:3000")]
-    Address {
-        /// The setting.
-        key: &'static str,
-        /// What it is.
-        value: String,
-    },
-    /// A time or a size that would stop everything.
-    #[error("{0} must be more than 0")]
-    Zero(&'static str),
-    /// `redis.may_differ` names something that is not compared.
-    #[error(
-        "redis.may_differ: {0:?} is not compared between nodes; those that are: {names}",
-        names = crate::agreement::SETTINGS.map(|(name, ..)| name).join(", ")
-    )]
-    NotCompared(String),
-    /// Two settings that contradict each other.
-    #[error("{0}")]
-    Contradiction(&'static str),
-}
 
 impl Settings {
     /// The node's part.

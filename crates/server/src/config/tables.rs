@@ -7,7 +7,8 @@ use hubbub_node::RoomRule;
 use hubbub_webhooks::Webhook;
 use serde::de::DeserializeOwned;
 
-use super::layers::{ConfigError, origin_of};
+use super::error::ConfigError;
+use super::origin::origin_of;
 
 const ROOM: &str = "room";
 const API_KEY: &str = "api_key";

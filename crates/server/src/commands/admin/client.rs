@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::AdminError;
+use super::error::AdminError;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A page needs no more.

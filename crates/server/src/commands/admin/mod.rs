@@ -2,10 +2,9 @@
 
 mod args;
 mod client;
+mod error;
 mod settings;
 mod table;
-
-use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
@@ -13,49 +12,19 @@ use tokio::runtime::Builder;
 pub(crate) use self::args::{ADMIN_HELP, AdminArgs};
 use self::args::{AdminCommand, PageArgs, SubjectArgs, TokensArgs};
 use self::client::{Answer, Client};
-use super::{CommandError, print};
-use crate::cli::environment;
-use crate::config::{ConfigError, SettingsFile, Sources, load};
+pub(crate) use self::error::AdminError;
+use super::process::print;
+use crate::args::environment;
+use crate::config::{SettingsFile, Sources, load};
 
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AdminError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error("there is no key: set ops.token, for example by HUBBUB__OPS__TOKEN_FILE=…")]
-    NoKey,
-    #[error("there is no operators' port to ask: give --url")]
-    NoPort,
-    #[error("--url {0}: expected http://HOST[:PORT]")]
-    Url(String),
-    #[error("{0}: {1}")]
-    Unreachable(String, std::io::Error),
-    #[error("{0} did not answer within 10 s")]
-    Silent(String),
-    #[error("{0} did not answer as a node does")]
-    NoHttp(String),
-    #[error("refused ({status}): {detail}")]
-    Refused { status: u16, detail: String },
-}
-
-impl AdminError {
-    /// 1 is the node's word, 2 that there is none.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Refused { .. } => ExitCode::FAILURE,
-            _ => ExitCode::from(2),
-        }
-    }
-}
-
-/// What is asked of the node.
+/// A request to the node.
 struct Ask {
     method: &'static str,
     path: String,
     body: Option<Value>,
 }
 
-pub(crate) fn admin(args: &AdminArgs) -> Result<(), CommandError> {
+pub(crate) fn admin(args: &AdminArgs) -> Result<(), AdminError> {
     let client = client(args)?;
     let ask = ask(&args.command);
     let answer = Builder::new_current_thread()
@@ -68,11 +37,14 @@ pub(crate) fn admin(args: &AdminArgs) -> Result<(), CommandError> {
             .as_str()
             .unwrap_or("no reason given")
             .to_owned();
-        return Err(AdminError::Refused { status, detail }.into());
+        return Err(AdminError::Refused { status, detail });
     }
-    let text = match args.json {
-        true => format!("{body:#}\n"),
-        false => table::print(&args.command, &body),
+    let text = if args.json {
+        format!("{body:#}\n")
+    } else if matches!(args.command, AdminCommand::Settings) {
+        settings::print(&body)
+    } else {
+        table::print(&args.command, &body)
     };
     print(&text)?;
     Ok(())

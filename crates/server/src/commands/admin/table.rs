@@ -5,7 +5,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::args::AdminCommand;
-use super::settings;
 
 /// A column: its heading, and the field that it shows.
 type Column = (&'static str, &'static str);
@@ -66,12 +65,12 @@ pub(super) fn print(command: &AdminCommand, answer: &Value) -> String {
     };
     match command {
         AdminCommand::Nodes => list("nodes", NODES),
-        AdminCommand::Settings => settings::print(answer),
         AdminCommand::Connections { .. } => list("connections", CONNECTIONS),
         AdminCommand::Rooms(_) => list("rooms", ROOMS),
         AdminCommand::Bans(_) => list("rules", RULES),
         AdminCommand::Audit { .. } => list("entries", AUDIT),
-        AdminCommand::Kick { .. }
+        AdminCommand::Settings
+        | AdminCommand::Kick { .. }
         | AdminCommand::Ban { .. }
         | AdminCommand::Unban(_)
         | AdminCommand::Mute { .. }
@@ -80,10 +79,13 @@ pub(super) fn print(command: &AdminCommand, answer: &Value) -> String {
         | AdminCommand::Unrevoke(_)
         | AdminCommand::Announce { .. }
         | AdminCommand::Delete { .. }
-        | AdminCommand::Drain { .. } => match answer["until"].is_null() {
-            true => "done\n".to_owned(),
-            false => format!("done, until {}\n", time(&answer["until"])),
-        },
+        | AdminCommand::Drain { .. } => {
+            if answer["until"].is_null() {
+                "done\n".to_owned()
+            } else {
+                format!("done, until {}\n", time(&answer["until"]))
+            }
+        }
     }
 }
 

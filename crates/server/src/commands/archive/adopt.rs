@@ -2,9 +2,9 @@
 
 use hubbub_archive::{Archive, ArchiveSection};
 
-use super::super::{print, runtime};
+use super::super::process::{print, runtime};
 use super::{ArchiveToolError, find};
-use crate::cli::SettingsArgs;
+use crate::args::SettingsArgs;
 use crate::logging;
 
 pub(super) fn adopt(args: &SettingsArgs) -> Result<(), ArchiveToolError> {

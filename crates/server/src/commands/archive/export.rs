@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, ErrorKind, Write, stdout};
 use hubbub_archive::Archive;
 use hubbub_protocol::{Envelope, RoomId};
 
-use super::super::runtime;
+use super::super::process::runtime;
 use super::{ArchiveToolError, PAGE, open, progress};
-use crate::cli::ExportArgs;
+use crate::args::ExportArgs;
 use crate::logging;
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), ArchiveToolError> {

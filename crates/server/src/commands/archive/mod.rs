@@ -14,8 +14,7 @@ use hubbub_broker::BrokerError;
 use hubbub_protocol::{InvalidId, RoomId};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::CommandError;
-use crate::cli::ArchiveCommand;
+use crate::args::ArchiveCommand;
 use crate::config::ConfigError;
 
 /// Rows read at once.
@@ -23,7 +22,7 @@ const PAGE: usize = 500;
 /// How the URL of an archive in a file begins.
 const FILE: &str = "sqlite://";
 
-/// Why there is no clean verdict, or nothing to read.
+/// The reason why there is no clean verdict or nothing to read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArchiveToolError {
     #[error("rooms that are not whole: {0}")]
@@ -58,13 +57,12 @@ impl ArchiveToolError {
     }
 }
 
-pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), CommandError> {
+pub(crate) fn archive(command: &ArchiveCommand) -> Result<(), ArchiveToolError> {
     match command {
         ArchiveCommand::Verify(settings) => verify::verify(settings),
         ArchiveCommand::Adopt(settings) => adopt::adopt(settings),
         ArchiveCommand::Export(args) => export::export(args),
     }
-    .map_err(CommandError::from)
 }
 
 /// Opens the archive that is there, beside a node that may be running. A file is not made: a wrong name

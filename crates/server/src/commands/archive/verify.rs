@@ -7,11 +7,11 @@ use hubbub_archive::{Archive, RoomCheck, RoomPattern};
 use hubbub_broker::{Broker, BrokerConfig};
 use hubbub_protocol::RoomId;
 
-use super::super::{print, runtime};
+use super::super::process::{print, runtime};
 use super::compare::{Comparison, compare};
 use super::report::Report;
 use super::{ArchiveToolError, open, progress};
-use crate::cli::SettingsArgs;
+use crate::args::SettingsArgs;
 use crate::config::Settings;
 use crate::logging;
 
