@@ -52,7 +52,7 @@ async fn c80_refused_commands_have_the_pace_of_others() {
 #[tokio::test]
 async fn c81_packets_that_do_nothing_have_a_pace() {
     let cluster = Cluster::memory(1, &[]).await;
-    for packet in ["3", "6", "5", "43[]", "430[1]", r#"42["nobody listens"]"#] {
+    for packet in ["3", "6", "5", "430[1]", r#"42["nobody listens"]"#] {
         let mut wire = Wire::open_at(cluster.address(0), PATH).await;
         wire.send(&Frame::new(op::TEXT, "40")).await;
         let frames = Frame::new(op::TEXT, packet).bytes().repeat(FLOOD);
@@ -81,7 +81,8 @@ async fn gets_in(address: SocketAddr) -> bool {
 /// A client that is closed for a fault and stays holds its place until its socket has gone.
 #[tokio::test]
 async fn c82_places_are_kept_until_the_socket_is_closed() {
-    let settings = [("limits.connections_per_address", "1")];
+    // A client that polls has a place, and so has the connection of its request.
+    let settings = [("limits.connections_per_address", "2")];
     let cluster = Cluster::memory(1, &settings).await;
     let address = cluster.address(0);
     let mut wire = Wire::open_at(address, PATH).await;
