@@ -2,7 +2,7 @@
 //!
 //! Two advisory locks are taken, which the system takes back when the process ends: one on the database
 //! file itself, so that a hard link is the same file, and one on the sidecar file `NAME.lock` beside it,
-//! which older versions take. The sidecar also holds the [`Origin`] of the last commit.
+//! which older versions take. The sidecar also remembers the last commit (see [`Sidecar`]).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;

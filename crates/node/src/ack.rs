@@ -12,8 +12,10 @@ use tokio::time::{sleep, timeout_at};
 use crate::lock::lock;
 use crate::node::Node;
 
-/// How often a room is looked at while somebody waits for the archive to have it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The pause between two looks at a room while somebody waits for the archive to have it. It grows while
+/// nothing changes, so that an archive that is away costs Redis little.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// How far the archive has rooms that somebody waits for: one look serves all who wait.
 #[derive(Debug, Default)]
@@ -70,32 +72,39 @@ impl Node {
         drop(rooms);
         let (node, room) = (Arc::clone(self), room.clone());
         self.spawn(async move {
-            while node.look_at_progress(&room).await {
-                sleep(LOOK_INTERVAL).await;
+            let mut pause = FIRST_PAUSE;
+            while let Some(has_moved) = node.look_at_progress(&room).await {
+                pause = if has_moved {
+                    FIRST_PAUSE
+                } else {
+                    (pause * 2).min(LONGEST_PAUSE)
+                };
+                sleep(pause).await;
             }
         });
         receiver
     }
 
-    /// Returns whether somebody waits still.
-    async fn look_at_progress(&self, room: &RoomId) -> bool {
+    /// Returns whether the archive has got more since the last look; `None`: nobody waits any more.
+    async fn look_at_progress(&self, room: &RoomId) -> Option<bool> {
         let page = self.broker.peek(room, Span::Newest, 0).await;
         let mut rooms = lock(&self.archive_progress.0);
-        let Some(sender) = rooms.get(room) else {
-            return false;
-        };
+        let sender = rooms.get(room)?;
         if sender.receiver_count() == 0 {
             rooms.remove(room);
-            return false;
+            return None;
         }
-        if let Ok(Some(page)) = page
-            && let Some(offset) = page.archived
-        {
-            sender.send_replace(Some(Position {
-                epoch: page.head.epoch,
-                offset,
-            }));
-        }
-        true
+        let Ok(Some(page)) = page else {
+            return Some(false);
+        };
+        let now = page.archived.map(|offset| Position {
+            epoch: page.head.epoch,
+            offset,
+        });
+        Some(sender.send_if_modified(|known| {
+            let has_moved = *known != now;
+            *known = now;
+            has_moved
+        }))
     }
 }

@@ -16,6 +16,9 @@ use crate::rate::{Rate, Verdict};
 /// Reads of one user a second, kept up, and at once.
 const READS_PER_SECOND: u32 = 50;
 const READS_BURST: u32 = 200;
+/// Tickets of one user a second, kept up, and at once: each is kept for a minute.
+const TICKETS_PER_SECOND: u32 = 1;
+const TICKETS_BURST: u32 = 20;
 /// Users that are remembered; beyond, all begin anew with full buckets.
 const REMEMBERED: usize = 50_000;
 
@@ -30,6 +33,8 @@ pub enum Pace {
     Reads,
     /// As fast as one connection sends: `limits.sends_per_second`.
     Writes,
+    /// Tickets are made.
+    Tickets,
 }
 
 impl Node {
@@ -42,6 +47,7 @@ impl Node {
         let (per_second, burst) = match pace {
             Pace::Reads => (READS_PER_SECOND, READS_BURST),
             Pace::Writes => (limits.sends_per_second, limits.sends_burst),
+            Pace::Tickets => (TICKETS_PER_SECOND, TICKETS_BURST),
         };
         let mut paces = lock(&self.paces.0);
         if paces.len() >= REMEMBERED {

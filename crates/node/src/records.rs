@@ -95,8 +95,11 @@ impl Node {
         }
         let archive = self.needed_archive()?;
         let added = archive.add_member(room, user, &identity.user.id).await;
-        added.map_err(of_record)?;
-        self.announce_access(room, None).await
+        // A member already: nothing has changed that other nodes would have to look at.
+        if added.map_err(of_record)? {
+            self.announce_access(room, None).await?;
+        }
+        Ok(())
     }
 
     /// Ends a membership: one's own, or as whoever made the room, or as a moderator.

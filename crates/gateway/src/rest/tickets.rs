@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use hubbub_node::Pace;
 use serde::Serialize;
 
 use super::caller::Caller;
@@ -26,6 +27,7 @@ pub(crate) async fn create_ticket(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
+    gate.node.keep_pace(&caller.identity, Pace::Tickets)?;
     let ticket = gate.node.issue_ticket(&caller.identity).await?;
     let ticket = NewTicket {
         ticket: ticket.secret,

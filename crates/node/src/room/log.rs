@@ -3,7 +3,7 @@
 //! Every live member has been given exactly the events up to `head`. So a request for older events
 //! can usually be served from here: a thousand clients that reconnect at once cost one read.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -84,10 +84,21 @@ pub(crate) struct RoomLog {
     head_message: Option<MessageId>,
     /// Has no holes, and ends at `head`.
     recent: VecDeque<Envelope>,
+    /// The newest kept edit of each message, both by their offsets: the one edit that has a body.
+    edits: HashMap<u64, u64>,
     bytes: usize,
     budget: LogBudget,
     appended: Instant,
     deletions: u64,
+}
+
+/// The message that an event edits, if it is an edit that has a body.
+fn edit_of(event: &Envelope) -> Option<u64> {
+    if event.kind() != EventKind::Edited {
+        return None;
+    }
+    let edit = event.read().ok()?;
+    edit.target.filter(|_| !edit.deleted)
 }
 
 pub(super) fn cost(event: &Envelope) -> usize {
@@ -108,6 +119,7 @@ impl RoomLog {
             head: head.offset,
             head_message,
             recent: VecDeque::new(),
+            edits: HashMap::new(),
             bytes: 0,
             budget,
             appended: Instant::now(),
@@ -172,10 +184,12 @@ impl RoomLog {
         self.head_message = Some(event.message.clone());
         self.appended = Instant::now();
         self.add(cost(&event));
-        if matches!(event.kind(), EventKind::Deleted | EventKind::Edited) {
-            self.rewrite(&event);
-        }
+        let is_change = matches!(event.kind(), EventKind::Deleted | EventKind::Edited);
+        let change = is_change.then(|| event.clone());
         self.recent.push_back(event);
+        if let Some(change) = change {
+            self.rewrite(&change);
+        }
         self.trim();
     }
 
@@ -185,28 +199,42 @@ impl RoomLog {
         let Ok(change) = change.read() else { return };
         let Some(target) = change.target else { return };
         self.deletions += 1;
-        let is_edit = |event: &Envelope| {
-            event.kind() == EventKind::Edited
-                && event.read().is_ok_and(|event| event.target == Some(target))
+        let earlier = if change.kind == EventKind::Edited && !change.deleted {
+            self.edits.insert(target, self.head)
+        } else {
+            self.edits.remove(&target)
         };
-        let (mut added, mut freed) = (0, 0);
-        for event in &mut self.recent {
-            let before = cost(event);
-            let done = if event.position.offset == target && change.kind == EventKind::Edited {
-                event.take_edit(&self.room, &change)
-            } else if event.position.offset == target || is_edit(event) {
-                event.bury(&self.room)
+        let room = self.room.clone();
+        self.replace(target, |message| {
+            if change.kind == EventKind::Edited {
+                message.take_edit(&room, &change)
             } else {
-                continue;
-            };
-            // An event that cannot be read holds no body that could be shown.
-            if done.is_ok() {
-                freed += before;
-                added += cost(event);
+                message.bury(&room)
             }
+        });
+        if let Some(edit) = earlier {
+            self.replace(edit, |edit| edit.bury(&room));
         }
-        self.add(added);
-        self.remove(freed);
+    }
+
+    /// Changes the event at `offset`, if it is kept. An event that cannot be read holds no body that could
+    /// be shown, and stays.
+    fn replace(
+        &mut self,
+        offset: u64,
+        change: impl FnOnce(&mut Envelope) -> Result<(), serde_json::Error>,
+    ) {
+        let index = offset.checked_sub(self.floor() + 1);
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let Some(event) = index.and_then(|index| self.recent.get_mut(index)) else {
+            return;
+        };
+        let before = cost(event);
+        if change(event).is_ok() {
+            let after = cost(event);
+            self.remove(before);
+            self.add(after);
+        }
     }
 
     /// Drops the oldest events that were stored before `cutoff` (milliseconds since 1970).
@@ -232,7 +260,21 @@ impl RoomLog {
                 return;
             }
             self.add(cost(&event));
+            let edit = edit_of(&event).map(|target| (target, event.position.offset));
             self.recent.push_front(event);
+            if let Some((target, offset)) = edit {
+                self.keep_edit(target, offset);
+            }
+        }
+    }
+
+    /// Notes an edit that is older than all others here. One that was read before the next edit came
+    /// still has its body.
+    fn keep_edit(&mut self, target: u64, offset: u64) {
+        let newest = *self.edits.entry(target).or_insert(offset);
+        if newest != offset {
+            let room = self.room.clone();
+            self.replace(offset, |edit| edit.bury(&room));
         }
     }
 
@@ -288,6 +330,10 @@ impl RoomLog {
             };
             self.remove(cost(&oldest));
         }
+        if self.edits.len() > self.recent.len() {
+            let floor = self.floor();
+            self.edits.retain(|_, edit| *edit > floor);
+        }
     }
 
     fn add(&mut self, bytes: usize) {
@@ -315,6 +361,7 @@ impl RoomLog {
     pub(crate) fn clear(&mut self) {
         self.remove(self.bytes);
         self.recent = VecDeque::new();
+        self.edits = HashMap::new();
     }
 }
 
@@ -465,6 +512,24 @@ pub(crate) mod tests {
         );
         drop(log);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// A page of older events may have been read before the newest edit came.
+    #[test]
+    fn an_older_edit_from_a_page_has_no_body() {
+        let first = say(1, 1);
+        let head = Head {
+            epoch: Epoch::new("e").unwrap(),
+            offset: 3,
+        };
+        let mut log = begun(head, LogBudget::default());
+        log.append(edit(&first, 4));
+        log.prepend(vec![say(1, 1), edit(&first, 2), edit(&first, 3)]);
+        let has_body = |offset| log.get(offset).unwrap().read().unwrap().body.is_some();
+        assert_eq!([2, 3, 4].map(has_body), [false, false, true]);
+        log.append(edit(&first, 5));
+        let has_body = |offset| log.get(offset).unwrap().read().unwrap().body.is_some();
+        assert_eq!([2, 3, 4, 5].map(has_body), [false, false, false, true]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hubbub_broker::Rule;
 /// A setting: its key, how nodes agree on it, and what a difference does.
 type Row = (&'static str, Rule, &'static str);
 
-/// Every setting that is compared, in the order of [`values`].
+/// Every setting that is compared, in the order of its values in a declaration.
 pub(crate) const SETTINGS: [Row; 28] = [
     (
         "protocol",
