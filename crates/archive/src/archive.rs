@@ -108,7 +108,7 @@ impl Archive {
         self.state().is_ready()
     }
 
-    /// What is wrong, in words for an operator: what the last call failed with.
+    /// The failure of the last call, in words for an operator; `None`: it succeeded.
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let full = || self.is_full().then(|| ArchiveError::Full.to_string());

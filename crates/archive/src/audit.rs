@@ -1,4 +1,4 @@
-//! What operators did, and the rules that they set where nothing else keeps them.
+//! The audit log of operators' commands, and the rules that they set where nothing else keeps them.
 
 use serde::Serialize;
 
@@ -12,15 +12,15 @@ pub struct AuditEntry {
     pub id: u64,
     /// Milliseconds since 1970.
     pub at: u64,
-    /// Whose key it was.
+    /// The owner of the key that was used.
     pub who: String,
-    /// From where.
+    /// The address that the command came from.
     pub address: String,
-    /// What, such as `ban`.
+    /// The command, such as `ban`.
     pub action: String,
-    /// Whom or what it was about.
+    /// The user, room or message that it was about.
     pub target: String,
-    /// What was asked for, as JSON.
+    /// The command's arguments, as JSON.
     pub detail: String,
     /// `ok`, or the code of the error.
     pub result: String,
@@ -35,7 +35,7 @@ pub struct KeptRule {
     pub sequence: u64,
     /// Its end in milliseconds since 1970.
     pub until: Option<u64>,
-    /// What it is, as whoever keeps it writes it.
+    /// The rule, in the form that the node writes.
     pub body: String,
 }
 

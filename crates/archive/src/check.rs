@@ -10,7 +10,7 @@ use crate::archive::{EventColumns, envelope};
 use crate::value::{to_i64, to_u64, values};
 use crate::{Archive, ArchiveError};
 
-/// What a room's events say about themselves.
+/// The check of a room's events: lives, holes and duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomCheck {
     /// Its lives, in the order of their first offsets.

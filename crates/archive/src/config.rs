@@ -28,7 +28,7 @@ pub struct ArchiveSection {
     pub search_timeout: Duration,
 }
 
-/// What a URL names.
+/// The database that a URL names.
 pub(crate) enum Place {
     Nowhere,
     File(PathBuf),

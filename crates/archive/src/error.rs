@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubbub_protocol::RoomId;
 
-/// What a call to the archive ends with when it does not succeed. Nothing of a failed call is stored,
+/// The reason why a call to the archive failed. Nothing of a failed call is stored,
 /// except that an append that got no answer may have been: it can be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -116,7 +116,7 @@ pub enum ArchiveError {
     BadRow(&'static str),
 }
 
-/// What an operator sees of an SQLite result code: its primary part.
+/// SQLite's primary result codes, as operators see them.
 const SQLITE_BUSY: u32 = 5;
 const SQLITE_LOCKED: u32 = 6;
 const SQLITE_IOERR: u32 = 10;

@@ -94,7 +94,7 @@ impl Archive {
             .collect()
     }
 
-    /// What came after `after` in one life, as clients got it, or tombstones; it ends before the first
+    /// The events after `after` in one life, as clients got them, or tombstones; the list ends before the first
     /// event that is not there.
     ///
     /// # Errors

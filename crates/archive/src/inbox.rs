@@ -1,4 +1,4 @@
-//! What is new for a user in each room of theirs.
+//! A user's rooms with unread counts and newest messages.
 
 use hubbub_protocol::{Envelope, RoomId, UserId};
 

@@ -169,7 +169,7 @@ fn warn_of_the_way(options: &PgConnectOptions) {
     }
 }
 
-/// What every connection begins with. A transaction that stands still (its node froze) must not
+/// The options of every connection. A transaction that stands still (its node froze) must not
 /// hold its locks for ever.
 fn session(options: PgConnectOptions, statement_timeout: Duration) -> PgConnectOptions {
     let milliseconds = statement_timeout.as_millis().to_string();

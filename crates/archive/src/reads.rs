@@ -12,7 +12,7 @@ use crate::{Archive, ArchiveError};
 /// Up to where a user has read a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadMark {
-    /// Who.
+    /// The user.
     pub user: UserId,
     /// Where.
     pub room: RoomId,

@@ -9,7 +9,7 @@ use crate::archive::{Tx, json};
 use crate::value::{now, to_u64, values, without_zero};
 use crate::{Archive, ArchiveError};
 
-/// What is kept about a room.
+/// A room's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// Which room.
@@ -20,7 +20,7 @@ pub struct Record {
     pub topic: Option<String>,
     /// Only its members may join.
     pub private: bool,
-    /// Who made it.
+    /// The user who made it.
     pub created_by: User,
     /// When, in milliseconds since 1970.
     pub created: u64,
@@ -39,7 +39,7 @@ pub struct NewRoom {
     pub topic: Option<String>,
     /// Only its members may join.
     pub private: bool,
-    /// Who makes it, and is its first member.
+    /// The user who makes it and is its first member.
     pub created_by: User,
     /// The other members.
     pub members: Vec<UserId>,
@@ -47,7 +47,7 @@ pub struct NewRoom {
     pub settings: Map<String, Json>,
 }
 
-/// What is to be different; `None`: stays as it is.
+/// A change of a record; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomChange {
     /// An empty one is none.

@@ -289,7 +289,7 @@ fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("secure_delete", "ON")
         // Pages that are asked for again and again: 16 MiB a connection.
         .pragma("cache_size", "-16384")
-        // What a burst has made the log grow to is given back: 64 MiB.
+        // After a burst the log is cut down to 64 MiB.
         .pragma("journal_size_limit", "67108864")
         .disable_statement_logging()
 }

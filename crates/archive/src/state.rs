@@ -14,7 +14,7 @@ pub(crate) struct State {
     ready: AtomicBool,
     /// It was ready once.
     reached: AtomicBool,
-    /// What the last call failed with; `None`: it went well.
+    /// The failure of the last call; `None`: it succeeded.
     wrong: Mutex<Option<String>>,
     /// The last call that wrote found no room on the disk.
     full: AtomicBool,

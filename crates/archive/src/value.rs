@@ -1,4 +1,4 @@
-//! What is bound to a statement, and what comes out of one, on either database.
+//! Parameters of statements and columns of rows, for both databases.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

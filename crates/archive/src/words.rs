@@ -27,7 +27,7 @@ pub(crate) struct Word {
     pub(crate) plain: String,
 }
 
-/// What a character can begin.
+/// The kind of token that a character can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beginning {
     /// A word of several letters or digits.

@@ -276,7 +276,7 @@ impl Broker {
     /// When Redis cannot be reached.
     pub async fn waiting_rooms(&self, limit: usize) -> Result<Vec<(RoomId, u64)>, BrokerError> {
         match self {
-            // What it stores is committed before.
+            // Events are committed before they are stored.
             Self::Memory(_) => Ok(Vec::new()),
             Self::Redis(broker) => broker.waiting_rooms(limit).await,
         }
@@ -337,7 +337,7 @@ impl Broker {
         either!(self, broker => broker.register(room, users).await)
     }
 
-    /// Who is in the room, on all nodes; names only up to `limit`.
+    /// The users in the room, on all nodes; their names only up to `limit`.
     ///
     /// # Errors
     /// When Redis cannot be reached.
@@ -377,7 +377,7 @@ impl Broker {
         either!(self, broker => broker.waiting_for(webhook, limit).await)
     }
 
-    /// What a webhook was not told of a room yet, at most `limit` events and as many joins and leaves.
+    /// The items of a room that a webhook has not received: at most `limit` events and as many joins and leaves.
     /// `None`: the room does not wait for it.
     ///
     /// # Errors
@@ -528,7 +528,7 @@ impl Broker {
         }
     }
 
-    /// What a ticket stands for; `once`: afterwards it stands for nothing.
+    /// The content of a ticket; `once` uses the ticket up.
     ///
     /// # Errors
     /// When Redis cannot be reached.

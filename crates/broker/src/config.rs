@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::redis::client;
 use crate::{BrokerError, WebhookQueue};
 
-/// What a broker needs to know at its start.
+/// The settings of a broker at its start.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// Section `redis`.
@@ -21,7 +21,7 @@ pub struct BrokerConfig {
     pub embedded_bytes: ByteSize,
     /// Whether there is an archive that has to get every event.
     pub has_archive: bool,
-    /// What webhooks are to be told; the same on all nodes.
+    /// The webhooks and the events that they want; the same on all nodes.
     pub webhooks: Vec<WebhookQueue>,
 }
 

@@ -1,4 +1,4 @@
-//! What operators say to all nodes, on its way to one: rules, orders in their sequence, and questions.
+//! Operators' messages to all nodes, on their way to one: rules, orders in their sequence, questions.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ pub enum Control {
     Remains(Vec<Issued>),
     /// The next order. One may come twice.
     Order(Issued),
-    /// Who may be in a room has changed. Nodes that have not subscribed to the room hear it here only.
+    /// Access to a room has changed. Nodes that are not subscribed to the room hear it only here.
     Access(RoomId),
     /// Somebody asks all nodes: [`crate::Broker::answer`].
     Question(Question),
 }
 
-/// What somebody asks all nodes.
+/// A question to all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// To be given back with the answer.
@@ -35,7 +35,7 @@ pub struct Question {
     pub text: String,
 }
 
-/// What nodes have answered.
+/// The answers of the nodes.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// One text for each node that did.
@@ -72,7 +72,7 @@ pub(crate) fn control() -> (ControlSender, ControlReceiver) {
 }
 
 impl ControlReceiver {
-    /// What comes next; `None` when the broker has ended. Cancel safe.
+    /// The next message; `None` when the broker has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Control> {
         tokio::select! {
             biased;

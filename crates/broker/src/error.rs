@@ -1,4 +1,4 @@
-//! What can go wrong between a node and its broker.
+//! Errors between a node and its broker.
 
 /// Why the broker could not do something.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What the broker brings to one node: packets by room, in order, in bounded queues, and doubts.
+//! The broker's deliveries to one node: packets by room, in order, in bounded queues, and doubts.
 //!
 //! A room's packets always go to the same queue, so one worker sees them in order. A full queue
 //! loses the packet but not the message: the room is put in doubt, and the node reads what it
@@ -26,13 +26,13 @@ const DOUBTED_ROOMS: usize = 10_000;
 pub struct Delivery {
     /// Which room.
     pub room: RoomId,
-    /// What is new.
+    /// The news.
     pub news: News,
     /// Bytes that it holds in the queue.
     cost: usize,
 }
 
-/// What a queue brings.
+/// An item of a queue.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     /// To hand on to members.
@@ -55,7 +55,7 @@ pub struct RoomHead {
     pub access: u64,
 }
 
-/// What the broker is no longer sure of.
+/// State that the broker is no longer sure of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
     /// Whether Redis still has what it was given: it is another run ([`crate::Run`]).
@@ -82,7 +82,7 @@ pub struct Inbox {
     pub workers: Vec<WorkerQueue>,
     /// Rooms to repair.
     pub doubts: DoubtReceiver,
-    /// What operators say.
+    /// Operators' messages.
     pub control: ControlReceiver,
 }
 
@@ -251,7 +251,7 @@ impl InboxSender {
         self.doubts.raise(|open| open.run = true);
     }
 
-    /// What this node has registered is gone, or will be.
+    /// The registrations of this node are gone, or will be.
     pub(crate) fn doubt_registrations(&self) {
         self.doubts
             .raise(|open| open.registrations = Some(Missed::All));

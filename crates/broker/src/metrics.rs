@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// What one node's broker counts; clones share the figures.
+/// The metrics of one node's broker; clones share the values.
 #[derive(Debug, Clone)]
 pub struct BrokerMetrics {
     /// 1 while commands to Redis are answered.

@@ -1,4 +1,4 @@
-//! What a user has taken of a limit that counts over the whole cluster.
+//! A user's share of a limit that counts over the whole cluster.
 
 use std::time::Duration;
 
@@ -25,19 +25,19 @@ impl PaceKind {
 /// One more of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Of which limit.
+    /// The limit.
     pub kind: PaceKind,
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// What this node has given since it last told; it counts in any case.
+    /// The share that this node granted since its last report; it counts in any case.
     pub given: Duration,
-    /// What one costs: the time between two, kept up.
+    /// The cost of one: the time between two at the sustained rate.
     pub cost: Duration,
     /// How far a user may be ahead.
     pub burst: Duration,
 }
 
-/// What becomes of it.
+/// The answer to a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     /// There may be one more, which counts now.

@@ -1,4 +1,4 @@
-//! What the broker answers.
+//! The broker's answers.
 
 use hubbub_protocol::{Envelope, Epoch, Frame, Position, User, UserId};
 
@@ -77,20 +77,20 @@ pub struct Page {
     pub is_private: bool,
 }
 
-/// Who is in a room.
+/// The users in a room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Presence {
     /// The room's presence version at that moment.
     pub version: u64,
-    /// Which list of users this is, see [`hubbub_protocol::PresenceDelta`]; 0: there is none.
+    /// The number of this list of users, see [`hubbub_protocol::PresenceDelta`]; 0: there is none.
     pub registry: u64,
-    /// How many users.
+    /// The number of users.
     pub count: u64,
-    /// Who; empty when there are more than were asked for.
+    /// The users; empty if there are more than were asked for.
     pub members: Vec<User>,
 }
 
-/// What a node has to say of one user in a room.
+/// A change of one user's presence in a room on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attendance {
     /// The user's first connection here has come.
@@ -98,7 +98,7 @@ pub enum Attendance {
     /// The user is still here, and was registered in this list before. Webhooks are told of it only if the
     /// list is the same as then: a list that was lost says nothing about who came.
     Again {
-        /// Who.
+        /// The user.
         user: User,
         /// The list's number, as [`Presence::registry`].
         registry: u64,

@@ -1,4 +1,4 @@
-//! What webhooks wait for: each has a queue of rooms, and in each room a mark up to where it was told.
+//! The queues of webhooks: each has a queue of rooms, and in each room a mark up to which it received everything.
 //!
 //! Nothing is copied into a queue: events are read from the room's stream when their turn comes, so a
 //! body that was deleted is gone from here too, and a backlog is as long as the stream. Joins and
@@ -8,7 +8,7 @@ use hubbub_protocol::event::{ChangeKind, EventKind};
 use hubbub_protocol::{Draft, Envelope, Epoch, RoomId, User};
 use serde::{Deserialize, Serialize};
 
-/// What a webhook can be told of.
+/// The kinds of events that a webhook can receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookEvent {
@@ -69,9 +69,9 @@ impl From<EventKind> for WebhookEvent {
 /// One webhook, as far as the broker has to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookQueue {
-    /// What its queue is called; all nodes of a cluster must have the same ones.
+    /// The queue's name; all nodes of a cluster must have the same ones.
     pub name: String,
-    /// What it is told of.
+    /// The events that it receives.
     pub events: Vec<WebhookEvent>,
     /// Room ids, or beginnings of them and `*`; empty: all rooms.
     pub rooms: Vec<String>,
@@ -153,21 +153,21 @@ pub struct Attended {
     pub ts: u64,
     /// [`WebhookEvent::Joined`] or [`WebhookEvent::Left`].
     pub event: WebhookEvent,
-    /// Who.
+    /// The user.
     pub user: User,
 }
 
 /// Something that a webhook is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tiding {
-    /// What has an offset.
+    /// An event that has an offset.
     Event(Envelope),
     /// Somebody came or went.
     Attended(Attended),
 }
 
 impl Tiding {
-    /// What it is.
+    /// The kind of event.
     #[must_use]
     pub fn event(&self) -> WebhookEvent {
         match self {
@@ -177,7 +177,7 @@ impl Tiding {
     }
 }
 
-/// What comes next for a webhook in a room.
+/// The next items for a webhook in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// In order; more than the webhook wants.
@@ -199,7 +199,7 @@ pub struct WaitingRooms {
     pub count: u64,
 }
 
-/// What was read of a room, to be put in order.
+/// Items that were read of a room, before they are put in order.
 #[derive(Debug)]
 pub(crate) struct Unsorted {
     pub(crate) mark: Mark,

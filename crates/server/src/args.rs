@@ -238,7 +238,7 @@ pub(crate) struct VerifyArgs {
 /// Flags of `hubbub healthcheck`.
 #[derive(Debug, Args)]
 pub(crate) struct HealthcheckArgs {
-    /// What to ask
+    /// The URL to ask
     #[arg(long, default_value = "http://127.0.0.1:9090/readyz")]
     pub(crate) url: String,
 }

@@ -1,4 +1,4 @@
-//! What outlives a node: the archive, and where there is no Redis, the broker that commits to it.
+//! The storage that outlives a node: the archive and, without Redis, the broker that commits to it.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ async fn keep_connected(archive: Archive) {
     }
 }
 
-/// What the nodes of one process share where there is no Redis.
+/// The storage that the nodes of one process share without Redis.
 pub struct Embedded {
     pub(crate) cluster: MemoryCluster,
     pub(crate) past: Past,

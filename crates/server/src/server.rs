@@ -53,7 +53,7 @@ pub enum StartError {
     Gateway(#[from] GatewayError),
 }
 
-/// What a node does not share with others of its process.
+/// The parts that a node does not share with others of its process.
 enum Own {
     /// All is shared.
     Nothing,
@@ -70,7 +70,7 @@ pub struct Server {
     gateway: Gateway,
     webhooks: Webhooks,
     drain: DrainSection,
-    /// What this node alone uses, and closes when it ends.
+    /// The parts that only this node uses and that it closes at its end.
     own: Own,
     /// The tasks that ask for the cluster's secret, fetch keys and join the cluster; aborted when the server
     /// is dropped.

@@ -1,4 +1,4 @@
-//! What one client received in one room: runs of consecutive offsets.
+//! The events that one client received in one room: runs of consecutive offsets.
 
 /// The reason why a run began where it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub(crate) const PYTHON: &str = "tests/judges/.venv/bin/python";
 /// The folder with the linters that are no Rust programs.
 pub(crate) const LINT_FOLDER: &str = ".ci/lint";
 
-/// What a suite needs before it runs.
+/// A need of a suite before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     /// One of [`PROGRAMS`], by the program's name.

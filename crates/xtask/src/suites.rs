@@ -150,7 +150,7 @@ pub(crate) const FAULTS: [Need; 7] = [
     Need::Program("taskset"),
 ];
 
-/// What one call of `cargo xtask test` runs.
+/// The suites and the filter of one call of `cargo xtask test`.
 pub(crate) struct Choice {
     suites: Vec<&'static Suite>,
     /// A part of the names of the tests that run; `None`: all of them.
@@ -158,14 +158,14 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// What the chosen suites need, each once or more.
+    /// The needs of the chosen suites, each once or more.
     pub(crate) fn needs(&self) -> Vec<Need> {
         let needs = self.suites.iter().flat_map(|suite| suite.needs);
         needs.copied().collect()
     }
 }
 
-/// What all suites need.
+/// The needs of all suites.
 pub(crate) fn all_needs() -> Vec<Need> {
     SUITES
         .iter()

@@ -1,4 +1,4 @@
-//! What new edits, deletions and reactions do to the messages that they name.
+//! Applies new edits, deletions and reactions to the messages that they name.
 //! The frames of edited messages are rewritten in `supersede`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ type Targets<'a> = BTreeMap<(i64, u64), Vec<Target<'a>>>;
 /// One user's reaction with one key.
 type ReactionOf<'a> = (i64, u64, &'a str, &'a str);
 
-/// What a batch makes of a reaction.
+/// The state of one reaction after a batch.
 #[derive(Default)]
 struct Outcome {
     /// It ended in between, so that it is new if it is on.

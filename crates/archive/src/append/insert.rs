@@ -15,7 +15,7 @@ use crate::words::{indexed, vector};
 pub(super) struct Fresh<'a> {
     pub(super) id: i64,
     pub(super) entry: &'a Entry<'a>,
-    /// What it can be found by.
+    /// The words for the search index.
     pub(super) words: Option<String>,
 }
 
@@ -37,7 +37,7 @@ struct Row<'a> {
     w: Option<&'a str>,
 }
 
-/// Whom a message names.
+/// The users whom a message mentions.
 #[derive(Serialize)]
 pub(super) struct MentionRow<'a> {
     pub(super) room: i64,
@@ -123,7 +123,7 @@ pub(super) async fn insert_mentions(
     tx.run_many(MENTIONS, rows).await
 }
 
-/// Whom an event names as rows for the message at `number`. Who names itself is not told.
+/// The mentions of an event as rows for the message at `number`, without its own author.
 pub(super) fn mentions<'a>(
     entry: &'a Entry<'a>,
     number: u64,

@@ -1,4 +1,4 @@
-//! What can be searched, in SQLite: a table of its own. In PostgreSQL the words stand in the message's row.
+//! The search index in SQLite, a table of its own. In PostgreSQL the words are in the message's row.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,7 +19,7 @@ use crate::history::MessageColumns;
 use crate::value::{Value, values};
 use crate::{Archive, ArchiveError};
 
-/// What is looked for, and by whom.
+/// A search: the words, where to look, and the user who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchQuery {
     /// Words that all must be there, beginnings of words as in `begin*`, and "phrases in quotes". Nothing
@@ -33,7 +33,7 @@ pub struct SearchQuery {
     pub before: Option<SearchCursor>,
     /// Hits a page, at most 100.
     pub limit: usize,
-    /// Who asks: private rooms are searched only if they are a member.
+    /// The user who asks. Private rooms are searched only if they are a member.
     pub reader: UserId,
     /// Rooms that the reader's token allows or not, the longest match counts, and what none matches is
     /// not allowed; `None`: all.
@@ -240,7 +240,7 @@ fn message(row: Columns) -> MessageColumns {
     (room, epoch, number, message, frame, edit)
 }
 
-/// What the message says now.
+/// The message's present text.
 fn text(row: &Columns) -> String {
     let frame = row.6.as_ref().unwrap_or(&row.5);
     let event = StoredEvent::parse(frame).ok();

@@ -35,7 +35,7 @@ impl Payers {
     }
 }
 
-/// Who has how many bytes. Users and addresses without any have no entry.
+/// The bytes of each user and address. Those without any have no entry.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     total: usize,

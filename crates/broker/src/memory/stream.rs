@@ -22,10 +22,10 @@ pub(super) struct MemoryStream {
     /// The offset above which the epoch began. `None`: the epoch began before this process.
     base: Option<u64>,
     top: u64,
-    /// Who began the room, if somebody pays for it.
+    /// The user and address that began the room, if somebody pays for it.
     payers: Option<Payers>,
     events: VecDeque<Kept>,
-    /// What the events cost.
+    /// The bytes of the events.
     bytes: usize,
     /// How many of the bytes are booked: see [`super::State::settle`].
     pub(super) booked: usize,
@@ -142,12 +142,12 @@ impl MemoryStream {
         self.events.len()
     }
 
-    /// What its events cost.
+    /// The bytes of its events.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Who began the room, if somebody pays for it.
+    /// The user and address that began the room, if somebody pays for it.
     pub(super) fn payers(&self) -> Option<&Payers> {
         self.payers.as_ref()
     }

@@ -115,7 +115,7 @@ fn plan(streams: &[Noted], budget: u64) -> HashMap<usize, u64> {
         .collect()
 }
 
-/// What keeps the budgets.
+/// The task that keeps the budgets.
 pub(super) struct BudgetKeeper {
     pub(super) link: Link,
     pub(super) keys: Keys,

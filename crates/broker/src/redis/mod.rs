@@ -412,7 +412,7 @@ impl RedisBroker {
         }
     }
 
-    /// What a Redis that answers does not do. Every other node meets the same Redis, and this one can
+    /// The service that a Redis which answers does not give. Every other node meets the same Redis, and this one can
     /// still read from it.
     fn degraded(&self) -> Option<String> {
         let takes_writes = !self.0.standing.has_joined() || self.0.lease.is_fresh();

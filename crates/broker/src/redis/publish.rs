@@ -93,7 +93,7 @@ impl RedisBroker {
                 GONE => Published::Gone,
                 CROWDED => Published::Crowded,
                 _ => {
-                    // Whatever failed, the script has run.
+                    // The script has run, even if reading the original failed.
                     let unknown = |error: BrokerError| BrokerError::Unknown(error.to_string());
                     let original = self.original(room, &position, deadline).await;
                     // The event may be of an epoch that has ended, so its own position counts.

@@ -33,7 +33,7 @@ pub(crate) struct Secrets {
     born: watch::Sender<String>,
 }
 
-/// What Redis holds.
+/// The secret in Redis.
 struct Found {
     secret: Option<Secret>,
     born: String,

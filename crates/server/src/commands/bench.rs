@@ -9,7 +9,7 @@ use crate::{files, logging};
 pub(crate) fn bench(args: BenchArgs) -> Result<(), CommandError> {
     logging::start("warn");
     files::raise_limit();
-    // What it measures with blocks its thread, which a runtime of one thread would not let it.
+    // Measuring blocks a thread, so the runtime needs a second one.
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build()?;
     runtime.block_on(hubbub_bench::run(args))?;

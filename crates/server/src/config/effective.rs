@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::layers::{Loaded, Setting, is_secret};
 
 const HIDDEN: &str = "(hidden)";
-/// What addresses of Redis, PostgreSQL and keys may say behind their `?` that is no secret.
+/// Parameters in addresses of Redis, PostgreSQL and keys that are no secrets.
 const SHOWN_IN_URLS: [&str; 5] = [
     "application_name",
     "mode",
@@ -32,7 +32,7 @@ pub fn print_effective(loaded: &Loaded) -> String {
             section = in_section;
         }
         let value = shown(setting);
-        // What is hidden is no value: read back, the line must not count.
+        // A hidden value is commented out, so that the line does not count if it is read back.
         let comment = if value == setting.value { "" } else { "# " };
         let line = format!("{comment}{name} = {}", toml_value(&value));
         let origin = setting.origin.replace(['\n', '\r'], " ");
@@ -45,7 +45,7 @@ pub fn print_effective(loaded: &Loaded) -> String {
     }
     for key in &loaded.settings.api_keys {
         let table = toml::to_string(key).expect("plain structs serialize");
-        // What is hidden is no value here either.
+        // The same for a hidden value here.
         let lines = table.lines().map(|line| match line.starts_with("key =") {
             true => format!("# key = \"{HIDDEN}\"\n"),
             false => format!("{line}\n"),
@@ -59,7 +59,7 @@ pub fn print_effective(loaded: &Loaded) -> String {
             ..webhook.clone()
         };
         let table = toml::to_string(&shown).expect("plain structs serialize");
-        // What is hidden is no value: read back, the line must not count.
+        // A hidden value is commented out, so that the line does not count if it is read back.
         let table = table.replace("\nsecret = ", "\n# secret = ");
         write!(text, "\n[[webhook]]\n{table}").expect("writing to a string never fails");
     }

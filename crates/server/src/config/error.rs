@@ -77,7 +77,7 @@ pub enum ConfigError {
         number: usize,
         /// Where they came from.
         origin: String,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
     /// A value of the wrong form.
@@ -89,7 +89,7 @@ pub enum ConfigError {
         value: String,
         /// Where it came from.
         origin: String,
-        /// What is wrong with it, or what it should be.
+        /// The fault, or the form that is expected.
         problem: String,
     },
     /// A variable names a file that cannot be read.
@@ -99,7 +99,7 @@ pub enum ConfigError {
         name: String,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A variable names a file that holds something else than a value.
@@ -109,7 +109,7 @@ pub enum ConfigError {
         name: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault and the remedy.
         problem: &'static str,
     },
     /// One variable has the value, and another names its file.
@@ -168,7 +168,7 @@ pub enum CheckError {
     Address {
         /// The setting.
         key: &'static str,
-        /// What it is.
+        /// The value.
         value: String,
     },
     /// A time or a size that would stop everything.

@@ -1,10 +1,10 @@
-//! What a value looks like, and the one form in which it is printed and read again.
+//! The kinds of values, and the one form in which each is printed and read again.
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
 use serde_json::Value as Json;
 
-/// What a value looks like.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,

@@ -40,7 +40,7 @@ pub enum SettingsFile {
     Nothing,
 }
 
-/// What may hold settings.
+/// The sources of settings.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The file.
@@ -65,7 +65,7 @@ pub struct Setting {
 /// The settings and where each came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What a node starts with.
+    /// The settings that a node starts with.
     pub settings: Settings,
     /// The same, one by one, in the order of the sections.
     pub list: Vec<Setting>,
@@ -192,7 +192,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 
-/// What the sources say, the later over the earlier; every key is known.
+/// The values of all sources, a later one over an earlier one. Every key is known.
 fn given(
     sources: &Sources,
     known: &Known,
@@ -222,7 +222,7 @@ fn given(
     Ok((given, tables))
 }
 
-/// What is wrong and in which line, which TOML's own error shows too.
+/// The fault and its line, without the line's text, which TOML's own error shows.
 fn without_its_line(error: &config::ConfigError) -> String {
     if let config::ConfigError::FileParse { cause, .. } = error
         && let Some(broken) = cause.downcast_ref::<toml::de::Error>()

@@ -111,7 +111,7 @@ impl Settings {
         }
     }
 
-    /// Whose tokens count.
+    /// The tokens that are accepted.
     ///
     /// # Errors
     /// [`AuthError`] names the setting that cannot work.

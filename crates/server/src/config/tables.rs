@@ -16,7 +16,7 @@ const WEBHOOK: &str = "webhook";
 /// All of them.
 pub(super) const NAMES: [&str; 3] = [ROOM, API_KEY, WEBHOOK];
 
-/// What they say, in the order of the file.
+/// The contents of the tables, in the order of the file.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) rooms: Vec<RoomRule>,
@@ -49,7 +49,7 @@ fn read_rooms(value: Value) -> Result<Vec<RoomRule>, ConfigError> {
     Ok(rooms)
 }
 
-/// What is wrong with a key's table is said without the table: it holds the key.
+/// Errors in a key's table do not show the table, because it holds the key.
 fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
     read_all(API_KEY, value, |_| {
         "expected name = \"…\", key = \"…\" and rooms = { \"PATTERN\" = \"rwmp\" }".to_owned()

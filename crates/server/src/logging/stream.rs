@@ -34,7 +34,7 @@ static STREAM: Mutex<State> = Mutex::new(State {
     impatient_until: None,
 });
 
-/// What is known of the stream.
+/// The state of the stream.
 #[derive(Debug)]
 struct State {
     /// The last line was written in part only.
@@ -180,7 +180,7 @@ mod tests {
         let mut first = vec![0; line.len()];
         reader.read_exact(&mut first).unwrap();
         assert_eq!(first, line, "what fits is whole");
-        // What comes next begins with a line of its own.
+        // The next record begins on a line of its own.
         state.put(b"next\n", &mut writer);
         drop(writer);
         let mut rest = String::new();

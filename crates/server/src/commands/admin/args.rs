@@ -1,4 +1,4 @@
-//! What can be asked of `hubbub admin`.
+//! The arguments of `hubbub admin`.
 
 use std::path::PathBuf;
 
@@ -119,7 +119,7 @@ pub(super) enum AdminCommand {
     Unrevoke(TokensArgs),
     /// Tell everybody something, or the members of a room
     Announce {
-        /// What
+        /// The text
         text: String,
         /// To its members only
         #[arg(long)]
@@ -159,7 +159,7 @@ pub(super) struct PageArgs {
     pub(super) limit: Option<u64>,
 }
 
-/// Whom a ban is about.
+/// The user or address that a ban is about.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct SubjectArgs {

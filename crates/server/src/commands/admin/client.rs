@@ -21,7 +21,7 @@ pub(super) struct Client {
     key: String,
 }
 
-/// What the node said.
+/// The node's answer.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Value,

@@ -180,7 +180,7 @@ fn delete(path: &str, body: Value) -> Ask {
     with_body("DELETE", path, body)
 }
 
-/// What was not said is not sent.
+/// Parameters without a value are left out.
 fn with_body(method: &'static str, path: &str, body: Value) -> Ask {
     let body = match body {
         Value::Object(fields) => {

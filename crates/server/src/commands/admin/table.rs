@@ -1,4 +1,4 @@
-//! What a node answers, for people: lists as tables, everything else in a line.
+//! Prints a node's answer for people: lists as tables, everything else in one line.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -9,7 +9,7 @@ use hubbub_protocol::{Envelope, Epoch, MessageId, Position, RoomId};
 
 use super::{ArchiveToolError, PAGE};
 
-/// What a stream and the archive say of the same events.
+/// The comparison of a stream with the archive, event by event.
 #[derive(Debug)]
 pub(super) struct Comparison {
     /// The stream's life.

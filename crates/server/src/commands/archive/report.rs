@@ -1,4 +1,4 @@
-//! What was found, for people: a table of the rooms that are not whole, and a line that sums up.
+//! The findings for people: a table of the rooms that are not whole, and a summary line.
 
 use std::fmt;
 

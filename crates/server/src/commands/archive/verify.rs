@@ -85,7 +85,7 @@ async fn all_rooms(
     }
 }
 
-/// What looks wrong is looked at once more: events may have been taken away for their age meanwhile.
+/// A room that looks broken is checked once more: retention may have removed events meanwhile.
 async fn verify_room(
     archive: &Archive,
     broker: Option<&Broker>,
