@@ -148,7 +148,7 @@ pub(crate) enum Order {
 /// A histogram's recorded values and how often each came.
 pub(crate) type Counts = BTreeMap<u64, u64>;
 
-/// What a worker counted.
+/// The counts of a worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub(crate) sent: u64,

@@ -287,7 +287,7 @@ impl Client {
         }
     }
 
-    /// Who is in a room.
+    /// Returns the users in a room.
     ///
     /// # Errors
     /// [`RequestError`].

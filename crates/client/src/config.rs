@@ -1,11 +1,11 @@
-//! What a client needs to know at its start.
+//! The settings of a client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::rustls;
 
-/// Who the client is.
+/// The identity of a client.
 #[derive(Clone)]
 pub enum Credentials {
     /// Asks a node for a guest token once (`POST /v1/guests`) and keeps it over reconnects, so
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// What a first join brings. Later joins by the client itself always resume.
+/// The events of a first join. Later joins by the client itself always resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// Only what comes from now on.
@@ -46,9 +46,9 @@ pub struct ClientConfig {
     /// without `/v1/ws`.
     /// The first is tried first, and each failure moves on to the next.
     pub urls: Vec<String>,
-    /// Who the client is; a guest by default.
+    /// The identity; a guest by default.
     pub credentials: Credentials,
-    /// Whom to trust where a URL says `https` or `wss`; `None`: whom the system trusts.
+    /// The authorities for URLs with `https` or `wss`; `None`: those of the system.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Events that wait for the reader; beyond, the socket is not read.
     pub event_capacity: usize,

@@ -23,7 +23,7 @@ use crate::socket::{Ending, Opened, Socket, open};
 use crate::stream::Trust;
 use crate::url::NodeUrl;
 
-/// What the user's handle asks the task for.
+/// The requests of the user's handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
     Join(RoomId, Start, Waiter),
@@ -156,7 +156,7 @@ impl Driver {
         for frame in joins.into_iter().chain(questions).chain(sends) {
             socket.queue(frame);
         }
-        // What was written just now is awaited from now on.
+        // The answers to the frames that were just written are awaited from now on.
         self.look_at_the_node(now);
     }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, and who must act.
+//! The client's errors, and who must act on each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum ConfigError {
     BadUrl {
         /// As given.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// The system trusts no certificate authority, and no other was given.

@@ -1,4 +1,4 @@
-//! What a client hears.
+//! The events that a client hands out.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::frame::Joined;
 /// One durable event of a room, numbered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What happened.
+    /// The event.
     pub kind: EventKind,
     /// Where.
     pub room: RoomId,
@@ -21,11 +21,11 @@ pub struct Event {
     pub offset: u64,
     /// The event's own id, which it keeps at another position.
     pub message: Option<String>,
-    /// Who did it.
+    /// The user who did it.
     pub from: Option<User>,
     /// When, in milliseconds since 1970 by the server's clock.
     pub ts: u64,
-    /// What its sender called it.
+    /// The nonce that its sender gave it.
     pub nonce: Option<String>,
     /// Its content; none where a message was deleted.
     pub body: Option<Value>,
@@ -37,7 +37,7 @@ pub struct Event {
     pub raw: String,
 }
 
-/// What a durable event is.
+/// The kind of a durable event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// Someone said something.
@@ -59,7 +59,7 @@ pub enum ClientEvent {
         node: String,
         /// The connection's id.
         connection: String,
-        /// Who the server takes the client for.
+        /// The user that the server takes the client for.
         user: User,
     },
     /// The connection is lost; the client comes back by itself.
@@ -126,22 +126,22 @@ pub enum ClientEvent {
         /// The newest one at that time.
         to: u64,
     },
-    /// Who came and went.
+    /// The users who came and left.
     Presence {
         /// Which room.
         room: RoomId,
         /// Users present.
         count: u64,
-        /// Who came.
+        /// The users who came.
         joined: Vec<User>,
-        /// Who went.
+        /// The users who left.
         left: Vec<User>,
     },
     /// Someone writes.
     Typing {
         /// Which room.
         room: RoomId,
-        /// Who.
+        /// The user.
         user: User,
         /// `false`: stopped.
         on: bool,
@@ -150,7 +150,7 @@ pub enum ClientEvent {
     Read {
         /// Which room.
         room: RoomId,
-        /// Who.
+        /// The user.
         user: User,
         /// The last event read.
         offset: u64,
@@ -159,7 +159,7 @@ pub enum ClientEvent {
     Announcement {
         /// To this room only.
         room: Option<RoomId>,
-        /// What.
+        /// The text.
         text: String,
         /// When, in milliseconds since 1970.
         ts: u64,

@@ -67,12 +67,12 @@ pub struct History {
     pub more: bool,
 }
 
-/// Who is in a room.
+/// The users in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Members {
     /// Users present.
     pub count: u64,
-    /// Who; empty in very large rooms.
+    /// The users; empty in very large rooms.
     pub members: Vec<User>,
 }
 
@@ -87,7 +87,7 @@ pub struct RoomInfo {
     pub offset: u64,
 }
 
-/// What an answer holds.
+/// The content of an answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Joined(Joined, Vec<Event>),

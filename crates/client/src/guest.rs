@@ -16,7 +16,7 @@ use crate::url::NodeUrl;
 pub struct Guest {
     /// Proves who the guest is, on every node.
     pub token: String,
-    /// Who that is.
+    /// The guest.
     pub user: User,
     /// Until when, in milliseconds since 1970.
     pub expires: u64,

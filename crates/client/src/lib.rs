@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! What it promises, as long as the server keeps its own promises:
+//! The client promises, as long as the server keeps its own promises:
 //!
 //! * every event of a joined room comes once and in order, over any number of reconnects; what
 //!   could not be resumed is said ([`Joined::recovered`], [`ClientEvent::Reset`]), and an event that

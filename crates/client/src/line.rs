@@ -16,7 +16,7 @@ pub(crate) enum Line {
     Open(Box<Socket>),
 }
 
-/// What happened on the line.
+/// An event on the line.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// It is time for the next attempt.

@@ -17,7 +17,7 @@ use crate::pace::{Pace, SendLimits};
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(2);
 
-/// What is to be stored.
+/// An event that is to be stored.
 #[derive(Debug)]
 pub(crate) enum Change {
     Send(Box<RawValue>),

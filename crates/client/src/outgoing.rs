@@ -5,7 +5,7 @@ use hubbub_protocol::command::Since;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// What a client says.
+/// A frame to the server.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Outgoing<'a> {

@@ -45,7 +45,7 @@ impl Pace {
         self.full_at = self.after_one(now).map(|(_, full_at)| full_at);
     }
 
-    /// What one send costs, and when the bucket would be full after it.
+    /// The cost of one send, and the time at which the bucket would be full after it.
     fn after_one(&self, now: Instant) -> Option<(Duration, Instant)> {
         let one = Duration::from_secs(1).checked_div(self.limits.sends_per_second)?;
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is to be done about a node that does not answer.
+/// The next step with a node that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Ask it for a sign of life.
@@ -39,7 +39,7 @@ impl Patience {
         self.is_probed = false;
     }
 
-    /// What is due, now that something is open or nothing.
+    /// The step that is due, given whether a request is open.
     pub(crate) fn look(&mut self, now: Instant, is_open: bool) -> Option<Step> {
         if !is_open {
             self.restart();

@@ -10,7 +10,7 @@ use crate::error::RequestError;
 use crate::frame::Answer;
 use crate::outgoing::Outgoing;
 
-/// What can be asked, beside join and send, which have their own books.
+/// The questions, beside join and send, which are tracked elsewhere.
 pub(crate) enum Question {
     Leave {
         room: RoomId,

@@ -106,7 +106,7 @@ struct Writer {
     is_dirty: bool,
 }
 
-/// What a new connection brings.
+/// The parts of a new connection.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) socket: Socket,

@@ -12,7 +12,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use crate::error::ConfigError;
 use crate::url::NodeUrl;
 
-/// What trusts whom; `None` where no URL asks for TLS.
+/// The trusted authorities; `None` if no URL asks for TLS.
 pub(crate) type Trust = Option<Arc<TlsConfig>>;
 
 /// A connection to a node.

@@ -5,7 +5,7 @@ use hubbub_protocol::{Epoch, Position};
 
 use crate::event::Event;
 
-/// What an event is to a client that has seen everything up to its position.
+/// The relation of an event to a client that has seen everything up to its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The next one.
@@ -39,7 +39,7 @@ impl Track {
         }
     }
 
-    /// What to resume from.
+    /// The position to resume from.
     pub(crate) fn since(&self) -> &Since {
         &self.last
     }

@@ -10,9 +10,9 @@ use crate::error::ConfigError;
 pub(crate) struct NodeUrl {
     /// `host:port`, for the TCP connection and the `Host` header.
     pub(crate) authority: String,
-    /// Whose certificate it must show; `None`: no TLS.
+    /// The host whose certificate it must show; `None`: no TLS.
     pub(crate) server: Option<ServerName<'static>>,
-    /// What stands before `/v1/`, without a slash at its end.
+    /// The part before `/v1/`, without a slash at its end.
     pub(crate) prefix: String,
 }
 

@@ -1,4 +1,4 @@
-//! What clients hear: replies and pushes, encoded once and shared.
+//! The frames for clients: replies and pushes, encoded once and shared.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -71,7 +71,7 @@ impl Frame {
         self.0
     }
 
-    /// What the frame costs in an outbox.
+    /// The bytes that the frame counts for in an outbox.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -84,7 +84,7 @@ impl Frame {
     }
 }
 
-/// What a client may send and hold, told in `welcome` so that it need not guess.
+/// The limits of a client, which `welcome` names so that it need not guess.
 #[derive(Debug, Clone, Serialize)]
 pub struct WelcomeLimits {
     /// Bytes of one frame.
@@ -123,7 +123,7 @@ pub struct RoomEntry {
     pub mine: Option<MyRoom>,
 }
 
-/// What a user has in a room.
+/// A user's state in a room.
 #[derive(Debug, Clone, Serialize)]
 pub struct MyRoom {
     /// Always true.
@@ -175,11 +175,11 @@ pub enum ServerFrame<'a> {
         connection: &'a ConnectionId,
         /// The node that holds it.
         node: &'a NodeId,
-        /// Who the server takes the client for.
+        /// The user that the server takes the client for.
         user: &'a User,
         /// How often the server pings, in milliseconds.
         ping_ms: u64,
-        /// What the client may do.
+        /// The limits of the client.
         limits: WelcomeLimits,
     },
     /// The reply to `join`; encode it with its events.
@@ -259,7 +259,7 @@ pub enum ServerFrame<'a> {
         room: &'a RoomId,
         /// Users present.
         count: u64,
-        /// Who; empty above `limits.presence_list`.
+        /// The users; empty above `limits.presence_list`.
         members: &'a [User],
     },
     /// The reply to `rooms`.
@@ -284,22 +284,22 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
-    /// Who came and went since the last such frame.
+    /// The users who came and left since the last such frame.
     Presence {
         /// Which room.
         room: &'a RoomId,
         /// Users present.
         count: u64,
-        /// Who came; empty above `limits.presence_list`.
+        /// The users who came; empty above `limits.presence_list`.
         joined: &'a [User],
-        /// Who went; empty above `limits.presence_list`.
+        /// The users who left; empty above `limits.presence_list`.
         left: &'a [User],
     },
     /// Someone writes.
     Typing {
         /// Which room.
         room: &'a RoomId,
-        /// Who.
+        /// The user.
         user: &'a User,
         /// `false`: stopped.
         on: bool,
@@ -308,7 +308,7 @@ pub enum ServerFrame<'a> {
     Read {
         /// Which room.
         room: &'a RoomId,
-        /// Who.
+        /// The user.
         user: &'a User,
         /// The last event read.
         offset: u64,

@@ -102,7 +102,7 @@ string_id!(
 );
 
 string_id!(
-    /// What one reacts with, such as an emoji. Up to 64 bytes without control characters.
+    /// The key of a reaction, such as an emoji. Up to 64 bytes without control characters.
     ReactionKey, "a reaction", "1 to 64 bytes without control characters", |v| is_printable(v, 64)
 );
 

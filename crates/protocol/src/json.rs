@@ -15,7 +15,7 @@ pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 /// beyond what a double can hold, and at most `depth` lists and objects within each other.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// The fault and its place.
 pub(crate) fn check(json: &str, depth: usize) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     Check { depth }.deserialize(&mut deserializer)?;
@@ -30,7 +30,7 @@ pub(crate) fn compact(json: &str) -> Cow<'_, str> {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => is_text = !is_text,
-            // What is escaped ends no text.
+            // An escaped quote does not end the text.
             b'\\' => at += 1,
             b' ' | b'\t' | b'\n' | b'\r' if !is_text => {
                 kept.push_str(&json[start..at]);

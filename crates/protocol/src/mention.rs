@@ -1,4 +1,4 @@
-//! Whom a body names: `@id` in its text.
+//! The mentions in a body: `@id` in its text.
 
 use crate::UserId;
 use crate::body::{Body, BodyView};
@@ -6,7 +6,7 @@ use crate::body::{Body, BodyView};
 /// Further ones in one message are not told.
 const MOST: usize = 50;
 
-/// Whom a body names, each once, in order.
+/// The users that a body mentions, each once, in order.
 pub(crate) fn mentions(body: &Body) -> Vec<UserId> {
     // An `@` may be written as an escape.
     if !body.as_str().contains('@') && !body.as_str().contains("\\u") {

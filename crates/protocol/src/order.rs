@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NodeId, RoomId, UserId};
 
-/// What every node is to do.
+/// An order to every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
     /// Ends a user's connections, after which coming back is allowed; or only takes the user out of a
     /// room, and keeps the user out of it while the rule lasts.
     Kick {
-        /// Who.
+        /// The user.
         user: UserId,
         /// From where; `None`: from everywhere.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,7 +20,7 @@ pub enum Order {
     },
     /// Keeps somebody out.
     Ban {
-        /// Whom.
+        /// The user or address.
         subject: Subject,
         /// For those who read the list.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,12 +28,12 @@ pub enum Order {
     },
     /// Takes a ban back.
     Unban {
-        /// Whose.
+        /// The user.
         subject: Subject,
     },
     /// Lets a user of a room read only.
     Mute {
-        /// Who.
+        /// The user.
         user: UserId,
         /// Where.
         room: RoomId,
@@ -43,7 +43,7 @@ pub enum Order {
     },
     /// Takes a mute back.
     Unmute {
-        /// Whose.
+        /// The user whose tokens it is about.
         user: UserId,
         /// Where.
         room: RoomId,
@@ -73,7 +73,7 @@ pub enum Order {
     },
 }
 
-/// Whom a ban keeps out.
+/// The user or address that a ban keeps out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -93,7 +93,7 @@ pub enum Tokens {
     Id(String),
 }
 
-/// What an order leaves behind.
+/// The rule that an order leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: it is done once.
@@ -111,12 +111,12 @@ pub struct Issued {
     pub sequence: u64,
     /// When its rule ends, in milliseconds since 1970; `None`: when it is lifted.
     pub until: Option<u64>,
-    /// What to do.
+    /// The order.
     pub order: Order,
 }
 
 impl Order {
-    /// What it leaves behind.
+    /// The rule that it leaves behind.
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {

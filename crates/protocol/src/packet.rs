@@ -1,4 +1,4 @@
-//! What nodes hand each other over a room's channel: a short text header, then the bytes that
+//! The packets that nodes exchange over a room's channel: a short text header, then the bytes that
 //! clients get, so that no receiving node encodes JSON again.
 //!
 //! ```text
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionId, Envelope, Epoch, Frame, MessageId, Position, User};
 
-/// Who came to and went from a room.
+/// The users who came to a room and left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceDelta {
     /// Counts the changes of a room's presence; a step of more than one means that one was lost.
@@ -25,10 +25,10 @@ pub struct PresenceDelta {
     pub registry: u64,
     /// Users present after this change.
     pub count: u64,
-    /// Who came.
+    /// The users who came.
     #[serde(default)]
     pub joined: Vec<User>,
-    /// Who went.
+    /// The users who left.
     #[serde(default)]
     pub left: Vec<User>,
 }
@@ -47,14 +47,14 @@ pub enum Packet {
     Presence(PresenceDelta),
     /// A frame for the moment (typing): not stored, and not for the connection that made it.
     Signal {
-        /// Whose it is.
+        /// The connection that sent it.
         origin: ConnectionId,
-        /// What members get.
+        /// The frame for members.
         frame: Frame,
     },
     /// The room starts over at this position.
     Reset(Position),
-    /// Who may be in the room has changed.
+    /// Access to the room has changed.
     Access,
 }
 

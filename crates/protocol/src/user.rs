@@ -1,4 +1,4 @@
-//! Who sent something, as other clients see them.
+//! The sender of something, as other clients see them.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ pub enum WebhookError {
     Bad {
         /// Which one: its name, its host, or its place.
         name: String,
-        /// What is expected instead.
+        /// The form that is expected.
         why: String,
     },
     /// All together.
@@ -44,12 +44,12 @@ pub enum WebhookError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// What its queue, logs and metrics call it; empty: the host of its URL.
+    /// The name of its queue, in logs and metrics; empty: the host of its URL.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where it is told.
     pub url: String,
-    /// What it is told of.
+    /// The events that it receives.
     #[serde(default = "all_events", deserialize_with = "read_events")]
     pub events: Vec<WebhookEvent>,
     /// Of which rooms: ids, or beginnings of them and `*`; empty: of all.
@@ -91,7 +91,7 @@ fn default_give_up_after() -> Duration {
 }
 
 impl Webhook {
-    /// What the broker has to know.
+    /// The part that the broker has to know.
     #[must_use]
     pub fn queue(&self) -> WebhookQueue {
         WebhookQueue {
@@ -101,7 +101,7 @@ impl Webhook {
         }
     }
 
-    /// What it is called.
+    /// The name.
     fn name(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();
@@ -168,7 +168,7 @@ impl Webhook {
 /// Checks what types do not, of each and of all together.
 ///
 /// # Errors
-/// What is expected instead.
+/// The form that is expected.
 pub fn check(webhooks: &[Webhook]) -> Result<(), WebhookError> {
     webhooks.iter().try_for_each(Webhook::check)?;
     if webhooks.len() > MOST {

@@ -31,7 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long requests that are on their way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What delivers to one endpoint.
+/// Delivers to one endpoint.
 #[derive(Debug)]
 pub(crate) struct Courier {
     pub(crate) queue: WebhookQueue,

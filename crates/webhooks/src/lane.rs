@@ -31,7 +31,7 @@ pub(crate) struct Lane {
     pub(crate) room: RoomId,
 }
 
-/// What became of an event.
+/// The result of delivering an event.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// Delivered, given up, or gone from the stream.

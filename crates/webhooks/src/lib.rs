@@ -29,7 +29,7 @@ use crate::courier::{Courier, REQUESTS};
 use crate::metrics::Metrics;
 use crate::poster::Poster;
 
-/// What delivers on one node. Call [`Webhooks::stop`] before the broker is closed.
+/// The deliveries of one node. Call [`Webhooks::stop`] before the broker is closed.
 #[derive(Debug)]
 pub struct Webhooks {
     metrics: Metrics,

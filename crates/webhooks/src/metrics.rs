@@ -14,7 +14,7 @@ struct Label {
     webhook: String,
 }
 
-/// What one node counts of all webhooks.
+/// One node's metrics of all webhooks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     delivered: Family<Label, Counter>,
@@ -26,7 +26,7 @@ pub(crate) struct Metrics {
     broken: Family<Label, Gauge>,
 }
 
-/// What one node counts of one webhook.
+/// One node's metrics of one webhook.
 #[derive(Debug)]
 pub(crate) struct WebhookMetrics {
     /// Events that the endpoint took.
@@ -98,7 +98,7 @@ impl Metrics {
 }
 
 impl WebhookMetrics {
-    /// What a look at the queue has found.
+    /// Notes the result of a look at the queue.
     pub(crate) fn look(&self, rooms: u64, oldest: Duration, is_broken: bool) {
         self.waiting_rooms
             .set(i64::try_from(rooms).unwrap_or(i64::MAX));

@@ -53,7 +53,7 @@ impl PostError {
     }
 }
 
-/// Who posts to one endpoint.
+/// Posts to one endpoint.
 #[derive(Debug)]
 pub(crate) struct Poster {
     uri: Uri,

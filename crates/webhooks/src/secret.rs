@@ -1,11 +1,11 @@
-//! What a webhook's requests are signed with, by the Standard Webhooks scheme.
+//! The secret that signs a webhook's requests, by the Standard Webhooks scheme.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What such a secret begins with where its bytes are written in base64.
+/// The prefix of a secret whose bytes are written in base64.
 const PREFIX: &str = "whsec_";
 const SHORTEST_TEXT: usize = 32;
 const SHORTEST_BYTES: usize = 24;

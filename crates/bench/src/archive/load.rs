@@ -23,7 +23,7 @@ const SIDE_MESSAGES: u64 = 50;
 const BATCH: usize = 500;
 const WORDS: u64 = 20_000;
 
-/// What filling the archive took.
+/// The time that filling the archive took.
 pub(super) struct Filled {
     pub(super) rows: u64,
     took: Duration,

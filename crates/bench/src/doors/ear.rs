@@ -1,4 +1,4 @@
-//! What one listener has received, whatever its transport wraps around it.
+//! The events that one listener has received, independent of its transport.
 
 use hdrhistogram::Histogram;
 

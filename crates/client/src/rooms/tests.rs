@@ -66,7 +66,7 @@ impl Fixture {
         self.rooms.event(event, self.now, &mut self.ready);
     }
 
-    /// What reached the user since the last look, in short.
+    /// The events that reached the user since the last look, in short.
     fn heard(&mut self) -> Vec<String> {
         let short = |event| match event {
             ClientEvent::Event(event) => format!("{}/{}", event.epoch, event.offset),

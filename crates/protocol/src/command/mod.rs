@@ -1,4 +1,4 @@
-//! What clients say.
+//! The commands of clients.
 
 mod decode;
 mod request_id;
@@ -16,7 +16,7 @@ use crate::{ErrorCode, Nonce, ReactionKey, RoomId};
 pub struct Request {
     /// `None`: the reply carries no id.
     pub id: Option<RequestId>,
-    /// What is asked for.
+    /// The command.
     pub command: Command,
 }
 
@@ -31,7 +31,7 @@ pub enum JoinFrom {
     Since(Since),
 }
 
-/// What a client may ask for in `hubbub.v1`.
+/// The commands of `hubbub.v1`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Says who the client is, once, as the first frame.
@@ -43,7 +43,7 @@ pub enum Command {
     Join {
         /// Which room.
         room: RoomId,
-        /// What to replay.
+        /// The events to replay.
         from: JoinFrom,
     },
     /// No longer a member.
@@ -116,7 +116,7 @@ pub enum Command {
         /// At most so many.
         limit: usize,
     },
-    /// Who is in a room.
+    /// Asks for the users in a room.
     Members {
         /// Which room.
         room: RoomId,
@@ -132,7 +132,7 @@ pub enum Command {
     Ping,
 }
 
-/// What a command that stores an event asks for beside the event.
+/// The terms of a command that stores an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Makes a retry safe.

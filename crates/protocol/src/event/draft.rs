@@ -14,9 +14,9 @@ use crate::{Epoch, Frame, MessageId, Nonce, ReactionKey, RoomId, User, UserId};
 pub struct Draft {
     /// The event's own id.
     pub message: MessageId,
-    /// Whose nonces `nonce` belongs to.
+    /// The user whose nonces `nonce` belongs to.
     pub from: UserId,
-    /// What makes a retry safe. A node makes one up where the client gave none.
+    /// Makes a retry safe. A node makes one up if the client gave none.
     pub nonce: Nonce,
     /// Which message it changes; `None`: it is a new one.
     pub change: Option<Change>,
@@ -27,7 +27,7 @@ pub struct Draft {
     pub open: Bytes,
 }
 
-/// What an event does to an earlier one, for whoever keeps both.
+/// The effect of an event on an earlier one, for stores that keep both.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The message's offset.

@@ -1,4 +1,4 @@
-//! What happened in a room: durable events, from draft to numbered envelope.
+//! Durable events in a room, from draft to numbered envelope.
 //!
 //! An event is encoded once, by the node that publishes it, as the frame that clients get. Only
 //! the broker knows its place, so a draft's JSON is left open and [`seal`] closes it with
@@ -19,7 +19,7 @@ pub use stored::StoredEvent;
 
 use crate::{Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
 
-/// What kind of event it is: its frame's `type`.
+/// The kind of an event: its frame's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
@@ -43,7 +43,7 @@ pub struct Envelope {
     /// The id of the event before it, where that is known: live events form a chain, which shows
     /// a fork that offsets do not.
     pub previous: Option<MessageId>,
-    /// What native clients get, byte for byte.
+    /// The frame for native clients, byte for byte.
     pub frame: Frame,
 }
 
@@ -65,7 +65,7 @@ impl Envelope {
         }
     }
 
-    /// What kind of event it is, without reading it: the frame's first field tells.
+    /// The kind of event, by the frame's first field; the rest is not read.
     #[must_use]
     pub fn kind(&self) -> EventKind {
         let kind = self.frame.as_str().strip_prefix(r#"{"type":""#);

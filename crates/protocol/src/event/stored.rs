@@ -13,7 +13,7 @@ use crate::{
 /// A sealed event, read back from its frame: on rare paths, and for the archive.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StoredEvent<'a> {
-    /// What kind.
+    /// The kind of event.
     #[serde(rename = "type")]
     pub kind: EventKind,
     /// The event's id.
@@ -25,7 +25,7 @@ pub struct StoredEvent<'a> {
     pub epoch: Epoch,
     /// Its number.
     pub offset: u64,
-    /// Who; `None` only where nothing but the place is left.
+    /// The sender; `None` only where nothing but the place is left.
     #[serde(alias = "by")]
     pub from: Option<User>,
     /// The sender's own name for it.
@@ -63,7 +63,7 @@ impl<'a> StoredEvent<'a> {
         serde_json::from_str(json)
     }
 
-    /// What can be searched: the body's `text`, or the body where it is a text itself.
+    /// The text for the search: the body's `text`, or the body itself if it is a text.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         let text = BodyView::of(self.body?.get()).text;

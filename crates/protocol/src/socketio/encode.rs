@@ -1,4 +1,4 @@
-//! What the server says, as Socket.IO packets inside Engine.IO messages.
+//! Encodes the server's messages as Socket.IO packets inside Engine.IO messages.
 
 use std::fmt::Write;
 

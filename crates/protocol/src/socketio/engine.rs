@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What the server says: one packet, ready for the wire.
+/// A message of the server: one packet, ready for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A whole packet, its type first.
@@ -53,7 +53,7 @@ impl Message {
     }
 }
 
-/// What a client says.
+/// A packet of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// `1`: it goes.
@@ -84,7 +84,7 @@ pub enum EngineError {
     /// A ping that is no probe: here the server pings.
     #[error("only the server pings")]
     ClientPing,
-    /// What follows `b` is no base64.
+    /// The text after `b` is not base64.
     #[error("a binary packet must be base64")]
     Base64,
 }

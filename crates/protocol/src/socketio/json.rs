@@ -9,7 +9,7 @@ use crate::json::check;
 
 const HIGH: RangeInclusive<u16> = 0xD800..=0xDBFF;
 const LOW: RangeInclusive<u16> = 0xDC00..=0xDFFF;
-/// What every encoder of UTF-8 puts in place of a half.
+/// The replacement that every encoder of UTF-8 writes for half a surrogate pair.
 const REPLACEMENT: &str = "\\ufffd";
 
 /// Lists and objects within each other: a body and what stands around it.

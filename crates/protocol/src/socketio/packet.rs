@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::args::Args;
 use super::{MAIN_NAMESPACE, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, RESERVED_EVENTS, json};
 
-/// What a client says, with all its attachments. JSON stays the text that it is.
+/// A client's packet with all its attachments. JSON stays text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard<'a> {
     /// It wants to come into a namespace.
@@ -30,7 +30,7 @@ pub enum Heard<'a> {
         id: Option<u64>,
         /// The name, a string or a number, and the arguments; binary ones as placeholders.
         args: Args<'a>,
-        /// What the placeholders stand for.
+        /// The bytes that the placeholders stand for.
         attachments: Vec<Bytes>,
     },
     /// An ack of an event from us.
@@ -41,7 +41,7 @@ pub enum Heard<'a> {
         id: u64,
         /// The arguments.
         args: Args<'a>,
-        /// What the placeholders stand for.
+        /// The bytes that the placeholders stand for.
         attachments: Vec<Bytes>,
     },
 }
@@ -99,7 +99,7 @@ pub enum PacketError {
     /// No whole number below 2^53.
     #[error("an ack's number cannot be read")]
     AckId,
-    /// What follows is not what such a packet has.
+    /// The rest of the packet does not have the form of its type.
     #[error("the packet's payload is not valid")]
     Payload,
     /// The client's library keeps this name for itself.

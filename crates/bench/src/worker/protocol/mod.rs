@@ -107,7 +107,7 @@ impl Protocol {
     /// The frame that joins the room; `None` if the member has been in it since it connected.
     ///
     /// # Errors
-    /// What is missing to sign the request.
+    /// The part that is missing to sign the request.
     pub(super) fn join(
         self,
         room: &str,
