@@ -27,7 +27,7 @@ const INDEX: &str = "index.html";
 /// The line of the page that the addresses of this node's siblings are filled into.
 const NODES_PLACEHOLDER: &str = r#"<meta name="hubbub-nodes" content="">"#;
 
-/// What the files need to know about this node.
+/// The facts about this node that stand in the files.
 #[derive(Debug)]
 pub(crate) struct Assets {
     /// `content` of the `hubbub-nodes` tag: base URLs, separated by spaces.

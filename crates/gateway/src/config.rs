@@ -182,7 +182,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Who may connect.
+/// The clients that may connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
@@ -197,7 +197,7 @@ pub enum AuthMode {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSection {
-    /// Who may connect.
+    /// The clients that may connect.
     pub mode: AuthMode,
     /// Signs and checks tokens (HS256, HS384, HS512); at least 32 bytes. A list: the first signs, all
     /// check. Empty in guest mode: one random secret for the cluster.
@@ -242,11 +242,11 @@ impl Default for AuthSection {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
-    /// Whose it is; its user is `key:NAME`.
+    /// The owner's name; the user is `key:NAME`.
     pub name: String,
     /// At least 32 characters.
     pub key: String,
-    /// What it may do, as the `rooms` claim of a token: `{ "*" = "rwp" }`; none: as a token without the
+    /// The rights, as the `rooms` claim of a token: `{ "*" = "rwp" }`; none: as a token without the
     /// claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rooms: Option<RoomGrants>,

@@ -19,7 +19,7 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections of trusted proxies without a PROXY header that can be read.
 static NO_HEADER: Outage = Outage::new();
 
-/// What a port asks for before HTTP.
+/// The parts of a port that come before HTTP.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     /// Whether a PROXY header comes first.
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     handshake_timeout: Duration,
 }
 
-/// Who is at the other end, as far as that is known before HTTP.
+/// The other end of a connection, as far as it is known before HTTP.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
     /// The client, or the balancer that says nothing of it.

@@ -1,4 +1,4 @@
-//! What HTTP clients hear when something is refused: problem+json with the protocol's codes.
+//! Refusals for HTTP clients: problem+json with the protocol's codes.
 
 use axum::http::StatusCode;
 use axum::http::header::{
@@ -38,7 +38,7 @@ pub(crate) enum ApiError {
     LockedOut(u64),
     #[error("there is nothing here")]
     NotFound,
-    /// What is asked for is not there, or cannot be made a second time.
+    /// The resource is not there, or cannot be made a second time.
     #[error("{1}")]
     State(StateProblem, &'static str),
     #[error("only {0} is possible here")]
@@ -71,7 +71,7 @@ pub(crate) enum ApiError {
     Command(#[from] CommandError),
 }
 
-/// What is wrong with the state of a resource.
+/// The problem with the state of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateProblem {
     Missing,

@@ -7,7 +7,7 @@ use axum::http::header::ACCEPT;
 const OPENMETRICS: &str = "application/openmetrics-text";
 const TEXT: &str = "text/plain";
 
-/// What the metrics are written in.
+/// The formats of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
     Text,

@@ -1,4 +1,4 @@
-//! What fuzz targets need of the gateway's inside (`tests/fuzz`); nothing in the product calls it.
+//! Access to the gateway's inside for fuzz targets (`tests/fuzz`); nothing in the product calls it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::proxy_header::read_header;
 use crate::rest::{messages, search};
 use crate::ws::decoder::{Decoder, Incoming, MessageLimits};
 
-/// What a client's bytes were taken for.
+/// The result of reading a client's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frames {
     /// One line a message or control frame, in their order.
@@ -66,7 +66,7 @@ impl Frames {
     }
 }
 
-/// The client's address by the values of `X-Forwarded-For` and `Forwarded`, whichever the first line is of, and whether it came over
+/// The client's address by lines of `X-Forwarded-For` and `Forwarded`, of which the first line's header is read, and whether it came over
 /// TLS: first as a trusted proxy's word, then as a stranger's. The proxy is 10.0.0.1, the stranger
 /// 8.8.8.8.
 #[must_use]
@@ -106,7 +106,7 @@ pub fn read_proxy_header(bytes: &[u8]) -> Option<(Option<SocketAddr>, bool, usiz
     Some((introduced.client, introduced.tls, rest.len()))
 }
 
-/// What counts as one client's address.
+/// The address that counts as one client.
 #[must_use]
 pub fn key_of(address: IpAddr) -> IpAddr {
     address_key(address)

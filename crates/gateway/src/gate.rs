@@ -1,4 +1,4 @@
-//! What every door of one node shares.
+//! The state that every transport of one node shares.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

@@ -25,7 +25,7 @@ pub(crate) struct Claim(Mutex<Option<Claimed>>);
 
 #[derive(Debug)]
 struct Claimed {
-    /// What hyper has written since.
+    /// The bytes that hyper has written since.
     written: Vec<u8>,
     taker: oneshot::Sender<Taken>,
 }
@@ -138,7 +138,7 @@ impl AsyncWrite for Lent {
             (None, Some(stream)) => Pin::new(stream).poll_shutdown(context),
             (Some(Claimed { written, taker }), Some(_)) => {
                 let stream = this.stream.take().expect("it was just looked at");
-                // Whoever claimed it may have gone: then the connection ends here.
+                // The claimant may have gone: then the connection ends here.
                 drop(taker.send(Taken { stream, written }));
                 Poll::Ready(Ok(()))
             }

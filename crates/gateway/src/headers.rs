@@ -1,4 +1,4 @@
-//! What every answer tells browsers, whatever it is: to take it for nothing else than it says.
+//! The headers of every answer that make browsers take it for nothing else than it says.
 
 use axum::http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};

@@ -64,7 +64,7 @@ use crate::server::Server;
 use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
 use crate::tls::Certificates;
 
-/// What a gateway needs to know at its start; limits come with the node.
+/// The settings of a gateway at its start; limits come with the node.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// Section `http`.
@@ -87,7 +87,7 @@ pub enum GatewayError {
         setting: &'static str,
         /// Its value.
         address: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// An origin that cannot be one.

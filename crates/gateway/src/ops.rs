@@ -1,4 +1,4 @@
-//! What operators and balancers ask: is it alive, is it ready, how is it doing.
+//! The operators' port: health, readiness and metrics, for operators and balancers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::exposition::Exposition;
 use crate::gate::Gate;
 
-/// What the ops port can see.
+/// The state behind the operators' port.
 #[derive(Clone)]
 pub(crate) struct OpsState {
     pub(crate) gate: Arc<Gate>,

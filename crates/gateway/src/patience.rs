@@ -6,7 +6,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-/// What was written and is not taken within `timeout` ends the connection; `None`: as the system is set.
+/// Bytes that the peer does not take within `timeout` end the connection; `None`: the system's default.
 pub(crate) fn set(stream: &TcpStream, timeout: Option<Duration>) {
     // It fails only on a connection that has ended: the first read will tell.
     drop(SockRef::from(stream).set_tcp_user_timeout(timeout));

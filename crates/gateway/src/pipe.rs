@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
 
-/// What stands between a client and its door.
+/// The layers between a client and its transport.
 #[derive(Debug)]
 pub(crate) enum Pipe {
     /// TCP alone.
@@ -22,7 +22,7 @@ pub(crate) enum Pipe {
 }
 
 impl Pipe {
-    /// What is below.
+    /// The layer below.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,

@@ -37,7 +37,7 @@ impl Door {
     }
 }
 
-/// Who brings a token.
+/// The client that brings a token, and its transport.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bringer {
     pub(crate) client: IpAddr,
@@ -45,7 +45,7 @@ pub(crate) struct Bringer {
 }
 
 impl Gate {
-    /// Whoever the token names.
+    /// The identity that the token proves.
     pub(crate) async fn verify(
         &self,
         bringer: Bringer,

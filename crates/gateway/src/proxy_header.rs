@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length.
 const FIXED_BYTES: usize = 16;
-/// What follows those; balancers send a hundred bytes or so.
+/// The bytes that follow those; balancers send a hundred or so.
 const MAX_BYTES: usize = 2048;
 const TLV_SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 0x01;
 
-/// What a balancer says of a connection.
+/// A balancer's words about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Introduced {
     /// The client; `None`: the balancer speaks for itself, as for its health checks.

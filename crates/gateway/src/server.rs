@@ -32,7 +32,7 @@ use crate::pipe::Pipe;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;
-/// Who is turned away has so long to ask and to hear why.
+/// The time for a refused client to ask and to read the reason.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 /// hyper's own lower bound for its buffer.
 const MIN_BUFFER_BYTES: usize = 8 * 1024;
@@ -48,7 +48,7 @@ pub(crate) struct Server {
     refusals: Semaphore,
 }
 
-/// What somebody holds who is let in; operators hold neither.
+/// The permits of an accepted connection; operators hold neither.
 #[derive(Default)]
 struct Places {
     permit: Option<Permit>,
@@ -101,12 +101,12 @@ impl Server {
         }
     }
 
-    /// What can be decided before a byte has come.
+    /// Decides about a connection before a byte has come.
     fn admit(&self, peer: SocketAddr) -> Result<Places, Refusal> {
         if !self.is_public {
             return Ok(Places::default());
         }
-        // Whom a balancer is about to name takes a place then.
+        // A client whom a balancer is about to name takes a place then.
         let slot = match self.entry.has_header() {
             true => None,
             false => self.take_slot(peer)?,
@@ -215,7 +215,7 @@ impl Server {
         }
     }
 
-    /// Who has not even been let in.
+    /// Refuses a client that was not even accepted.
     fn turn_away(self: &Arc<Self>, mut tcp: TcpStream, peer: SocketAddr, refusal: Refusal) {
         self.gate.metrics.rejected(refusal.as_str());
         let server = Arc::clone(self);

@@ -1,4 +1,4 @@
-//! Who may do what in a room: what the token allows, and in private rooms and direct messages only
+//! Rights in a room: those of the token, and in private rooms and direct messages only for
 //! their members. A room that is not there and one that is not allowed look the same.
 //!
 //! Answers of the archive are remembered for a short time. A change of access is told to all nodes, which
@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::room::Room;
 use crate::{Identity, Rights};
 
-/// What the archive said is asked for again after this; all nodes are told of changes besides.
+/// Answers of the archive are asked for again after this; besides, all nodes are told of changes.
 const TRUST: Duration = Duration::from_secs(2);
 /// The broker's word about a room that is open on this node is trusted for so long where there is no
 /// archive: an open room hears of changes at once.
@@ -40,7 +40,7 @@ static UNKNOWN: Outage = Outage::new();
 /// Answers that are remembered; beyond, all are asked for again.
 const REMEMBERED: usize = 50_000;
 
-/// What the archive said of rooms and their members.
+/// The archive's answers about rooms and their members.
 #[derive(Debug, Default)]
 pub(crate) struct AccessCache(Mutex<Answers>);
 
@@ -52,7 +52,7 @@ struct Answers {
     members: HashMap<(RoomId, UserId), Answer>,
 }
 
-/// What was said, and when it was asked for.
+/// An answer, and the time of its question.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     said: bool,
@@ -94,7 +94,7 @@ impl AccessCache {
 }
 
 impl AccessCache {
-    /// What is known of whether a room is private, and how often something was forgotten until now.
+    /// The known answer whether a room is private, and how often an answer was forgotten until now.
     fn private(&self, room: &RoomId, known: Known) -> (Option<Answer>, u64) {
         let answers = lock(&self.0);
         let answer = answers.private.get(room).copied();
@@ -134,7 +134,7 @@ impl AccessCache {
 }
 
 impl Node {
-    /// What this identity may do in a room now; an error where it may nothing.
+    /// An identity's rights in a room now; an error if it has none.
     pub(crate) async fn rights(
         &self,
         identity: &Identity,

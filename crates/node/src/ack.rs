@@ -1,4 +1,4 @@
-//! What a `sent` reply may promise beyond the stream: a replica, or the archive.
+//! The levels that a `sent` reply may promise beyond the stream: a replica, or the archive.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

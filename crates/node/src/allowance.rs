@@ -28,7 +28,7 @@ const SHARE: u32 = 8;
 /// Users that are remembered; beyond, those who are not ahead are forgotten.
 const REMEMBERED: usize = 50_000;
 
-/// What users have taken.
+/// The users' shares of the limits.
 #[derive(Debug, Default)]
 pub(crate) struct Allowances(Mutex<State>);
 
@@ -58,7 +58,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// What one of so many nodes may give.
+    /// The part that one of so many nodes may grant.
     fn part(self, nodes: u32) -> Self {
         Self {
             cost: self.cost * nodes,
@@ -106,7 +106,7 @@ impl State {
         Local::Given
     }
 
-    /// What the cluster has counted, and what was given here meanwhile.
+    /// Notes the count of the cluster, beside the share that was granted here meanwhile.
     fn learn(&mut self, key: (PaceKind, UserId), limit: Limit, ahead: Duration, now: Instant) {
         let taken = self.taken.entry(key).or_insert(Taken {
             free_at: now,

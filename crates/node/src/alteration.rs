@@ -1,4 +1,4 @@
-//! What becomes of a message that is changed: who may, and the event that says so.
+//! Changes of messages: the rights for them, and the events that record them.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::lock::lock;
 use crate::node::Node;
 use crate::reservation::Payer;
 
-/// What is to become of a message.
+/// A change of a message.
 #[derive(Debug)]
 pub(crate) enum Alteration {
     Edit(Body),
@@ -20,7 +20,7 @@ pub(crate) enum Alteration {
     React { key: ReactionKey, on: bool },
 }
 
-/// Who wants to change a message in which room.
+/// The user who wants to change a message, and the room.
 pub(crate) struct Editor<'a> {
     pub(crate) user: &'a User,
     pub(crate) room: &'a RoomId,

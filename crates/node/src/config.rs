@@ -45,8 +45,8 @@ impl NodeConfig {
         self.longest(|rule| says(rule) && pattern::matches(&rule.pattern, room))
     }
 
-    /// What an identity may do in a room, if the room is not private: what its token says, or what the
-    /// tables say.
+    /// An identity's rights in a room, if the room is not private: those of its token, or those of the
+    /// tables in the settings.
     pub(crate) fn granted(&self, identity: &Identity, room: &RoomId) -> Rights {
         match &identity.rooms {
             Some(grants) => grants.rights(room),
@@ -111,7 +111,7 @@ pub struct NodeSection {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AckSection {
-    /// What a `sent` reply promises at least: `stream`, `replicated` or `archived`.
+    /// The least level that a `sent` reply promises: `stream`, `replicated` or `archived`.
     pub level: AckLevel,
 }
 
@@ -127,10 +127,10 @@ pub struct RoomRule {
     #[serde(default, with = "humantime_serde")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Duration>,
-    /// What everybody may do there whose token has no `rooms` claim; none: `rw`.
+    /// The rights of users whose token has no `rooms` claim; none: `rw`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rights: Option<Rights>,
-    /// What guests may do of that; none: all of it.
+    /// The part of these rights that guests have; none: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guests: Option<Rights>,
 }
@@ -139,7 +139,7 @@ impl RoomRule {
     /// Checks what its types do not.
     ///
     /// # Errors
-    /// What is expected instead.
+    /// The form that is expected.
     pub fn check(&self) -> Result<(), String> {
         if !pattern::is_pattern(&self.pattern) {
             return Err(format!("match: {}", pattern::EXPECTED));

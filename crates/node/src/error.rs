@@ -52,7 +52,7 @@ pub enum CommandError {
         /// When it may be tried again.
         retry_after_ms: u64,
     },
-    /// Whoever began the room has more bytes of events than one may have, and the archive does not
+    /// The user who began the room has more bytes of events than allowed, and the archive does not
     /// have them yet.
     #[error(
         "the rooms of whoever began this one hold too many bytes: wait until they are archived, or \

@@ -1,4 +1,4 @@
-//! Whose tokens expire when: one list for the whole node, looked at now and then, so that an idle
+//! The expiry of tokens: one list for the whole node, looked at now and then, so that an idle
 //! connection needs no timer for it.
 
 use std::collections::BTreeSet;

@@ -44,7 +44,7 @@ impl RoomGrants {
         Ok(Self(list.into()))
     }
 
-    /// What is allowed in `room`.
+    /// The rights in `room`.
     #[must_use]
     pub fn rights(&self, room: &RoomId) -> Rights {
         let matching = self.0.iter().filter(|(it, _)| pattern::matches(it, room));

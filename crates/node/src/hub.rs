@@ -1,4 +1,4 @@
-//! Who is on this node: its rooms and its sessions.
+//! The hub: this node's rooms and sessions.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -183,7 +183,7 @@ impl Hub {
         attached.map(|attached| Arc::clone(&attached.outbox))
     }
 
-    /// Whose connections these are.
+    /// The user of these connections.
     pub(crate) fn users_of(&self, connections: &[ConnectionId]) -> Vec<(ConnectionId, UserId)> {
         let sessions = lock(&self.sessions);
         let user_of = |connection: &ConnectionId| {

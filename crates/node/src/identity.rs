@@ -1,4 +1,4 @@
-//! Who a session belongs to and what it may do.
+//! The identity of a session, and its rights.
 
 use hubbub_protocol::User;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::RoomGrants;
 use crate::orders::now_ms;
 
-/// What a token proved.
+/// The proven content of a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
-    /// Who.
+    /// The user.
     pub user: User,
     /// The token's `rooms` claim; `None`: what the tables `[[room]]` say, and where they are silent read
     /// and write.
@@ -24,7 +24,7 @@ pub struct Identity {
     pub issued: Option<u64>,
 }
 
-/// What a user may do in a room.
+/// A user's rights in one room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rights {
@@ -76,7 +76,7 @@ impl Rights {
         publish: false,
     };
 
-    /// What both allow.
+    /// The rights that both allow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

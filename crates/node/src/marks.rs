@@ -18,7 +18,7 @@ const MOST: usize = 100_000;
 /// Marks of one statement.
 const AT_ONCE: usize = 1_000;
 
-/// What is not written yet.
+/// The marks that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct ReadMarks(Mutex<HashMap<(UserId, RoomId), Mark>>);
 

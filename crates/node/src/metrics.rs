@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// What one node counts; clones share the figures.
+/// One node's metrics; clones share the values.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeMetrics {
     /// Sessions now.

@@ -99,7 +99,7 @@ pub struct ArchiveHealth {
     /// Whether this node stands alone and can store nothing until an operator acts: the archive's file
     /// was taken away, or its disk is full.
     pub stores_nothing: bool,
-    /// What its last call failed with; `None`: it went well.
+    /// The failure of its last call; `None`: it succeeded.
     pub problem: Option<String>,
 }
 
@@ -275,7 +275,7 @@ impl Node {
             self.outbox_budget.overdrawn().await;
             let mut outboxes = self.hub.outboxes();
             outboxes.sort_by_key(|outbox| std::cmp::Reverse(outbox.bytes()));
-            // What one holds that was shed before comes free when it has gone, in a moment.
+            // The bytes of outboxes that were shed before come free in a moment.
             let mut coming: usize = outboxes.iter().map(|outbox| outbox.shed_bytes()).sum();
             for outbox in outboxes {
                 if coming >= self.outbox_budget.excess() {

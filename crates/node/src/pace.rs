@@ -26,7 +26,7 @@ const REMEMBERED: usize = 50_000;
 #[derive(Debug, Default)]
 pub(crate) struct UserPaces(Mutex<HashMap<(UserId, Pace), Rate>>);
 
-/// What has a bucket of its own.
+/// The kinds of requests that have a limit of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pace {
     /// Nothing is stored.

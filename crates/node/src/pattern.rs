@@ -3,7 +3,7 @@
 
 use hubbub_protocol::RoomId;
 
-/// What a pattern must be, for errors.
+/// The form of a pattern, for errors.
 pub(crate) const EXPECTED: &str = "a room id, or the beginning of one and *";
 
 pub(crate) fn is_pattern(text: &str) -> bool {

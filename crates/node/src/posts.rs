@@ -24,7 +24,7 @@ pub struct Post {
     pub room: RoomId,
     /// How it is stored.
     pub terms: Terms,
-    /// What.
+    /// The action.
     pub action: Action,
     /// Where it comes from, which pays for a room that it begins; `None`: not known.
     pub address: Option<IpAddr>,
@@ -198,7 +198,7 @@ impl Node {
         deadline: Instant,
     ) -> Result<Draft, CommandError> {
         alteration.check(rights, self.config.limits.body_bytes.as_u64())?;
-        // Who is muted may still take back what was said.
+        // A muted user may still delete messages.
         if !matches!(alteration, Alteration::Delete) {
             self.check_mute(&identity.user.id, room)?;
         }

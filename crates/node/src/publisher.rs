@@ -40,7 +40,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) draft: Draft,
-    /// What the answer shall promise, if that is reached by the deadline.
+    /// The level that the answer promises, if it is reached by the deadline.
     pub(crate) ack: AckLevel,
     pub(crate) answer: Answer,
     pub(crate) deadline: Instant,
@@ -48,7 +48,7 @@ pub(crate) struct Pending {
     pub(crate) may_be_stored: bool,
 }
 
-/// Who waits for the answer.
+/// The waiter for an answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A client that hears it in its place among everything else.
@@ -315,7 +315,7 @@ impl Node {
         });
     }
 
-    /// Who has time left is tried again, in the same order; the nonces make that safe. An error
+    /// Requeues the sends whose deadline has not passed, in order. Nonces make the retry safe. An error
     /// before the call's own `deadline` is a refusal, and it is told at once.
     async fn retry_later(
         &self,
@@ -392,7 +392,7 @@ impl Pending {
                     frame: place.sent(None, room, reached),
                     duplicate: place.duplicate,
                 };
-                // Who has gone needs no receipt.
+                // A caller who has gone needs no receipt.
                 drop(caller.send(Ok(receipt)));
             }
         }

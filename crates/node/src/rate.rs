@@ -7,7 +7,7 @@ const FLOOD_WINDOW: Duration = Duration::from_secs(10);
 /// After so many bursts' worth of refusals within the window, it is flooding.
 const FLOOD_BURSTS: u32 = 3;
 
-/// What to do with one more.
+/// The verdict on one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allowed,

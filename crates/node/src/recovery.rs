@@ -50,7 +50,7 @@ fn is_other(ours: &MessageId, theirs: &str) -> bool {
     MessageId::new(theirs).map_or(true, |theirs| ours.is_other(&theirs))
 }
 
-/// What a joiner is given first.
+/// The first frames for a joiner.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) recovered: bool,
@@ -154,7 +154,7 @@ impl Node {
         }
         let deletions = room.deletions();
         let events = self.read_after(room, after, limit, &epoch).await?;
-        // What was deleted meanwhile may be in it.
+        // It may have messages that were deleted meanwhile.
         if room.deletions() == deletions {
             reads.remember(after, &events);
             if let Some(log) = &mut lock(&room.state).log {
@@ -222,7 +222,7 @@ impl Node {
             .members
             .get(connection)
             .map(|member| member.place);
-        // Who changed the place has told the outbox, under the room's lock.
+        // The code that changed the place has told the outbox, under the room's lock.
         let Some(Place::Behind(given)) = place else {
             return;
         };
@@ -288,7 +288,7 @@ impl Node {
         (!is_here).then(|| self.cost_of_page(events))
     }
 
-    /// What a joiner is given first.
+    /// The first frames for a joiner.
     pub(crate) async fn start_of(
         self: &Arc<Self>,
         room: &Arc<Room>,
@@ -343,7 +343,7 @@ impl Node {
             .await
     }
 
-    /// What comes after the client's position; `None`: it cannot be followed from there.
+    /// The events after the client's position; `None`: they cannot be followed from there.
     async fn follow(
         &self,
         room: &Arc<Room>,

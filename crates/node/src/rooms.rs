@@ -35,8 +35,7 @@ const ENTRY_BYTES: usize = 160;
 const LOOKUP_COST: usize = 512;
 
 impl Node {
-    /// What a list of rooms, or of the members of one, may take while it is made: many rows with long
-    /// messages.
+    /// The cost of making a list of rooms, or of the members of one: many rows with long messages.
     #[must_use]
     pub fn cost_of_list(&self) -> Amount {
         Amount::read(8 << 20)
@@ -145,7 +144,7 @@ impl Node {
         try_join_all(rooms).await.map_err(CommandError::of_read)
     }
 
-    /// Who is in a room; names only up to `limits.presence_list`.
+    /// Returns the users in a room; their names only up to `limits.presence_list`.
     ///
     /// # Errors
     /// [`CommandError::Forbidden`], or what the broker cannot do now.

@@ -17,7 +17,7 @@ const REBUILT: usize = 500;
 const PAUSE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What is looked for.
+/// A user's search.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
     /// Words, beginnings of words (`begin*`), and "phrases in quotes".
@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// What the identity may read everywhere, without the rooms that it was kicked out of.
+    /// The rooms that the identity may read, without those that it was kicked out of.
     fn granted_now(&self, identity: &Identity) -> Option<Vec<(String, Rights)>> {
         let granted = self.config.granted_everywhere(identity);
         let kicked = self.rules.kicked().into_iter();

@@ -14,7 +14,7 @@ use crate::orders::now_ms;
 const LIFE: Duration = Duration::from_secs(60);
 const BYTES: usize = 32;
 
-/// What stands for an identity for a short time.
+/// Stands for an identity for a short time.
 pub struct Ticket {
     /// Goes into an address, and into no log.
     pub secret: String,
@@ -35,7 +35,7 @@ impl Node {
     /// Makes a ticket for this identity, good on every node. It ends with the identity's token.
     ///
     /// # Errors
-    /// What the broker cannot do now.
+    /// The broker's failure.
     pub async fn issue_ticket(&self, identity: &Identity) -> Result<Ticket, CommandError> {
         let mut random = [0; BYTES];
         getrandom::fill(&mut random).map_err(|error| {
@@ -56,10 +56,10 @@ impl Node {
         Ok(Ticket { secret, expires })
     }
 
-    /// Whoever a ticket stands for; `None`: it is none, has expired or is used up.
+    /// The identity that a ticket stands for; `None`: it is none, has expired or is used up.
     ///
     /// # Errors
-    /// What the broker cannot do now.
+    /// The broker's failure.
     pub async fn redeem_ticket(
         &self,
         secret: &str,

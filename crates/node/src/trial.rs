@@ -117,7 +117,7 @@ impl Trial {
     pub fn merge(&self, events: Vec<Envelope>) {
         self.room.close_gate();
         let read = events[..events.len() / 2].to_vec();
-        // What came before a read must be in it: this read began before anything came.
+        // A read has all events that came before it: this read began before any came.
         let mark = self.room.mark();
         self.room.take_live(events).1.flush();
         self.open_gate(read, mark);

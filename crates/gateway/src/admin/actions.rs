@@ -1,4 +1,4 @@
-//! What operators do. Each is done to its end, also when the one who asked goes away, and audited.
+//! Operators' commands. Each runs to its end, even if the operator goes away, and is audited.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 /// Something to be done and noted.
 struct Deed {
     action: &'static str,
-    /// Whom or what it is about.
+    /// The user, room or message that it is about.
     target: String,
     detail: Value,
 }

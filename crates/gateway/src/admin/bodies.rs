@@ -1,4 +1,4 @@
-//! What operators say in their requests.
+//! The bodies of operators' requests.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ const SUBSCRIBER: u8 = 64;
 const MAX_REASON_CHARS: usize = 500;
 const MAX_TEXT_CHARS: usize = 2_000;
 const MAX_TOKEN_ID_BYTES: usize = 256;
-/// Who was kicked out of a room does not come back for so long, unless the operator says how long.
+/// A user who was kicked out of a room stays out so long, unless the operator says how long.
 const KICK: Duration = Duration::from_secs(60);
 /// The longest life of a rule: beyond, it is to be without an end.
 const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);

@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; beyond, every address that is not is locked out.
 const REMEMBERED: usize = 1_024;
 
-/// What a key is worth.
+/// The verdict on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Right,

@@ -1,4 +1,4 @@
-//! What operators look at, in pages.
+//! Lists for operators, in pages.
 
 use axum::Json;
 use axum::extract::State;

@@ -24,10 +24,10 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::headers::make_safe;
 
-/// Whose key it is, in the audit.
+/// The name of the key in the audit log.
 const WHO: &str = "ops.token";
 
-/// What operators can reach.
+/// The state behind the admin API.
 #[derive(Clone)]
 pub(crate) struct AdminState {
     pub(crate) gate: Arc<Gate>,
@@ -35,7 +35,7 @@ pub(crate) struct AdminState {
     pub(crate) key: Option<Arc<AdminKey>>,
 }
 
-/// Who asks.
+/// The operator who asks.
 #[derive(Debug, Clone)]
 struct Operator {
     who: &'static str,

@@ -1,9 +1,9 @@
-//! What tokens say: what is read of them, and what is written into those that are made here.
+//! The claims of tokens: those that are read, and those that are written into tokens made here.
 
 use hubbub_node::RoomGrants;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a token says about its bearer; `iss`, `aud` and `nbf` are checked beside it. A claim that is
+/// The claims about a token's user; `iss`, `aud` and `nbf` are checked elsewhere. A claim that is
 /// there twice is an error.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {

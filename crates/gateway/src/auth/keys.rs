@@ -26,7 +26,7 @@ pub enum KeyError {
     Unreadable {
         /// The setting.
         setting: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Something else than keys.
@@ -34,7 +34,7 @@ pub enum KeyError {
     Expected {
         /// The setting.
         setting: &'static str,
-        /// What it must hold.
+        /// The content that it must have.
         expected: &'static str,
     },
     /// A key that nobody else should have.
@@ -64,7 +64,7 @@ pub(super) struct Signer {
     pub(super) algorithm: Algorithm,
 }
 
-/// What every token must say, whichever key proves it.
+/// The claims that every token must have, whichever key proves it.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) issuer: String,

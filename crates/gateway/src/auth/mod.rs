@@ -1,4 +1,4 @@
-//! Who is there: tokens, guests, and which pages may ask.
+//! Authentication: tokens, guests, and the pages that may connect.
 
 mod api_keys;
 pub(crate) mod bearer;

@@ -51,7 +51,7 @@ pub fn without_turns(id: &str) -> String {
     id.chars().filter(|c| !turns_or_controls(*c)).collect()
 }
 
-/// What joins emoji stays where it joins some; between letters nobody would see it.
+/// Joiners of emoji stay between emoji; between letters nobody would see them.
 fn without_invisible(name: impl Iterator<Item = char>) -> String {
     let mut clean = String::new();
     let mut name = name.peekable();

@@ -70,7 +70,7 @@ pub(crate) async fn get_openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }
 
-/// What all operations have: the token, and how they refuse.
+/// The parts that all operations have: the token, and their refusals.
 struct Common;
 
 impl Modify for Common {
@@ -107,7 +107,7 @@ impl Modify for Common {
     }
 }
 
-/// What is JSON has a tag: see `conditional`.
+/// Answers with JSON have a tag: see `conditional`.
 fn may_be_known(operation: &mut Operation) {
     let answers = &mut operation.responses.responses;
     if let Some(RefOr::T(read)) = answers.get("200")

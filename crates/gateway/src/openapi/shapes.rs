@@ -29,11 +29,11 @@ macro_rules! text {
     };
 }
 
-/// What `char::is_control` finds.
+/// The characters that `char::is_control` finds.
 const CONTROLS: &str = "\\u0000-\\u001f\\u007f-\\u009f";
 /// See `auth::name::turns_or_controls`.
 const TURNS: &str = "\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u206f\\ufff9-\\ufffb";
-/// What is trimmed; engines of patterns do not agree about `\s`.
+/// The characters that are trimmed; engines of patterns do not agree about `\s`.
 const BLANK: &str =
     "\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 /// See `auth::name::is_invisible`; not every engine can name what lies above U+FFFF.
@@ -143,14 +143,14 @@ pub(crate) struct Problem {
     title: String,
     status: u16,
     code: ErrorCode,
-    /// What is wrong, and what to do.
+    /// The fault and the remedy.
     detail: String,
     /// As `Retry-After`, but finer.
     #[schema(nullable = false)]
     retry_after_ms: Option<u64>,
 }
 
-/// What programs may go by.
+/// The code for programs.
 pub(crate) struct ErrorCode;
 
 impl PartialSchema for ErrorCode {
@@ -197,7 +197,7 @@ pub(crate) struct Refused {
     retry_after_ms: Option<u64>,
 }
 
-/// What became of one message of a batch.
+/// The result of one message of a batch.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Outcome {
@@ -213,7 +213,7 @@ pub(crate) struct Message {
     room: RoomId,
     /// Its id.
     message: String,
-    /// Who said it; absent where nothing but the place is left.
+    /// The sender; absent where nothing but the place is left.
     #[schema(nullable = false)]
     from: Option<User>,
     /// Milliseconds since 1970.
@@ -244,7 +244,7 @@ pub(crate) struct Edited {
     offset: Offset,
 }
 
-/// Who reacted with one key.
+/// The users who reacted with one key.
 #[derive(ToSchema)]
 pub(crate) struct Reactions {
     key: ReactionKey,
@@ -294,7 +294,7 @@ pub(crate) struct RoomEntry {
     invited: Option<bool>,
 }
 
-/// What is known of a room.
+/// A room's record.
 #[derive(ToSchema)]
 pub(crate) struct Record {
     room: RoomId,

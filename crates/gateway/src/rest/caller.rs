@@ -1,4 +1,4 @@
-//! Who asks: whoever the token names.
+//! The caller of a request: the user of its token.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -17,14 +17,14 @@ use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
 use crate::proof::{Bringer, Door, MISSING, REVOKED};
 
-/// Whoever the request's token names, within their pace.
+/// The user of the request's token, within their limits.
 pub(crate) struct Caller {
     pub(super) identity: Identity,
     payer: Payer,
     gate: Arc<Gate>,
 }
 
-/// Whoever the request's token names, whose pace is kept when it is known what they send.
+/// The user of the request's token, whose limits are checked when the content is known.
 pub(crate) struct Sender(Caller);
 
 impl FromRequestParts<Arc<Gate>> for Caller {
@@ -141,7 +141,7 @@ impl Caller {
     }
 }
 
-/// Whoever the token names.
+/// Returns the identity that the token proves.
 pub(crate) async fn verify(
     gate: &Gate,
     bringer: Bringer,

@@ -19,7 +19,7 @@ struct Me {
     rooms: Option<RoomGrants>,
 }
 
-/// Who the server takes the caller for.
+/// The user that the server takes the caller for.
 #[utoipa::path(get, path = "/v1/me", tag = "Callers", responses((status = 200, description = "The caller.", body = Me)))]
 pub(crate) async fn get_me(caller: Caller) -> Response {
     let me = Me {

@@ -28,7 +28,7 @@ struct Members {
     room: RoomId,
     /// Users present.
     count: u64,
-    /// Who; empty above `limits.presence_list`.
+    /// The users; empty above `limits.presence_list`.
     #[schema(value_type = Vec<shapes::User>)]
     members: Vec<User>,
     /// Of a private room: who may join it.
@@ -43,7 +43,7 @@ struct Invitation {
     user: UserId,
 }
 
-/// Who is in a room, and of a private one who may be.
+/// The users in a room, and of a private one its members.
 #[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "The members.", body = Members)))]
 pub(crate) async fn list_members(
     State(gate): State<Arc<Gate>>,

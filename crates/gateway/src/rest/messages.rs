@@ -39,7 +39,7 @@ pub(crate) async fn get_messages(
     Ok(paid::json(encode(&room, &page), reservation))
 }
 
-/// What a query string asks for; `None`: it is refused.
+/// The parameters of a query string; `None`: it is refused.
 pub(crate) fn read(uri: &Uri) -> Option<String> {
     let query = Query::of(uri).ok()?;
     let span = span(&query).ok()?;

@@ -1,4 +1,4 @@
-//! What a request says in its query string. Unknown names are passed over.
+//! The parameters in a request's query string. Unknown names are ignored.
 
 use axum::http::Uri;
 use hubbub_protocol::id::OFFSET_LIMIT;

@@ -57,7 +57,7 @@ struct Wanted {
     settings: Option<Map<String, Value>>,
 }
 
-/// What is to be different; `null` takes a text or the settings away.
+/// A change of a record; `null` removes a text or the settings.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 #[schema(as = RoomChange)]
@@ -94,7 +94,7 @@ pub(crate) async fn list_rooms(
     paid::value(&Rooms { rooms }, reservation)
 }
 
-/// What is known of a room.
+/// The record of a room.
 #[utoipa::path(get, path = "/v1/rooms/{room}", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "Its record.", body = shapes::Record)))]
 pub(crate) async fn get_room(
     State(gate): State<Arc<Gate>>,

@@ -58,7 +58,7 @@ pub(crate) async fn search_messages(
     paid::value(&Found::from(page), reservation)
 }
 
-/// What a query string asks for; `None`: it is refused.
+/// The parameters of a query string; `None`: it is refused.
 pub(crate) fn read(uri: &Uri) -> Option<String> {
     let request = request(&Query::of(uri).ok()?).ok()?;
     Some(format!("{request:?}"))

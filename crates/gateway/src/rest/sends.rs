@@ -70,14 +70,14 @@ struct BatchEntry {
     message: NewMessage,
 }
 
-/// What becomes of a batch, in the order of its messages.
+/// The results of a batch, in the order of its messages.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "frames are written as they are")]
 struct Results {
     results: Vec<shapes::Outcome>,
 }
 
-/// What all refusals of one message of a batch are.
+/// The refusal of one message of a batch.
 struct Refused(ErrorCode, String);
 
 /// Unlike an optional field, takes `null` for a value.

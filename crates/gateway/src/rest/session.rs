@@ -76,7 +76,7 @@ fn answer(name: &str, token: &str, lasts: Option<u64>, secure: bool) -> Response
     }
 }
 
-/// What RFC 6265 lets stand in a cookie.
+/// The characters that RFC 6265 allows in a cookie.
 fn is_value(token: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
     token.bytes().all(allowed)

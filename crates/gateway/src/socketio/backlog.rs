@@ -1,4 +1,4 @@
-//! What the ears leave for the mouth of the same connection.
+//! Messages from the reading side to the writing side of one connection.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -28,7 +28,7 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
-/// What a person can do who finds nothing here.
+/// The advice for a person who finds nothing here.
 const HOW_TO_GET_IT: &str = "the Socket.IO client is not part of this build.\n\n\
     Either get its package, with npm install socket.io-client@4, and set socketio.client_dir to \
     its folder node_modules/socket.io-client/dist; or load the script from where your page's \

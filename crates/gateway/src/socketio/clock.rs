@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::engine::EngineOptions;
 
-/// What the reading side tells the writing side of its own task.
+/// Signals from the reading side to the writing side of one task.
 #[derive(Debug, Default)]
 pub(super) struct Signs {
     /// A pong has come.
@@ -18,7 +18,7 @@ pub(super) struct Signs {
     pub(super) busy: AtomicBool,
 }
 
-/// What is due.
+/// The action that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tick {
     Nothing,

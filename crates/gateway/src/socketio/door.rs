@@ -1,4 +1,4 @@
-//! What stands behind an Engine.IO connection.
+//! The handler behind an Engine.IO connection.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::Message;
 
-/// What a long message costs, given back when it is dropped.
+/// The cost of a long message, given back when it is dropped.
 pub type Paid = Box<dyn Send + Sync>;
 
 /// Lets clients in and gives each its two ends.
 pub trait Door: Send + Sync + 'static {
-    /// What the handshake has found out.
+    /// The findings of the handshake.
     type Visitor: Send + 'static;
-    /// What a WebSocket's own TCP connection has taken and gives back at its end.
+    /// The permits that a WebSocket's own TCP connection has taken and gives back at its end.
     type Hold: Send + 'static;
     /// The end that hears the client.
     type Ears: Ears<Hold = Self::Hold>;

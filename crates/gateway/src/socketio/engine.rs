@@ -77,7 +77,7 @@ pub struct Engine<D: Door> {
     pub(super) closing: CancellationToken,
 }
 
-/// What a request's query says.
+/// A request's query.
 #[derive(Debug, Default)]
 struct Asked {
     version: String,
@@ -160,7 +160,7 @@ impl<D: Door> Engine<D> {
         }
     }
 
-    /// What to tell a request whose session is on another node.
+    /// The answer to a request whose session is on another node.
     fn stray(&self, sid: &str) -> Option<String> {
         let (_, node) = sid.split_once('.')?;
         let is_name = node.len() <= 128

@@ -32,7 +32,7 @@ pub(super) enum Stop<H> {
 /// The answers that are due when the session can no longer be found.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
-    /// What the waiting GET gets, a goodbye after what stands in the batch; `None`: that alone.
+    /// The last packet for the waiting GET, after the batch; `None`: the batch alone.
     last: Option<&'static str>,
     refused: Option<oneshot::Sender<PollAnswer>>,
     /// The POST that ended it, and whether it was well-formed.
@@ -44,11 +44,11 @@ pub(super) struct Farewell {
 pub(super) struct Desk {
     /// The GET that waits.
     waiting: Option<oneshot::Sender<PollAnswer>>,
-    /// What no GET has fetched yet.
+    /// Packets that no GET has fetched yet.
     pub(super) batch: Vec<Message>,
 }
 
-/// What the polling needs of its surroundings.
+/// The surroundings of the polling.
 pub(super) struct Around<'a> {
     pub(super) clock: &'a mut Clock,
     pub(super) closing: &'a CancellationToken,
@@ -86,7 +86,7 @@ impl Desk {
             } else if !self.batch.is_empty() {
                 self.flush(MAX_PACKETS);
             }
-            // Who does not fetch what is here is asked nothing new: the outbox is bounded.
+            // A client that does not fetch its packets is asked nothing new: the outbox is bounded.
             let has_reader = self.waiting.is_some() && !probe.is_answered();
             tokio::select! {
                 biased;
@@ -123,8 +123,8 @@ impl Desk {
         }
     }
 
-    /// Who is told why, and shall not come back, gets no packet after that: the library would hear of
-    /// the end first and begin to come back. Its next GET finds no session.
+    /// A client that is told the reason and shall not come back gets no packet after that: the library
+    /// would hear of the end first and begin to come back. Its next GET finds no session.
     fn last_words<H>(&self, code: CloseCode) -> Stop<H> {
         match CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
             true => sent_away(code),
@@ -139,7 +139,7 @@ impl Desk {
         };
         let rest = self.batch.split_off(most.min(self.batch.len()));
         let body = encode_payload(&std::mem::replace(&mut self.batch, rest));
-        // Who has gone meanwhile is noticed by its session, and resumes.
+        // A client that has gone meanwhile is noticed by its session, and resumes.
         drop(waiting.send(PollAnswer::Body(body)));
     }
 

@@ -1,4 +1,4 @@
-//! What HTTP clients of Engine.IO hear when something is refused.
+//! Refusals for HTTP clients of Engine.IO.
 
 use axum::Json;
 use axum::http::StatusCode;

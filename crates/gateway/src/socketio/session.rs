@@ -16,7 +16,7 @@ use super::sessions::{Inbox, Line};
 use super::socket::talk;
 use crate::ws::socket::{End, Socket};
 
-/// What a connection has.
+/// The state of a connection.
 pub(super) struct Session<D: Door> {
     place: Place<D>,
     ears: D::Ears,

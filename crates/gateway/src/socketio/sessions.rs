@@ -58,7 +58,7 @@ pub(super) struct Post {
     pub(super) paid: Option<Paid>,
 }
 
-/// What else reaches a session that polls.
+/// The requests that reach a session which polls.
 #[derive(Debug)]
 pub(super) enum Poll<H> {
     /// A GET that waits for packets.
@@ -69,7 +69,7 @@ pub(super) enum Poll<H> {
     Socket(Box<Socket>, H),
 }
 
-/// What a GET gets.
+/// The answer to a GET.
 #[derive(Debug)]
 pub(super) enum PollAnswer {
     Body(String),

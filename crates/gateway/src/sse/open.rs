@@ -1,4 +1,4 @@
-//! Who may listen, and from where on.
+//! Opening an event stream: the user, the rooms and the position.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ fn take_slot(gate: &Gate, peer: &Peer, client: IpAddr) -> Result<Arc<AddressSlot
     Ok(Arc::new(slot?))
 }
 
-/// Whoever the token names; where guests may come, who has none is a new one.
+/// The identity of the token; without one a new guest, if guests are allowed.
 async fn identify(
     gate: &Arc<Gate>,
     peer: &Peer,
@@ -170,7 +170,7 @@ async fn holder(gate: &Gate, bringer: Bringer, ticket: &str) -> Result<Identity,
     })
 }
 
-/// What the browser remembers counts more than the address that the page once made.
+/// The position that the browser remembers counts more than the address that the page once made.
 fn beginning(headers: &HeaderMap, query: &Query) -> Result<Beginning, ApiError> {
     let also = query.texts("also").map(further_room);
     let also: Vec<_> = also.collect::<Result<_, _>>()?;

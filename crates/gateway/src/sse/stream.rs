@@ -118,7 +118,7 @@ impl EventStream {
         if self.chunked {
             last.extend_from_slice(LAST_CHUNK);
         }
-        // Who takes no byte for `write_timeout` gets the one try that costs nothing.
+        // A client that takes no byte for `write_timeout` gets the one try that costs nothing.
         if code == CloseCode::Slow {
             drop(self.try_write(&last));
             return;

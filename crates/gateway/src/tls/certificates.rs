@@ -33,7 +33,7 @@ pub enum TlsError {
         setting: &'static str,
         /// Where it is.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file with something else in it.
@@ -43,7 +43,7 @@ pub enum TlsError {
         setting: &'static str,
         /// Where it is.
         path: PathBuf,
-        /// What should be in it.
+        /// The content that is expected.
         wanted: &'static str,
     },
     /// They do not belong together, or are of a kind that is not supported.
@@ -51,7 +51,7 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// What the files held.
+/// The content of the files.
 type Bytes = (Vec<u8>, Vec<u8>);
 
 /// The certificate that new connections get.

@@ -89,7 +89,7 @@ impl TlsStream {
     /// Shakes hands.
     ///
     /// # Errors
-    /// What the client did wrong, which it was told by an alert.
+    /// The client's fault, which it was told by an alert.
     pub(crate) async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> io::Result<Box<Self>> {
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
         let state = State {

@@ -11,7 +11,7 @@ const MAX_CONTROL_BYTES: usize = 125;
 /// message of a chat has to be paid for, and all connections that one address may have hold 3 MB.
 pub(crate) const FREE_BYTES: usize = 16 * 1024;
 
-/// What a client sent.
+/// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// A message of up to so many bytes is on its way: nothing more is read before
@@ -48,7 +48,7 @@ pub(crate) struct Decoder {
     limits: MessageLimits,
 }
 
-/// What one message may take.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageLimits {
     /// Beyond: close 1009, before it has arrived.

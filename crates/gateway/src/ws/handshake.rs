@@ -89,7 +89,7 @@ pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hype
             let pipe = pipe.expect("who upgrades does not claim the stream");
             (pipe, parts.read_buf)
         }
-        // Whoever has a listener of its own before our doors, as the conformance example.
+        // A caller with a listener of its own, such as the conformance example.
         Err(upgraded) => {
             let parts = upgraded
                 .downcast::<TokioIo<TcpStream>>()

@@ -16,7 +16,7 @@ pub(super) struct Message {
     paid: Option<Box<Reservation>>,
 }
 
-/// Who pays for what is read.
+/// The payer of what is read.
 pub(super) enum Purse<'a> {
     /// Somebody of whom only the address is known.
     Stranger(&'a Gate, IpAddr),
@@ -36,7 +36,7 @@ impl Message {
                 Data::Text(text) => return Ok(Self { text, paid }),
                 Data::Binary(_) => return Err(End::Ours(CloseCode::Unsupported)),
                 Data::Large(bytes) => {
-                    // What was paid for less is given back first: nobody waits while holding something.
+                    // The smaller reservation is returned first: nobody waits while holding one.
                     drop(paid.take());
                     paid = Some(Box::pin(purse.pay(bytes)).await?);
                     reader.admit(bytes);

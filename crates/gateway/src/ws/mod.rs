@@ -30,7 +30,7 @@ use crate::gate::Gate;
 /// Messages handled, or batches written, before the other direction gets its turn.
 const TURN: u32 = 16;
 
-/// Who comes in, as far as the handshake knows. It lives as long as the connection.
+/// A new client, as far as the handshake knows it. It lives as long as the connection.
 struct Arrival {
     gate: Arc<Gate>,
     client: IpAddr,

@@ -201,7 +201,7 @@ impl Socket {
             End::Theirs(_) => {}
             End::Gone => return,
         }
-        // Who takes no byte for `write_timeout` gets the one try that costs nothing.
+        // A client that takes no byte for `write_timeout` gets the one try that costs nothing.
         let slow = end == End::Ours(CloseCode::Slow);
         let patience = if slow { Duration::ZERO } else { CLOSE_PATIENCE };
         let farewell = async {
@@ -285,7 +285,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is incomplete has a deadline, which pings in between do not move.
+    /// An incomplete message has a deadline, which pings in between do not move.
     async fn fill_in_time(&mut self) -> Result<(), End> {
         if let Some(rest) = self.rest.take() {
             rest.await;

@@ -1,6 +1,6 @@
 //! WebSocket frames as bytes (RFC 6455): kinds, masks, and how a server writes them.
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Opcode {

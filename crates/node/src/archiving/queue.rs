@@ -102,7 +102,7 @@ impl Node {
                         info!(failures = over.failures, lasted = ?over.lasted,
                             "events reach the archive again");
                     }
-                    // What comes meanwhile is committed together.
+                    // Events that come during this pause are committed together.
                     if rows < BATCH_ROWS / 2 {
                         sleep(LOOK_INTERVAL).await;
                     }

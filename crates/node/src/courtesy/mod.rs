@@ -1,5 +1,5 @@
-//! What is told to the others of a room in passing, such as that somebody types: not stored, and for a
-//! user and room at most once in [`INTERVAL`] by this node, through however many doors they come.
+//! Signals to the others of a room, such as that a user types. They are not stored. This node
+//! sends those of a user in a room at most once in [`INTERVAL`], over all transports together.
 
 mod reading;
 mod typing;
@@ -26,13 +26,13 @@ const FEW: usize = 1_024;
 enum Turn {
     /// At once.
     Tell,
-    /// What is wanted then.
+    /// The signal that is due then.
     Wait(Instant),
     /// Not at all, or by somebody who waits already.
     Nothing,
 }
 
-/// What users have told of late in rooms.
+/// The users' latest signals in rooms.
 #[derive(Debug, Default)]
 pub(crate) struct Courtesies {
     pub(crate) typing: Lately<Typing>,

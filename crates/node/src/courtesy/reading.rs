@@ -14,7 +14,7 @@ use crate::error::CommandError;
 use crate::lock::lock;
 use crate::node::Node;
 
-/// What was said and what was passed on.
+/// The newest mark, and the one that was passed on.
 #[derive(Debug, Default)]
 pub(crate) struct Reading(Mutex<ReadingState>);
 

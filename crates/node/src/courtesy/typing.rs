@@ -22,7 +22,7 @@ use crate::room::{Room, TYPING_TIMEOUT};
 /// How every typing frame of a node begins.
 const FRAME_START: &str = r#"{"type":"typing","#;
 
-/// What was said and what was passed on.
+/// The newest state, and the one that was passed on.
 #[derive(Debug, Default)]
 pub(crate) struct Typing(Mutex<TypingState>);
 
@@ -104,7 +104,7 @@ impl TypingState {
         if !is_its || !(is_coming || self.told.is_some_and(is_on)) {
             return false;
         }
-        // Whoever waits for the interval's end finds no news then.
+        // The task that waits for the interval's end then finds no news.
         self.wanted = false;
         self.tell(false, now);
         true

@@ -112,7 +112,7 @@ impl Node {
             }
             Control::Remains(rules) => self.hold_on(rules),
             Control::Order(issued) => self.obey(&issued),
-            // Whoever is in the room is looked at again where the room itself is told.
+            // The room's own message makes the node check its members.
             Control::Access(room) => self.access.forget(&room),
             Control::Question(question) => {
                 let node = Arc::clone(self);

@@ -189,7 +189,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of pages and live events, members get each event once and in order.
+        /// In every order of pages and live events, members get each event once and in order.
         /// The live side may repeat events, miss any of them, and start anywhere.
         #[test]
         fn merging_is_dense(

@@ -20,7 +20,7 @@ impl Session {
         let rights = self.membership(room).await?.rights;
         alteration.check(rights, self.node.config.limits.body_bytes.as_u64())?;
         let deadline = self.node.send_deadline();
-        // Who is muted may still take back what was said.
+        // A muted user may still delete messages.
         if !matches!(alteration, Alteration::Delete) {
             self.node.check_mute(&self.identity.user.id, room)?;
         }

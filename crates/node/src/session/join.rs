@@ -18,7 +18,7 @@ use crate::presence::Departure;
 use crate::recovery::Start;
 use crate::room::RoomState;
 
-/// What a join is given while the broker is away.
+/// The time for a join while the broker is away.
 const PATIENCE_IN_TROUBLE: Duration = Duration::from_millis(300);
 /// How often a room may start over while somebody joins it, before the join is given up.
 const ATTEMPTS: usize = 3;
@@ -79,7 +79,7 @@ impl Session {
             && let Some(index) = self.rooms.iter().position(|m| m.room.id == *room)
         {
             let membership = self.rooms.swap_remove(index);
-            // Who was never told that the join went well has not been there.
+            // A user who was never told that the join succeeded was not there.
             let departure = match membership.is_joined {
                 true => Departure::Cut,
                 false => Departure::Said,

@@ -66,7 +66,7 @@ pub struct Session {
 /// See [`Session::take_rest`].
 pub type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What has a pace of its own.
+/// The kinds of commands that have a limit of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
     Sends,
@@ -140,7 +140,7 @@ impl Session {
         &self.connection
     }
 
-    /// Whose it is.
+    /// The user of this session.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.identity.user

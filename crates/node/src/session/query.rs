@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::reservation::{Amount, Reservation};
 use crate::{Identity, Payer};
 
-/// What is asked.
+/// A question.
 #[derive(Debug)]
 pub(super) enum Query {
     /// A page of messages, newest last.

@@ -13,7 +13,7 @@ use crate::outbox::DueAnswer;
 use crate::publisher::{Answer, Pending};
 use crate::rate::Verdict;
 
-/// What a client is told that is closed for flooding.
+/// The pause that a client is told when it is closed for flooding.
 const FLOOD_RETRY: Duration = Duration::from_secs(1);
 
 impl Session {

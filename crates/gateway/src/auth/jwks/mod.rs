@@ -181,7 +181,7 @@ impl Jwks {
             let began = Instant::now();
             let done = self.fetch(began).await;
             sleep_until(began + SPACING).await;
-            // What failed is tried again as soon as it may be.
+            // A failed fetch is tried again as soon as allowed.
             if done {
                 tokio::select! {
                     () = sleep(self.refresh.saturating_sub(SPACING)) => {}

@@ -1,4 +1,4 @@
-//! What is wrong with a token, in words for the person who sent it.
+//! The fault of a token, in words for the person who sent it.
 
 use std::borrow::Cow;
 

@@ -34,10 +34,10 @@ const MAX_SECRETS: usize = 8;
 /// expired counts for the leeway only while it is being proved.
 const GRACE_MS: u64 = 1_000;
 
-/// What a new token shall say.
+/// The content of a new token.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// Who.
+    /// The user.
     pub sub: UserId,
     /// Shown to others.
     pub name: Option<String>,
@@ -62,7 +62,7 @@ impl Secret {
     }
 }
 
-/// Who signed.
+/// The signer of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signed {
     /// The shared secret, with which this server makes its guests' tokens.
@@ -155,7 +155,7 @@ impl Auth {
         &self.cookie
     }
 
-    /// What keeps tokens from being checked or made; `None`: nothing.
+    /// The problem that keeps tokens from being checked or made; `None`: there is none.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
         if self.mode == AuthMode::Guest && !self.has_secret() {
@@ -179,7 +179,7 @@ impl Auth {
         }
     }
 
-    /// Who may connect.
+    /// The clients that may connect.
     #[must_use]
     pub fn mode(&self) -> AuthMode {
         self.mode

@@ -1,4 +1,4 @@
-//! What counts as a token, and the attacks on it.
+//! Valid tokens, and the attacks on them.
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What a client says of itself when it asks to come into a namespace: the library's `auth`.
+//! A client's credentials when it connects to a namespace: the library's `auth`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

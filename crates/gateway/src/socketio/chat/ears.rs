@@ -1,4 +1,4 @@
-//! What a Socket.IO client says, as commands of `hubbub.v1`.
+//! Turns a Socket.IO client's packets into commands of `hubbub.v1`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) struct ChatEars {
     token: Option<String>,
     /// The same, where there is no token; used up by the first connect.
     ticket: Option<String>,
-    /// Whoever the ticket stood for; few have one. It outlives neither its token nor a revocation, since
+    /// The identity of the ticket; few have one. It outlives neither its token nor a revocation, since
     /// each session is opened anew by the node.
     holder: Option<Box<Identity>>,
     hold: Hold,
@@ -323,7 +323,7 @@ impl ChatEars {
         }
     }
 
-    /// Whoever the handshake's ticket stands for, if there was one.
+    /// The identity of the handshake's ticket, if there was one.
     async fn holder(&mut self) -> Result<Option<Identity>, Outside> {
         let (Some(ticket), None) = (&self.ticket, &self.holder) else {
             return Ok(self.holder.as_deref().cloned());

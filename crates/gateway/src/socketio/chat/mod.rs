@@ -43,7 +43,7 @@ pub(super) const COMMANDS: [&str; 13] = [
     "rooms", "refresh", "ping",
 ];
 
-/// What the Socket.IO clients of one node share.
+/// The state that the Socket.IO clients of one node share.
 pub(crate) struct Chat {
     gate: Arc<Gate>,
     namespaces: Vec<Namespace>,
@@ -60,7 +60,7 @@ struct Namespace {
 /// [`Door`] of the chat.
 pub(crate) struct ChatDoor(Arc<Chat>);
 
-/// Who comes in, as far as the handshake knows.
+/// A new client, as far as the handshake knows it.
 pub(crate) struct Visitor {
     client: IpAddr,
     token: Option<String>,
@@ -77,7 +77,7 @@ pub(crate) struct Hold {
     slot: Option<Arc<AddressSlot>>,
 }
 
-/// What the ears tell the mouth.
+/// A note from the reading side to the writing side.
 enum Note {
     /// A packet to be said.
     Say(Message),
@@ -111,7 +111,7 @@ impl Chat {
         })
     }
 
-    /// What the chat needs to know of a client before it lets it in.
+    /// Finds out what the chat needs to know of a client before it lets it in.
     fn find_visitor(&self, request: &Request) -> Result<Visitor, Box<Response>> {
         let (gate, headers) = (&self.gate, request.headers());
         let ticket = bearer::ticket(request.uri()).map_err(|error| {
@@ -269,7 +269,7 @@ impl Door for ChatDoor {
     }
 }
 
-/// Who is at the other end of the TCP connection; the server notes it with every request.
+/// The other end of the TCP connection; the server notes it with every request.
 fn peer(request: &Request) -> Peer {
     let peer = request.extensions().get::<Peer>().cloned();
     peer.expect("the server adds the peer to every request")

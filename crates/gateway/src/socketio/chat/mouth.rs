@@ -1,4 +1,4 @@
-//! What a Socket.IO client hears: the frames of its sessions, as events and acks.
+//! Writes the frames of a Socket.IO client's sessions as events and acks.
 
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl ChatMouth {
         Ok(())
     }
 
-    /// Who shall not come back as it is is told so: after that packet the library does not try,
+    /// A client that shall not come back is told so: after that packet the library does not try,
     /// after the end of the transport alone it does.
     fn end(&self, index: usize, code: CloseCode, batch: &mut Vec<Message>) {
         if !CloseCode::is_resumable(code.as_u16()) {

@@ -25,7 +25,7 @@ pub(super) fn new_pid(since: &Since) -> String {
     format!("{random:016x}{SEPARATOR}{}", text_of(since))
 }
 
-/// What a client brings back in its connect packet.
+/// The position that a client brings back in its connect packet.
 #[derive(Debug, Default)]
 pub(super) struct Return {
     pub(super) pid: Option<String>,

@@ -1,4 +1,4 @@
-//! What was translated last on this thread: a room's members get the same frame one after the
+//! The newest translations of this thread: a room's members get the same frame one after the
 //! other, so that most of them share one translation.
 
 use std::cell::RefCell;

@@ -39,7 +39,7 @@ enum Stage {
     In,
 }
 
-/// What there is to know of a frame before it is passed on as it is.
+/// The fields of a frame that matter before it is passed on unchanged.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow, rename = "type")]
@@ -70,7 +70,7 @@ impl Head<'_> {
     }
 }
 
-/// What else there is to know of `joined`.
+/// Further fields of `joined`.
 #[derive(Deserialize)]
 struct Joined<'a> {
     recovered: bool,
@@ -178,7 +178,7 @@ impl Translator {
                 reply["pid"] = pid.into();
             }
             (Some(_), _) => {}
-            // Who may not read the room is in nevertheless: there are other rooms.
+            // A client that may not read the room is in nevertheless: there are other rooms.
             (None, _) if head.code.as_deref() == Some("forbidden") => {}
             (None, _) => return Err(CloseCode::TryLater),
         }
@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// What is heard of these frames, as texts.
+    /// The packets for these frames, as texts.
     fn heard(translator: &mut Translator, frames: &[Value]) -> Vec<String> {
         let namespace = Namespace {
             name: "/".to_owned(),
