@@ -224,7 +224,8 @@ pub struct Limits {
     pub sends_per_second: u32,
     /// Sends at once of one connection.
     pub sends_burst: u32,
-    /// Sends a second of one user over the whole cluster, kept up; three seconds' worth at once.
+    /// Sends a second of one user over the whole cluster, kept up; at once `sends_burst`, but at least
+    /// one and at most three seconds' worth.
     pub user_sends_per_second: u32,
     /// Rooms that one user may begin in a minute, over the whole cluster.
     pub user_new_rooms_per_minute: u32,

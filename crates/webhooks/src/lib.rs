@@ -1,5 +1,4 @@
-//! Tells other services what happens in rooms, by signed HTTP requests. The only crate that calls out
-//! over HTTP.
+//! Posts the events of rooms to other services, by signed HTTP requests.
 //!
 //! Each webhook has a queue in the broker ([`hubbub_broker::WebhookQueue`]). Of all nodes the owner of a
 //! room's partition delivers: in order in each room, at least once, and each webhook for itself.
