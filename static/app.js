@@ -57,7 +57,7 @@ const sidebar = new Sidebar(page, {
   choose,
   start: (room) => chat.createRoom({ room, private: true }).then(loadRooms),
 });
-const search = new Search(page, {
+const _search = new Search(page, {
   find: (q, options) => chat.search(q, options),
   room: () => view.name,
   go: (room, offset) => {

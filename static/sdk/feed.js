@@ -82,7 +82,7 @@ export class Feed {
       if (this.#opening !== stream) return;
       this.#stream?.abort();
       [this.#stream, this.#opening] = [stream, null];
-      seats.forEach((seat) => seat.begin(seats.length === 1));
+      for (const seat of seats) seat.begin(seats.length === 1);
       heard();
       for await (const event of eventsOf(body, heard)) {
         if (this.#stream !== stream) return;
@@ -118,7 +118,7 @@ export class Feed {
       return;
     }
     const asked = seats.filter(({ command }) => command);
-    asked.forEach((seat) => this.#miss(seat, error));
+    for (const seat of asked) this.#miss(seat, error);
     // The older stream is as good.
     if (asked.length === 0 && !this.#stream) this.#link.end(ABRUPT, error.message);
   }

@@ -130,7 +130,9 @@ export class Hubbub extends Emitter {
       ready: (room) => this.#rooms.get(room)?.ready ?? true,
       joined: (room) => this.#rooms.get(room)?.joined ?? false,
       url: () => this.#connection.state.url,
-      restored: (sends) => sends.forEach((send) => this.dispatch("restored", send)),
+      restored: (sends) => {
+        for (const send of sends) this.dispatch("restored", send);
+      },
       online: () => this.#connection.online,
       limits: () => this.limits ?? {},
       closed: () => this.#closed,

@@ -14,7 +14,7 @@ export function iterate(room, types) {
   const finish = (error) => {
     if (end) return;
     end = { error };
-    offs.forEach((off) => off());
+    for (const off of offs) off();
     for (const { resolve, reject } of readers.splice(0)) close(resolve, reject);
   };
   /** The first reader after the end hears why, all others only that it is over. */

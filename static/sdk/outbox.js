@@ -57,14 +57,14 @@ export class Outbox {
   /** Whose sends they will be, if the token says it: they are kept before any node is reached. */
   own(user) {
     this.#user ??= user;
-    this.#entries.forEach((entry) => this.#keep(entry));
+    for (const entry of this.#entries) this.#keep(entry);
   }
 
   /** There is a new connection, of this user: nothing has been sent on it. */
   restart(user) {
     this.#pace.restart();
     this.#user = user;
-    this.#entries.forEach((entry) => this.#keep(entry));
+    for (const entry of this.#entries) this.#keep(entry);
     if (!this.#isRestored) this.#restore();
     else this.flush();
   }
@@ -135,7 +135,7 @@ export class Outbox {
       return { entry, told: { ...command, done } };
     });
     this.#entries.unshift(...restored.map(({ entry }) => entry));
-    restored.forEach(({ entry }) => this.#keep(entry));
+    for (const { entry } of restored) this.#keep(entry);
     this.#link.restored(restored.map(({ told }) => told));
     this.flush();
   }

@@ -21,7 +21,7 @@ export class Remarks {
   }
 
   stop() {
-    this.#timers.forEach((timer) => clearTimeout(timer));
+    for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }
 

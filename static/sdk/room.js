@@ -339,7 +339,7 @@ export class Room extends Emitter {
   #answer(answer) {
     const waiters = this.#waiters;
     this.#waiters = [];
-    waiters.forEach((waiter) => waiter.settled());
+    for (const waiter of waiters) waiter.settled();
     waiters.forEach(answer);
   }
 }

@@ -84,7 +84,9 @@ export class Seat {
       if (events.length > 0) this.#since = placeOf(events.at(-1));
       else if (!recovered || !this.#isAt(epoch, offset)) this.#since = { epoch, offset };
       this.#link.hear(JSON.stringify({ ...joined, id }), joined);
-    } else if (recovered) events.forEach((event) => this.#pass(event, JSON.stringify(event)));
+    } else if (recovered) {
+      for (const event of events) this.#pass(event, JSON.stringify(event));
+    }
     // A join says it, on the next connection.
     else this.#link.end(SERVICE_RESTART, `${this.room} could not be resumed`);
   }

@@ -116,10 +116,10 @@ test("C29: no script runs wherever people's words are shown, under the strict po
   // Bodies that are no text, edits and reactions.
   const odd = [{ text: { toString: "<script>alert(30)</script>" } }, ["<script>alert(31)</script>"], "<script>alert(32)</script>"];
   for (const body of odd) await eve.ask({ type: "send", room: "lobby", body });
-  await eve.ask({ type: "edit", room: "lobby", target: offsets.at(-1), body: { text: "edited " + CORPUS[0] } });
+  await eve.ask({ type: "edit", room: "lobby", target: offsets.at(-1), body: { text: `edited ${CORPUS[0]}` } });
   await eve.ask({ type: "react", room: "lobby", target: offsets.at(-1), key: "<b>x</b>", on: true });
   await eve.tell({ type: "typing", room: "lobby", on: true });
-  await bob.hears("edited " + CORPUS[0]);
+  await bob.hears(`edited ${CORPUS[0]}`);
   await assertHarmless(bob, "edits, reactions, typing");
 
   // A room's title and topic, in the list and above the messages.

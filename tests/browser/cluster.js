@@ -15,7 +15,9 @@ const START_MS = 30_000;
 
 /** What still runs when this process ends, however it ends, ends with it. */
 const living = new Set();
-process.on("exit", () => living.forEach((child) => child.kill("SIGKILL")));
+process.on("exit", () => {
+  for (const child of living) child.kill("SIGKILL");
+});
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /** Ports that were free a moment ago. */

@@ -128,7 +128,7 @@ test("search and room records are asked by REST, with the token and the problem 
 
 test("REST takes the connection's token, and a refused one is asked for again, once", async (t) => {
   const isGood = { "Bearer T1": true };
-  t.mock.method(globalThis, "fetch", async (url, { headers }) =>
+  t.mock.method(globalThis, "fetch", async (_url, { headers }) =>
     isGood[headers.authorization] ? Response.json(headers) : new Response("", { status: 401 }),
   );
   let calls = 0;

@@ -14,7 +14,9 @@ const wait = async (check) => {
 const joined = (fields) => ({
   type: "joined", room: "lobby", epoch: "e1", offset: 0, recovered: true, members: 1, rights: "rw", events: [], ...fields,
 });
-const say = (http, ...events) => events.forEach((each) => http.stream.say(each, `${each.epoch}:${each.offset}:${each.message}`));
+const say = (http, ...events) => {
+  for (const each of events) http.stream.say(each, `${each.epoch}:${each.offset}:${each.message}`);
+};
 
 /** A client on the detour, in the lobby from offset 41 on. */
 async function startInside(t, options = {}) {
@@ -311,7 +313,10 @@ test("typing and read marks are said at most once a second, and do not come back
 
 test("401 asks for another token; a silent stream is given up", async (t) => {
   const asked = [];
-  const token = ({ refused }) => (asked.push(refused), `T${asked.length}`);
+  const token = ({ refused }) => {
+    asked.push(refused);
+    return `T${asked.length}`;
+  };
   const { http, chat, lobby } = await startInside(t, { token });
   http.answers = [problem(401, { code: "unauthorized", detail: "expired" })];
   lobby.send("x").catch(() => {});
@@ -335,7 +340,10 @@ test("a renewed token is used from then on, by the stream too; the older one's e
   const jwt = (name, exp) => `x.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.${name}`;
   const asked = [];
   const tokens = [jwt("a", 1_030), jwt("b", 9_999)];
-  const token = ({ refused }) => (asked.push(refused), tokens[Math.min(asked.length, 2) - 1]);
+  const token = ({ refused }) => {
+    asked.push(refused);
+    return tokens[Math.min(asked.length, 2) - 1];
+  };
   const { http, chat, lobby } = await startInside(t, { token });
   await tick(t, 24_000);
   await wait(() => http.asked.at(-1).headers.authorization === `Bearer ${tokens[1]}`);

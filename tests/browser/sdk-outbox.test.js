@@ -49,7 +49,9 @@ class FakeLocks {
       if (options.ifAvailable) return use(null);
       return new Promise((resolve) => this.#waiting.push({ name, go: () => resolve(grant(name, use)) }));
     };
-    const end = () => [...mine].forEach((name) => mine.delete(name) && this.#free(name));
+    const end = () => {
+      for (const name of [...mine]) if (mine.delete(name)) this.#free(name);
+    };
     return { request, end };
   }
 

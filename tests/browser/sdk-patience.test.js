@@ -65,7 +65,7 @@ test("a pong does not answer a send, and a frozen node is left with its joins an
 test("as long as answers come, a busy node is not left", async (t) => {
   const { chat } = await startInLobby(t);
   const rooms = Array.from({ length: 5 }, (_, i) => chat.room(`r-${i}`));
-  rooms.forEach((room) => room.send("x").catch(() => {}));
+  for (const room of rooms) room.send("x").catch(() => {});
   await settle();
   const socket = FakeSocket.last;
   const sends = socket.all("send");
@@ -152,7 +152,7 @@ test("a page of an origin that the node refuses is told so", async (t) => {
   globalThis.location = { href: "https://page.test/", origin: "https://page.test" };
   t.after(() => (globalThis.location = location));
   let isThere = true;
-  t.mock.method(globalThis, "fetch", async (url, { mode }) => {
+  t.mock.method(globalThis, "fetch", async (_url, { mode }) => {
     if (mode === "no-cors" && isThere) return new Response();
     throw new TypeError("Failed to fetch");
   });

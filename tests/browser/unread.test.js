@@ -102,7 +102,7 @@ test("a page that nobody looks at reads nothing, nor does a reader further up", 
   await ann.hears("still away");
   await unread(2);
   await ann.roomItem("lobby").getByTestId("unread").getByText("2").waitFor();
-  const after = await ann.id("unread-line").evaluate((line) => line.nextElementSibling.innerText);
+  const after = await ann.id("unread-line").evaluate((line) => line.nextElementSibling.textContent);
   assert.match(after, /while away/);
   await ann.hide(false);
   await unread(0);

@@ -11,12 +11,18 @@ import { connect, createServer } from "node:net";
 export async function startWall(t, node) {
   const { hostname, port } = new URL(node);
   const sockets = new Set();
-  const wall = { isBlocking: true, upgrades: 0, requests: [], cut: () => sockets.forEach((socket) => socket.destroy()) };
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const wall = { isBlocking: true, upgrades: 0, requests: [], cut };
   const server = createServer((client) => {
     const onward = connect(Number(port), hostname);
     for (const [socket, other] of [[client, onward], [onward, client]]) {
       sockets.add(socket);
-      socket.on("error", () => {}).on("close", () => (sockets.delete(socket), other.destroy()));
+      socket.on("error", () => {}).on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
     }
     // Connections are kept for further requests: each may be an upgrade.
     client.on("data", (data) => {

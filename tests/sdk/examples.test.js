@@ -27,7 +27,10 @@ async function startSite(t) {
     response.end(page?.replaceAll(/127\.0\.0\.1:300([0-2])/g, (_, node) => `127.0.0.1:${port + Number(node)}`));
   }).listen(0, "127.0.0.1");
   await once(site, "listening");
-  t.after(() => (site.closeAllConnections(), site.close()));
+  t.after(() => {
+    site.closeAllConnections();
+    site.close();
+  });
   const origin = `http://127.0.0.1:${site.address().port}`;
   const demo = await startDemo(t, undefined, { HUBBUB__HTTP__ALLOWED_ORIGINS: origin });
   port = demo.port;

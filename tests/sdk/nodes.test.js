@@ -108,7 +108,7 @@ test("where WebSocket is blocked: events by SSE, sends by REST, over cuts, and b
   assert.ok((await blocked.rooms()).some(({ room }) => room === "lobby"));
 
   for (const n of count(60)) {
-    if (n % 30 === 10) walls.forEach((wall) => wall.cut());
+    if (n % 30 === 10) for (const wall of walls) wall.cut();
     await Promise.all([theirs.room.send({ n: 100 + 2 * n }), mine.room.send({ n: 101 + 2 * n })]);
   }
   await until("all is heard", () => mine.numbers.length >= 123 && theirs.numbers.length >= 124);
@@ -116,7 +116,7 @@ test("where WebSocket is blocked: events by SSE, sends by REST, over cuts, and b
   assert.deepEqual(after(mine.numbers), after(theirs.numbers), "one order");
   assert.equal(new Set(after(mine.numbers)).size, 120);
 
-  walls.forEach((wall) => (wall.isBlocking = false));
+  for (const wall of walls) wall.isBlocking = false;
   await until("WebSocket again", () => blocked.state.transport === "websocket", 120_000);
   await theirs.room.send({ n: 999 });
   await until("it goes on", () => mine.numbers.at(-1) === 999);

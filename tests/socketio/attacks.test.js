@@ -91,7 +91,7 @@ test("maxPayload is the real limit on both transports", async () => {
   await poller.post("40");
   assert.equal((await poller.post(fill(maxPayload + 1))).status, 413);
 
-  let talker = await Talker.open(node.url);
+  const talker = await Talker.open(node.url);
   await talker.next();
   talker.send("40");
   talker.send(fill(maxPayload));

@@ -76,7 +76,7 @@ for (const count of [2, 3]) {
 
         await say("before", 10);
         await heardAll("before the cut");
-        hearers.forEach((hearer) => hearer.io.engine.close());
+        for (const hearer of hearers) hearer.io.engine.close();
         await say("during the cut", 400);
         await heardAll("what was said during the cut");
         assert.ok(hearers.every((hearer) => hearer.recovered), "recovered");

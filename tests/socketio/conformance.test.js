@@ -186,14 +186,14 @@ describe("engine.io", () => {
     const poller = await Poller.open(url, "/engine.io/");
     assert.equal((await poller.post(Buffer.from([0x34, 0xff]))).status, 400, "no utf-8");
     const large = await Poller.open(url, "/engine.io/");
-    assert.equal((await large.post("4" + "x".repeat(1_000_000))).status, 413);
+    assert.equal((await large.post(`4${"x".repeat(1_000_000)}`)).status, 413);
     const fits = await Poller.open(url, "/engine.io/");
-    assert.equal((await fits.post("4" + "x".repeat(999_999))).status, 200);
+    assert.equal((await fits.post(`4${"x".repeat(999_999)}`)).status, 200);
     assert.equal((await fits.text()).length, 1_000_000);
 
     const talker = await Talker.open(url, "/engine.io/");
     await talker.next();
-    talker.send("4" + "x".repeat(1_000_000));
+    talker.send(`4${"x".repeat(1_000_000)}`);
     assert.equal(await talker.end(), 1009);
     const unreadable = await Talker.open(url, "/engine.io/");
     await unreadable.next();
@@ -262,7 +262,7 @@ describe("socket.io", () => {
   };
 
   test("namespaces are entered, refused and left", async () => {
-    let talker = await open('40{"token":"123"}');
+    const talker = await open('40{"token":"123"}');
     const greeting = await packet(talker);
     assert.equal(typeof JSON.parse(greeting.slice(2)).sid, "string");
     assert.equal(await packet(talker), '42["auth",{"token":"123"}]');
@@ -343,7 +343,7 @@ describe("socket.io", () => {
       const many = Array.from({ length: 500 }, (_, i) => i);
       const back = [];
       socket.on("message-back", (n) => back.push(n));
-      many.forEach((n) => socket.emit("message", n));
+      for (const n of many) socket.emit("message", n);
       await until("all are back", () => back.length === many.length);
       assert.deepEqual(back, many);
       const bytes = await socket.timeout(5_000).emitWithAck("message-with-ack", Buffer.from([7]));

@@ -88,7 +88,7 @@ test("a position carries the message's id, and a client that has heard another s
   const [node] = await startNodes(t, 1);
   const socket = client(t, node.url, SOCKET);
   const places = [];
-  socket.on(EVENT, (text, place) => places.push(place));
+  socket.on(EVENT, (_text, place) => places.push(place));
   await next(socket, "connect");
   const [first, last] = [await socket.emitWithAck(EVENT, "one"), await socket.emitWithAck(EVENT, "two")];
   const placeOf = ({ epoch, offset, message }) => `${offset}/${epoch}/${message}`;
@@ -240,7 +240,7 @@ test("who is kicked is told once, and does not come back", async (t) => {
   const alice = await token(t, "alice");
   const sockets = Object.values(MODES).map((mode) => client(t, node.url, { ...mode, auth: { token: alice } }));
   const reasons = sockets.map(() => []);
-  sockets.forEach((socket, i) => socket.on("disconnect", (reason) => reasons[i].push(reason)));
+  for (const [i, socket] of sockets.entries()) socket.on("disconnect", (reason) => reasons[i].push(reason));
   await until("all are in", () => sockets.every((socket) => socket.connected));
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
   const body = JSON.stringify({ user: "alice" });
@@ -355,7 +355,7 @@ test("a slow client is told, filled up, and closed if it reads nothing", async (
     if (i === 1_000) slow.socket.resume();
   }
   const numbers = (packets) =>
-    packets.filter((packet) => packet.startsWith('42["chat message"')).map((packet) => parseInt(JSON.parse(packet.slice(2))[1]));
+    packets.filter((packet) => packet.startsWith('42["chat message"')).map((packet) => parseInt(JSON.parse(packet.slice(2))[1], 10));
   await until("the slow one has all", () => numbers(slow.heard).length >= count, 60_000);
   assert.deepEqual(numbers(slow.heard), Array.from({ length: count }, (_, i) => i));
   assert.ok(slow.heard.some((packet) => packet.startsWith('42["lagged"')), "it was told");
@@ -394,11 +394,11 @@ test("hostile requests are refused and hurt nobody else", async (t) => {
   const at = (query) => fetch(`${node.url}/socket.io/?${query}`);
   const code = async (query) => (await (await at(query)).json()).code;
   assert.equal(await code("EIO=4&transport=polling&sid=__proto__"), 1);
-  assert.equal(await code("EIO=4&transport=polling&sid=" + "a".repeat(4_000)), 1);
+  assert.equal(await code(`EIO=4&transport=polling&sid=${"a".repeat(4_000)}`), 1);
   assert.equal(await code("EIO=3&transport=polling"), 5);
   assert.equal(await code("EIO=4&transport=%00"), 0);
   const poller = await Poller.open(node.url);
-  assert.equal((await poller.post("4" + "x".repeat(1_000_000))).status, 413);
+  assert.equal((await poller.post(`4${"x".repeat(1_000_000)}`)).status, 413);
   const first = poller.get();
   await until("both", async () => (await poller.get()).status === 400);
   await first;

@@ -62,7 +62,7 @@ export async function startBalancer(t, nodes) {
   for (let i = 0; i < 3; i++) {
     const node = nodes[Math.min(i, nodes.length - 1)];
     const places = [new URL(node.url).host, node.ops.split(":")[1]];
-    names.forEach((name, which) => (env[`${name}_${i}`] = places[which]));
+    for (const [which, name] of names.entries()) env[`${name}_${i}`] = places[which];
   }
   const config = path.join(here, nodes.length === 2 ? "haproxy-2.cfg" : "haproxy-3.cfg");
   const balancer = await Process.start(t, HAPROXY, ["-db", "-f", config], env);

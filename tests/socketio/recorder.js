@@ -10,7 +10,7 @@ const say = (line) => console.log(JSON.stringify(line));
 
 const socket = io(url, { transports: transports.split(",") });
 socket.once("joined", () => say({ joined: socket.io.engine.transport.name }));
-socket.on(EVENT, (text, place) => say({ text, offset: parseInt(place) }));
+socket.on(EVENT, (text, place) => say({ text, offset: parseInt(place, 10) }));
 socket.on("connect_error", (error) => say({ error: error.message }));
 
 const lines = createInterface({ input: process.stdin });

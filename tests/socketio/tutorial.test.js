@@ -72,7 +72,7 @@ async function startSite(t, node) {
   site.listen(0, "127.0.0.1");
   await once(site, "listening");
   t.after(() => {
-    sockets.forEach((socket) => socket.destroy());
+    for (const socket of sockets) socket.destroy();
     site.closeAllConnections();
     site.close();
   });
