@@ -170,6 +170,8 @@ pub(crate) async fn changes_are_found_by_their_messages(pair: Pair) {
     // The relevant edits and deletions are found, however many reactions there are.
     assert_eq!(found(&[1..=3], 0, 1).await, [(4, edited), (6, reacted)]);
     assert_eq!(found(&[1..=1], 0, 1).await, [(7, reacted)]);
+    // Reactions that the archive has already take no place from those that it does not have.
+    assert_eq!(found(&[1..=2], 6, 1).await, [(7, reacted)]);
     let again = edit(&pair.a, &room, 3, "e2").await;
     pair.a.publish(&room, &[again]).await;
     delete(&pair.a, &room, 1, "d").await;

@@ -42,7 +42,7 @@ impl Node {
     }
 
     /// The rooms of a user with what is new in them, then at most 100 invitations to rooms that the user
-    /// has not joined yet, then the public rooms, each most recently active first. The rooms that were
+    /// has not joined yet, then the public rooms, each most recently active first. The rooms that are
     /// looked at are charged to `paid`, whichever the user may see.
     ///
     /// # Errors
@@ -55,7 +55,8 @@ impl Node {
     ) -> Result<Vec<RoomEntry>, CommandError> {
         let public = self.broker.rooms(LISTED).await;
         let mut public = public.map_err(CommandError::of_read)?;
-        paid.charge_read(public.len() * LOOKUP_COST);
+        // As for a full list: private rooms are looked at too, and are not in it.
+        paid.charge_read(LISTED * LOOKUP_COST);
         let user = &identity.user.id;
         let is_between = |room: &RoomId| {
             room.pair()

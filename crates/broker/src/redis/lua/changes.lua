@@ -17,6 +17,36 @@ local function read(offset)
     entries[#entries + 1] = entry
   end
 end
+-- Gathers the reactions to one message, the newest first, down to the first that is not above `above`.
+local function gather_of(target)
+  local skip = 0
+  while #reactions < most do
+    local found = redis.call('ZREVRANGEBYSCORE', KEYS[2], target, target, 'LIMIT', skip, 100)
+    for _, offset in ipairs(found) do
+      if tonumber(offset) <= above or #reactions == most then
+        return
+      end
+      reactions[#reactions + 1] = offset
+    end
+    if #found < 100 then
+      return
+    end
+    skip = skip + 100
+  end
+end
+-- Gathers the reactions to the messages of a part, from the newest message down.
+local function gather(first, last)
+  while #reactions < most do
+    local newest = redis.call('ZREVRANGEBYSCORE', KEYS[2], last, first, 'WITHSCORES', 'LIMIT', 0, 1)
+    if #newest == 0 then
+      return
+    end
+    if tonumber(newest[1]) > above then
+      gather_of(newest[2])
+    end
+    last = '(' .. newest[2]
+  end
+end
 for i = 4, #ARGV, 2 do
   local first, last = ARGV[i], ARGV[i + 1]
   for _, offset in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-' .. last, '-' .. first)) do
@@ -24,14 +54,7 @@ for i = 4, #ARGV, 2 do
       read(offset)
     end
   end
-  if #reactions < most then
-    local left = most - #reactions
-    for _, offset in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[2], last, first, 'LIMIT', 0, left)) do
-      if tonumber(offset) > above then
-        reactions[#reactions + 1] = offset
-      end
-    end
-  end
+  gather(first, last)
 end
 if #reactions > few then
   return { entries, reactions }
