@@ -32,7 +32,8 @@ const BAD_TOKEN = 4501;
 
 /** This page's node first, then its siblings in random order. */
 function allNodes() {
-  const listed = document.querySelector('meta[name="hubbub-nodes"]').content.split(/\s+/);
+  const meta = /** @type {HTMLMetaElement} */ (document.querySelector('meta[name="hubbub-nodes"]'));
+  const listed = meta.content.split(/\s+/);
   const siblings = listed.filter((node) => node && new URL(node).origin !== location.origin);
   for (let i = siblings.length - 1; i > 0; i--) {
     const j = Math.floor(Math.random() * (i + 1));

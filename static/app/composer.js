@@ -1,13 +1,13 @@
 // The line to write in: Enter sends, and the room hears that someone writes.
 
-import { byId } from "./dom.js";
+import { byId, inputById } from "./dom.js";
 import { MentionPicker } from "./mention-picker.js";
 
 const TYPING_EVERY_MS = 2_500;
 
 export class Composer {
   #form = byId("composer");
-  #input = byId("composer-input");
+  #input = inputById("composer-input");
   #drafts = new Map();
   #room = "";
   #toldAt = 0;

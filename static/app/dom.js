@@ -1,7 +1,18 @@
 // Making elements. Text goes in as text nodes only: nothing here, or anywhere in the page,
 // turns a string into markup.
 
+/** An element of the page. */
 export const byId = (id) => document.getElementById(id);
+
+/** A text field, a check box or a button of the page.
+ * @param {string} id
+ */
+export const inputById = (id) => /** @type {HTMLInputElement} */ (byId(id));
+
+/** The element with the focus, or the one around it that this selector finds.
+ * @param {string} selector
+ */
+export const focusedIn = (selector) => /** @type {HTMLElement?} */ (document.activeElement?.closest?.(selector) ?? null);
 
 /** `element("p", {class: "x", "data-n": 1, onclick: f}, "text", child, null)` */
 export function element(tag, attributes = {}, ...children) {

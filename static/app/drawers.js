@@ -11,7 +11,9 @@ function set(drawerId, toggleId, open) {
   byId(drawerId).classList.toggle("is-open", open);
   byId(toggleId).setAttribute("aria-expanded", open ? "true" : "false");
   byId("scrim").hidden = !open;
-  if (open) byId(drawerId).querySelector("button, input, [tabindex]")?.focus();
+  if (!open) return;
+  const first = /** @type {HTMLElement?} */ (byId(drawerId).querySelector("button, input, [tabindex]"));
+  first?.focus();
 }
 
 /** Closes what is open; the focus goes back to the button that opened it. */

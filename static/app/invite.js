@@ -1,12 +1,12 @@
 // Inviting people into a private room: by name if they have been seen here, or by id.
 
-import { byId, element } from "./dom.js";
+import { byId, element, inputById } from "./dom.js";
 import { isDirect } from "./direct.js";
 import { cleanName } from "./text.js";
 
 export class Invite {
   #form = byId("invite-form");
-  #input = byId("invite-input");
+  #input = inputById("invite-input");
   #state = byId("invite-state");
   #known = new Map();
   #view = null;

@@ -14,7 +14,9 @@ export function textOf(body) {
   return typeof text === "string" ? text : undefined;
 }
 
-/** What a body shows as: text as text, anything else (relayed events) as data. */
+/** Draws a body: text as text, anything else (relayed events) as data.
+ * @param {{ body?: any, deleted?: boolean, mentions?: any[] }} message
+ */
 function bubbleOf({ body, deleted, mentions }, names, identity) {
   if (deleted) return element("div", { class: "bubble is-deleted" }, "Message deleted");
   const text = textOf(body);

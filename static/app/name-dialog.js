@@ -1,6 +1,6 @@
 // Asks for a name, until there is one that a node accepts.
 
-import { byId } from "./dom.js";
+import { byId, inputById } from "./dom.js";
 import { cleanName } from "./text.js";
 
 const ADJECTIVES = ["Brave", "Calm", "Clever", "Cheerful", "Curious", "Gentle", "Lucky", "Quiet"];
@@ -12,10 +12,10 @@ const pick = (list) => list[Math.floor(Math.random() * list.length)];
  * only `current` (a name to keep) allows.
  */
 export function askName(current, suggestion, take) {
-  const dialog = byId("name-dialog");
+  const dialog = /** @type {HTMLDialogElement} */ (byId("name-dialog"));
   const form = byId("name-form");
-  const input = byId("name-input");
-  const submit = byId("name-submit");
+  const input = inputById("name-input");
+  const submit = inputById("name-submit");
   const cancel = byId("name-cancel");
   byId("name-title").textContent = current ? "Change your name" : "What is your name?";
   submit.textContent = current ? "Change name" : "Start chatting";

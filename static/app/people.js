@@ -1,6 +1,6 @@
 // Who is in the room shown, and who writes there.
 
-import { byId, element } from "./dom.js";
+import { byId, element, focusedIn } from "./dom.js";
 import { avatar, cleanName, listNames } from "./text.js";
 import { roomWith } from "./title.js";
 
@@ -11,9 +11,9 @@ export function drawPeople(view, page, choose) {
   const mine = page.identity.user?.id;
   const { count } = view.presence;
   const people = [...view.presence.people.values()].sort(
-    (a, b) => (b.id === mine) - (a.id === mine) || byName.compare(a.name, b.name),
+    (a, b) => Number(b.id === mine) - Number(a.id === mine) || byName.compare(a.name, b.name),
   );
-  const focused = document.activeElement?.closest?.(".person")?.dataset.user;
+  const focused = focusedIn(".person")?.dataset.user;
   const items = people.map((user) => person(user, mine, roomWith(user, page), choose));
   const more = count - people.length;
   if (more > 0) items.push(element("li", { class: "person is-more" }, `and ${more} more`));

@@ -1,6 +1,6 @@
 // The reactions below a message: a button each, which puts mine there or takes it back.
 
-import { element } from "./dom.js";
+import { element, focusedIn } from "./dom.js";
 import { listNames } from "./text.js";
 
 /** The picker's. Any other key that somebody uses is shown too. */
@@ -11,7 +11,7 @@ const MAX_COUNT = 999;
 
 /** `pending`: key → on, of mine that have no ack yet. */
 export function drawReactions(box, reactions, pending, { me, nameOf, toggle }) {
-  const focused = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const focused = box.contains(document.activeElement) ? focusedIn("*")?.dataset.key : null;
   const known = new Set(reactions.map(({ key }) => key));
   const coming = [...pending].filter(([key, on]) => on && !known.has(key));
   const all = [...reactions, ...coming.map(([key]) => ({ key, count: 0, users: [] }))];

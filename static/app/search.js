@@ -1,6 +1,6 @@
 // Looks for messages, in this room or in all, and leads to what is found.
 
-import { byId, element } from "./dom.js";
+import { byId, element, inputById } from "./dom.js";
 import { cleanName, dayOf, timeOf } from "./text.js";
 import { fullTitle } from "./title.js";
 
@@ -15,8 +15,8 @@ export class Search {
   #actions;
   #toggle = byId("search-toggle");
   #panel = byId("search");
-  #input = byId("search-input");
-  #here = byId("search-here");
+  #input = inputById("search-input");
+  #here = inputById("search-here");
   #more = byId("search-more");
   /** What was asked last, and the cursor of what follows. */
   #asked = null;

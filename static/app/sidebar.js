@@ -1,7 +1,7 @@
 // The list of rooms: those entered, mine, and those one could enter; direct messages below.
 
 import { isDirect } from "./direct.js";
-import { byId, element } from "./dom.js";
+import { byId, element, focusedIn, inputById } from "./dom.js";
 import { kindOf, signOf, titleOf } from "./title.js";
 
 const ROOM_ID = /^[A-Za-z0-9_.:-]{1,128}$/;
@@ -12,8 +12,8 @@ export const isRoomId = (name) => ROOM_ID.test(name);
 export class Sidebar {
   #page;
   #form = byId("join-form");
-  #input = byId("join-input");
-  #private = byId("join-private");
+  #input = inputById("join-input");
+  #private = inputById("join-private");
   #error = byId("join-error");
   #actions;
 
@@ -30,12 +30,15 @@ export class Sidebar {
     const entered = [...views.values()].map((view) => enteredRow(view));
     const others = offered.filter(({ room }) => !views.has(room)).map(offeredRow);
     const rows = [...entered, ...others.filter(({ mine }) => mine), ...others.filter(({ mine }) => !mine)];
-    const focused = document.activeElement?.closest?.(".room")?.dataset.room;
+    const focused = focusedIn(".room")?.dataset.room;
     const item = (row) => this.#item(row, row.name === current);
     byId("rooms").replaceChildren(...rows.filter(({ name }) => !isDirect(name)).map(item));
     byId("direct").replaceChildren(...rows.filter(({ name }) => isDirect(name)).map(item));
     byId("direct-label").hidden = byId("direct").childElementCount === 0;
-    if (focused) document.querySelector(`.room[data-room="${focused}"]`)?.focus();
+    if (focused) {
+      const row = /** @type {HTMLElement?} */ (document.querySelector(`.room[data-room="${focused}"]`));
+      row?.focus();
+    }
     const unread = rows.reduce((sum, row) => sum + row.unread, 0);
     byId("rooms-dot").hidden = unread === 0;
     return unread;

@@ -61,6 +61,7 @@ export function avatar({ id, name }) {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+/** @type {Intl.DateTimeFormatOptions} */
 const parts = { weekday: "long", day: "numeric", month: "long" };
 const date = new Intl.DateTimeFormat(undefined, parts);
 const dateOfOtherYear = new Intl.DateTimeFormat(undefined, { ...parts, year: "numeric" });

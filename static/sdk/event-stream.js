@@ -4,12 +4,16 @@
 const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 
 /**
- * The events of a stream as `{ type, data, id }`; `id` only where the event has one of its own.
- * `onChunk` is called whenever something comes, comments included.
+ * The events of a stream; `id` only where the event has one of its own. `onChunk` is called whenever
+ * something comes, comments included.
+ * @param {ReadableStream} body
+ * @param {() => void} onChunk
+ * @returns {AsyncGenerator<{ type: string, data?: string, id?: string }>}
  */
 export async function* eventsOf(body, onChunk) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
+  /** @type {{ type?: string, data?: string, id?: string }} */
   let event = {};
   try {
     for (;;) {

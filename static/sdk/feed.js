@@ -69,7 +69,7 @@ export class Feed {
     this.#opening?.abort();
     if (this.#seats.size === 0) return this.close();
     // Whoever stands first is refused by a status: one that has been let in before.
-    const seats = [...this.#seats.values()].sort((a, b) => Boolean(a.command) - Boolean(b.command));
+    const seats = [...this.#seats.values()].sort((a, b) => Number(Boolean(a.command)) - Number(Boolean(b.command)));
     const stream = new AbortController();
     this.#opening = stream;
     let timer = setTimeout(() => stream.abort(), ANSWER_TIMEOUT_MS);
@@ -97,6 +97,7 @@ export class Feed {
     }
   }
 
+  /** @param {{ type: string, data?: string, id?: string }} event */
   #hear({ type, data, id }) {
     const frame = JSON.parse(data);
     if (type === "close") return this.#link.end(frame.code, frame.reason);
@@ -137,7 +138,11 @@ export class Feed {
   }
 }
 
-function pathOf([first, ...others]) {
+/** The path of an event stream of some rooms, at least one.
+ * @param {Seat[]} seats
+ */
+function pathOf(seats) {
+  const [first, ...others] = seats;
   const { recent, since } = first.place;
   const query = others.map((seat) => `also=${encodeURIComponent(seat.asFurther())}`);
   if (since) query.unshift(`since=${encodeURIComponent(since)}`);

@@ -39,7 +39,12 @@ export class Outbox {
     this.#shelf = shelf;
   }
 
-  /** `fields` are what `type` needs; each has to be there, and be JSON. */
+  /** `fields` are what `type` needs; each has to be there, and be JSON.
+   * @param {string} type
+   * @param {string} room
+   * @param {object} fields
+   * @param {{ nonce?: string, ack?: string }} [options]
+   */
   add(type, room, fields, { nonce = newNonce(), ack } = {}) {
     if (this.#entries.length >= MAX_ENTRIES) {
       const message = `${MAX_ENTRIES} sends wait for their ack already; try again later`;

@@ -10,7 +10,9 @@ export class Pace {
     this.#fullAt = 0;
   }
 
-  /** Takes one send out and returns 0, or returns how many milliseconds to wait for one. */
+  /** Takes one send out and returns 0, or returns how many milliseconds to wait for one.
+   * @param {{ sends_per_second?: number, sends_burst?: number }} [limits]
+   */
   take({ sends_per_second: rate, sends_burst: burst } = {}) {
     if (!rate) return 0;
     const now = performance.now();

@@ -7,8 +7,13 @@ const REQUEST_TIMEOUT_MS = 5_000;
 /**
  * Resolves to the answer's JSON, to null when there is none. `node` is a base URL; under the same
  * `nonce` a request may be repeated.
+ * @param {string | URL} node
+ * @param {string} method
+ * @param {string} path
+ * @param {{ token?: string, body?: unknown, nonce?: string }} [options]
  */
 export async function request(node, method, path, { token, body, nonce } = {}) {
+  /** @type {Record<string, string>} */
   const headers = {};
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -39,6 +44,7 @@ async function reasonOf(error, node) {
   const why = error.cause?.message || error.message;
   const origin = globalThis.location?.origin;
   if (!(error instanceof TypeError) || !origin || new URL(node).origin === origin) return why;
+  /** @type {RequestInit} */
   const options = { mode: "no-cors", signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) };
   const isThere = await fetch(`${node}/v1/openapi.json`, options).then(
     () => true,

@@ -55,6 +55,7 @@ export class Room extends Emitter {
     return this.#joined || !this.#wanted;
   }
 
+  /** @param {import("./hubbub.d.ts").JoinOptions} [options] */
   join({ recent, since, timeout = JOIN_TIMEOUT_MS, signal } = {}) {
     if (this.#link.closed()) return Promise.reject(this.#link.closed());
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -76,7 +77,7 @@ export class Room extends Emitter {
     aborted.name = "AbortError";
     this.#answer((waiter) => waiter.reject(aborted));
     this.#link.outbox.refuse(left, this.name);
-    return new Promise((resolve, reject) => {
+    return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
       // A connection that ends has left by itself.
       const sent = this.#link.transmit({ type: "leave", room: this.name }, (reply) => {
         if (reply?.type === "error" && reply.code !== "not_joined") {
@@ -84,7 +85,7 @@ export class Room extends Emitter {
         } else resolve();
       });
       if (!sent) resolve();
-    });
+    }));
   }
 
   send(body, options) {
@@ -133,6 +134,7 @@ export class Room extends Emitter {
     this.#link.post({ type: "typing", room: this.name, on });
   }
 
+  /** @param {{ before?: number, after?: number, around?: number, limit?: number }} [options] */
   async history({ before, after, around, limit } = {}) {
     const place = { before, after, around, limit };
     const reply = await this.#link.ask({ type: "history", room: this.name, ...place });

@@ -65,7 +65,9 @@ export class Shelf {
     this.#onError = onError;
     if (!storage) return;
     living.add(this.#client);
-    const held = new Promise((resolve) => (this.#release = resolve));
+    const held = new Promise((resolve) => {
+      this.#release = () => resolve(undefined);
+    });
     navigatorLocks()?.request(this.#lock(this.#client), () => held).catch(() => {});
   }
 
