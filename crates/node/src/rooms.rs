@@ -112,7 +112,15 @@ impl Node {
             let is_there = |room: &RoomId| inbox.iter().any(|entry| entry.room == *room);
             let is_behind = is_behind || !with_me.iter().all(|summary| is_there(&summary.room));
             if !is_behind || attempt == ATTEMPTS {
-                return Ok(inbox.into_iter().zip(summaries).map(join).collect());
+                // A new direct message that the archive does not have yet is listed all the same.
+                let missing: Vec<&RoomSummary> = with_me
+                    .iter()
+                    .filter(|summary| !is_there(&summary.room))
+                    .copied()
+                    .collect();
+                let mut rooms = self.direct_rooms(&missing).await?;
+                rooms.extend(inbox.into_iter().zip(summaries).map(join));
+                return Ok(rooms);
             }
             sleep(PAUSE).await;
         }
