@@ -43,13 +43,7 @@ pub(crate) async fn down_leaves_only_the_volumes(stack: &Stack) {
     assert_eq!(left(stack, "ps --all").await, "", "no container is left");
     assert_eq!(left(stack, "network ls").await, "", "no network is left");
     let project = stack.get("COMPOSE_PROJECT_NAME");
-    let expected = [
-        "grafana-data",
-        "postgres-data",
-        "prometheus-data",
-        "redis-data",
-        "secrets",
-    ];
+    let expected = ["postgres-data", "prometheus-data", "redis-data", "secrets"];
     let expected = expected.map(|name| format!("{project}_{name}")).join("\n");
     assert_eq!(left(stack, "volume ls").await, expected);
 }
