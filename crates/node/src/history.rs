@@ -312,7 +312,7 @@ impl Node {
     }
 
     /// Up to where the archive had the room when it was asked.
-    async fn archived_up_to(&self, room: &RoomId) -> Result<u64, CommandError> {
+    pub(crate) async fn archived_up_to(&self, room: &RoomId) -> Result<u64, CommandError> {
         if self.broker.is_archived() {
             return Ok(u64::MAX);
         }

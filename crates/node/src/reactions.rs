@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use hubbub_broker::Span;
 use hubbub_protocol::fold::{MESSAGE_REACTIONS, USER_REACTIONS};
 use hubbub_protocol::{EventKind, ReactionKey, RoomId, UserId};
 
@@ -61,33 +60,31 @@ impl Node {
         user: &UserId,
     ) -> Result<Reacted, CommandError> {
         let mut reacted = Reacted::default();
+        let mut above = 0;
         if let Some(archive) = &self.archive {
+            // Asked first: what the archive gets meanwhile is counted twice, which is harmless.
+            let known = self.archived_up_to(room).await?;
             // One more than may be, of the user first: more is not needed to refuse.
             let limit = MESSAGE_REACTIONS + USER_REACTIONS;
-            let keys = archive.reaction_keys(room, target, user, limit).await;
-            let keys = keys.or_else(|error| match error.is_retryable() {
-                // While it is away the stream alone is counted.
-                true => Ok(Vec::new()),
-                false => Err(CommandError::of_archive(error)),
-            })?;
-            for (key, is_own) in keys {
-                if is_own {
-                    reacted.own.insert(key.clone());
+            match archive.reaction_keys(room, target, user, limit).await {
+                Ok(keys) => {
+                    above = known;
+                    for (key, is_own) in keys {
+                        if is_own {
+                            reacted.own.insert(key.clone());
+                        }
+                        reacted.all.insert(key);
+                    }
                 }
-                reacted.all.insert(key);
+                // While it is away the stream alone is counted.
+                Err(error) if error.is_retryable() => {}
+                Err(error) => return Err(CommandError::of_archive(error)),
             }
         }
         if self.broker.is_archived() {
             return Ok(reacted);
         }
-        let page = self.broker.peek(room, Span::Newest, 0).await;
-        let page = page.map_err(CommandError::of_read)?;
-        let archived = self
-            .archive
-            .as_ref()
-            .and(page.and_then(|page| page.archived));
         let message = [target..=target];
-        let above = archived.unwrap_or(0);
         let changes = self.broker.changes(room, &message, above, LOOKED_AT).await;
         for change in changes.map_err(CommandError::of_read)? {
             let Ok(event) = change.read() else { continue };
