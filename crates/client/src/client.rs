@@ -13,24 +13,25 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::client_event::ClientEvent;
 use crate::config::{ClientConfig, Credentials, Start};
 use crate::driver::{Command, Driver};
 use crate::error::{ConfigError, Refusal, RequestError};
-use crate::event::ClientEvent;
-use crate::frame::{Answer, History, Joined, Members, RoomInfo, Sent};
+use crate::frame::Answer;
 use crate::outbox::{Change, Entry};
 use crate::outgoing::Outgoing;
-use crate::requests::{Asked, Question};
+use crate::reply::{History, Joined, Members, RoomInfo, Sent};
+use crate::requests::{PendingRequest, Request};
 use crate::rooms::Waiter;
 use crate::stream::trust;
 use crate::url::NodeUrl;
 
-/// Questions that may be unanswered at one time; further ones wait before they are asked.
+/// The most requests without a reply. Further ones wait before they are sent.
 const REQUESTS: usize = 64;
 /// Commands on their way to the task; when it is full, callers wait.
 const COMMANDS: usize = 64;
 
-/// A client of the cluster. Dropping it ends the connection at once, without a goodbye; use it
+/// A client of the cluster. Dropping it ends the connection at once, without a close handshake; use it
 /// from several tasks behind an [`Arc`].
 #[derive(Debug)]
 pub struct Client {
@@ -133,7 +134,7 @@ impl Client {
     /// [`RequestError`]; the room is left in any case.
     pub async fn leave(&self, room: &RoomId) -> Result<(), RequestError> {
         let room = room.clone();
-        self.ask(Question::Leave { room }).await.map(|_| ())
+        self.request(Request::Leave { room }).await.map(|_| ())
     }
 
     /// Sends a message and waits until it is kept.
@@ -252,7 +253,7 @@ impl Client {
     /// [`RequestError::Closed`].
     pub async fn typing(&self, room: &RoomId, on: bool) -> Result<(), RequestError> {
         let typing = Outgoing::Typing { room, on };
-        self.command(Command::Remark(typing.encode())).await
+        self.command(Command::Signal(typing.encode())).await
     }
 
     /// Tells that the user has read up to `offset`. Not answered, and lost when there is no
@@ -262,7 +263,7 @@ impl Client {
     /// [`RequestError::Closed`].
     pub async fn read(&self, room: &RoomId, offset: u64) -> Result<(), RequestError> {
         let read = Outgoing::Read { room, offset };
-        self.command(Command::Remark(read.encode())).await
+        self.command(Command::Signal(read.encode())).await
     }
 
     /// A page of events before an offset, or the newest ones.
@@ -276,12 +277,12 @@ impl Client {
         limit: usize,
     ) -> Result<History, RequestError> {
         let room = room.clone();
-        let question = Question::History {
+        let request = Request::History {
             room,
             before,
             limit,
         };
-        match self.ask(question).await? {
+        match self.request(request).await? {
             Answer::History(history) => Ok(history),
             _ => Err(RequestError::Closed),
         }
@@ -293,7 +294,7 @@ impl Client {
     /// [`RequestError`].
     pub async fn members(&self, room: &RoomId) -> Result<Members, RequestError> {
         let room = room.clone();
-        match self.ask(Question::Members { room }).await? {
+        match self.request(Request::Members { room }).await? {
             Answer::Members(members) => Ok(members),
             _ => Err(RequestError::Closed),
         }
@@ -304,7 +305,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn rooms(&self) -> Result<Vec<RoomInfo>, RequestError> {
-        match self.ask(Question::Rooms).await? {
+        match self.request(Request::Rooms).await? {
             Answer::Rooms(rooms) => Ok(rooms),
             _ => Err(RequestError::Closed),
         }
@@ -325,7 +326,7 @@ impl Client {
                 retry_after: None,
             }));
         }
-        match self.ask(Question::Refresh { token }).await? {
+        match self.request(Request::Refresh { token }).await? {
             Answer::Refreshed(expires) => Ok(expires),
             _ => Err(RequestError::Closed),
         }
@@ -336,26 +337,26 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn ping(&self) -> Result<Duration, RequestError> {
-        let asked = Instant::now();
-        self.ask(Question::Ping).await.map(|_| asked.elapsed())
+        let started = Instant::now();
+        self.request(Request::Ping).await.map(|_| started.elapsed())
     }
 
-    /// Says goodbye and ends. Unanswered sends and requests get [`RequestError::Closed`].
+    /// Says close handshake and ends. Unanswered sends and requests get [`RequestError::Closed`].
     pub async fn close(&self) {
         self.closing.cancel();
         self.commands.closed().await;
     }
 
-    async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
+    async fn request(&self, request: Request) -> Result<Answer, RequestError> {
         let (deadline, permit) = self.slot().await?;
         let (reply, answer) = oneshot::channel();
-        let asked = Asked {
-            question,
+        let pending = PendingRequest {
+            request,
             deadline,
             reply,
             permit,
         };
-        self.command(Command::Ask(asked)).await?;
+        self.command(Command::Request(pending)).await?;
         answer.await.unwrap_or(Err(RequestError::Closed))
     }
 

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::error::{Refusal, RequestError};
-use crate::frame::Sent;
 use crate::outgoing::Outgoing;
 use crate::pace::{Pace, SendLimits};
+use crate::reply::Sent;
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SendState {
     /// To be written, not before this time.
     Waiting(Option<Instant>),
     /// Written; the answer is awaited.
@@ -50,7 +50,7 @@ enum State {
 #[derive(Debug)]
 struct Slot {
     entry: Entry,
-    state: State,
+    state: SendState,
     backoff: Backoff,
 }
 
@@ -67,7 +67,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, entry: Entry) {
         self.slots.push_back(Slot {
             entry,
-            state: State::Waiting(None),
+            state: SendState::Waiting(None),
             backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
         });
     }
@@ -88,7 +88,7 @@ impl Outbox {
         let mut frames = Vec::new();
         self.paced_until = None;
         for Slot { entry, state, .. } in &mut self.slots {
-            let State::Waiting(until) = *state else {
+            let SendState::Waiting(until) = *state else {
                 continue;
             };
             let is_due = until.is_none_or(|until| until <= now);
@@ -102,7 +102,7 @@ impl Outbox {
                 break;
             }
             self.pace.take(now);
-            *state = State::InFlight;
+            *state = SendState::InFlight;
             frames.push(entry.encode());
         }
         frames
@@ -119,7 +119,7 @@ impl Outbox {
             let slot = &mut self.slots[index];
             let delay = slot.backoff.next_delay();
             let delay = delay.max(refusal.retry_after.unwrap_or_default());
-            slot.state = State::Waiting(Some(now + delay));
+            slot.state = SendState::Waiting(Some(now + delay));
             return true;
         }
         if let Some(slot) = self.slots.remove(index) {
@@ -130,13 +130,15 @@ impl Outbox {
 
     /// Whether an answer is awaited.
     pub(crate) fn is_open(&self) -> bool {
-        self.slots.iter().any(|slot| slot.state == State::InFlight)
+        self.slots
+            .iter()
+            .any(|slot| slot.state == SendState::InFlight)
     }
 
     /// The connection is gone: everything unanswered is written again on the next one.
     pub(crate) fn disconnected(&mut self) {
         for slot in &mut self.slots {
-            slot.state = State::Waiting(None);
+            slot.state = SendState::Waiting(None);
         }
         self.paced_until = None;
     }
@@ -158,8 +160,8 @@ impl Outbox {
         self.slots
             .iter()
             .map(|slot| match slot.state {
-                State::Waiting(Some(until)) => until.min(slot.entry.deadline),
-                State::Waiting(None) | State::InFlight => slot.entry.deadline,
+                SendState::Waiting(Some(until)) => until.min(slot.entry.deadline),
+                SendState::Waiting(None) | SendState::InFlight => slot.entry.deadline,
             })
             .chain(self.paced_until)
             .min()
@@ -232,9 +234,9 @@ mod tests {
 
     use super::*;
 
-    type Reply = oneshot::Receiver<Result<Sent, RequestError>>;
+    type Outcome = oneshot::Receiver<Result<Sent, RequestError>>;
 
-    fn push(outbox: &mut Outbox, id: u64, room: &str, now: Instant) -> Reply {
+    fn push(outbox: &mut Outbox, id: u64, room: &str, now: Instant) -> Outcome {
         let (reply, receiver) = oneshot::channel();
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         outbox.push(Entry {
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn after_a_reconnect_all_unanswered_go_again_in_order_with_their_nonces() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
-        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        let _replies: Vec<Outcome> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
         assert_eq!(due(&mut outbox, now), [1, 2, 3, 4]);
         outbox.settle(2, Ok(sent()), now);
         outbox.disconnected();
@@ -345,7 +347,7 @@ mod tests {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         let limits = r#"{"sends_per_second":10,"sends_burst":3}"#;
         outbox.connected(serde_json::from_str(limits).unwrap());
-        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        let _replies: Vec<Outcome> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
         assert_eq!(due(&mut outbox, now), [1, 2]);
         let wake = outbox.next_wake().unwrap();
         assert_eq!(wake - now, Duration::from_millis(100));
@@ -354,7 +356,7 @@ mod tests {
         let next = outbox.next_wake().unwrap();
         assert!(
             next > wake + Duration::from_secs(1),
-            "nothing to do until there is a line"
+            "nothing to do without a connection"
         );
     }
 

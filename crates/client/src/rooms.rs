@@ -8,14 +8,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::client_event::ClientEvent;
 use crate::config::Start;
+use crate::cursor::{Cursor, Verdict};
 use crate::error::{Refusal, RequestError};
-use crate::event::{ClientEvent, Event};
-use crate::frame::{Answer, Joined};
+use crate::event::Event;
+use crate::frame::Answer;
 use crate::outgoing::Outgoing;
-use crate::requests::Reply;
+use crate::reply::Joined;
+use crate::requests::ReplySender;
 use crate::seen::Seen;
-use crate::track::{Track, Verdict};
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(5);
@@ -24,13 +26,13 @@ const RETRY_CAP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) deadline: Instant,
-    pub(crate) reply: Reply,
+    pub(crate) reply: ReplySender,
     /// Given back when the answer goes: this bounds the waiters.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Membership {
     /// To be joined, not before this time.
     Out(Option<Instant>),
     /// The join with this id is written.
@@ -43,10 +45,10 @@ enum State {
 struct Room {
     start: Start,
     /// `None` until the first join has been answered.
-    track: Option<Track>,
+    cursor: Option<Cursor>,
     /// Tells an event that the server has numbered again.
     seen: Seen,
-    state: State,
+    state: Membership,
     backoff: Backoff,
     waiters: Vec<Waiter>,
 }
@@ -65,8 +67,8 @@ impl Rooms {
     pub(crate) fn join(&mut self, id: RoomId, start: Start, waiter: Waiter) {
         let room = self.rooms.entry(id).or_insert_with(|| Room::new(start));
         room.waiters.push(waiter);
-        if room.state == State::In {
-            room.state = State::Out(None);
+        if room.state == Membership::In {
+            room.state = Membership::Out(None);
         }
     }
 
@@ -81,7 +83,7 @@ impl Rooms {
             retry_after: None,
         })));
         // A room that waits for a resync is still joined on the server's side.
-        room.state != State::Out(None) || room.track.is_some()
+        room.state != Membership::Out(None) || room.cursor.is_some()
     }
 
     /// Whether sends to `room` may be written: it is joined here, or the user never joined it
@@ -89,19 +91,19 @@ impl Rooms {
     pub(crate) fn may_send(&self, id: &RoomId) -> bool {
         self.rooms
             .get(id)
-            .is_none_or(|room| room.state == State::In)
+            .is_none_or(|room| room.state == Membership::In)
     }
 
     /// The joins to write now.
     pub(crate) fn take_due(&mut self, now: Instant, last_id: &mut u64) -> Vec<String> {
         let mut frames = Vec::new();
         for (name, room) in &mut self.rooms {
-            let State::Out(until) = room.state else {
+            let Membership::Out(until) = room.state else {
                 continue;
             };
             if until.is_none_or(|until| until <= now) {
                 *last_id += 1;
-                room.state = State::Joining(*last_id);
+                room.state = Membership::Joining(*last_id);
                 frames.push(room.join_frame(*last_id, name));
             }
         }
@@ -117,7 +119,8 @@ impl Rooms {
         ready: &mut Ready,
     ) -> Option<Answer> {
         let mut rooms = self.rooms.iter_mut();
-        let Some((name, room)) = rooms.find(|(_, room)| room.state == State::Joining(id)) else {
+        let Some((name, room)) = rooms.find(|(_, room)| room.state == Membership::Joining(id))
+        else {
             return Some(answer);
         };
         match answer {
@@ -125,7 +128,7 @@ impl Rooms {
             Answer::Error(refusal) if refusal.is_passing() || refusal.retry_after.is_some() => {
                 let delay = room.backoff.next_delay();
                 let delay = delay.max(refusal.retry_after.unwrap_or_default());
-                room.state = State::Out(Some(now + delay));
+                room.state = Membership::Out(Some(now + delay));
             }
             Answer::Error(refusal) => {
                 let (room, error) = (name.clone(), RequestError::Refused(refusal));
@@ -141,7 +144,7 @@ impl Rooms {
             return;
         };
         room.answer(&Err(error.clone()));
-        if room.track.is_some() {
+        if room.cursor.is_some() {
             let room = id.clone();
             ready.push_back(ClientEvent::RoomLost { room, error });
         }
@@ -152,13 +155,13 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(&event.room) else {
             return;
         };
-        let (State::In, Some(track)) = (room.state, &mut room.track) else {
+        let (Membership::In, Some(cursor)) = (room.state, &mut room.cursor) else {
             return;
         };
-        match track.judge(&event) {
+        match cursor.judge(&event) {
             Verdict::Duplicate => {}
             Verdict::Next => {
-                track.advance(&event);
+                cursor.advance(&event);
                 room.hand_on(event, ready);
             }
             Verdict::Gap { expected } => {
@@ -167,7 +170,7 @@ impl Rooms {
                     expected,
                     got: event.offset,
                 });
-                room.state = State::Out(Some(now + room.backoff.next_delay()));
+                room.state = Membership::Out(Some(now + room.backoff.next_delay()));
             }
         }
     }
@@ -175,26 +178,26 @@ impl Rooms {
     /// The room's stream has begun a new life.
     pub(crate) fn reset(&mut self, id: &RoomId, epoch: &Epoch, offset: u64) {
         if let Some(room) = self.rooms.get_mut(id)
-            && room.state == State::In
+            && room.state == Membership::In
         {
-            room.track = Some(Track::at(epoch, offset));
+            room.cursor = Some(Cursor::at(epoch, offset));
             room.seen.reset();
         }
     }
 
     /// The server has taken this user out: asking to come back says why.
-    pub(crate) fn put_out(&mut self, id: &RoomId) {
+    pub(crate) fn remove(&mut self, id: &RoomId) {
         if let Some(room) = self.rooms.get_mut(id)
-            && room.state == State::In
+            && room.state == Membership::In
         {
-            room.state = State::Out(None);
+            room.state = Membership::Out(None);
         }
     }
 
     /// The connection is gone: every room is to be joined again.
     pub(crate) fn disconnected(&mut self) {
         for room in self.rooms.values_mut() {
-            room.state = State::Out(None);
+            room.state = Membership::Out(None);
         }
     }
 
@@ -204,21 +207,21 @@ impl Rooms {
             for waiter in room.waiters.extract_if(.., |waiter| waiter.deadline <= now) {
                 waiter.answer(Err(RequestError::TimedOut));
             }
-            room.track.is_some() || !room.waiters.is_empty()
+            room.cursor.is_some() || !room.waiters.is_empty()
         });
     }
 
     /// Whether the answer to a join is awaited.
     pub(crate) fn is_open(&self) -> bool {
         let mut rooms = self.rooms.values();
-        rooms.any(|room| matches!(room.state, State::Joining(_)))
+        rooms.any(|room| matches!(room.state, Membership::Joining(_)))
     }
 
     /// When `take_due` or `expire` has something to do.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let retries = self.rooms.values().filter_map(|room| match room.state {
-            State::Out(until) => until,
-            State::Joining(_) | State::In => None,
+            Membership::Out(until) => until,
+            Membership::Joining(_) | Membership::In => None,
         });
         let waiters = self.rooms.values().flat_map(|room| &room.waiters);
         retries.chain(waiters.map(|waiter| waiter.deadline)).min()
@@ -234,15 +237,15 @@ impl Rooms {
 
 impl Room {
     fn new(start: Start) -> Self {
-        let track = match &start {
-            Start::Since(since) => Some(Track::from(since.clone())),
+        let cursor = match &start {
+            Start::Since(since) => Some(Cursor::from(since.clone())),
             Start::Now | Start::Recent(_) => None,
         };
         Self {
             start,
-            track,
+            cursor,
             seen: Seen::default(),
-            state: State::Out(None),
+            state: Membership::Out(None),
             backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
             waiters: Vec::new(),
         }
@@ -250,10 +253,10 @@ impl Room {
 
     fn join_frame(&self, id: u64, room: &RoomId) -> String {
         let recent = match self.start {
-            Start::Recent(count) if self.track.is_none() => Some(count),
+            Start::Recent(count) if self.cursor.is_none() => Some(count),
             _ => None,
         };
-        let since = self.track.as_ref().map(Track::since);
+        let since = self.cursor.as_ref().map(Cursor::since);
         Outgoing::Join {
             id,
             room,
@@ -267,14 +270,14 @@ impl Room {
         if !joined.recovered {
             self.seen.reset();
         }
-        let resumed = self.track.take().filter(|_| joined.recovered);
-        let mut track = resumed.unwrap_or_else(|| match events.first() {
-            Some(first) => Track::at(&joined.epoch, first.offset.saturating_sub(1)),
-            None => Track::at(&joined.epoch, joined.offset),
+        let resumed = self.cursor.take().filter(|_| joined.recovered);
+        let mut cursor = resumed.unwrap_or_else(|| match events.first() {
+            Some(first) => Cursor::at(&joined.epoch, first.offset.saturating_sub(1)),
+            None => Cursor::at(&joined.epoch, joined.offset),
         });
         ready.push_back(ClientEvent::Joined(joined.clone()));
         for event in events {
-            match track.judge(&event) {
+            match cursor.judge(&event) {
                 Verdict::Duplicate => continue,
                 Verdict::Next => {}
                 // Asking again would bring the same: say it and go on.
@@ -284,11 +287,11 @@ impl Room {
                     got: event.offset,
                 }),
             }
-            track.advance(&event);
+            cursor.advance(&event);
             self.hand_on(event, ready);
         }
-        self.track = Some(track);
-        self.state = State::In;
+        self.cursor = Some(cursor);
+        self.state = Membership::In;
         self.backoff.reset();
         self.answer(&Ok(joined));
     }

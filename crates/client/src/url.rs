@@ -1,4 +1,4 @@
-//! Where a node is: `http://host:port`, `wss://host/v1/ws` and what lies between.
+//! The URLs of nodes: `http://host:port`, `wss://host/v1/ws` and the forms between.
 
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 pub(crate) struct NodeUrl {
     /// `host:port`, for the TCP connection and the `Host` header.
     pub(crate) authority: String,
-    /// The host whose certificate it must show; `None`: no TLS.
+    /// The host that the node's certificate must name. `None` without TLS.
     pub(crate) server: Option<ServerName<'static>>,
     /// The part before `/v1/`, without a slash at its end.
     pub(crate) prefix: String,
@@ -42,13 +42,12 @@ impl NodeUrl {
         if host.is_empty() {
             return Err(bad("the host is missing"));
         }
-        let server = match is_tls {
-            true => {
-                let name = host.trim_start_matches('[').trim_end_matches(']');
-                let name = ServerName::try_from(name.to_owned());
-                Some(name.map_err(|_| bad("no certificate can name this host"))?)
-            }
-            false => None,
+        let server = if is_tls {
+            let name = host.trim_start_matches('[').trim_end_matches(']');
+            let name = ServerName::try_from(name.to_owned());
+            Some(name.map_err(|_| bad("no certificate can name this host"))?)
+        } else {
+            None
         };
         let port = authority
             .port_u16()
