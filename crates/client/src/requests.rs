@@ -1,4 +1,4 @@
-//! Questions that have no answer yet: pending again on the next connection, answered once.
+//! Requests without a reply yet. They are sent again on the next connection and answered once.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl Request {
 /// The channel that a reply goes to.
 pub(crate) type ReplySender = oneshot::Sender<Result<Answer, RequestError>>;
 
-/// One request on its way.
+/// One request that waits for its reply.
 #[derive(Debug)]
 pub(crate) struct PendingRequest {
     pub(crate) request: Request,
@@ -105,7 +105,7 @@ impl Requests {
         frames
     }
 
-    /// The server has answered `id`; gives the answer back when this is no request's id.
+    /// Answers request `id`. Returns the reply if no request has this ID.
     pub(crate) fn settle(&mut self, id: u64, answer: Answer) -> Option<Answer> {
         let Some((pending, _)) = self.open.remove(&id) else {
             return Some(answer);
@@ -123,7 +123,7 @@ impl Requests {
         self.open.values().any(|(_, is_written)| *is_written)
     }
 
-    /// The connection is gone: what is unanswered is pending again. A leave is done by that.
+    /// The connection is lost. Open requests are sent again, except leaves, which the loss completes.
     pub(crate) fn disconnected(&mut self) {
         let is_leave = |pending: &PendingRequest| matches!(pending.request, Request::Leave { .. });
         for (_, (pending, _)) in self

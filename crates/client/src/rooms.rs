@@ -1,4 +1,5 @@
-//! The rooms that the user wants: joined again on every connection, each from where it stood.
+//! The rooms that the application wants. The client joins them on every connection and resumes each
+//! from its cursor.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,48 +23,48 @@ use crate::seen::Seen;
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(5);
 
-/// Someone who waits for a room to be joined.
+/// A caller that waits for a join.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) deadline: Instant,
     pub(crate) reply: ReplySender,
-    /// Given back when the answer goes: this bounds the waiters.
+    /// The permit is released with the reply, which bounds the waiters.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Membership {
-    /// To be joined, not before this time.
+    /// The room is joined at this time at the earliest.
     Out(Option<Instant>),
-    /// The join with this id is written.
+    /// The join with this ID is written.
     Joining(u64),
-    /// Joined on this connection.
+    /// The room is joined on this connection.
     In,
 }
 
 #[derive(Debug)]
 struct Room {
     start: Start,
-    /// `None` until the first join has been answered.
+    /// `None` until the first join has succeeded.
     cursor: Option<Cursor>,
-    /// Tells an event that the server has numbered again.
+    /// Recognises events that the server has numbered again.
     seen: Seen,
     state: Membership,
     backoff: Backoff,
     waiters: Vec<Waiter>,
 }
 
-/// Where events for the user are put.
+/// The events to hand out.
 pub(crate) type Ready = VecDeque<ClientEvent>;
 
-/// All rooms that are joined or to be joined.
+/// All rooms that the application wants.
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
 }
 
 impl Rooms {
-    /// The user wants `room`; one that is there already is resynced from where it stands.
+    /// Adds `room`. A room that is there already is resynced from its cursor.
     pub(crate) fn join(&mut self, id: RoomId, start: Start, waiter: Waiter) {
         let room = self.rooms.entry(id).or_insert_with(|| Room::new(start));
         room.waiters.push(waiter);
@@ -72,7 +73,7 @@ impl Rooms {
         }
     }
 
-    /// The user no longer wants `room`; `true` when this connection must be told.
+    /// Removes `room`. Returns whether the server must be told.
     pub(crate) fn leave(&mut self, id: &RoomId) -> bool {
         let Some(mut room) = self.rooms.remove(id) else {
             return true;
@@ -82,12 +83,12 @@ impl Rooms {
             message: "left before it was joined".to_owned(),
             retry_after: None,
         })));
-        // A room that waits for a resync is still joined on the server's side.
+        // On the server's side, a room that waits for a resync is still joined.
         room.state != Membership::Out(None) || room.cursor.is_some()
     }
 
-    /// Whether sends to `room` may be written: it is joined here, or the user never joined it
-    /// and the server decides.
+    /// Whether sends to `room` may be written. They may if it is joined on this connection, or if the
+    /// application never joined it, so that the server decides.
     pub(crate) fn may_send(&self, id: &RoomId) -> bool {
         self.rooms
             .get(id)
@@ -110,7 +111,7 @@ impl Rooms {
         frames
     }
 
-    /// The answer to a join; gives it back when `id` is no join's id.
+    /// Handles the reply to a join. Returns the reply if no join has this ID.
     pub(crate) fn settle(
         &mut self,
         id: u64,
@@ -150,7 +151,7 @@ impl Rooms {
         }
     }
 
-    /// A durable event came live, or as a further page of a resume.
+    /// Handles a durable event, live or from a further page of a resume.
     pub(crate) fn event(&mut self, event: Event, now: Instant, ready: &mut Ready) {
         let Some(room) = self.rooms.get_mut(&event.room) else {
             return;
@@ -175,7 +176,7 @@ impl Rooms {
         }
     }
 
-    /// The room's stream has begun a new life.
+    /// The room's stream has a new epoch.
     pub(crate) fn reset(&mut self, id: &RoomId, epoch: &Epoch, offset: u64) {
         if let Some(room) = self.rooms.get_mut(id)
             && room.state == Membership::In
@@ -185,7 +186,7 @@ impl Rooms {
         }
     }
 
-    /// The server has taken this user out: asking to come back says why.
+    /// The server removed this user. The room is joined again, and the reply tells the reason.
     pub(crate) fn remove(&mut self, id: &RoomId) {
         if let Some(room) = self.rooms.get_mut(id)
             && room.state == Membership::In
@@ -194,14 +195,14 @@ impl Rooms {
         }
     }
 
-    /// The connection is gone: every room is to be joined again.
+    /// The connection is lost. Every room is joined again.
     pub(crate) fn disconnected(&mut self) {
         for room in self.rooms.values_mut() {
             room.state = Membership::Out(None);
         }
     }
 
-    /// Answers who has waited for too long. A room never joined is then given up.
+    /// Ends the joins that have timed out. A room that was never joined is then given up.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.rooms.retain(|_, room| {
             for waiter in room.waiters.extract_if(.., |waiter| waiter.deadline <= now) {
@@ -211,13 +212,13 @@ impl Rooms {
         });
     }
 
-    /// Whether the answer to a join is awaited.
+    /// Whether the reply to a join is awaited.
     pub(crate) fn is_open(&self) -> bool {
         let mut rooms = self.rooms.values();
         rooms.any(|room| matches!(room.state, Membership::Joining(_)))
     }
 
-    /// When `take_due` or `expire` has something to do.
+    /// The time at which `take_due` or `expire` must run.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let retries = self.rooms.values().filter_map(|room| match room.state {
             Membership::Out(until) => until,
@@ -227,7 +228,7 @@ impl Rooms {
         retries.chain(waiters.map(|waiter| waiter.deadline)).min()
     }
 
-    /// The client is closed.
+    /// Ends all joins, because the client is closed.
     pub(crate) fn close(&mut self) {
         while let Some((_, mut room)) = self.rooms.pop_first() {
             room.answer(&Err(RequestError::Closed));
@@ -280,7 +281,7 @@ impl Room {
             match cursor.judge(&event) {
                 Verdict::Duplicate => continue,
                 Verdict::Next => {}
-                // Asking again would bring the same: say it and go on.
+                // Another request would return the same page, so the gap is reported and passed.
                 Verdict::Gap { expected } => ready.push_back(ClientEvent::Gap {
                     room: event.room.clone(),
                     expected,
@@ -296,7 +297,7 @@ impl Room {
         self.answer(&Ok(joined));
     }
 
-    /// Hands on the next event: as a new one, or as one that the user has had before.
+    /// Hands out the next event, as new or as repeated.
     fn hand_on(&mut self, event: Event, ready: &mut Ready) {
         ready.push_back(match self.seen.see(&event) {
             None => ClientEvent::Event(event),
@@ -317,7 +318,7 @@ impl Room {
 impl Waiter {
     fn answer(self, result: Result<Answer, RequestError>) {
         drop(self.permit);
-        // A caller that no longer waits does not want to know.
+        // A caller that no longer waits has dropped its receiver.
         let _ = self.reply.send(result);
     }
 }

@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::error::ConfigError;
 
-/// A node's address, checked.
+/// A node's checked address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeUrl {
     /// `host:port`, for the TCP connection and the `Host` header.
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_usual_form_leads_to_the_endpoint() {
+    fn every_usual_form_of_a_url_leads_to_the_endpoint() {
         for (given, endpoint) in [
             ("127.0.0.1:3000", "ws://127.0.0.1:3000/v1/ws"),
             ("http://127.0.0.1:3000/", "ws://127.0.0.1:3000/v1/ws"),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_a_reason() {
+    fn an_invalid_url_is_refused_with_a_reason() {
         for (given, reason) in [
             ("https://not_a.name!", "cannot be used"),
             ("ftp://chat.example", "use http://"),
