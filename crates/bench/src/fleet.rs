@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::access::Access;
 use crate::clock;
 use crate::error::BenchError;
 use crate::floor::FloorOrder;
-use crate::plan::{Access, Churn, Load, Order, Plan, Reply, Seen};
+use crate::plan::{Churn, Load, Order, Plan, Reply, Seen};
 use crate::tally::merge;
 use crate::usage;
 

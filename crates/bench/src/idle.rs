@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::access::Access;
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
 use crate::fleet::{Crew, Fleet, FloorProcess};
 use crate::node::{Cluster, Target};
-use crate::plan::Access;
 use crate::report::{Output, Report};
 use crate::usage;
 

@@ -5,7 +5,9 @@
 //! CPU and memory use from `/proc`, so those figures need Linux and a bench on the nodes' machine.
 //! Everything else goes over the network.
 
+mod access;
 mod archive;
+mod args;
 mod churn;
 mod clock;
 mod doors;

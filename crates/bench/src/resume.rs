@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
 use crate::fleet::{Crew, Fleet};
 use crate::node::{Cluster, Target};
 use crate::plan::{Load, Seen};

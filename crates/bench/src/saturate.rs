@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
 use crate::fleet::{Crew, Fleet};
 use crate::node::{Cluster, Target};
 use crate::plan::{Load, Seen};

@@ -18,11 +18,12 @@ use tokio::time::sleep;
 pub(crate) use self::door::Door;
 use self::door::{Listener, Sender};
 use self::ear::Heard;
+use crate::access::Credentials;
+use crate::args::at_least_one;
 use crate::clock;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
 use crate::node::{Cluster, Target};
-use crate::plan::{Credentials, Load};
+use crate::plan::Load;
 use crate::report::{Output, Report};
 use crate::tally::counts;
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{FanoutArgs, Form};
+use super::args::{FanoutArgs, Form};
+use crate::access::Access;
 use crate::error::BenchError;
 use crate::fleet::{Crew, Fleet, FloorProcess};
 use crate::node::Cluster;
-use crate::plan::{Access, Load, Seen};
+use crate::plan::{Load, Seen};
 use crate::redis::Redis;
 use crate::report::Report;
 use crate::usage;

@@ -1,7 +1,6 @@
 //! Connections that open, join and are cut off, at a fixed rate.
 
-use super::crowd::{Crowd, Event};
-use super::{IDLE, turn};
+use super::crowd::{Crowd, Event, IDLE, turn};
 use crate::clock;
 use crate::plan::{Churn, Seen};
 use crate::tally::{counts, histogram};

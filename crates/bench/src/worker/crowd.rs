@@ -7,13 +7,17 @@ use super::member::{Member, Stage};
 use super::poller::Poller;
 use super::protocol::{Said, Since};
 use super::wire::{self, Kind};
+use crate::access::Access;
 use crate::clock;
 use crate::message;
-use crate::plan::{Access, Plan};
+use crate::plan::Plan;
 use crate::tally::Tally;
 
 /// The size of the read buffer. One frame must fit.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// The time between two checks for the next order.
+pub(super) const IDLE: Duration = Duration::from_millis(20);
 
 /// Something that has happened to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,6 +271,14 @@ impl Crowd {
         }
         self.events.push(Event::Joined { key, recovered });
     }
+}
+
+/// Serves the sockets that become ready within `wait`.
+///
+/// # Errors
+/// The text of the operating system's error.
+pub(super) fn turn(crowd: &mut Crowd, wait: Duration) -> Result<(), String> {
+    crowd.turn(wait).map_err(|error| error.to_string())
 }
 
 fn request(plan: &Plan, number: usize) -> Result<String, String> {

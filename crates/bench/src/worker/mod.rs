@@ -6,16 +6,15 @@ mod member;
 mod poller;
 mod protocol;
 mod resume;
-mod token;
 pub(crate) mod wire;
 
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::Duration;
 
-use self::crowd::{Crowd, Event};
+use self::crowd::{Crowd, Event, IDLE, turn};
 pub(crate) use self::poller::Poller;
-pub(crate) use self::protocol::{Protocol, hubbub};
+pub(crate) use self::protocol::hubbub;
 use crate::clock;
 use crate::error::BenchError;
 use crate::plan::{Load, Order, Plan, Reply, Seen};
@@ -27,8 +26,6 @@ const AT_ONCE: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The wait for the last deliveries after the last message.
 const LAST: Duration = Duration::from_secs(10);
-/// The time between two checks for the next order.
-const IDLE: Duration = Duration::from_millis(20);
 
 /// Serves its parent until the parent closes the pipe.
 ///
@@ -98,10 +95,6 @@ fn obey(crowd: &mut Option<Crowd>, order: Order) -> Result<Reply, String> {
 
 fn begin(plan: Plan) -> Result<Crowd, String> {
     Crowd::new(plan).map_err(|error| error.to_string())
-}
-
-fn turn(crowd: &mut Crowd, wait: Duration) -> Result<(), String> {
-    crowd.turn(wait).map_err(|error| error.to_string())
 }
 
 /// Connects all members, [`AT_ONCE`] at a time.

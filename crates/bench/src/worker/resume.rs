@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use super::crowd::{Crowd, Event};
-use super::{IDLE, turn};
+use super::crowd::{Crowd, Event, IDLE, turn};
 use crate::clock;
 use crate::plan::Seen;
 use crate::tally::{counts, histogram};

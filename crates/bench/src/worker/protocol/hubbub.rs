@@ -1,6 +1,6 @@
 //! hubbub.v1.
 
-use super::{Said, Since};
+use super::frame::{Said, Since};
 use crate::message;
 use crate::worker::wire;
 

@@ -1,7 +1,7 @@
 //! Nchan: a client that opens the WebSocket of a channel receives it, and publishes by sending
 //! text.
 
-use super::Said;
+use super::frame::Said;
 use crate::message;
 use crate::worker::wire;
 

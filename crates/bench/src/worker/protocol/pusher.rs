@@ -4,9 +4,9 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::Said;
+use super::frame::Said;
+use crate::access::Credentials;
 use crate::message;
-use crate::plan::Credentials;
 use crate::worker::wire;
 
 const KEY: &str = "app-key";

@@ -1,7 +1,8 @@
 //! Socket.IO 5 in Engine.IO 4 over a WebSocket. Packets are text: `4` is a message, and inside it
 //! `0` is CONNECT, `2` EVENT, `3` ACK, `4` CONNECT_ERROR.
 
-use super::{Said, hubbub};
+use super::frame::Said;
+use super::hubbub;
 use crate::message;
 use crate::worker::wire;
 
