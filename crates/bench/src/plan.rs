@@ -131,7 +131,7 @@ pub(crate) type Counts = BTreeMap<u64, u64>;
 
 /// The counts of a worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct LoadCounts {
     pub(crate) sent: u64,
     pub(crate) acked: u64,
     /// Sends answered by an error.
@@ -161,7 +161,7 @@ pub(crate) enum Reply {
     Done {
         took: u64,
     },
-    Seen(Box<Seen>),
+    LoadCounts(Box<LoadCounts>),
     Failed(String),
 }
 

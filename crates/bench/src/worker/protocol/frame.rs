@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The meaning of a frame from the server.
 #[derive(Debug, PartialEq)]
-pub(in crate::worker) enum Said<'a> {
+pub(in crate::worker) enum ServerFrame<'a> {
     /// The member may join. The value is the server's ID of the connection, if a join needs it.
     Welcome(Option<&'a str>),
     Joined {
@@ -23,9 +23,9 @@ pub(in crate::worker) enum Said<'a> {
     Lagged,
     /// A command was refused, with the reason.
     Refused(&'a [u8]),
-    /// The server needs this frame next.
-    Wants(Cow<'a, str>),
-    Nothing,
+    /// The server expects this frame as the reply.
+    Reply(Cow<'a, str>),
+    Ignored,
 }
 
 /// A member's last position before it lost its connection.

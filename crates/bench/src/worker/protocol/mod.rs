@@ -6,7 +6,7 @@ mod nchan;
 mod pusher;
 mod socketio;
 
-pub(super) use frame::{Said, Since};
+pub(super) use frame::{ServerFrame, Since};
 
 use crate::access::{Credentials, Protocol};
 
@@ -38,18 +38,20 @@ impl Protocol {
         self,
         user: &str,
         credentials: &Credentials,
-    ) -> Result<Said<'static>, String> {
+    ) -> Result<ServerFrame<'static>, String> {
         match self {
             Self::Hubbub if matches!(credentials, Credentials::Guest) => {
                 // Without a hello, a node would wait a moment for a guest's first frame.
-                Ok(Said::Wants(hubbub::HELLO.into()))
+                Ok(ServerFrame::Reply(hubbub::HELLO.into()))
             }
-            Self::Hubbub | Self::Pusher => Ok(Said::Nothing),
+            Self::Hubbub | Self::Pusher => Ok(ServerFrame::Ignored),
             Self::Socketio => {
                 let token = credentials.token(user)?;
-                Ok(Said::Wants(socketio::connect(token.as_deref()).into()))
+                Ok(ServerFrame::Reply(
+                    socketio::connect(token.as_deref()).into(),
+                ))
             }
-            Self::Nchan => Ok(Said::Welcome(None)),
+            Self::Nchan => Ok(ServerFrame::Welcome(None)),
         }
     }
 
@@ -96,12 +98,12 @@ impl Protocol {
     ///
     /// # Errors
     /// The frame cannot be part of a load.
-    pub(super) fn hear(self, frame: &[u8]) -> Result<Said<'_>, String> {
+    pub(super) fn parse(self, frame: &[u8]) -> Result<ServerFrame<'_>, String> {
         match self {
-            Self::Hubbub => hubbub::hear(frame),
-            Self::Socketio => Ok(socketio::hear(frame)),
-            Self::Nchan => nchan::hear(frame),
-            Self::Pusher => Ok(pusher::hear(frame)),
+            Self::Hubbub => hubbub::parse(frame),
+            Self::Socketio => Ok(socketio::parse(frame)),
+            Self::Nchan => nchan::parse(frame),
+            Self::Pusher => Ok(pusher::parse(frame)),
         }
     }
 }
