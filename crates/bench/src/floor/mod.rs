@@ -176,14 +176,14 @@ impl Floor {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
-        let heard = &buffer[..length];
-        if heard.starts_with(b"GET ") {
+        let received = &buffer[..length];
+        if received.starts_with(b"GET ") {
             let mut bytes = ANSWER.to_vec();
             write_frame(&mut bytes, WELCOME.as_bytes());
             return stream.write_all(&bytes);
         }
         // The members' mask is zero.
-        let Some(name) = message::text(heard, "room") else {
+        let Some(name) = message::text(received, "room") else {
             return Ok(());
         };
         let Some(room) = number_of(name) else {

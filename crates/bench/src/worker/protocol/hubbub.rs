@@ -30,7 +30,7 @@ pub(super) fn send(room: &str, number: u64, body: &str) -> String {
 
 pub(super) fn parse(frame: &[u8]) -> Result<ServerFrame<'_>, String> {
     let kind = frame.strip_prefix(br#"{"type":""#).unwrap_or_default();
-    let said = if kind.starts_with(b"message\"") {
+    let read = if kind.starts_with(b"message\"") {
         let (number, offset) =
             message::read(frame).ok_or("a message that is not from this bench")?;
         ServerFrame::Message {
@@ -51,7 +51,7 @@ pub(super) fn parse(frame: &[u8]) -> Result<ServerFrame<'_>, String> {
     } else {
         ServerFrame::Ignored
     };
-    Ok(said)
+    Ok(read)
 }
 
 /// The answer to a join, by itself or inside another frame.

@@ -79,7 +79,7 @@ mod tests {
             offset: 9,
             recovered: false,
         };
-        for (frame, said) in [
+        for (frame, expected) in [
             (b"2".as_slice(), ServerFrame::Reply("3".into())),
             (b"0{\"sid\":\"a\"}", ServerFrame::Ignored),
             (b"40{\"sid\":\"a\"}", ServerFrame::Welcome(None)),
@@ -90,7 +90,7 @@ mod tests {
             (b"42[\"presence\",{\"n\":7}]", ServerFrame::Ignored),
             (b"42", ServerFrame::Ignored),
         ] {
-            assert_eq!(parse(frame), said, "{}", String::from_utf8_lossy(frame));
+            assert_eq!(parse(frame), expected, "{}", String::from_utf8_lossy(frame));
         }
     }
 }
