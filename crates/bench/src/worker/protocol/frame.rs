@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The meaning of a frame from the server.
 #[derive(Debug, PartialEq)]
-pub(in crate::worker) enum ServerFrame<'a> {
+pub(crate) enum ServerFrame<'a> {
     /// The member may join. The value is the server's ID of the connection, if a join needs it.
     Welcome(Option<&'a str>),
     Joined {
@@ -30,8 +30,8 @@ pub(in crate::worker) enum ServerFrame<'a> {
 
 /// A member's last position before it lost its connection.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::worker) struct Since<'a> {
-    pub(in crate::worker) epoch: &'a str,
+pub(crate) struct Since<'a> {
+    pub(crate) epoch: &'a str,
     /// 0 if it had none.
-    pub(in crate::worker) offset: u64,
+    pub(crate) offset: u64,
 }
