@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubbub_broker::{
-    Attendance, Broker, Mark, NewEpoch, Tiding, WaitingRooms, WebhookEvent, WebhookQueue,
+    Attendance, Broker, Item, Mark, NewEpoch, WaitingRooms, WebhookEvent, WebhookQueue,
 };
 use hubbub_protocol::event::StoredEvent;
 use hubbub_protocol::{Draft, RoomId};
@@ -42,18 +42,18 @@ pub(crate) fn queues() -> Vec<WebhookQueue> {
     vec![all(), door(), team()]
 }
 
-fn show(tiding: &Tiding) -> String {
-    match tiding {
-        Tiding::Event(event) => event.position.offset.to_string(),
-        Tiding::Attended(attended) => format!("{}:{}", attended.event.as_str(), attended.user.id),
+fn show(item: &Item) -> String {
+    match item {
+        Item::Event(event) => event.position.offset.to_string(),
+        Item::Attended(attended) => format!("{}:{}", attended.event.as_str(), attended.user.id),
     }
 }
 
 /// The due events, and how many are lost.
 async fn due(broker: &Broker, queue: &WebhookQueue, room: &RoomId) -> Option<(String, u64)> {
     let due = broker.due(queue, room, 100).await.unwrap()?;
-    let tidings: Vec<String> = due.tidings.iter().map(show).collect();
-    Some((tidings.join(" "), due.lost))
+    let items: Vec<String> = due.items.iter().map(show).collect();
+    Some((items.join(" "), due.lost))
 }
 
 async fn tell_all(broker: &Broker, queue: &WebhookQueue, room: &RoomId) -> bool {
@@ -92,11 +92,11 @@ pub(crate) async fn events_joins_and_leaves_are_due_in_their_order(pair: Pair) {
     pair.a.exit(&room, &user("bob")).await;
     wait_until_waiting(&pair, &all(), &room).await;
     let [a, b] = [&pair.a.broker, &pair.b.broker];
-    let (tidings, lost) = due(b, &all(), &room).await.unwrap();
-    assert_eq!(tidings, "1 2 joined:alice joined:bob 3 left:bob");
+    let (items, lost) = due(b, &all(), &room).await.unwrap();
+    assert_eq!(items, "1 2 joined:alice joined:bob 3 left:bob");
     assert_eq!(lost, 0);
-    let (tidings, _) = due(a, &door(), &room).await.unwrap();
-    assert_eq!(tidings, "joined:alice joined:bob left:bob");
+    let (items, _) = due(a, &door(), &room).await.unwrap();
+    assert_eq!(items, "joined:alice joined:bob left:bob");
     assert_eq!(due(a, &team(), &room).await, None);
 
     let mark = Mark { offset: 2, step: 1 };
@@ -104,14 +104,14 @@ pub(crate) async fn events_joins_and_leaves_are_due_in_their_order(pair: Pair) {
     // A mark from an owner that is behind does not move the position back.
     let old = Mark { offset: 1, step: 0 };
     assert!(b.told(&all(), &room, old).await.unwrap());
-    let (tidings, _) = due(b, &all(), &room).await.unwrap();
-    assert_eq!(tidings, "joined:bob 3 left:bob");
+    let (items, _) = due(b, &all(), &room).await.unwrap();
+    assert_eq!(items, "joined:bob 3 left:bob");
     assert!(!tell_all(b, &all(), &room).await);
     assert_eq!(due(a, &all(), &room).await, None);
     assert_eq!(waiting(&pair, &all()).await.map(|seen| seen.count), [0, 0]);
     // The other webhooks have not moved.
-    let (tidings, _) = due(a, &door(), &room).await.unwrap();
-    assert_eq!(tidings, "joined:alice joined:bob left:bob");
+    let (items, _) = due(a, &door(), &room).await.unwrap();
+    assert_eq!(items, "joined:alice joined:bob left:bob");
     assert!(!tell_all(a, &door(), &room).await);
 
     pair.a
@@ -131,7 +131,7 @@ pub(crate) async fn a_page_ends_and_the_next_goes_on(pair: Pair) {
     let mut told = Vec::new();
     loop {
         let due = pair.b.broker.due(&all(), &room, 2).await.unwrap().unwrap();
-        told.extend(due.tidings.iter().map(show));
+        told.extend(due.items.iter().map(show));
         assert_eq!(due.lost, 0);
         if !pair
             .b
@@ -169,14 +169,14 @@ pub(crate) async fn a_deleted_body_is_due_no_more(pair: Pair) {
     let outcomes = pair.a.publish(&room, std::slice::from_ref(&secret)).await;
     let target = stored(&outcomes[0]);
     let page = pair.a.broker.due(&all(), &room, 10).await.unwrap().unwrap();
-    let Tiding::Event(original) = &page.tidings[0] else {
+    let Item::Event(original) = &page.items[0] else {
         panic!("{page:?}")
     };
     let original = StoredEvent::parse(original.frame.as_str()).unwrap();
     let delete = Draft::delete(&room, &user("alice"), None, target, &original);
     pair.b.publish(&room, &[delete]).await;
     let page = pair.a.broker.due(&all(), &room, 10).await.unwrap().unwrap();
-    assert_eq!(page.tidings.len(), 2);
+    assert_eq!(page.items.len(), 2);
     assert!(!format!("{page:?}").contains("secret"));
 }
 
@@ -198,7 +198,7 @@ pub(crate) async fn what_left_the_stream_is_counted(pair: Pair) {
         .unwrap()
         .unwrap();
     assert!(page.lost > 0, "{}", page.lost);
-    assert_eq!(page.lost + page.tidings.len() as u64, count as u64);
+    assert_eq!(page.lost + page.items.len() as u64, count as u64);
     assert!(
         !pair
             .b
@@ -220,17 +220,17 @@ pub(crate) async fn older_events_are_due_after_a_new_epoch_too(pair: Pair) {
         ..NewEpoch::first()
     };
     pair.a.begin(&room, begin).await;
-    let (tidings, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
+    let (items, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
     assert_eq!(
-        (tidings.as_str(), lost),
+        (items.as_str(), lost),
         ("1 joined:alice", 0),
         "the older event stays"
     );
     pair.a
         .publish(&room, &[draft(&room, "alice", "2", "x")])
         .await;
-    let (tidings, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
-    assert_eq!((tidings.as_str(), lost), ("1 joined:alice 11", 0));
+    let (items, lost) = due(&pair.b.broker, &all(), &room).await.unwrap();
+    assert_eq!((items.as_str(), lost), ("1 joined:alice 11", 0));
     assert!(!tell_all(&pair.b.broker, &all(), &room).await);
 }
 
@@ -251,7 +251,7 @@ pub(crate) async fn joins_of_long_ago_give_way_and_are_counted(pair: Pair) {
         .unwrap()
         .unwrap();
     assert!(page.lost > 0, "{}", page.lost);
-    assert_eq!(page.lost + page.tidings.len() as u64, entered);
+    assert_eq!(page.lost + page.items.len() as u64, entered);
     assert!(
         !pair
             .b

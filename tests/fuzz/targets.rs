@@ -13,8 +13,8 @@ use hubbub_gateway::auth::name::{check_name, without_turns};
 use hubbub_gateway::fuzzing::{key_of, read_forwarded, read_frames, read_proxy_header, read_query};
 use hubbub_node::Identity;
 use hubbub_protocol::socketio::{
-    Heard, Listener, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, Message, Packet, RESERVED_EVENTS,
-    decode_packet, decode_payload, encode_payload,
+    ClientPacket, EnginePacket, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, Message, PacketReader,
+    RESERVED_EVENTS, decode_packet, decode_payload, encode_payload,
 };
 use hubbub_protocol::{CloseCode, RoomId, decode_command};
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -93,24 +93,24 @@ fn socketio(data: &[u8]) {
     let Ok(body) = std::str::from_utf8(data) else {
         return;
     };
-    let mut listener = Listener::new(200);
+    let mut reader = PacketReader::new(200);
     let mut written = Vec::new();
     for (packet, text) in decode_payload(body).zip(body.split('\u{1e}')) {
         assert_eq!(packet, decode_packet(text));
-        let heard = match packet {
-            Ok(Packet::Text(text)) => {
+        let packet = match packet {
+            Ok(EnginePacket::Text(text)) => {
                 written.push(Message::text(format!("4{text}")));
-                listener.hear_text(text)
+                reader.read_text(text)
             }
-            Ok(Packet::Binary(bytes)) => {
+            Ok(EnginePacket::Binary(bytes)) => {
                 written.push(Message::Binary(bytes.clone()));
-                listener.hear_binary(bytes)
+                reader.read_binary(bytes)
             }
             Ok(_) => continue,
             Err(_) => break,
         };
-        match heard {
-            Ok(Some(heard)) => check_heard(&mut listener, heard),
+        match packet {
+            Ok(Some(packet)) => check_packet(&mut reader, packet),
             Ok(None) => {}
             Err(_) => break,
         }
@@ -118,18 +118,18 @@ fn socketio(data: &[u8]) {
     check_round_trip(&written);
 }
 
-fn check_heard(listener: &mut Listener, heard: Heard<'_>) {
-    let namespace = match heard {
-        Heard::Connect { namespace, auth } => {
+fn check_packet(reader: &mut PacketReader, packet: ClientPacket<'_>) {
+    let namespace = match packet {
+        ClientPacket::Connect { namespace, auth } => {
             assert!(auth.is_none_or(|auth| auth.trim_start().starts_with('{')));
-            listener.enter(&namespace);
+            reader.enter(&namespace);
             namespace
         }
-        Heard::Disconnect { namespace } => {
-            listener.leave(&namespace);
+        ClientPacket::Disconnect { namespace } => {
+            reader.leave(&namespace);
             namespace
         }
-        Heard::Event {
+        ClientPacket::Event {
             namespace,
             id,
             args,
@@ -146,7 +146,7 @@ fn check_heard(listener: &mut Listener, heard: Heard<'_>) {
             check_attachments(&attachments);
             namespace
         }
-        Heard::Ack {
+        ClientPacket::Ack {
             namespace,
             id,
             attachments,
@@ -171,8 +171,8 @@ fn check_round_trip(written: &[Message]) {
     }
     let body = encode_payload(written);
     let again = decode_payload(&body).map(|packet| match packet {
-        Ok(Packet::Text(text)) => Message::text(format!("4{text}")),
-        Ok(Packet::Binary(bytes)) => Message::Binary(bytes),
+        Ok(EnginePacket::Text(text)) => Message::text(format!("4{text}")),
+        Ok(EnginePacket::Binary(bytes)) => Message::Binary(bytes),
         other => panic!("{other:?} was not written"),
     });
     assert_eq!(again.collect::<Vec<_>>(), written);

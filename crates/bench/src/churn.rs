@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
-use crate::fleet::{Crew, Fleet};
+use crate::fleet::{Fleet, FleetPlan};
 use crate::node::{Cluster, Target};
-use crate::plan::Seen;
+use crate::plan::LoadCounts;
 use crate::report::{Output, Report};
 use crate::usage;
 
@@ -44,7 +44,7 @@ pub(crate) struct ChurnArgs {
 
 pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;
-    let crew = Crew {
+    let plan = FleetPlan {
         nodes: cluster.addresses(),
         access: cluster.access.clone(),
         processes: args.processes,
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
         rooms: args.rooms,
         name: format!("bench-{:08x}", fastrand::u32(..)),
     };
-    let mut fleet = Fleet::connect(crew).await?;
+    let mut fleet = Fleet::connect(plan).await?;
     let mut report = Report::new("churn", &args.output, args.looks);
     let count = args.connections / args.looks as u64;
     let mut first = None;
@@ -71,8 +71,8 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
             "connections": look * count,
             "failed": seen.refused,
             "a second": seen.acked as f64 / took.as_secs_f64(),
-            "joined p50 ms": Seen::quantile(&[&seen.acks], 0.5),
-            "joined p99 ms": Seen::quantile(&[&seen.acks], 0.99),
+            "joined p50 ms": LoadCounts::quantile(&[&seen.acks], 0.5),
+            "joined p99 ms": LoadCounts::quantile(&[&seen.acks], 0.99),
             "cpu s/1000": cpu.map(|cpu| cpu as f64 / 1e6 / seen.acked.max(1) as f64),
             "PSS KiB": memory.map(|bytes| bytes / 1024),
             "% of first": base.zip(memory).map(|(base, now)| 100.0 * now as f64 / base as f64),

@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::access::Access;
 use crate::clock;
 use crate::error::BenchError;
 use crate::floor::FloorOrder;
-use crate::plan::{Access, Churn, Load, Order, Plan, Reply, Seen};
+use crate::plan::{Churn, Load, LoadCounts, Order, Plan, Reply};
 use crate::tally::merge;
 use crate::usage;
 
@@ -22,13 +23,13 @@ const LEAD: Duration = Duration::from_millis(100);
 
 /// A child process that takes orders. It is killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Servant {
+pub(crate) struct ChildProcess {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Servant {
+impl ChildProcess {
     fn start(what: &[&str]) -> Result<Self, BenchError> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench")
@@ -67,7 +68,7 @@ impl Servant {
 /// The floor, in a process of its own so that its cost can be measured.
 #[derive(Debug)]
 pub(crate) struct FloorProcess {
-    servant: Servant,
+    process: ChildProcess,
     pub(crate) address: SocketAddr,
     pub(crate) pid: u32,
 }
@@ -80,21 +81,21 @@ impl FloorProcess {
         if let Some(redis) = &redis {
             what.extend(["--redis", redis]);
         }
-        let mut servant = Servant::start(&what)?;
-        let address = servant.line().await?;
+        let mut process = ChildProcess::start(&what)?;
+        let address = process.line().await?;
         Ok(Self {
             address: address.parse().map_err(|_| {
                 BenchError::Worker(format!("the floor printed no address but: {address}"))
             })?,
-            pid: servant.child.id().unwrap_or_default(),
-            servant,
+            pid: process.child.id().unwrap_or_default(),
+            process,
         })
     }
 }
 
 /// The members, and how they are spread over processes.
 #[derive(Debug, Clone)]
-pub(crate) struct Crew {
+pub(crate) struct FleetPlan {
     pub(crate) nodes: Vec<SocketAddr>,
     pub(crate) access: Access,
     pub(crate) processes: usize,
@@ -107,21 +108,21 @@ pub(crate) struct Crew {
 /// All load processes of one cluster.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    workers: Vec<Servant>,
-    pub(crate) crew: Crew,
+    workers: Vec<ChildProcess>,
+    pub(crate) plan: FleetPlan,
     /// The number of the next load's first message.
     base: u64,
 }
 
 impl Fleet {
     /// Starts the processes and opens all connections.
-    pub(crate) async fn connect(crew: Crew) -> Result<Self, BenchError> {
-        let processes = crew.processes.clamp(1, crew.members.max(1));
-        usage::check_open_files(crew.members.div_ceil(processes))?;
-        let workers = (0..processes).map(|_| Servant::start(&["worker"]));
+    pub(crate) async fn connect(plan: FleetPlan) -> Result<Self, BenchError> {
+        let processes = plan.processes.clamp(1, plan.members.max(1));
+        usage::check_open_files(plan.members.div_ceil(processes))?;
+        let workers = (0..processes).map(|_| ChildProcess::start(&["worker"]));
         let mut fleet = Self {
             workers: workers.collect::<Result<_, _>>()?,
-            crew,
+            plan,
             base: 0,
         };
         let plans: Vec<_> = (0..processes)
@@ -132,14 +133,14 @@ impl Fleet {
     }
 
     fn plan(&self, number: usize, processes: usize) -> Plan {
-        let Crew {
+        let FleetPlan {
             nodes,
             access,
             members,
             rooms,
             name,
             ..
-        } = self.crew.clone();
+        } = self.plan.clone();
         let is_local = nodes
             .iter()
             .all(|node| node.ip().is_loopback() && node.is_ipv4());
@@ -167,7 +168,7 @@ impl Fleet {
         &mut self,
         mut load: Load,
         floors: Option<(&mut [FloorProcess], u64)>,
-    ) -> Result<Seen, BenchError> {
+    ) -> Result<LoadCounts, BenchError> {
         load.base = self.base;
         load.start = clock::now() + LEAD.as_nanos() as u64;
         self.base += load.count;
@@ -178,20 +179,20 @@ impl Fleet {
         for (first_room, floor) in floors.iter_mut().enumerate() {
             let order = FloorOrder {
                 load,
-                rooms: self.crew.rooms,
-                name: self.crew.name.clone(),
+                rooms: self.plan.rooms,
+                name: self.plan.name.clone(),
                 join_us,
                 first_room,
                 room_step,
             };
-            floor.servant.tell(&order).await?;
+            floor.process.tell(&order).await?;
         }
-        let done = try_join_all(floors.iter_mut().map(|floor| floor.servant.line()));
+        let done = try_join_all(floors.iter_mut().map(|floor| floor.process.line()));
         let (_, seen) = tokio::try_join!(done, self.order_all(Order::Run(load)))?;
         Ok(seen)
     }
 
-    pub(crate) async fn churn(&mut self, rate: f64, count: u64) -> Result<Seen, BenchError> {
+    pub(crate) async fn churn(&mut self, rate: f64, count: u64) -> Result<LoadCounts, BenchError> {
         let share = self.workers.len() as f64;
         let churn = Churn {
             start: clock::now() + LEAD.as_nanos() as u64,
@@ -207,7 +208,7 @@ impl Fleet {
         &mut self,
         dying: usize,
         nodes: &[SocketAddr],
-    ) -> Result<Seen, BenchError> {
+    ) -> Result<LoadCounts, BenchError> {
         let orders: Vec<_> = (0..self.workers.len())
             .map(|number| {
                 let plan = self.plan(number, self.workers.len());
@@ -221,22 +222,22 @@ impl Fleet {
         self.order(&orders).await
     }
 
-    async fn order_all(&mut self, order: Order) -> Result<Seen, BenchError> {
+    async fn order_all(&mut self, order: Order) -> Result<LoadCounts, BenchError> {
         let orders = vec![order; self.workers.len()];
         self.order(&orders).await
     }
 
-    async fn order(&mut self, orders: &[Order]) -> Result<Seen, BenchError> {
+    async fn order(&mut self, orders: &[Order]) -> Result<LoadCounts, BenchError> {
         let told = self.workers.iter_mut().zip(orders);
         let replies = try_join_all(told.map(async |(worker, order)| {
             worker.tell(order).await?;
             worker.answer::<Reply>().await
         }));
-        let mut sum = Seen::default();
+        let mut sum = LoadCounts::default();
         for reply in replies.await? {
             match reply {
                 Reply::Done { .. } => {}
-                Reply::Seen(seen) => sum.add(*seen),
+                Reply::LoadCounts(seen) => sum.add(*seen),
                 Reply::Failed(reason) => return Err(BenchError::Worker(reason)),
             }
         }
@@ -244,7 +245,7 @@ impl Fleet {
     }
 }
 
-impl Seen {
+impl LoadCounts {
     /// Adds the counts of another process or another round.
     pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;

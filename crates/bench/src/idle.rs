@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::access::Access;
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
-use crate::fleet::{Crew, Fleet, FloorProcess};
+use crate::fleet::{Fleet, FleetPlan, FloorProcess};
 use crate::node::{Cluster, Target};
-use crate::plan::Access;
 use crate::report::{Output, Report};
 use crate::usage;
 
@@ -42,7 +42,7 @@ pub(crate) struct IdleArgs {
 }
 
 /// The processes of one system, and how clients reach them.
-struct System {
+struct IdleSystem {
     name: &'static str,
     nodes: Vec<std::net::SocketAddr>,
     access: Access,
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let pids = cluster.pids().ok_or(BenchError::Arguments(
         "bench idle reads the nodes' memory: give each --url its --pid",
     ))?;
-    let mut systems = vec![System {
+    let mut systems = vec![IdleSystem {
         name: cluster.access.protocol.name(),
         nodes: cluster.addresses(),
         access: cluster.access.clone(),
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     } else {
         None
     };
-    systems.extend(floor.iter().map(|floor| System {
+    systems.extend(floor.iter().map(|floor| IdleSystem {
         name: "floor",
         nodes: vec![floor.address],
         access: Access::default(),
@@ -85,7 +85,11 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn measure(args: &IdleArgs, system: &System, report: &mut Report) -> Result<(), BenchError> {
+async fn measure(
+    args: &IdleArgs,
+    system: &IdleSystem,
+    report: &mut Report,
+) -> Result<(), BenchError> {
     let IdleArgs { rooms, .. } = args;
     let (_warm, ..) = grow(args, system, WARM_UP).await?;
     sleep(SETTLE).await;
@@ -119,11 +123,11 @@ async fn measure(args: &IdleArgs, system: &System, report: &mut Report) -> Resul
 /// nanoseconds.
 async fn grow(
     args: &IdleArgs,
-    system: &System,
+    system: &IdleSystem,
     connections: usize,
 ) -> Result<(Fleet, u64, u64), BenchError> {
     let begin = usage::cpu_of(&system.pids)?;
-    let crew = Crew {
+    let plan = FleetPlan {
         nodes: system.nodes.clone(),
         access: system.access.clone(),
         processes: args.processes,
@@ -131,7 +135,7 @@ async fn grow(
         rooms: args.rooms,
         name: format!("bench-{:08x}", fastrand::u32(..)),
     };
-    let mut fleet = Fleet::connect(crew).await?;
+    let mut fleet = Fleet::connect(plan).await?;
     let shaken = usage::cpu_of(&system.pids)?;
     fleet.join().await?;
     let joined = usage::cpu_of(&system.pids)?;
@@ -142,6 +146,6 @@ async fn grow(
     ))
 }
 
-fn memory(system: &System) -> Result<u64, BenchError> {
+fn memory(system: &IdleSystem) -> Result<u64, BenchError> {
     system.pids.iter().map(|&pid| usage::pss(pid)).sum()
 }

@@ -5,10 +5,11 @@
 //! CPU and memory use from `/proc`, so those figures need Linux and a bench on the nodes' machine.
 //! Everything else goes over the network.
 
+mod access;
 mod archive;
+mod args;
 mod churn;
 mod clock;
-mod doors;
 mod error;
 mod fanout;
 mod fleet;
@@ -22,6 +23,7 @@ mod report;
 mod resume;
 mod saturate;
 mod tally;
+mod transports;
 mod usage;
 mod worker;
 
@@ -48,7 +50,8 @@ enum Bench {
     /// How long the clients of a killed node take to come back
     Resume(resume::ResumeArgs),
     /// The cost of each transport: WebSocket, Socket.IO, SSE, polling
-    Doors(doors::DoorsArgs),
+    #[command(name = "doors")]
+    Transports(transports::TransportsArgs),
     /// The cost of appending to a large archive, reading it back and searching it
     Archive(archive::ArchiveArgs),
     /// A process that makes a part of the load; started by the bench itself
@@ -70,7 +73,7 @@ pub async fn run(args: BenchArgs) -> Result<(), BenchError> {
         Bench::Saturate(args) => saturate::run(&args).await,
         Bench::Churn(args) => churn::run(&args).await,
         Bench::Resume(args) => resume::run(&args).await,
-        Bench::Doors(args) => doors::run(&args).await,
+        Bench::Transports(args) => transports::run(&args).await,
         Bench::Archive(args) => archive::run(&args).await,
         Bench::Worker => tokio::task::block_in_place(worker::run),
         Bench::Floor(args) => tokio::task::block_in_place(|| floor::run(&args)),

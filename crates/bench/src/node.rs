@@ -12,11 +12,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::access::{Access, Credentials, Protocol};
 use crate::error::BenchError;
-use crate::plan::{Access, Credentials};
 use crate::redis::Redis;
 use crate::usage;
-use crate::worker::Protocol;
 
 /// How long a node may take to become ready.
 const START: Duration = Duration::from_secs(20);

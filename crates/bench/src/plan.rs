@@ -5,26 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::worker::Protocol;
-
-/// How the members get access.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Access {
-    pub(crate) protocol: Protocol,
-    pub(crate) credentials: Credentials,
-}
-
-/// How the members prove their identity.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) enum Credentials {
-    /// The members are guests, if the cluster accepts guests.
-    #[default]
-    Guest,
-    /// All members use this token.
-    Token(String),
-    /// Each member signs its own token with this HS256 secret.
-    Secret(String),
-}
+use crate::access::Access;
 
 /// The members that a worker holds, and where they connect. Member `m` is in room `m % rooms`, as
 /// number `m / rooms` of that room; a room's members are spread over the nodes in turn.
@@ -150,7 +131,7 @@ pub(crate) type Counts = BTreeMap<u64, u64>;
 
 /// The counts of a worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct LoadCounts {
     pub(crate) sent: u64,
     pub(crate) acked: u64,
     /// Sends answered by an error.
@@ -180,7 +161,7 @@ pub(crate) enum Reply {
     Done {
         took: u64,
     },
-    Seen(Box<Seen>),
+    LoadCounts(Box<LoadCounts>),
     Failed(String),
 }
 

@@ -107,10 +107,10 @@ impl Redis {
 /// Receives `count` messages, or fails after two seconds without one.
 fn listen(mut connection: Connection, channel: &str, count: u64) -> Result<(), BenchError> {
     connection.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut heard = connection.as_pubsub();
-    heard.subscribe(channel)?;
+    let mut subscription = connection.as_pubsub();
+    subscription.subscribe(channel)?;
     for _ in 0..count {
-        heard.get_message()?;
+        subscription.get_message()?;
     }
     Ok(())
 }

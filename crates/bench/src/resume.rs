@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
-use crate::fleet::{Crew, Fleet};
+use crate::fleet::{Fleet, FleetPlan};
 use crate::node::{Cluster, Target};
-use crate::plan::{Load, Seen};
+use crate::plan::{Load, LoadCounts};
 use crate::redis::Redis;
 use crate::report::{Output, Report};
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     cluster.check_is_hubbub()?;
     let addresses = cluster.addresses();
     let (dying, others) = addresses.split_first().expect("there are three nodes");
-    let crew = Crew {
+    let plan = FleetPlan {
         nodes: vec![*dying],
         access: cluster.access.clone(),
         processes: args.processes,
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
     };
     let mut report = Report::new("resume", &args.output, 3);
     report.step("connecting");
-    let mut fleet = Fleet::connect(crew).await?;
+    let mut fleet = Fleet::connect(plan).await?;
     fleet.join().await?;
     sleep(SETTLE).await;
     report.step("one message a room");
@@ -88,8 +88,8 @@ pub(crate) async fn run(args: &ResumeArgs) -> Result<(), BenchError> {
         "not resumed": seen.duplicates,
         "failed tries": seen.refused,
         "all back s": took.as_secs_f64(),
-        "p50 s": Seen::quantile(&[&seen.acks], 0.5) / 1000.0,
-        "p99 s": Seen::quantile(&[&seen.acks], 0.99) / 1000.0,
+        "p50 s": LoadCounts::quantile(&[&seen.acks], 0.5) / 1000.0,
+        "p99 s": LoadCounts::quantile(&[&seen.acks], 0.99) / 1000.0,
         "stream reads": read,
     }))?;
     report.curve("from the end to the joined", "clients", &seen.acks);

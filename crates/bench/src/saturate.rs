@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::args::at_least_one;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
-use crate::fleet::{Crew, Fleet};
+use crate::fleet::{Fleet, FleetPlan};
 use crate::node::{Cluster, Target};
-use crate::plan::{Load, Seen};
+use crate::plan::{Load, LoadCounts};
 use crate::report::{Output, Report};
 
 const SETTLE: Duration = Duration::from_secs(3);
@@ -56,7 +56,7 @@ pub(crate) struct SaturateArgs {
 
 pub(crate) async fn run(args: &SaturateArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;
-    let crew = Crew {
+    let plan = FleetPlan {
         nodes: cluster.addresses(),
         access: cluster.access.clone(),
         processes: args.processes,
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &SaturateArgs) -> Result<(), BenchError> {
         rooms: args.rooms,
         name: format!("bench-{:08x}", fastrand::u32(..)),
     };
-    let mut fleet = Fleet::connect(crew).await?;
+    let mut fleet = Fleet::connect(plan).await?;
     fleet.join().await?;
     sleep(SETTLE).await;
     let mut report = Report::new("saturate", &args.output, 12);
@@ -117,7 +117,7 @@ async fn try_rate(
     let cpu = before
         .zip(cluster.cpu()?)
         .map(|(before, after)| after.saturating_sub(before));
-    let p99 = Seen::quantile(&[&seen.same, &seen.cross], 0.99);
+    let p99 = LoadCounts::quantile(&[&seen.same, &seen.cross], 0.99);
     let holds = p99 <= args.p99 && seen.check().is_ok();
     report.row(row(rate, &seen, cpu, holds))?;
     let name = format!("{rate:.0}/s");
@@ -126,16 +126,16 @@ async fn try_rate(
     Ok(holds)
 }
 
-fn row(rate: f64, seen: &Seen, cpu: Option<u64>, holds: bool) -> Value {
+fn row(rate: f64, seen: &LoadCounts, cpu: Option<u64>, holds: bool) -> Value {
     let cpu = cpu.map(|cpu| cpu as f64 / 1000.0 / seen.deliveries.max(1) as f64);
     json!({
         "rate": rate,
         "holds": if holds { "yes" } else { "no" },
         "cpu us": cpu,
-        "p50": Seen::quantile(&[&seen.same, &seen.cross], 0.5),
-        "p99 same": Seen::quantile(&[&seen.same], 0.99),
-        "p99 cross": (!seen.cross.is_empty()).then(|| Seen::quantile(&[&seen.cross], 0.99)),
-        "ack p99": (!seen.acks.is_empty()).then(|| Seen::quantile(&[&seen.acks], 0.99)),
+        "p50": LoadCounts::quantile(&[&seen.same, &seen.cross], 0.5),
+        "p99 same": LoadCounts::quantile(&[&seen.same], 0.99),
+        "p99 cross": (!seen.cross.is_empty()).then(|| LoadCounts::quantile(&[&seen.cross], 0.99)),
+        "ack p99": (!seen.acks.is_empty()).then(|| LoadCounts::quantile(&[&seen.acks], 0.99)),
         "joined": seen.deliveries as f64 / seen.reads.max(1) as f64,
         "lost": seen.lost(),
         "twice": seen.duplicates,

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::plan::{Counts, Load, Seen};
+use crate::plan::{Counts, Load, LoadCounts};
 
 /// The longest latency that is recorded, one minute in microseconds.
 const LONGEST: u64 = 60_000_000;
@@ -29,14 +29,14 @@ pub(crate) fn merge(histogram: &mut Histogram<u64>, counts: &Counts) {
 
 /// A member's node, and the last message it received.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Progress {
     node: usize,
     pub(crate) offset: u64,
     /// The last number from each sender, plus one.
     by_sender: Vec<u64>,
 }
 
-impl Heard {
+impl Progress {
     pub(crate) fn new(node: usize) -> Self {
         Self {
             node,
@@ -51,7 +51,7 @@ pub(crate) struct Tally {
     pub(crate) load: Load,
     pub(crate) rooms: usize,
     pub(crate) nodes: usize,
-    pub(crate) seen: Seen,
+    pub(crate) seen: LoadCounts,
     same: Histogram<u64>,
     cross: Histogram<u64>,
     acks: Histogram<u64>,
@@ -63,38 +63,44 @@ impl Tally {
             load,
             rooms,
             nodes,
-            seen: Seen::default(),
+            seen: LoadCounts::default(),
             same: histogram(),
             cross: histogram(),
             acks: histogram(),
         }
     }
 
-    /// Counts a message that has come at `now`. Without an offset, a duplicate is counted as out of
+    /// Counts a message received at `now`. Without an offset, a duplicate is counted as out of
     /// order.
-    pub(crate) fn hear(&mut self, heard: &mut Heard, number: u64, offset: Option<u64>, now: u64) {
+    pub(crate) fn receive(
+        &mut self,
+        progress: &mut Progress,
+        number: u64,
+        offset: Option<u64>,
+        now: u64,
+    ) {
         let load = self.load;
-        let offset = offset.unwrap_or(heard.offset + 1);
+        let offset = offset.unwrap_or(progress.offset + 1);
         if !(load.base..load.end()).contains(&number) {
-            heard.offset = offset;
+            progress.offset = offset;
             return;
         }
-        if heard.offset != 0 && offset <= heard.offset {
+        if progress.offset != 0 && offset <= progress.offset {
             self.seen.duplicates += 1;
             return;
         }
         let sender = load.sender(number, self.rooms);
-        if heard.by_sender.len() <= sender {
-            heard.by_sender.resize(sender + 1, 0);
+        if progress.by_sender.len() <= sender {
+            progress.by_sender.resize(sender + 1, 0);
         }
-        let follows = heard.offset == 0 || offset == heard.offset + 1;
-        if !follows || heard.by_sender[sender] > number {
+        let follows = progress.offset == 0 || offset == progress.offset + 1;
+        if !follows || progress.by_sender[sender] > number {
             self.seen.disordered += 1;
         }
-        heard.by_sender[sender] = number + 1;
-        heard.offset = offset;
+        progress.by_sender[sender] = number + 1;
+        progress.offset = offset;
         self.seen.deliveries += 1;
-        let is_same = load.senders == 0 || sender % self.nodes == heard.node;
+        let is_same = load.senders == 0 || sender % self.nodes == progress.node;
         let latency = if is_same {
             &mut self.same
         } else {
@@ -117,7 +123,7 @@ impl Tally {
             && self.seen.acked + self.seen.refused >= self.seen.sent
     }
 
-    pub(crate) fn finish(mut self) -> Seen {
+    pub(crate) fn finish(mut self) -> LoadCounts {
         self.seen.same = counts(&self.same);
         self.seen.cross = counts(&self.cross);
         self.seen.acks = counts(&self.acks);
@@ -143,11 +149,11 @@ mod tests {
 
     #[test]
     fn duplicates_and_holes_are_counted() {
-        let (mut tally, mut heard) = (tally(), Heard::default());
+        let (mut tally, mut progress) = (tally(), Progress::default());
         for (number, offset) in [(9, 4), (10, 5), (11, 6), (11, 6), (13, 8), (12, 7), (14, 9)] {
-            tally.hear(&mut heard, number, Some(offset), 10_000_000);
+            tally.receive(&mut progress, number, Some(offset), 10_000_000);
         }
-        let Seen {
+        let LoadCounts {
             deliveries,
             duplicates,
             disordered,
@@ -157,19 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn one_senders_order_is_looked_at_whatever_the_offsets_say() {
-        let (mut tally, mut heard) = (tally(), Heard::default());
+    fn the_order_of_one_sender_is_checked_independently_of_offsets() {
+        let (mut tally, mut progress) = (tally(), Progress::default());
         for (number, offset) in [(12, 1), (11, 2), (10, 3)] {
-            tally.hear(&mut heard, number, Some(offset), 0);
+            tally.receive(&mut progress, number, Some(offset), 0);
         }
         assert_eq!((tally.seen.deliveries, tally.seen.disordered), (3, 1));
     }
 
     #[test]
     fn latencies_are_split_by_node_and_survive_the_pipe() {
-        let (mut tally, mut heard) = (tally(), Heard::default());
-        tally.hear(&mut heard, 10, Some(1), 5_000_000);
-        tally.hear(&mut heard, 11, Some(2), 9_000_000);
+        let (mut tally, mut progress) = (tally(), Progress::default());
+        tally.receive(&mut progress, 10, Some(1), 5_000_000);
+        tally.receive(&mut progress, 11, Some(2), 9_000_000);
         let seen = tally.finish();
         let mut merged = histogram();
         merge(&mut merged, &seen.same);

@@ -29,4 +29,4 @@ pub use metrics::BrokerMetrics;
 pub use pace::{Claim, Grant, PaceKind};
 pub use reconcile::{Lost, NewEpoch, Outcome, Place, Reconciliation, Run, StreamState, run_order};
 pub use reply::{Attendance, Head, Page, Presence, Published, Seen, Span};
-pub use webhook::{Attended, Due, Mark, Tiding, WaitingRooms, WebhookEvent, WebhookQueue};
+pub use webhook::{Attended, Due, Item, Mark, WaitingRooms, WebhookEvent, WebhookQueue};

@@ -157,16 +157,16 @@ pub struct Attended {
     pub user: User,
 }
 
-/// Something that a webhook is to be told.
+/// One entry of a webhook's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tiding {
+pub enum Item {
     /// An event that has an offset.
     Event(Envelope),
-    /// Somebody came or went.
+    /// A user joined or left.
     Attended(Attended),
 }
 
-impl Tiding {
+impl Item {
     /// The kind of event.
     #[must_use]
     pub fn event(&self) -> WebhookEvent {
@@ -181,7 +181,7 @@ impl Tiding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// In order; more than the webhook wants.
-    pub tidings: Vec<Tiding>,
+    pub items: Vec<Item>,
     /// How many are gone before they were told: they have left the stream, or the broker lost them.
     pub lost: u64,
     /// Where the mark stands before all of it.
@@ -237,7 +237,7 @@ impl Unsorted {
         };
         Due {
             lost: self.lost(first, through),
-            tidings: merge(self.events, self.attendance),
+            items: merge(self.events, self.attendance),
             from,
             through,
         }
@@ -263,18 +263,18 @@ impl Unsorted {
 }
 
 /// A join or leave comes after the event that was the last one when it happened.
-fn merge(events: Vec<Envelope>, attendance: Vec<Attended>) -> Vec<Tiding> {
-    let mut tidings = Vec::with_capacity(events.len() + attendance.len());
+fn merge(events: Vec<Envelope>, attendance: Vec<Attended>) -> Vec<Item> {
+    let mut items = Vec::with_capacity(events.len() + attendance.len());
     let mut attendance = attendance.into_iter().peekable();
     for event in events {
         let offset = event.position.offset;
         while let Some(attended) = attendance.next_if(|attended| attended.offset < offset) {
-            tidings.push(Tiding::Attended(attended));
+            items.push(Item::Attended(attended));
         }
-        tidings.push(Tiding::Event(event));
+        items.push(Item::Event(event));
     }
-    tidings.extend(attendance.map(Tiding::Attended));
-    tidings
+    items.extend(attendance.map(Item::Attended));
+    items
 }
 
 #[cfg(test)]
@@ -322,13 +322,13 @@ mod tests {
     }
 
     fn shown(due: &Due) -> String {
-        let show = |tiding: &Tiding| match tiding {
-            Tiding::Event(event) => format!("{}", event.position.offset),
-            Tiding::Attended(attended) => format!("s{}", attended.step),
+        let show = |item: &Item| match item {
+            Item::Event(event) => format!("{}", event.position.offset),
+            Item::Attended(attended) => format!("s{}", attended.step),
         };
-        let tidings: Vec<String> = due.tidings.iter().map(show).collect();
+        let items: Vec<String> = due.items.iter().map(show).collect();
         let Mark { offset, step } = due.through;
-        format!("{} → {offset}-{step}, lost {}", tidings.join(" "), due.lost)
+        format!("{} → {offset}-{step}, lost {}", items.join(" "), due.lost)
     }
 
     #[test]

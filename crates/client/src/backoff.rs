@@ -1,8 +1,9 @@
-//! How long to wait before the next attempt: full jitter, so that many clients come back spread.
+//! The wait before the next attempt. Full jitter spreads the reconnects of many clients.
 
 use std::time::Duration;
 
-/// Counts failures; each draws its delay from 0 to `base` × 2ⁿ, at most `cap`.
+/// An exponential back-off. After `n` failures the delay is random between 0 and `base` × 2ⁿ, at most
+/// `cap`.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -19,7 +20,7 @@ impl Backoff {
         }
     }
 
-    /// The most that the next delay can be.
+    /// The upper bound of the next delay.
     fn ceiling(&self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.base.saturating_mul(factor).min(self.cap)
@@ -32,7 +33,7 @@ impl Backoff {
         delay
     }
 
-    /// Things are well again: the next delay is short.
+    /// Forgets all failures, because a connection was stable.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }

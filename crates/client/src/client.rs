@@ -1,4 +1,4 @@
-//! The handle that users hold.
+//! The handle that applications hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,25 +13,26 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::client_event::ClientEvent;
 use crate::config::{ClientConfig, Credentials, Start};
 use crate::driver::{Command, Driver};
 use crate::error::{ConfigError, Refusal, RequestError};
-use crate::event::ClientEvent;
-use crate::frame::{Answer, History, Joined, Members, RoomInfo, Sent};
+use crate::frame::Answer;
 use crate::outbox::{Change, Entry};
 use crate::outgoing::Outgoing;
-use crate::requests::{Asked, Question};
+use crate::reply::{History, Joined, Members, RoomInfo, Sent};
+use crate::requests::{PendingRequest, Request};
 use crate::rooms::Waiter;
 use crate::stream::trust;
 use crate::url::NodeUrl;
 
-/// Questions that may be unanswered at one time; further ones wait before they are asked.
+/// The most requests without a reply. Further ones wait before they are sent.
 const REQUESTS: usize = 64;
-/// Commands on their way to the task; when it is full, callers wait.
+/// The most commands that wait for the task. If the queue is full, callers wait.
 const COMMANDS: usize = 64;
 
-/// A client of the cluster. Dropping it ends the connection at once, without a goodbye; use it
-/// from several tasks behind an [`Arc`].
+/// A client of the cluster. Several tasks share it behind an [`Arc`]. Dropping it ends the connection at
+/// once, without a close handshake.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::Sender<Command>,
@@ -40,13 +41,13 @@ pub struct Client {
     closing: CancellationToken,
     send_timeout: Duration,
     request_timeout: Duration,
-    /// Nonces of this client begin with this.
+    /// The prefix of this client's nonces.
     nonce_prefix: String,
     next_nonce: AtomicU64,
     _task: AbortOnDropHandle<()>,
 }
 
-/// A send that is on its way.
+/// A send whose reply is awaited.
 #[derive(Debug)]
 #[must_use = "the answer says whether the message was kept"]
 pub struct Receipt {
@@ -55,26 +56,26 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The nonce that makes a retry by hand safe.
+    /// The nonce. With it the application can safely retry the send.
     #[must_use]
     pub fn nonce(&self) -> &str {
         &self.nonce
     }
 
-    /// Waits for the answer.
+    /// Waits for the reply.
     ///
     /// # Errors
-    /// [`RequestError`]: refused, not answered in time, or closed.
+    /// The send was refused or timed out, or the client is closed.
     pub async fn wait(self) -> Result<Sent, RequestError> {
         self.reply.await.unwrap_or(Err(RequestError::Closed))
     }
 }
 
 impl Client {
-    /// Starts a client; it connects in the background. Must be called inside a tokio runtime.
+    /// Starts a client, which connects in the background. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`ConfigError`] when the settings can never work. Anything else is retried.
+    /// The settings can never work. Everything else is retried.
     pub fn start(config: ClientConfig) -> Result<(Self, mpsc::Receiver<ClientEvent>), ConfigError> {
         let urls: Result<Vec<NodeUrl>, _> =
             config.urls.iter().map(|url| NodeUrl::parse(url)).collect();
@@ -106,11 +107,11 @@ impl Client {
         Ok((client(tokio::spawn(driver.run())), receiver))
     }
 
-    /// Joins a room and keeps it joined over reconnects. A room joined already is resynced from
-    /// where it stands, and `start` is ignored.
+    /// Joins a room and keeps it joined over reconnects. A room that is joined already is resynced from
+    /// its last event, and `start` is ignored.
     ///
     /// # Errors
-    /// [`RequestError`]; a room that could not be joined is not tried again.
+    /// The join failed. It is not tried again.
     pub async fn join(&self, room: &RoomId, start: Start) -> Result<Joined, RequestError> {
         let (deadline, permit) = self.slot().await?;
         let (reply, answer) = oneshot::channel();
@@ -127,19 +128,19 @@ impl Client {
         }
     }
 
-    /// Leaves a room; events still queued may be read after that.
+    /// Leaves a room. Events that are still queued may be read after that.
     ///
     /// # Errors
-    /// [`RequestError`]; the room is left in any case.
+    /// The request failed. The room is left in any case.
     pub async fn leave(&self, room: &RoomId) -> Result<(), RequestError> {
         let room = room.clone();
-        self.ask(Question::Leave { room }).await.map(|_| ())
+        self.request(Request::Leave { room }).await.map(|_| ())
     }
 
-    /// Sends a message and waits until it is kept.
+    /// Sends a message and waits until the server has stored it.
     ///
     /// # Errors
-    /// [`RequestError`]; `unavailable` and `unknown` are retried until the send time-out.
+    /// The send failed. `unavailable` and `unknown` are retried until the send time-out.
     pub async fn send(
         &self,
         room: &RoomId,
@@ -148,18 +149,17 @@ impl Client {
         self.begin_send(room, body, None).await?.wait().await
     }
 
-    /// Puts a message into the outbox, after all that were put there before, and does not wait
-    /// for its answer: so many can be under way. With `nonce`, a send whose answer was lost in an
-    /// earlier run is repeated safely.
+    /// Puts a message at the end of the outbox and does not wait for its reply, so that many sends can be
+    /// in flight. With `nonce`, a send whose reply was lost in an earlier run is repeated safely.
     ///
-    /// Messages of one room are stored in this order, unless the server refuses one for the
-    /// moment while later ones are under way; where that matters, wait for each answer.
+    /// Messages of one room are stored in this order, except if the server refuses one temporarily while
+    /// later ones are in flight. If that matters, wait for each reply.
     ///
     /// # Errors
-    /// [`RequestError::Closed`], or [`RequestError::TimedOut`] when the outbox stays full.
+    /// [`RequestError::Closed`], or [`RequestError::TimedOut`] if the outbox stays full.
     ///
     /// # Panics
-    /// When `body` cannot be written as JSON, as a map with keys that are no strings.
+    /// `body` cannot be written as JSON, such as a map whose keys are not strings.
     pub async fn begin_send(
         &self,
         room: &RoomId,
@@ -169,13 +169,13 @@ impl Client {
         self.begin(room, Change::Send(raw(body)), nonce).await
     }
 
-    /// Says something else in a message's place; only its author may.
+    /// Replaces the body of a message. Only its author may.
     ///
     /// # Errors
     /// As [`Client::send`].
     ///
     /// # Panics
-    /// When `body` cannot be written as JSON.
+    /// `body` cannot be written as JSON.
     pub async fn edit(
         &self,
         room: &RoomId,
@@ -186,7 +186,7 @@ impl Client {
         self.change(room, Change::Edit { target, body }).await
     }
 
-    /// Takes a message away; its author may, and moderators.
+    /// Deletes a message. Its author and moderators may.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -194,7 +194,7 @@ impl Client {
         self.change(room, Change::Delete { target }).await
     }
 
-    /// Puts a reaction on a message, or takes it back.
+    /// Adds a reaction to a message, or removes it.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -224,7 +224,7 @@ impl Client {
         let permit = acquire(&self.outbox, deadline).await?;
         let (reply, receiver) = oneshot::channel();
         let entry = Entry {
-            // The task numbers it.
+            // The task sets the ID.
             id: 0,
             room: room.clone(),
             nonce: nonce.clone(),
@@ -245,30 +245,30 @@ impl Client {
         format!("{}-{number}", self.nonce_prefix)
     }
 
-    /// Tells the room that the user writes, or has stopped to. Not answered, and lost when there
-    /// is no connection.
+    /// Tells the room that the user starts or stops typing. The server sends no reply. Without a
+    /// connection the signal is dropped.
     ///
     /// # Errors
     /// [`RequestError::Closed`].
     pub async fn typing(&self, room: &RoomId, on: bool) -> Result<(), RequestError> {
         let typing = Outgoing::Typing { room, on };
-        self.command(Command::Remark(typing.encode())).await
+        self.command(Command::Signal(typing.encode())).await
     }
 
-    /// Tells that the user has read up to `offset`. Not answered, and lost when there is no
-    /// connection; marks only go forward, so a later one says it too.
+    /// Marks the room as read up to `offset`. The server sends no reply. Without a connection the mark is
+    /// dropped; marks only go forward, so a later one replaces it.
     ///
     /// # Errors
     /// [`RequestError::Closed`].
     pub async fn read(&self, room: &RoomId, offset: u64) -> Result<(), RequestError> {
         let read = Outgoing::Read { room, offset };
-        self.command(Command::Remark(read.encode())).await
+        self.command(Command::Signal(read.encode())).await
     }
 
-    /// A page of events before an offset, or the newest ones.
+    /// Returns a page of events before an offset, or the newest page.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// The request failed, see [`RequestError`].
     pub async fn history(
         &self,
         room: &RoomId,
@@ -276,12 +276,12 @@ impl Client {
         limit: usize,
     ) -> Result<History, RequestError> {
         let room = room.clone();
-        let question = Question::History {
+        let request = Request::History {
             room,
             before,
             limit,
         };
-        match self.ask(question).await? {
+        match self.request(request).await? {
             Answer::History(history) => Ok(history),
             _ => Err(RequestError::Closed),
         }
@@ -290,32 +290,33 @@ impl Client {
     /// Returns the users in a room.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// The request failed, see [`RequestError`].
     pub async fn members(&self, room: &RoomId) -> Result<Members, RequestError> {
         let room = room.clone();
-        match self.ask(Question::Members { room }).await? {
+        match self.request(Request::Members { room }).await? {
             Answer::Members(members) => Ok(members),
             _ => Err(RequestError::Closed),
         }
     }
 
-    /// The public rooms and mine.
+    /// Returns the public rooms and the user's own.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// The request failed, see [`RequestError`].
     pub async fn rooms(&self) -> Result<Vec<RoomInfo>, RequestError> {
-        match self.ask(Question::Rooms).await? {
+        match self.request(Request::Rooms).await? {
             Answer::Rooms(rooms) => Ok(rooms),
             _ => Err(RequestError::Closed),
         }
     }
 
-    /// Goes on with another token of the same user, in this connection and in those after it; when
-    /// that one ends, in milliseconds since 1970. Do it before the one in use ends: the server
-    /// closes with 4411 then, and a client that comes back with it is at its end.
+    /// Replaces the token by another one of the same user, for this connection and later ones. Returns
+    /// the time at which the new token expires, in milliseconds since 1970. Call this before the old
+    /// token expires: the server then closes with 4411, and a client that reconnects with an expired
+    /// token is closed for good.
     ///
     /// # Errors
-    /// [`RequestError`]; one that the server does not take ends the client with 4501.
+    /// The request failed. A token that the server refuses closes the client with 4501.
     pub async fn refresh(&self, token: impl Into<String>) -> Result<u64, RequestError> {
         let token = token.into();
         if HeaderValue::from_str(&token).is_err() {
@@ -325,37 +326,37 @@ impl Client {
                 retry_after: None,
             }));
         }
-        match self.ask(Question::Refresh { token }).await? {
+        match self.request(Request::Refresh { token }).await? {
             Answer::Refreshed(expires) => Ok(expires),
             _ => Err(RequestError::Closed),
         }
     }
 
-    /// Asks the node for a sign of life; how long that took.
+    /// Pings the node and returns the round-trip time.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// The request failed, see [`RequestError`].
     pub async fn ping(&self) -> Result<Duration, RequestError> {
-        let asked = Instant::now();
-        self.ask(Question::Ping).await.map(|_| asked.elapsed())
+        let started = Instant::now();
+        self.request(Request::Ping).await.map(|_| started.elapsed())
     }
 
-    /// Says goodbye and ends. Unanswered sends and requests get [`RequestError::Closed`].
+    /// Closes the connection and ends the client. Unanswered sends and requests get [`RequestError::Closed`].
     pub async fn close(&self) {
         self.closing.cancel();
         self.commands.closed().await;
     }
 
-    async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
+    async fn request(&self, request: Request) -> Result<Answer, RequestError> {
         let (deadline, permit) = self.slot().await?;
         let (reply, answer) = oneshot::channel();
-        let asked = Asked {
-            question,
+        let pending = PendingRequest {
+            request,
             deadline,
             reply,
             permit,
         };
-        self.command(Command::Ask(asked)).await?;
+        self.command(Command::Request(pending)).await?;
         answer.await.unwrap_or(Err(RequestError::Closed))
     }
 

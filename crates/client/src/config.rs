@@ -8,17 +8,17 @@ use tokio_rustls::rustls;
 /// The identity of a client.
 #[derive(Clone)]
 pub enum Credentials {
-    /// Asks a node for a guest token once (`POST /v1/guests`) and keeps it over reconnects, so
-    /// that retried sends stay the same sender's.
+    /// The client requests a guest token once (`POST /v1/guests`) and keeps it over reconnects, so that
+    /// retried sends have the same sender.
     Guest {
-        /// `None`: the server makes up a name.
+        /// The guest's name. `None` lets the server make up a name.
         name: Option<String>,
     },
     /// A JWT, sent as `Authorization: Bearer`.
     Token(String),
 }
 
-/// Without the token.
+/// Shows the kind of credentials without the token.
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -31,49 +31,48 @@ impl std::fmt::Debug for Credentials {
 /// The events of a first join. Later joins by the client itself always resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// Only what comes from now on.
+    /// Only events after the join.
     Now,
-    /// The newest `n` events first.
+    /// The newest `n` events, and all later ones.
     Recent(usize),
-    /// Everything after a position remembered from an earlier run.
+    /// Everything after a position that an earlier run has saved.
     Since(hubbub_protocol::command::Since),
 }
 
-/// Settings of a [`Client`](crate::Client); the fields not named in `new` have good defaults.
+/// The settings of a [`Client`](crate::Client). `new` sets defaults for all fields but the URLs.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Nodes or balancers, `http://`, `https://`, `ws://`, `wss://` or without a scheme; with or
-    /// without `/v1/ws`.
-    /// The first is tried first, and each failure moves on to the next.
+    /// The URLs of nodes or balancers: `http://`, `https://`, `ws://`, `wss://` or without a scheme, with
+    /// or without `/v1/ws`. The client begins with the first one. Each failure moves on to the next.
     pub urls: Vec<String>,
-    /// The identity; a guest by default.
+    /// The identity. By default a guest.
     pub credentials: Credentials,
-    /// The authorities for URLs with `https` or `wss`; `None`: those of the system.
+    /// The TLS settings for `https` and `wss`. `None` trusts the system's certificate authorities.
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// Events that wait for the reader; beyond, the socket is not read.
+    /// The most events that wait for the application. If the queue is full, the socket is not read.
     pub event_capacity: usize,
-    /// Unanswered sends; beyond, `send` waits before it begins.
+    /// The most sends without a reply. Further calls of `send` wait.
     pub outbox: usize,
-    /// How long a send is tried, over reconnects too.
+    /// The time-out of a send, reconnects included.
     pub send_timeout: Duration,
-    /// How long any other request waits for its answer, over reconnects too.
+    /// The time-out of any other request, reconnects included.
     pub request_timeout: Duration,
-    /// From the TCP connect to `welcome`.
+    /// The time-out from the TCP connect to `welcome`.
     pub connect_timeout: Duration,
-    /// The first reconnect waits from 0 to this, the next up to twice that.
+    /// The longest wait before the first reconnect. It doubles with each further one. The wait is random.
     pub backoff_base: Duration,
-    /// No reconnect waits longer, unless the server asks for it.
+    /// The upper bound of that wait, unless the server asks for a longer one.
     pub backoff_cap: Duration,
-    /// A node that has answered nothing for so long, though something was asked, is pinged.
+    /// A node that has not replied to a request for this time is pinged.
     pub probe_after: Duration,
-    /// A node that has answered nothing for so long, though something was asked, is left for the next.
+    /// If a node has not replied to a request for this time, the client moves to the next node.
     pub move_after: Duration,
-    /// A connection that has lived so long starts the back-off anew.
+    /// A connection that has lived for this time resets the back-off.
     pub stable_after: Duration,
 }
 
 impl ClientConfig {
-    /// A guest's client of these nodes.
+    /// The settings of a guest's client of these nodes.
     pub fn new<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         Self {
             urls: urls.into_iter().map(Into::into).collect(),
@@ -92,14 +91,14 @@ impl ClientConfig {
         }
     }
 
-    /// The same with a token.
+    /// Returns the same settings with a token.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.credentials = Credentials::Token(token.into());
         self
     }
 
-    /// The same as a guest with a name.
+    /// Returns the same settings for a guest with a name.
     #[must_use]
     pub fn with_guest_name(mut self, name: impl Into<String>) -> Self {
         self.credentials = Credentials::Guest {

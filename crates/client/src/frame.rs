@@ -1,4 +1,4 @@
-//! The words on the wire as a client reads them; the server's own types are apart.
+//! Reads the server's frames. The server has its own types for them.
 
 use std::time::Duration;
 
@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::client_event::ClientEvent;
 use crate::error::Refusal;
-use crate::event::{ClientEvent, Event, EventKind};
+use crate::event::{Event, EventKind};
 use crate::pace::SendLimits;
+use crate::reply::{History, Joined, Members, RoomInfo, Sent};
 
 /// The first frame of a connection.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,72 +24,7 @@ pub(crate) struct Welcome {
     pub(crate) limits: SendLimits,
 }
 
-/// The answer to a join.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Joined {
-    /// Which room.
-    pub room: RoomId,
-    /// The stream's life.
-    pub epoch: Epoch,
-    /// The room's newest offset.
-    pub offset: u64,
-    /// `false`: what was missed could not be proven complete; the newest page follows.
-    pub recovered: bool,
-    /// Users present.
-    pub members: u64,
-    /// `r`, `w` or `rw`.
-    pub rights: String,
-}
-
-/// The answer to a send: kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Sent {
-    /// Which room.
-    pub room: RoomId,
-    /// The stream's life.
-    pub epoch: Epoch,
-    /// The event's number.
-    pub offset: u64,
-    /// The event's id; absent for a duplicate whose event has left the stream.
-    pub message: Option<String>,
-    /// Milliseconds since 1970; absent like `message`.
-    pub ts: Option<u64>,
-    /// The nonce was known: this is the first send's place.
-    pub duplicate: bool,
-    /// How safe it is: `stream`, `replicated` or `archived`.
-    pub ack: String,
-}
-
-/// A page of older events, oldest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct History {
-    /// The events.
-    pub events: Vec<Event>,
-    /// There are older ones.
-    pub more: bool,
-}
-
-/// The users in a room.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Members {
-    /// Users present.
-    pub count: u64,
-    /// The users; empty in very large rooms.
-    pub members: Vec<User>,
-}
-
-/// One room of the list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct RoomInfo {
-    /// Which room.
-    pub room: RoomId,
-    /// Users present.
-    pub members: u64,
-    /// The newest event's number; 0 when there is none.
-    pub offset: u64,
-}
-
-/// The content of an answer.
+/// The content of a reply.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Joined(Joined, Vec<Event>),
@@ -96,7 +33,7 @@ pub(crate) enum Answer {
     History(History),
     Members(Members),
     Rooms(Vec<RoomInfo>),
-    /// When the token ends that was taken.
+    /// The time at which the accepted token expires.
     Refreshed(u64),
     Pong,
     Error(Refusal),
@@ -108,15 +45,15 @@ pub(crate) enum Incoming {
     Welcome(Welcome),
     Answer(u64, Answer),
     Event(Event),
-    /// Reset, lagged, presence, typing, read, an announcement, or an error that answers nothing.
+    /// Reset, lagged, presence, typing, read, an announcement, or an error that is no reply.
     Push(ClientEvent),
-    /// The server has taken this user out of a room.
-    PutOut(RoomId),
-    /// Please move to another node.
+    /// The server has removed this user from a room.
+    Removed(RoomId),
+    /// The server asks the client to move to another node.
     Reconnect {
         after: Duration,
     },
-    /// A type that this client does not know: to be ignored.
+    /// A frame of an unknown type, which is ignored.
     Unknown,
 }
 
@@ -229,7 +166,7 @@ struct LeftFields {
 /// Reads one text frame.
 ///
 /// # Errors
-/// When it is no frame of this protocol.
+/// The text is not a frame of this protocol.
 pub(crate) fn read(text: &str) -> Result<Incoming, serde_json::Error> {
     let head: Head = serde_json::from_str(text)?;
     let id = head.id.as_ref().and_then(Value::as_u64);
@@ -249,7 +186,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, serde_json::Error> {
         "joined" => Answer::Joined(serde_json::from_str(text)?, read_page(text)?.events),
         "left" if id.is_none() => {
             let LeftFields { room } = serde_json::from_str(text)?;
-            return Ok(Incoming::PutOut(room));
+            return Ok(Incoming::Removed(room));
         }
         "left" => Answer::Left,
         "refreshed" => {

@@ -1,4 +1,4 @@
-//! Guest tokens: one small HTTP request, so that no HTTP library is needed.
+//! Requests guest tokens with one small HTTP request. So this crate needs no HTTP library.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::url::NodeUrl;
 /// A guest of the cluster.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Guest {
-    /// Proves who the guest is, on every node.
+    /// The token, which proves the guest's identity on every node.
     pub token: String,
-    /// The guest.
+    /// The guest's user.
     pub user: User,
-    /// Until when, in milliseconds since 1970.
+    /// The time at which the token expires, in milliseconds since 1970.
     pub expires: u64,
 }
 
-/// Without the token.
+/// Shows the guest without the token.
 impl std::fmt::Debug for Guest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guest")
@@ -31,35 +31,35 @@ impl std::fmt::Debug for Guest {
     }
 }
 
-/// Why there is no guest token.
+/// The reason why there is no guest token.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
     /// The URL cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The node cannot be reached.
-    #[error("asking for a guest token: {0}")]
+    #[error("cannot request a guest token: {0}")]
     Io(#[from] std::io::Error),
-    /// The node said no.
-    #[error("asking for a guest token: status {status}")]
+    /// The node refused the request.
+    #[error("the node refused a guest token: status {status}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// When to try again.
+        /// The pause before another try.
         retry_after: Option<Duration>,
     },
-    /// The answer is no guest.
-    #[error("the answer to POST /v1/guests is not understood")]
+    /// The response is not a guest's token.
+    #[error("the response to POST /v1/guests is not a guest's token")]
     BadAnswer,
 }
 
-/// An answer is a token and a user: a few hundred bytes.
+/// The most bytes of a response. A token and a user take a few hundred.
 const ANSWER_LIMIT: u64 = 64 * 1024;
 
-/// Asks a node for a guest token. `url` is one that a client can take.
+/// Requests a guest token from a node. `url` has one of the forms of a client's URLs.
 ///
 /// # Errors
-/// [`GuestError`]; there is no time-out but the network's own.
+/// The request failed. There is no time-out except the network's own.
 pub async fn new_guest(url: &str, name: Option<&str>) -> Result<Guest, GuestError> {
     let url = NodeUrl::parse(url)?;
     let trust = trust(std::slice::from_ref(&url), &None)?;
@@ -88,7 +88,7 @@ pub(crate) async fn request(
     socket.flush().await?;
     let mut answer = Vec::new();
     match socket.take(ANSWER_LIMIT).read_to_end(&mut answer).await {
-        // Half an answer is no JSON: an end without a goodbye of TLS hides nothing.
+        // Half a response is not valid JSON, so an end without a TLS close notification hides nothing.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
         read => drop(read?),
     }

@@ -1,4 +1,4 @@
-//! Sends that have no answer yet: kept in order, retried with the same nonce, answered once.
+//! Sends without a reply yet. They are kept in order, retried with the same nonce and answered once.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::error::{Refusal, RequestError};
-use crate::frame::Sent;
 use crate::outgoing::Outgoing;
 use crate::pace::{Pace, SendLimits};
+use crate::reply::Sent;
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(2);
 
-/// An event that is to be stored.
+/// An event that the server shall store.
 #[derive(Debug)]
 pub(crate) enum Change {
     Send(Box<RawValue>),
@@ -26,7 +26,7 @@ pub(crate) enum Change {
     React { target: u64, key: String, on: bool },
 }
 
-/// One of them on its way; all of them are called sends here.
+/// One change that waits for its reply. Here every change is called a send.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
@@ -35,31 +35,31 @@ pub(crate) struct Entry {
     pub(crate) change: Change,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Result<Sent, RequestError>>,
-    /// Given back when the entry goes: this bounds the outbox.
+    /// The permit is released with the entry, which bounds the outbox.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// To be written, not before this time.
+enum SendState {
+    /// The send is written at this time at the earliest.
     Waiting(Option<Instant>),
-    /// Written; the answer is awaited.
+    /// The send is written and its reply is awaited.
     InFlight,
 }
 
 #[derive(Debug)]
 struct Slot {
     entry: Entry,
-    state: State,
+    state: SendState,
     backoff: Backoff,
 }
 
-/// The entries in the order of their sending. Its bound is the semaphore behind the permits.
+/// The sends in order. The semaphore behind the permits bounds them.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     slots: VecDeque<Slot>,
     pace: Pace,
-    /// Something due waits for its turn at this time.
+    /// The time at which a due send may go by the rate limit.
     paced_until: Option<Instant>,
 }
 
@@ -67,18 +67,18 @@ impl Outbox {
     pub(crate) fn push(&mut self, entry: Entry) {
         self.slots.push_back(Slot {
             entry,
-            state: State::Waiting(None),
+            state: SendState::Waiting(None),
             backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
         });
     }
 
-    /// There is a new connection, with these limits.
+    /// A new connection has these limits.
     pub(crate) fn connected(&mut self, limits: SendLimits) {
         self.pace.restart(limits);
     }
 
-    /// The frames to write now, in order and no faster than the server allows. A send that waits for its retry holds back the later
-    /// ones of its room, so that a retry is not overtaken by what was never in flight.
+    /// The frames to write now, in order and no faster than the server allows. A send that waits for its
+    /// retry holds back the later ones of its room, so that they do not overtake it.
     pub(crate) fn take_due(
         &mut self,
         now: Instant,
@@ -88,7 +88,7 @@ impl Outbox {
         let mut frames = Vec::new();
         self.paced_until = None;
         for Slot { entry, state, .. } in &mut self.slots {
-            let State::Waiting(until) = *state else {
+            let SendState::Waiting(until) = *state else {
                 continue;
             };
             let is_due = until.is_none_or(|until| until <= now);
@@ -102,13 +102,13 @@ impl Outbox {
                 break;
             }
             self.pace.take(now);
-            *state = State::InFlight;
+            *state = SendState::InFlight;
             frames.push(entry.encode());
         }
         frames
     }
 
-    /// The server has answered `id`; `false` when this is no send's id.
+    /// Answers send `id`. Returns `false` if no send has this ID.
     pub(crate) fn settle(&mut self, id: u64, answer: Result<Sent, Refusal>, now: Instant) -> bool {
         let Some(index) = self.slots.iter().position(|slot| slot.entry.id == id) else {
             return false;
@@ -119,7 +119,7 @@ impl Outbox {
             let slot = &mut self.slots[index];
             let delay = slot.backoff.next_delay();
             let delay = delay.max(refusal.retry_after.unwrap_or_default());
-            slot.state = State::Waiting(Some(now + delay));
+            slot.state = SendState::Waiting(Some(now + delay));
             return true;
         }
         if let Some(slot) = self.slots.remove(index) {
@@ -128,20 +128,22 @@ impl Outbox {
         true
     }
 
-    /// Whether an answer is awaited.
+    /// Whether a reply is awaited.
     pub(crate) fn is_open(&self) -> bool {
-        self.slots.iter().any(|slot| slot.state == State::InFlight)
+        self.slots
+            .iter()
+            .any(|slot| slot.state == SendState::InFlight)
     }
 
-    /// The connection is gone: everything unanswered is written again on the next one.
+    /// The connection is lost. All open sends are written again on the next one.
     pub(crate) fn disconnected(&mut self) {
         for slot in &mut self.slots {
-            slot.state = State::Waiting(None);
+            slot.state = SendState::Waiting(None);
         }
         self.paced_until = None;
     }
 
-    /// Answers what has waited for too long.
+    /// Ends the sends that have timed out.
     pub(crate) fn expire(&mut self, now: Instant) {
         let mut index = 0;
         while let Some(slot) = self.slots.get(index) {
@@ -153,19 +155,19 @@ impl Outbox {
         }
     }
 
-    /// When `take_due` or `expire` has something to do.
+    /// The time at which `take_due` or `expire` must run.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.slots
             .iter()
             .map(|slot| match slot.state {
-                State::Waiting(Some(until)) => until.min(slot.entry.deadline),
-                State::Waiting(None) | State::InFlight => slot.entry.deadline,
+                SendState::Waiting(Some(until)) => until.min(slot.entry.deadline),
+                SendState::Waiting(None) | SendState::InFlight => slot.entry.deadline,
             })
             .chain(self.paced_until)
             .min()
     }
 
-    /// The client is closed.
+    /// Ends all sends, because the client is closed.
     pub(crate) fn close(&mut self) {
         for slot in self.slots.drain(..) {
             slot.answer(Err(RequestError::Closed));
@@ -219,7 +221,7 @@ impl Entry {
 impl Slot {
     fn answer(self, result: Result<Sent, RequestError>) {
         drop(self.entry.permit);
-        // A caller that no longer waits does not want to know.
+        // A caller that no longer waits has dropped its receiver.
         let _ = self.entry.reply.send(result);
     }
 }
@@ -232,9 +234,9 @@ mod tests {
 
     use super::*;
 
-    type Reply = oneshot::Receiver<Result<Sent, RequestError>>;
+    type Outcome = oneshot::Receiver<Result<Sent, RequestError>>;
 
-    fn push(outbox: &mut Outbox, id: u64, room: &str, now: Instant) -> Reply {
+    fn push(outbox: &mut Outbox, id: u64, room: &str, now: Instant) -> Outcome {
         let (reply, receiver) = oneshot::channel();
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         outbox.push(Entry {
@@ -264,7 +266,7 @@ mod tests {
         }
     }
 
-    /// Ids of the frames to write.
+    /// The IDs of the frames to write.
     fn due(outbox: &mut Outbox, now: Instant) -> Vec<u64> {
         ids(&outbox.take_due(now, |_| true))
     }
@@ -290,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reconnect_all_unanswered_go_again_in_order_with_their_nonces() {
+    fn after_a_reconnect_open_sends_are_written_again_in_order_with_their_nonces() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
-        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        let _replies: Vec<Outcome> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
         assert_eq!(due(&mut outbox, now), [1, 2, 3, 4]);
         outbox.settle(2, Ok(sent()), now);
         outbox.disconnected();
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_not_joined_yet_holds_its_sends_only() {
+    fn a_room_that_is_not_joined_yet_holds_back_its_own_sends_only() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         let _a = push(&mut outbox, 1, "a", now);
         let _b = push(&mut outbox, 2, "b", now);
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_error_is_the_callers() {
+    fn any_other_error_is_returned_to_the_caller() {
         for code in ["conflict", "too_large", "rate_limited", "forbidden"] {
             let (mut outbox, now) = (Outbox::default(), Instant::now());
             let mut reply = push(&mut outbox, 1, "r", now);
@@ -345,7 +347,7 @@ mod tests {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         let limits = r#"{"sends_per_second":10,"sends_burst":3}"#;
         outbox.connected(serde_json::from_str(limits).unwrap());
-        let _replies: Vec<Reply> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
+        let _replies: Vec<Outcome> = (1..=4).map(|id| push(&mut outbox, id, "r", now)).collect();
         assert_eq!(due(&mut outbox, now), [1, 2]);
         let wake = outbox.next_wake().unwrap();
         assert_eq!(wake - now, Duration::from_millis(100));
@@ -354,7 +356,7 @@ mod tests {
         let next = outbox.next_wake().unwrap();
         assert!(
             next > wake + Duration::from_secs(1),
-            "nothing to do until there is a line"
+            "nothing to do without a connection"
         );
     }
 

@@ -1,4 +1,4 @@
-//! The words on the wire as a client writes them.
+//! Writes the client's frames.
 
 use hubbub_protocol::RoomId;
 use hubbub_protocol::command::Since;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_join_resumes_or_asks_for_the_newest() {
+    fn a_join_resumes_or_requests_the_newest_events() {
         let room = RoomId::new("r").unwrap();
         let join = Outgoing::Join {
             id: 1,

@@ -1,11 +1,11 @@
-//! Sends no faster than the server allows: asking too often ends a connection (4429).
+//! Limits the rate of sends to the server's limit. The server ends a connection that is too fast (4429).
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// The server's limits, as told in `welcome`; 0 or absent: none.
+/// The server's limits from `welcome`. 0 or an absent field means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct SendLimits {
@@ -13,11 +13,11 @@ pub(crate) struct SendLimits {
     sends_burst: u32,
 }
 
-/// The server's own bucket, less one send, which makes up for the network's jitter.
+/// A copy of the server's token bucket with one token less, which allows for the network's jitter.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     limits: SendLimits,
-    /// When the bucket will be full, if nothing more is taken; `None`: it is.
+    /// The time at which the bucket will be full. `None` if it is full.
     full_at: Option<Instant>,
 }
 
@@ -30,7 +30,7 @@ impl Pace {
         };
     }
 
-    /// When the next send may go: now or later.
+    /// The time at which the next send may go.
     pub(crate) fn next(&self, now: Instant) -> Instant {
         let Some((one, full_at)) = self.after_one(now) else {
             return now;
@@ -40,7 +40,7 @@ impl Pace {
         earliest.max(now)
     }
 
-    /// A send goes now.
+    /// Takes a token for a send that goes now.
     pub(crate) fn take(&mut self, now: Instant) {
         self.full_at = self.after_one(now).map(|(_, full_at)| full_at);
     }
@@ -57,7 +57,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many sends go at `now`.
+    /// The number of sends that may go at `now`.
     fn burst(pace: &mut Pace, now: Instant) -> usize {
         let mut count = 0;
         while count < 1_000 && pace.next(now) == now {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_goes_then_the_rate_holds() {
+    fn after_a_burst_the_rate_holds() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         pace.restart(SendLimits {
             sends_per_second: 10,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_all_go() {
+    fn without_a_limit_all_sends_go() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.restart(SendLimits::default());
         assert_eq!(burst(&mut pace, now), 1_000);

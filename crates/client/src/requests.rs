@@ -1,4 +1,4 @@
-//! Questions that have no answer yet: asked again on the next connection, answered once.
+//! Requests without a reply yet. They are sent again on the next connection and answered once.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::error::RequestError;
 use crate::frame::Answer;
 use crate::outgoing::Outgoing;
 
-/// The questions, beside join and send, which are tracked elsewhere.
-pub(crate) enum Question {
+/// A request other than join and send, which are tracked elsewhere.
+pub(crate) enum Request {
     Leave {
         room: RoomId,
     },
@@ -30,8 +30,8 @@ pub(crate) enum Question {
     Ping,
 }
 
-/// Without a token.
-impl std::fmt::Debug for Question {
+/// Shows the request's kind without the token.
+impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Leave { .. } => "Leave",
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Question {
     }
 }
 
-impl Question {
+impl Request {
     fn encode(&self, id: u64) -> String {
         match self {
             Self::Leave { room } => Outgoing::Leave { id, room },
@@ -67,67 +67,70 @@ impl Question {
     }
 }
 
-/// Where an answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<Answer, RequestError>>;
+/// The channel that a reply goes to.
+pub(crate) type ReplySender = oneshot::Sender<Result<Answer, RequestError>>;
 
-/// One question on its way.
+/// One request that waits for its reply.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) question: Question,
+pub(crate) struct PendingRequest {
+    pub(crate) request: Request,
     pub(crate) deadline: Instant,
-    pub(crate) reply: Reply,
-    /// Given back when the answer goes: this bounds the book.
+    pub(crate) reply: ReplySender,
+    /// The permit is released with the reply, which bounds the number of open requests.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// The open questions by id. Its bound is the semaphore behind the permits.
+/// The open requests by ID. The semaphore behind the permits bounds them.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    open: BTreeMap<u64, (Asked, IsWritten)>,
+    open: BTreeMap<u64, (PendingRequest, IsWritten)>,
 }
 
 type IsWritten = bool;
 
 impl Requests {
-    pub(crate) fn push(&mut self, id: u64, asked: Asked) {
-        self.open.insert(id, (asked, false));
+    pub(crate) fn push(&mut self, id: u64, pending: PendingRequest) {
+        self.open.insert(id, (pending, false));
     }
 
-    /// The frames to write now, in the order of their asking.
+    /// The frames to write now, in the order of the requests.
     pub(crate) fn take_due(&mut self) -> Vec<String> {
         let mut frames = Vec::new();
-        for (id, (asked, is_written)) in &mut self.open {
+        for (id, (pending, is_written)) in &mut self.open {
             if !*is_written {
                 *is_written = true;
-                frames.push(asked.question.encode(*id));
+                frames.push(pending.request.encode(*id));
             }
         }
         frames
     }
 
-    /// The server has answered `id`; gives the answer back when this is no question's id.
+    /// Answers request `id`. Returns the reply if no request has this ID.
     pub(crate) fn settle(&mut self, id: u64, answer: Answer) -> Option<Answer> {
-        let Some((asked, _)) = self.open.remove(&id) else {
+        let Some((pending, _)) = self.open.remove(&id) else {
             return Some(answer);
         };
         let result = match answer {
             Answer::Error(refusal) => Err(RequestError::Refused(refusal)),
             answer => Ok(answer),
         };
-        asked.answer(result);
+        pending.answer(result);
         None
     }
 
-    /// Whether an answer is awaited.
+    /// Whether a reply is awaited.
     pub(crate) fn is_open(&self) -> bool {
         self.open.values().any(|(_, is_written)| *is_written)
     }
 
-    /// The connection is gone: what is unanswered is asked again. A leave is done by that.
+    /// The connection is lost. Open requests are sent again, except leaves, which the loss completes.
     pub(crate) fn disconnected(&mut self) {
-        let is_leave = |asked: &Asked| matches!(asked.question, Question::Leave { .. });
-        for (_, (asked, _)) in self.open.extract_if(.., |_, (asked, _)| is_leave(asked)) {
-            asked.answer(Ok(Answer::Left));
+        let is_leave = |pending: &PendingRequest| matches!(pending.request, Request::Leave { .. });
+        for (_, (pending, _)) in self
+            .open
+            .extract_if(.., |_, (pending, _)| is_leave(pending))
+        {
+            pending.answer(Ok(Answer::Left));
         }
         for (_, is_written) in self.open.values_mut() {
             *is_written = false;
@@ -135,29 +138,32 @@ impl Requests {
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
-        for (_, (asked, _)) in self
+        for (_, (pending, _)) in self
             .open
-            .extract_if(.., |_, (asked, _)| asked.deadline <= now)
+            .extract_if(.., |_, (pending, _)| pending.deadline <= now)
         {
-            asked.answer(Err(RequestError::TimedOut));
+            pending.answer(Err(RequestError::TimedOut));
         }
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        self.open.values().map(|(asked, _)| asked.deadline).min()
+        self.open
+            .values()
+            .map(|(pending, _)| pending.deadline)
+            .min()
     }
 
     pub(crate) fn close(&mut self) {
-        while let Some((_, (asked, _))) = self.open.pop_first() {
-            asked.answer(Err(RequestError::Closed));
+        while let Some((_, (pending, _))) = self.open.pop_first() {
+            pending.answer(Err(RequestError::Closed));
         }
     }
 }
 
-impl Asked {
+impl PendingRequest {
     pub(crate) fn answer(self, result: Result<Answer, RequestError>) {
         drop(self.permit);
-        // A caller that no longer waits does not want to know.
+        // A caller that no longer waits has dropped its receiver.
         let _ = self.reply.send(result);
     }
 }

@@ -1,4 +1,5 @@
-//! The rooms that the user wants: joined again on every connection, each from where it stood.
+//! The rooms that the application wants. The client joins them on every connection and resumes each
+//! from its cursor.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,69 +9,71 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::client_event::ClientEvent;
 use crate::config::Start;
+use crate::cursor::{Cursor, Verdict};
 use crate::error::{Refusal, RequestError};
-use crate::event::{ClientEvent, Event};
-use crate::frame::{Answer, Joined};
+use crate::event::Event;
+use crate::frame::Answer;
 use crate::outgoing::Outgoing;
-use crate::requests::Reply;
+use crate::reply::Joined;
+use crate::requests::ReplySender;
 use crate::seen::Seen;
-use crate::track::{Track, Verdict};
 
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(5);
 
-/// Someone who waits for a room to be joined.
+/// A caller that waits for a join.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) deadline: Instant,
-    pub(crate) reply: Reply,
-    /// Given back when the answer goes: this bounds the waiters.
+    pub(crate) reply: ReplySender,
+    /// The permit is released with the reply, which bounds the waiters.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// To be joined, not before this time.
+enum Membership {
+    /// The room is joined at this time at the earliest.
     Out(Option<Instant>),
-    /// The join with this id is written.
+    /// The join with this ID is written.
     Joining(u64),
-    /// Joined on this connection.
+    /// The room is joined on this connection.
     In,
 }
 
 #[derive(Debug)]
 struct Room {
     start: Start,
-    /// `None` until the first join has been answered.
-    track: Option<Track>,
-    /// Tells an event that the server has numbered again.
+    /// `None` until the first join has succeeded.
+    cursor: Option<Cursor>,
+    /// Recognises events that the server has numbered again.
     seen: Seen,
-    state: State,
+    state: Membership,
     backoff: Backoff,
     waiters: Vec<Waiter>,
 }
 
-/// Where events for the user are put.
+/// The events to hand out.
 pub(crate) type Ready = VecDeque<ClientEvent>;
 
-/// All rooms that are joined or to be joined.
+/// All rooms that the application wants.
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
 }
 
 impl Rooms {
-    /// The user wants `room`; one that is there already is resynced from where it stands.
+    /// Adds `room`. A room that is there already is resynced from its cursor.
     pub(crate) fn join(&mut self, id: RoomId, start: Start, waiter: Waiter) {
         let room = self.rooms.entry(id).or_insert_with(|| Room::new(start));
         room.waiters.push(waiter);
-        if room.state == State::In {
-            room.state = State::Out(None);
+        if room.state == Membership::In {
+            room.state = Membership::Out(None);
         }
     }
 
-    /// The user no longer wants `room`; `true` when this connection must be told.
+    /// Removes `room`. Returns whether the server must be told.
     pub(crate) fn leave(&mut self, id: &RoomId) -> bool {
         let Some(mut room) = self.rooms.remove(id) else {
             return true;
@@ -80,35 +83,35 @@ impl Rooms {
             message: "left before it was joined".to_owned(),
             retry_after: None,
         })));
-        // A room that waits for a resync is still joined on the server's side.
-        room.state != State::Out(None) || room.track.is_some()
+        // On the server's side, a room that waits for a resync is still joined.
+        room.state != Membership::Out(None) || room.cursor.is_some()
     }
 
-    /// Whether sends to `room` may be written: it is joined here, or the user never joined it
-    /// and the server decides.
+    /// Whether sends to `room` may be written. They may if it is joined on this connection, or if the
+    /// application never joined it, so that the server decides.
     pub(crate) fn may_send(&self, id: &RoomId) -> bool {
         self.rooms
             .get(id)
-            .is_none_or(|room| room.state == State::In)
+            .is_none_or(|room| room.state == Membership::In)
     }
 
     /// The joins to write now.
     pub(crate) fn take_due(&mut self, now: Instant, last_id: &mut u64) -> Vec<String> {
         let mut frames = Vec::new();
         for (name, room) in &mut self.rooms {
-            let State::Out(until) = room.state else {
+            let Membership::Out(until) = room.state else {
                 continue;
             };
             if until.is_none_or(|until| until <= now) {
                 *last_id += 1;
-                room.state = State::Joining(*last_id);
+                room.state = Membership::Joining(*last_id);
                 frames.push(room.join_frame(*last_id, name));
             }
         }
         frames
     }
 
-    /// The answer to a join; gives it back when `id` is no join's id.
+    /// Handles the reply to a join. Returns the reply if no join has this ID.
     pub(crate) fn settle(
         &mut self,
         id: u64,
@@ -117,7 +120,8 @@ impl Rooms {
         ready: &mut Ready,
     ) -> Option<Answer> {
         let mut rooms = self.rooms.iter_mut();
-        let Some((name, room)) = rooms.find(|(_, room)| room.state == State::Joining(id)) else {
+        let Some((name, room)) = rooms.find(|(_, room)| room.state == Membership::Joining(id))
+        else {
             return Some(answer);
         };
         match answer {
@@ -125,7 +129,7 @@ impl Rooms {
             Answer::Error(refusal) if refusal.is_passing() || refusal.retry_after.is_some() => {
                 let delay = room.backoff.next_delay();
                 let delay = delay.max(refusal.retry_after.unwrap_or_default());
-                room.state = State::Out(Some(now + delay));
+                room.state = Membership::Out(Some(now + delay));
             }
             Answer::Error(refusal) => {
                 let (room, error) = (name.clone(), RequestError::Refused(refusal));
@@ -141,24 +145,24 @@ impl Rooms {
             return;
         };
         room.answer(&Err(error.clone()));
-        if room.track.is_some() {
+        if room.cursor.is_some() {
             let room = id.clone();
             ready.push_back(ClientEvent::RoomLost { room, error });
         }
     }
 
-    /// A durable event came live, or as a further page of a resume.
+    /// Handles a durable event, live or from a further page of a resume.
     pub(crate) fn event(&mut self, event: Event, now: Instant, ready: &mut Ready) {
         let Some(room) = self.rooms.get_mut(&event.room) else {
             return;
         };
-        let (State::In, Some(track)) = (room.state, &mut room.track) else {
+        let (Membership::In, Some(cursor)) = (room.state, &mut room.cursor) else {
             return;
         };
-        match track.judge(&event) {
+        match cursor.judge(&event) {
             Verdict::Duplicate => {}
             Verdict::Next => {
-                track.advance(&event);
+                cursor.advance(&event);
                 room.hand_on(event, ready);
             }
             Verdict::Gap { expected } => {
@@ -167,64 +171,64 @@ impl Rooms {
                     expected,
                     got: event.offset,
                 });
-                room.state = State::Out(Some(now + room.backoff.next_delay()));
+                room.state = Membership::Out(Some(now + room.backoff.next_delay()));
             }
         }
     }
 
-    /// The room's stream has begun a new life.
+    /// The room's stream has a new epoch.
     pub(crate) fn reset(&mut self, id: &RoomId, epoch: &Epoch, offset: u64) {
         if let Some(room) = self.rooms.get_mut(id)
-            && room.state == State::In
+            && room.state == Membership::In
         {
-            room.track = Some(Track::at(epoch, offset));
+            room.cursor = Some(Cursor::at(epoch, offset));
             room.seen.reset();
         }
     }
 
-    /// The server has taken this user out: asking to come back says why.
-    pub(crate) fn put_out(&mut self, id: &RoomId) {
+    /// The server removed this user. The room is joined again, and the reply tells the reason.
+    pub(crate) fn remove(&mut self, id: &RoomId) {
         if let Some(room) = self.rooms.get_mut(id)
-            && room.state == State::In
+            && room.state == Membership::In
         {
-            room.state = State::Out(None);
+            room.state = Membership::Out(None);
         }
     }
 
-    /// The connection is gone: every room is to be joined again.
+    /// The connection is lost. Every room is joined again.
     pub(crate) fn disconnected(&mut self) {
         for room in self.rooms.values_mut() {
-            room.state = State::Out(None);
+            room.state = Membership::Out(None);
         }
     }
 
-    /// Answers who has waited for too long. A room never joined is then given up.
+    /// Ends the joins that have timed out. A room that was never joined is then given up.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.rooms.retain(|_, room| {
             for waiter in room.waiters.extract_if(.., |waiter| waiter.deadline <= now) {
                 waiter.answer(Err(RequestError::TimedOut));
             }
-            room.track.is_some() || !room.waiters.is_empty()
+            room.cursor.is_some() || !room.waiters.is_empty()
         });
     }
 
-    /// Whether the answer to a join is awaited.
+    /// Whether the reply to a join is awaited.
     pub(crate) fn is_open(&self) -> bool {
         let mut rooms = self.rooms.values();
-        rooms.any(|room| matches!(room.state, State::Joining(_)))
+        rooms.any(|room| matches!(room.state, Membership::Joining(_)))
     }
 
-    /// When `take_due` or `expire` has something to do.
+    /// The time at which `take_due` or `expire` must run.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let retries = self.rooms.values().filter_map(|room| match room.state {
-            State::Out(until) => until,
-            State::Joining(_) | State::In => None,
+            Membership::Out(until) => until,
+            Membership::Joining(_) | Membership::In => None,
         });
         let waiters = self.rooms.values().flat_map(|room| &room.waiters);
         retries.chain(waiters.map(|waiter| waiter.deadline)).min()
     }
 
-    /// The client is closed.
+    /// Ends all joins, because the client is closed.
     pub(crate) fn close(&mut self) {
         while let Some((_, mut room)) = self.rooms.pop_first() {
             room.answer(&Err(RequestError::Closed));
@@ -234,15 +238,15 @@ impl Rooms {
 
 impl Room {
     fn new(start: Start) -> Self {
-        let track = match &start {
-            Start::Since(since) => Some(Track::from(since.clone())),
+        let cursor = match &start {
+            Start::Since(since) => Some(Cursor::from(since.clone())),
             Start::Now | Start::Recent(_) => None,
         };
         Self {
             start,
-            track,
+            cursor,
             seen: Seen::default(),
-            state: State::Out(None),
+            state: Membership::Out(None),
             backoff: Backoff::new(RETRY_BASE, RETRY_CAP),
             waiters: Vec::new(),
         }
@@ -250,10 +254,10 @@ impl Room {
 
     fn join_frame(&self, id: u64, room: &RoomId) -> String {
         let recent = match self.start {
-            Start::Recent(count) if self.track.is_none() => Some(count),
+            Start::Recent(count) if self.cursor.is_none() => Some(count),
             _ => None,
         };
-        let since = self.track.as_ref().map(Track::since);
+        let since = self.cursor.as_ref().map(Cursor::since);
         Outgoing::Join {
             id,
             room,
@@ -267,33 +271,33 @@ impl Room {
         if !joined.recovered {
             self.seen.reset();
         }
-        let resumed = self.track.take().filter(|_| joined.recovered);
-        let mut track = resumed.unwrap_or_else(|| match events.first() {
-            Some(first) => Track::at(&joined.epoch, first.offset.saturating_sub(1)),
-            None => Track::at(&joined.epoch, joined.offset),
+        let resumed = self.cursor.take().filter(|_| joined.recovered);
+        let mut cursor = resumed.unwrap_or_else(|| match events.first() {
+            Some(first) => Cursor::at(&joined.epoch, first.offset.saturating_sub(1)),
+            None => Cursor::at(&joined.epoch, joined.offset),
         });
         ready.push_back(ClientEvent::Joined(joined.clone()));
         for event in events {
-            match track.judge(&event) {
+            match cursor.judge(&event) {
                 Verdict::Duplicate => continue,
                 Verdict::Next => {}
-                // Asking again would bring the same: say it and go on.
+                // Another request would return the same page, so the gap is reported and passed.
                 Verdict::Gap { expected } => ready.push_back(ClientEvent::Gap {
                     room: event.room.clone(),
                     expected,
                     got: event.offset,
                 }),
             }
-            track.advance(&event);
+            cursor.advance(&event);
             self.hand_on(event, ready);
         }
-        self.track = Some(track);
-        self.state = State::In;
+        self.cursor = Some(cursor);
+        self.state = Membership::In;
         self.backoff.reset();
         self.answer(&Ok(joined));
     }
 
-    /// Hands on the next event: as a new one, or as one that the user has had before.
+    /// Hands out the next event, as new or as repeated.
     fn hand_on(&mut self, event: Event, ready: &mut Ready) {
         ready.push_back(match self.seen.see(&event) {
             None => ClientEvent::Event(event),
@@ -314,7 +318,7 @@ impl Room {
 impl Waiter {
     fn answer(self, result: Result<Answer, RequestError>) {
         drop(self.permit);
-        // A caller that no longer waits does not want to know.
+        // A caller that no longer waits has dropped its receiver.
         let _ = self.reply.send(result);
     }
 }

@@ -1,4 +1,4 @@
-//! The events that a room has handed on lately: tells a new event from one that comes again.
+//! The events that a room has handed out lately. They tell a new event from a repeated one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use hubbub_protocol::{MessageId, Position};
 
 use crate::event::Event;
 
-/// How many message ids a room remembers.
+/// The number of message IDs that a room remembers.
 const KEPT: usize = 1_000;
-/// The same once the room's stream has begun a new life: as many events as a stream keeps by
-/// default, and so as many as the server may append again.
+/// The same number after the stream's epoch has changed: as many events as a stream keeps by default, and
+/// so as many as the server may append again.
 const KEPT_AFTER_RESET: usize = 10_000;
 
-/// The positions at which events were handed on, by message id. Beyond its bound the oldest go.
+/// The positions of handed-out events by message ID. Beyond the bound the oldest are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     positions: HashMap<Arc<str>, Position>,
-    /// The ids in the order in which they were handed on.
+    /// The IDs in the order in which they were handed out.
     order: VecDeque<Arc<str>>,
     has_reset: bool,
 }
 
 impl Seen {
-    /// Remembers an event. Returns the position at which it was handed on before; `None` if it is
-    /// new, or if only its place is left and its id is not known.
+    /// Remembers an event. Returns the position at which it was handed out before, or `None` if it is new
+    /// or if its ID is not known because only its place is left.
     pub(crate) fn see(&mut self, event: &Event) -> Option<Position> {
         let message = event.message.as_deref().filter(|id| is_known(id))?;
         let position = Position {
@@ -41,7 +41,7 @@ impl Seen {
         None
     }
 
-    /// The room's stream has begun a new life, in which events may come again.
+    /// The room's stream has a new epoch, in which events may be repeated.
     pub(crate) fn reset(&mut self) {
         self.has_reset = true;
     }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_comes_again_is_known_by_its_id() {
+    fn a_repeated_event_is_known_by_its_id() {
         let mut seen = Seen::default();
         assert_eq!(seen.see(&event("M1", "e", 5)), None);
         assert_eq!(seen.see(&event("M2", "e", 6)), None);
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(fill(&mut seen, "e", 0..KEPT + 1), 0);
         assert_eq!(seen.see(&event("M0", "e", 1)), None, "the oldest is gone");
         seen.reset();
-        // The newest ids from before the reset are all known, and so is what came since.
+        // The newest IDs from before the reset and all later ones are known.
         let again = KEPT_AFTER_RESET - KEPT;
         assert_eq!(fill(&mut seen, "f", 2..KEPT + again), KEPT - 1);
         assert_eq!(fill(&mut seen, "g", 2..KEPT + again), KEPT + again - 2);

@@ -1,4 +1,4 @@
-//! One WebSocket connection: opened up to `welcome`, then read and written side by side.
+//! One WebSocket connection. It is opened up to `welcome`, then read and written side by side.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -19,13 +19,13 @@ use crate::guest::{self, GuestError};
 use crate::stream::{ByteStream, Trust, connect};
 use crate::url::NodeUrl;
 
-/// How a connection ended, or why there is none.
+/// The end of a connection, or of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) code: Option<u16>,
     pub(crate) reason: String,
     pub(crate) retry_after: Option<Duration>,
-    /// Coming back as we are is no use.
+    /// Whether another attempt with the same settings is useless.
     pub(crate) is_final: bool,
 }
 
@@ -93,7 +93,7 @@ type Stream = WebSocketStream<ByteStream>;
 pub(crate) struct Socket {
     reader: SplitStream<Stream>,
     writer: Writer,
-    /// The server pings more often than this; without a word for so long it is dead.
+    /// The server pings more often than this. A server that sends nothing for this time is dead.
     silence: Duration,
     heard: Instant,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 struct Writer {
     sink: SplitSink<Stream, Message>,
-    /// Bounded by what may be unanswered at one time, and by [`Socket::QUEUE`] for the rest.
+    /// Frames to write. The limits of open requests bound them, and [`Socket::QUEUE`] bounds signals.
     queue: VecDeque<Message>,
     is_dirty: bool,
 }
@@ -111,7 +111,7 @@ struct Writer {
 pub(crate) struct Opened {
     pub(crate) socket: Socket,
     pub(crate) welcome: Welcome,
-    /// The token that was good, for the next connection.
+    /// The accepted token, for the next connection.
     pub(crate) token: String,
 }
 
@@ -183,26 +183,26 @@ async fn first_frame(reader: &mut SplitStream<Stream>) -> Result<Welcome, Ending
 }
 
 impl Socket {
-    /// Frames that may wait for the socket before those that can be dropped are dropped.
+    /// If this many frames wait for the socket, signals are dropped.
     const QUEUE: usize = 512;
 
-    /// Queues a frame; [`Socket::progress`] writes it.
+    /// Queues a frame, which [`Socket::progress`] writes.
     pub(crate) fn queue(&mut self, frame: String) {
         self.writer.queue.push_back(Message::text(frame));
         self.writer.is_dirty = true;
     }
 
-    /// Queues a frame that is of no use later, unless too many wait already.
+    /// Queues a signal, or drops it if too many frames wait already.
     pub(crate) fn queue_if_idle(&mut self, frame: String) {
         if self.writer.queue.len() < Self::QUEUE {
             self.queue(frame);
         }
     }
 
-    /// Writes what is queued and, while `reading`, reads. Cancel safe.
+    /// Writes the queued frames and, if `reading`, reads the next one. Cancel safe.
     ///
     /// # Errors
-    /// How the connection ended.
+    /// The connection has ended.
     pub(crate) async fn progress(&mut self, reading: bool) -> Result<String, Ending> {
         if !reading {
             self.heard = Instant::now();
@@ -229,7 +229,7 @@ impl Socket {
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                 Some(Ok(Message::Close(frame))) => return Err(Ending::closed(frame)),
-                // The library answers pings; there are no binary frames in this protocol.
+                // The library answers pings. This protocol has no binary frames.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(Ending::abrupt("the connection ended")),
@@ -237,16 +237,16 @@ impl Socket {
         }
     }
 
-    /// Says goodbye, and waits a little for the answer.
+    /// Sends a close frame and waits briefly for the answer.
     pub(crate) async fn close(mut self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let farewell = async {
+        const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+        let closing = async {
             self.writer.sink.send(Message::Close(None)).await?;
             while let Some(Ok(_)) = self.reader.next().await {}
             Ok::<(), Error>(())
         };
-        // The server forgets us anyway: a goodbye that fails changes nothing.
-        let _ = timeout(PATIENCE, farewell).await;
+        // The server drops the connection anyway, so a failure changes nothing.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_refused_for_good_is_final_and_a_full_node_is_not() {
+    fn a_refused_guest_is_final_and_a_full_node_is_not() {
         for (status, is_final) in [(404, true), (403, true), (429, false), (503, false)] {
             let retry_after = Some(Duration::from_secs(2));
             let ending = Ending::from(GuestError::Refused {

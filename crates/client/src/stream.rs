@@ -1,4 +1,4 @@
-//! The bytes to a node and back, under TLS where its URL says so.
+//! The byte stream to a node, with TLS if its URL asks for it.
 
 use std::io;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use tokio_tungstenite::MaybeTlsStream;
 use crate::error::ConfigError;
 use crate::url::NodeUrl;
 
-/// The trusted authorities; `None` if no URL asks for TLS.
+/// The trusted certificate authorities. `None` if no URL asks for TLS.
 pub(crate) type Trust = Option<Arc<TlsConfig>>;
 
 /// A connection to a node.
 pub(crate) type ByteStream = MaybeTlsStream<TcpStream>;
 
-/// As given, or else those whom the system trusts.
+/// Returns the given TLS settings, or those that trust the system's authorities.
 pub(crate) fn trust(urls: &[NodeUrl], given: &Trust) -> Result<Trust, ConfigError> {
     if urls.iter().all(|url| url.server.is_none()) {
         return Ok(None);

@@ -1,16 +1,16 @@
-//! Where a node is: `http://host:port`, `wss://host/v1/ws` and what lies between.
+//! The URLs of nodes: `http://host:port`, `wss://host/v1/ws` and the forms between.
 
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::error::ConfigError;
 
-/// A node's address, checked.
+/// A node's checked address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeUrl {
     /// `host:port`, for the TCP connection and the `Host` header.
     pub(crate) authority: String,
-    /// The host whose certificate it must show; `None`: no TLS.
+    /// The host that the node's certificate must name. `None` without TLS.
     pub(crate) server: Option<ServerName<'static>>,
     /// The part before `/v1/`, without a slash at its end.
     pub(crate) prefix: String,
@@ -42,13 +42,12 @@ impl NodeUrl {
         if host.is_empty() {
             return Err(bad("the host is missing"));
         }
-        let server = match is_tls {
-            true => {
-                let name = host.trim_start_matches('[').trim_end_matches(']');
-                let name = ServerName::try_from(name.to_owned());
-                Some(name.map_err(|_| bad("no certificate can name this host"))?)
-            }
-            false => None,
+        let server = if is_tls {
+            let name = host.trim_start_matches('[').trim_end_matches(']');
+            let name = ServerName::try_from(name.to_owned());
+            Some(name.map_err(|_| bad("no certificate can name this host"))?)
+        } else {
+            None
         };
         let port = authority
             .port_u16()
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_usual_form_leads_to_the_endpoint() {
+    fn every_usual_form_of_a_url_leads_to_the_endpoint() {
         for (given, endpoint) in [
             ("127.0.0.1:3000", "ws://127.0.0.1:3000/v1/ws"),
             ("http://127.0.0.1:3000/", "ws://127.0.0.1:3000/v1/ws"),
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_a_reason() {
+    fn an_invalid_url_is_refused_with_a_reason() {
         for (given, reason) in [
             ("https://not_a.name!", "cannot be used"),
             ("ftp://chat.example", "use http://"),

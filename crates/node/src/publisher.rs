@@ -371,7 +371,7 @@ impl Pending {
         })?;
         if original
             .as_ref()
-            .is_some_and(|event| !event.says(&self.draft))
+            .is_some_and(|event| !self.draft.is_stored_as(event))
         {
             return Err(CommandError::Conflict);
         }

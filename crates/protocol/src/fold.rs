@@ -67,9 +67,10 @@ fn offset_of_edit(fields: &Fields<'_>) -> Option<u64> {
 
 fn take_edit<'a>(fields: &mut Fields<'a>, edit: &StoredEvent<'a>) {
     fields.set("body", edit.body.map_or_else(|| raw(&()), Cow::Borrowed));
-    match edit.mentions.is_empty() {
-        true => fields.remove("mentions"),
-        false => fields.set("mentions", raw(&edit.mentions)),
+    if edit.mentions.is_empty() {
+        fields.remove("mentions");
+    } else {
+        fields.set("mentions", raw(&edit.mentions));
     }
     let edited = serde_json::json!({"ts": edit.ts, "by": edit.from, "offset": edit.offset});
     fields.set("edited", raw(&edited));

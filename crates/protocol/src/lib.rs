@@ -1,5 +1,5 @@
-//! The words on the wire: what clients say (`command`), what they hear (`frame`, `event`),
-//! and what nodes hand each other (`packet`). Byte formats only: no I/O, no async.
+//! The data formats: commands of clients (`command`), frames for clients (`frame`, `event`) and packets
+//! between nodes (`packet`). This crate has no I/O and no async.
 
 pub mod body;
 pub mod close;

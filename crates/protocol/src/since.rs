@@ -34,17 +34,17 @@ impl<'de> Deserialize<'de> for Since {
     /// Field by field: flattened, all fields that mean nothing would be kept in memory first.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Fields {
+        struct SinceFields {
             epoch: Epoch,
             offset: u64,
             #[serde(default)]
             message: Option<String>,
         }
-        let Fields {
+        let SinceFields {
             epoch,
             offset,
             message,
-        } = Fields::deserialize(deserializer)?;
+        } = SinceFields::deserialize(deserializer)?;
         let position = Position { epoch, offset };
         Ok(Self { position, message })
     }

@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use hubbub_gateway::socketio::{
     Backlog, Door, Ears, Ended, Engine, EngineOptions, Mouth, Paid, Sound, echo_socket,
 };
-use hubbub_protocol::socketio::{Answer, Heard, Listener, Message, encode};
+use hubbub_protocol::socketio::{Answer, ClientPacket, Message, PacketReader, encode};
 use hubbub_protocol::{CloseCode, ConnectionId};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -221,7 +221,7 @@ struct SocketDoor;
 /// `/socket.io/`.
 struct SocketEars {
     shared: Arc<Shared>,
-    listener: Listener,
+    listener: PacketReader,
 }
 
 open_door!(SocketDoor, SocketEars);
@@ -236,8 +236,8 @@ impl Ears for SocketEars {
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.shared.answers.has_room().await;
         let heard = match sound {
-            Sound::Text(text) => self.listener.hear_text(text),
-            Sound::Binary(bytes) => self.listener.hear_binary(bytes),
+            Sound::Text(text) => self.listener.read_text(text),
+            Sound::Binary(bytes) => self.listener.read_binary(bytes),
         };
         if let Some(heard) = heard.map_err(|_| CloseCode::BadFrames)? {
             self.take(heard);
@@ -258,16 +258,16 @@ impl SocketEars {
     fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            listener: Listener::new(10 * MAX_PAYLOAD),
+            listener: PacketReader::new(10 * MAX_PAYLOAD),
         }
     }
 
-    fn take(&mut self, heard: Heard<'_>) {
+    fn take(&mut self, heard: ClientPacket<'_>) {
         match heard {
-            Heard::Connect { namespace, auth } => self.connect(&namespace, auth.as_deref()),
-            Heard::Disconnect { namespace } => self.listener.leave(&namespace),
-            Heard::Ack { .. } => {}
-            Heard::Event {
+            ClientPacket::Connect { namespace, auth } => self.connect(&namespace, auth.as_deref()),
+            ClientPacket::Disconnect { namespace } => self.listener.leave(&namespace),
+            ClientPacket::Ack { .. } => {}
+            ClientPacket::Event {
                 namespace,
                 id,
                 args,

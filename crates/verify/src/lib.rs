@@ -25,6 +25,7 @@
 //! deliveries.
 
 mod anomaly;
+mod client;
 mod line;
 mod report;
 mod room;
@@ -32,6 +33,7 @@ mod trail;
 mod verifier;
 
 pub use anomaly::{Anomaly, Place};
+pub use client::ClientId;
 pub use line::LineError;
 pub use report::{Counts, Report, RoomReport};
-pub use verifier::{Ack, ClientId, Heard, Start, Verifier};
+pub use verifier::{Ack, Received, Start, Verifier};

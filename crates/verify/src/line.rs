@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::verifier::{Ack, ClientId, Heard, Start, Verifier};
+use crate::client::ClientId;
+use crate::verifier::{Ack, Received, Start, Verifier};
 
 /// A line that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +85,13 @@ impl Verifier {
         match line.kind.as_ref() {
             "message" | "edited" | "deleted" | "reacted" => {
                 let (room, epoch, offset) = line.place()?;
-                let heard = Heard {
+                let received = Received {
                     room,
                     epoch,
                     offset,
                     frame: text.trim_end(),
                 };
-                self.event(client, &heard)?;
+                self.event(client, &received)?;
             }
             "joined" => self.joined_line(client, &line)?,
             "reset" => {
@@ -157,7 +158,7 @@ mod tests {
     const SECOND: &str = r#"{"type":"message","room":"r","message":"M6","from":{"id":"u","name":"U"},"ts":1,"nonce":"n6","body":1,"epoch":"e","offset":6}"#;
 
     #[test]
-    fn a_good_log_is_understood() {
+    fn a_valid_log_is_read() {
         let joined = format!(
             r#"{{"type":"joined","id":1,"room":"r","epoch":"e","offset":5,"recovered":true,"members":1,"rights":"rw","events":[{FIRST}]}}"#
         );
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_goes_on_where_the_log_was() {
+    fn a_resume_continues_the_log() {
         let resumed = format!(
             r#"{{"type":"joined","room":"r","epoch":"e","offset":6,"recovered":true,"events":[{SECOND}]}}"#
         );
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why() {
+    fn the_error_of_an_unreadable_line_says_why() {
         let mut verifier = Verifier::new();
         let client = verifier.client("a");
         let mut refusal = |line: &str| verifier.line(client, line).unwrap_err().to_string();

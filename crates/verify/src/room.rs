@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hasher};
 use serde::Deserialize;
 
 use crate::anomaly::Place;
+use crate::client::ClientId;
 use crate::trail::Trail;
-use crate::verifier::ClientId;
 
 /// One event, as its first client received it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Event {
 
 /// One epoch of the room's stream.
 #[derive(Debug)]
-struct Life {
+struct EpochEvents {
     epoch: String,
     /// The lowest offset that occurs in it.
     first: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Acked {
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     name: String,
-    lives: Vec<Life>,
+    lives: Vec<EpochEvents>,
     /// Message ID → every place of the event: its epoch and its offset. The server numbers an event
     /// again in a new epoch, so an event may have one place in each.
     places: HashMap<Box<str>, Vec<(usize, u64)>>,
@@ -62,7 +62,7 @@ pub(crate) struct Room {
 }
 
 /// The result of comparing a frame with its place.
-pub(crate) enum Meeting {
+pub(crate) enum Comparison {
     /// The first frame there. `again` is set if its epoch has the same event at another offset.
     First {
         again: Option<Again>,
@@ -126,7 +126,7 @@ impl Room {
             *first = offset.min(*first);
             return index;
         }
-        self.lives.push(Life {
+        self.lives.push(EpochEvents {
             epoch: epoch.to_owned(),
             first: offset,
             events: HashMap::new(),
@@ -161,7 +161,7 @@ impl Room {
     }
 
     /// Every event that a client received, with its epoch and its offset.
-    pub(crate) fn heard(&self) -> impl Iterator<Item = (usize, u64, &Event)> {
+    pub(crate) fn received(&self) -> impl Iterator<Item = (usize, u64, &Event)> {
         let lives = self.lives.iter().enumerate();
         lives.flat_map(|(index, life)| {
             life.events
@@ -188,7 +188,7 @@ impl Room {
     }
 
     /// Whether a client received an acked event at another place than its ack names.
-    pub(crate) fn is_heard_elsewhere(&self, trail: &Trail, acked: &[Acked]) -> bool {
+    pub(crate) fn is_received_elsewhere(&self, trail: &Trail, acked: &[Acked]) -> bool {
         let ids = acked.iter().filter_map(|acked| acked.message.as_deref());
         let mut places = ids.filter_map(|id| self.places.get(id)).flatten();
         places.any(|(life, offset)| trail.covers(*life, *offset))
@@ -198,26 +198,26 @@ impl Room {
     ///
     /// # Errors
     /// The frame is not a durable event.
-    pub(crate) fn meet(
+    pub(crate) fn compare(
         &mut self,
         client: ClientId,
         life: usize,
         offset: u64,
         frame: &str,
-    ) -> Result<Meeting, serde_json::Error> {
+    ) -> Result<Comparison, serde_json::Error> {
         let digest = digest(frame);
         if let Some(known) = self.lives[life].events.get(&offset) {
             if known.digest == digest {
-                return Ok(Meeting::Same);
+                return Ok(Comparison::Same);
             }
             // A deleted message is replayed without its body, an edited one with its newest body.
             let details: Details = serde_json::from_str(frame)?;
             let is_rewritten = details.is_rewritten() || known.is_rewritten;
             let is_same = is_rewritten && details.message == known.message;
             return Ok(if is_same {
-                Meeting::Same
+                Comparison::Same
             } else {
-                Meeting::Different
+                Comparison::Different
             });
         }
         let details: Details = serde_json::from_str(frame)?;
@@ -232,7 +232,7 @@ impl Room {
             nonce: details.nonce,
         };
         self.lives[life].events.insert(offset, event);
-        Ok(Meeting::First { again })
+        Ok(Comparison::First { again })
     }
 
     /// Records the place of the event. Returns its other place in the same epoch.

@@ -38,7 +38,7 @@ pub(crate) enum Step {
 /// The outcome of a stored event for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Heard,
+    Received,
     /// The client had not joined yet, or had left.
     NotExpected,
     /// The client was told that it would miss something. `known_life` means that the event belongs
@@ -151,7 +151,7 @@ impl Trail {
         is_older: impl Fn(usize, usize) -> bool,
     ) -> Fate {
         if self.covers(life, offset) {
-            return Fate::Heard;
+            return Fate::Received;
         }
         let Some(first) = self.runs.first() else {
             return Fate::NotExpected;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_next_one_is_next() {
+    fn only_the_next_offset_is_next() {
         let mut trail = walked(&[5, 6]);
         assert_eq!(trail.step(0, 6), Step::Duplicate);
         assert_eq!(trail.step(0, 8), Step::Hole { expected: 7 });
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_first_event_after_the_join_that_is_not_the_next_is_a_hole() {
+    fn a_gap_between_the_join_and_the_first_event_is_a_hole() {
         let mut trail = Trail::default();
         trail.joined(0, 4);
         assert_eq!(trail.step(0, 6), Step::Hole { expected: 5 });
     }
 
     #[test]
-    fn a_resume_changes_nothing_and_a_failed_one_frees() {
+    fn a_resume_changes_nothing_and_a_failed_one_allows_a_gap() {
         let mut trail = walked(&[5, 6]);
         trail.joined(0, 9);
         assert_eq!(trail.step(0, 7), Step::Next);
@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn a_life_that_came_and_went_between_two_is_skipped() {
+    fn an_epoch_between_two_known_ones_is_skipped() {
         let mut trail = walked(&[5, 6]);
         assert!(trail.reset(2, 6));
         assert_eq!(fate(&trail, 1, 7), Fate::Skipped { known_life: false });
     }
 
     #[test]
-    fn an_older_life_is_nothing_to_one_who_came_later() {
+    fn an_older_epoch_does_not_concern_a_client_that_joined_later() {
         let mut trail = Trail::default();
         trail.joined(1, 480);
         assert_eq!(trail.step(1, 481), Step::Next);
@@ -245,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_jumped_over_is_told_apart() {
+    fn skipped_and_lost_events_are_told_apart() {
         let mut trail = walked(&[5, 6]);
         assert!(trail.reset(1, 9));
         assert_eq!(trail.step(1, 10), Step::Next);
         assert_eq!(fate(&trail, 0, 4), Fate::NotExpected);
-        assert_eq!(fate(&trail, 0, 6), Fate::Heard);
+        assert_eq!(fate(&trail, 0, 6), Fate::Received);
         assert_eq!(fate(&trail, 0, 7), Fate::Skipped { known_life: false });
         assert_eq!(fate(&trail, 1, 9), Fate::Skipped { known_life: true });
         assert_eq!(fate(&trail, 1, 11), Fate::Lost);

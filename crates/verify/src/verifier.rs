@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::anomaly::Anomaly;
+use crate::client::ClientId;
 use crate::report::{Anomalies, Report, RoomReport};
-use crate::room::{Acked, Again, Event, Meeting, Refused, Room};
+use crate::room::{Acked, Again, Comparison, Event, Refused, Room};
 use crate::trail::{Fate, Step};
-
-/// A client whose log is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(u32);
 
 /// A durable frame as a client received it.
 #[derive(Debug, Clone, Copy)]
-pub struct Heard<'a> {
+pub struct Received<'a> {
     /// The room.
     pub room: &'a str,
     /// The epoch.
@@ -78,7 +75,7 @@ impl Verifier {
     /// # Panics
     /// If there are more than 2^32 clients.
     pub fn client(&mut self, name: &str) -> ClientId {
-        let id = ClientId(u32::try_from(self.clients.len()).expect("fewer than 2^32 clients"));
+        let id = ClientId::at(self.clients.len());
         self.clients.push(Client {
             name: name.to_owned(),
             user: None,
@@ -88,7 +85,7 @@ impl Verifier {
 
     /// Sets the user of a client. Without it, refused nonces are searched for under any sender.
     pub fn identify(&mut self, client: ClientId, user: &str) {
-        self.clients[client.0 as usize].user = Some(user.to_owned());
+        self.clients[client.index()].user = Some(user.to_owned());
     }
 
     /// The client has joined the room.
@@ -111,11 +108,15 @@ impl Verifier {
     ///
     /// # Errors
     /// The frame is not a durable event.
-    pub fn event(&mut self, client: ClientId, heard: &Heard<'_>) -> Result<(), serde_json::Error> {
-        let room = self.room(heard.room);
-        let offset = heard.offset.max(1);
-        let life = room.life(heard.epoch, offset - 1);
-        let meeting = room.meet(client, life, offset, heard.frame)?;
+    pub fn event(
+        &mut self,
+        client: ClientId,
+        received: &Received<'_>,
+    ) -> Result<(), serde_json::Error> {
+        let room = self.room(received.room);
+        let offset = received.offset.max(1);
+        let life = room.life(received.epoch, offset - 1);
+        let comparison = room.compare(client, life, offset, received.frame)?;
         let trail = room.trails.entry(client).or_default();
         let before = trail.last().copied();
         let step = trail.step(life, offset);
@@ -134,7 +135,7 @@ impl Verifier {
             }),
             Step::Disorder => {
                 let before = before.expect("disorder needs something before");
-                let before = self.room(heard.room).place(before.life, before.upto);
+                let before = self.room(received.room).place(before.life, before.upto);
                 found.push(Anomaly::OutOfOrder {
                     client: self.name(client),
                     at: at.clone(),
@@ -142,36 +143,36 @@ impl Verifier {
                 });
             }
         }
-        match meeting {
-            Meeting::Same | Meeting::First { again: None } => {}
-            Meeting::First {
+        match comparison {
+            Comparison::Same | Comparison::First { again: None } => {}
+            Comparison::First {
                 again: Some(Again::Send { nonce, other }),
             } => found.push(Anomaly::StoredTwice {
                 nonce,
                 at,
                 again: other,
             }),
-            Meeting::First {
+            Comparison::First {
                 again: Some(Again::Event { message, other }),
             } => found.push(Anomaly::NumberedTwice {
                 message,
                 at,
                 again: other,
             }),
-            Meeting::Different => {
-                let known = self.room(heard.room).event(life, offset);
+            Comparison::Different => {
+                let known = self.room(received.room).event(life, offset);
                 let known = known.expect("what differs is known");
                 let (first, by) = (known.message.as_deref().unwrap_or("?").to_owned(), known.by);
                 found.push(Anomaly::Difference {
                     clients: (self.name(by), self.name(client)),
                     at,
                     first,
-                    second: heard.frame.to_owned(),
+                    second: received.frame.to_owned(),
                 });
             }
         }
         for anomaly in found {
-            self.note(heard.room, anomaly);
+            self.note(received.room, anomaly);
         }
         Ok(())
     }
@@ -239,7 +240,7 @@ impl Verifier {
 
     /// A send of the client was refused for good. No client may receive it.
     pub fn refused(&mut self, client: ClientId, room: &str, nonce: &str) {
-        let user = self.clients[client.0 as usize].user.clone();
+        let user = self.clients[client.index()].user.clone();
         let nonce = nonce.to_owned();
         self.room(room).refused.push(Refused { user, nonce });
     }
@@ -255,7 +256,7 @@ impl Verifier {
     pub fn newest_life(&self, room: &str) -> Option<(String, u64)> {
         let room = self.rooms.get(room)?;
         let (life, _) = room.head()?;
-        let offsets = room.heard().filter(|(of, ..)| *of == life);
+        let offsets = room.received().filter(|(of, ..)| *of == life);
         let first = offsets.map(|(_, offset, _)| offset).min()?;
         Some((room.place(life, first).epoch, first - 1))
     }
@@ -295,8 +296,9 @@ impl Verifier {
             for (client, trail) in &room.trails {
                 let fate = trail.fate(life, offset, |one, other| room.is_older(one, other));
                 match fate {
-                    Fate::Skipped { .. } | Fate::Lost if room.is_heard_elsewhere(trail, here) => {}
-                    Fate::Heard | Fate::NotExpected => {}
+                    Fate::Skipped { .. } | Fate::Lost
+                        if room.is_received_elsewhere(trail, here) => {}
+                    Fate::Received | Fate::NotExpected => {}
                     Fate::Skipped { known_life: false } => report.skipped += 1,
                     Fate::Skipped { known_life: true } => report.skipped_in_known_life += 1,
                     Fate::Lost => anomalies.add(Anomaly::LostWrite {
@@ -345,7 +347,7 @@ impl Verifier {
     }
 
     fn name(&self, client: ClientId) -> String {
-        self.clients[client.0 as usize].name.clone()
+        self.clients[client.index()].name.clone()
     }
 
     fn note(&mut self, room: &str, anomaly: Anomaly) {

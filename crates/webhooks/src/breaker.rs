@@ -1,5 +1,5 @@
-//! A breaker for one endpoint: while it fails at everything, one request at a time finds out whether
-//! it still does, and all else waits.
+//! A circuit breaker for one endpoint. While it is open, one request at a time probes the endpoint and
+//! all others wait.
 
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
-/// So many failures after one another, over all rooms, open the breaker.
+/// The number of consecutive failures, over all rooms, that opens the breaker.
 const FAILURES: u32 = 5;
-/// Until the first probe, times a random number up to 1; doubled with each that fails.
+/// The longest pause before the first probe. It doubles with each failed probe. The pause is random, up
+/// to this.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -25,14 +26,15 @@ pub(crate) struct Breaker {
 
 #[derive(Debug)]
 struct State {
-    /// Since the last success.
+    /// Failures since the last success.
     failures: u32,
     next_probe: Instant,
     pause: Duration,
     is_probing: bool,
 }
 
-/// Leave for one request; say how it went. Dropped without a word, nothing is learnt.
+/// Permission for one request. The caller reports its result with `succeed` or `fail`; a permission
+/// that is dropped without a result changes nothing.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     breaker: &'a Breaker,
@@ -62,7 +64,7 @@ impl Breaker {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on no change is missed.
+            // Enabled before the state is read, so that no change in between is missed.
             changed.as_mut().enable();
             let next_probe = {
                 let mut state = self.lock();
@@ -97,7 +99,10 @@ impl Turn<'_> {
     pub(crate) fn succeed(self) {
         let mut state = self.breaker.lock();
         if state.failures >= FAILURES {
-            info!(webhook = self.breaker.webhook, "the endpoint works again");
+            info!(
+                webhook = self.breaker.webhook,
+                "webhook endpoint works again, breaker closed"
+            );
         }
         state.failures = 0;
         state.pause = FIRST_PAUSE;
@@ -109,10 +114,10 @@ impl Turn<'_> {
         if state.failures == FAILURES {
             warn!(
                 webhook = self.breaker.webhook, %why,
-                "the endpoint fails at everything, asking it now and then"
+                "webhook endpoint keeps failing, breaker open, only probes are sent"
             );
         }
-        // Requests that were on their way when it opened say nothing new.
+        // Requests that were in flight when the breaker opened say nothing new.
         if self.is_probe || state.failures == FAILURES {
             state.next_probe = Instant::now() + state.pause.mul_f64(fastrand::f64());
             state.pause = (state.pause * 2).min(LAST_PAUSE);
@@ -144,20 +149,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_it_is_open_one_asks_at_a_time() {
+    async fn an_open_breaker_lets_one_request_through_at_a_time() {
         let breaker = open().await;
         assert!(breaker.is_open());
         let probe = timeout(3 * FIRST_PAUSE, breaker.turn()).await.unwrap();
         assert!(timeout(2 * FIRST_PAUSE, breaker.turn()).await.is_err());
         drop(probe);
-        // It was given back without a word.
+        // The first probe was dropped without a result.
         let probe = timeout(3 * FIRST_PAUSE, breaker.turn()).await.unwrap();
         probe.fail("no");
         assert!(breaker.is_open());
     }
 
     #[tokio::test]
-    async fn one_success_closes_it_for_all_that_wait() {
+    async fn one_success_closes_the_breaker_for_all_waiting_requests() {
         let breaker = open().await;
         let probe = breaker.turn().await;
         let others = async { tokio::join!(breaker.turn(), breaker.turn()) };

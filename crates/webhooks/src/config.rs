@@ -1,4 +1,4 @@
-//! Tables `[[webhook]]`: who is told of what.
+//! The settings of webhooks: the tables `[[webhook]]`.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,26 +13,26 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::secret::Secret;
 
-/// The most webhooks of a cluster: each costs its own note with every message that it wants.
+/// The most webhooks of a cluster. Each costs a note in the broker with every message that it wants.
 const MOST: usize = 16;
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
-const SHORTEST_TRIAL: Duration = Duration::from_secs(1);
+const SHORTEST_GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
-/// Why webhooks cannot be as they are set.
+/// The reason why the webhooks' settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// One of them.
+    /// A setting of one webhook is invalid.
     #[error("[[webhook]] {name}: {why}")]
-    Bad {
-        /// Which one: its name, its host, or its place.
+    Invalid {
+        /// The webhook's name, or the host of its URL.
         name: String,
         /// The form that is expected.
         why: String,
     },
-    /// All together.
+    /// The webhooks do not fit together.
     #[error("[[webhook]]: {0}")]
-    Together(String),
-    /// Nobody could be trusted.
+    Conflict(String),
+    /// The system has no CA certificates, so no `https` endpoint could be trusted.
     #[error(
         "[[webhook]]: https needs the system's CA certificates (package ca-certificates, or a file \
          named by SSL_CERT_FILE): {0}"
@@ -40,27 +40,27 @@ pub enum WebhookError {
     NoCertificates(#[from] io::Error),
 }
 
-/// A table `[[webhook]]`.
+/// The settings of one webhook: a table `[[webhook]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// The name of its queue, in logs and metrics; empty: the host of its URL.
+    /// The name of its queue, in logs and metrics. If empty, the host of the URL is the name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Where it is told.
+    /// The URL that events are posted to.
     pub url: String,
     /// The events that it receives.
     #[serde(default = "all_events", deserialize_with = "read_events")]
     pub events: Vec<WebhookEvent>,
-    /// Of which rooms: ids, or beginnings of them and `*`; empty: of all.
+    /// The rooms whose events it receives: IDs, or prefixes followed by `*`. If empty, all rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<String>,
-    /// Signs what is told.
+    /// The secret that signs the requests.
     pub secret: Secret,
-    /// How long one request may take.
+    /// The time that one request may take.
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
-    /// How long one event is tried before it is given up.
+    /// The time for which one event is retried before it is given up.
     #[serde(default = "default_give_up_after", with = "humantime_serde")]
     pub give_up_after: Duration,
 }
@@ -69,7 +69,7 @@ fn all_events() -> Vec<WebhookEvent> {
     WebhookEvent::ALL.to_vec()
 }
 
-/// The settings' reader does not say which words there are.
+/// Reads the names of events. The error lists the known names, which serde's own error does not.
 fn read_events<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<WebhookEvent>, D::Error> {
     let words = Vec::<String>::deserialize(input)?;
     let read = |word: &String| {
@@ -101,7 +101,7 @@ impl Webhook {
         }
     }
 
-    /// The name.
+    /// The webhook's name: its own, or the host of its URL.
     fn name(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();
@@ -130,7 +130,7 @@ impl Webhook {
     }
 
     fn bad(&self, why: impl Into<String>) -> WebhookError {
-        WebhookError::Bad {
+        WebhookError::Invalid {
             name: self.name(),
             why: why.into(),
         }
@@ -158,22 +158,23 @@ impl Webhook {
         if self.timeout.is_zero() || self.timeout > LONGEST_TIMEOUT {
             return Err(self.bad("timeout: more than 0 and at most 60s"));
         }
-        if self.give_up_after < SHORTEST_TRIAL {
+        if self.give_up_after < SHORTEST_GIVE_UP_AFTER {
             return Err(self.bad("give_up_after: a second or more"));
         }
         Ok(())
     }
 }
 
-/// Checks what types do not, of each and of all together.
+/// Checks each webhook's settings and that the webhooks fit together.
 ///
 /// # Errors
-/// The form that is expected.
+/// A setting is invalid, there are too many webhooks, or two have one name. The error says what is
+/// expected.
 pub fn check(webhooks: &[Webhook]) -> Result<(), WebhookError> {
     webhooks.iter().try_for_each(Webhook::check)?;
     if webhooks.len() > MOST {
         let why = format!("at most {MOST}, there are {}", webhooks.len());
-        return Err(WebhookError::Together(why));
+        return Err(WebhookError::Conflict(why));
     }
     let mut names = HashSet::new();
     match webhooks
@@ -181,7 +182,7 @@ pub fn check(webhooks: &[Webhook]) -> Result<(), WebhookError> {
         .find(|webhook| !names.insert(webhook.name()))
     {
         None => Ok(()),
-        Some(twice) => Err(WebhookError::Together(format!(
+        Some(twice) => Err(WebhookError::Conflict(format!(
             "two are called {}: give each a name",
             twice.name()
         ))),
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_named() {
+    fn the_error_names_the_invalid_setting() {
         check(&[webhook("https://h.example/hook?a=b")]).unwrap();
         check(&[webhook("http://[::1]:8080")]).unwrap();
         for url in [
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_hosts_and_differ() {
+    fn a_webhook_without_a_name_is_named_after_its_host_and_names_must_differ() {
         let both = [webhook("http://a/1"), webhook("http://a/2")];
         assert!(
             check(&both)

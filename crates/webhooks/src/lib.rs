@@ -1,84 +1,77 @@
 //! Posts the events of rooms to other services, by signed HTTP requests.
 //!
-//! Each webhook has a queue in the broker ([`hubbub_broker::WebhookQueue`]). Of all nodes the owner of a
-//! room's partition delivers: in order in each room, at least once, and each webhook for itself.
+//! Each webhook has a queue in the broker ([`hubbub_broker::WebhookQueue`]). The owner of a room's
+//! partition delivers the room's events. Delivery is at least once and in order per room. Webhooks do
+//! not wait for each other.
 
 mod breaker;
 mod config;
-mod courier;
-mod lane;
+mod endpoint;
 mod metrics;
 mod post;
 mod poster;
+mod retry;
+mod room_delivery;
 mod secret;
-mod trial;
+mod worker;
 
 use std::sync::Arc;
 
 pub use config::{Webhook, WebhookError, check};
 use hubbub_broker::Broker;
-use hubbub_outage::Outage;
 use prometheus_client::registry::Registry;
 pub use secret::Secret;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::courier::{Courier, REQUESTS};
+use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
-use crate::poster::Poster;
+use crate::worker::Worker;
 
 /// The deliveries of one node. Call [`Webhooks::stop`] before the broker is closed.
 #[derive(Debug)]
 pub struct Webhooks {
     metrics: Metrics,
     stopping: CancellationToken,
-    couriers: JoinSet<()>,
+    workers: JoinSet<()>,
 }
 
 impl Webhooks {
-    /// Begins to deliver; needs a tokio runtime.
+    /// Starts one worker for each webhook. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`WebhookError`] says what can never work.
+    /// The settings of a webhook are invalid, or the system has no CA certificates.
     pub fn start(webhooks: &[Webhook], broker: &Broker) -> Result<Self, WebhookError> {
         check(webhooks)?;
         let metrics = Metrics::default();
         let stopping = CancellationToken::new();
-        let mut couriers = JoinSet::new();
+        let mut workers = JoinSet::new();
         for webhook in webhooks {
             let queue = webhook.queue();
-            let courier = Courier {
-                poster: Poster::new(webhook)?,
-                give_up_after: webhook.give_up_after,
-                breaker: breaker::Breaker::new(&queue.name),
-                requests: Semaphore::new(REQUESTS),
-                metrics: metrics.of(&queue.name),
-                unreadable: Outage::new(),
-                dead_letters: Outage::new(),
-                lost: Outage::new(),
-                broker: broker.clone(),
-                stopping: stopping.clone(),
-                queue,
+            let metrics = metrics.of(&queue.name);
+            let endpoint =
+                Endpoint::new(webhook, queue, broker.clone(), metrics, stopping.clone())?;
+            let worker = Worker {
+                endpoint: Arc::new(endpoint),
             };
-            couriers.spawn(Arc::new(courier).run());
+            workers.spawn(worker.run());
         }
         Ok(Self {
             metrics,
             stopping,
-            couriers,
+            workers,
         })
     }
 
-    /// Adds the figures to `registry`, which is expected to add the product's prefix.
+    /// Adds the metrics to `registry`, which is expected to add the product's prefix.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
 
-    /// Lets requests that are on their way end, for a few seconds, and begins no others. What is not
-    /// delivered waits for the next owner.
+    /// Starts no further requests and waits a few seconds for those in flight. Undelivered events wait
+    /// for the next owner.
     pub async fn stop(mut self) {
         self.stopping.cancel();
-        while self.couriers.join_next().await.is_some() {}
+        while self.workers.join_next().await.is_some() {}
     }
 }

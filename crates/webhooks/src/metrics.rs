@@ -1,4 +1,4 @@
-//! The webhooks' figures, each with the label `webhook`.
+//! The webhooks' metrics, each with the label `webhook`.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -29,13 +29,13 @@ pub(crate) struct Metrics {
 /// One node's metrics of one webhook.
 #[derive(Debug)]
 pub(crate) struct WebhookMetrics {
-    /// Events that the endpoint took.
+    /// Events that the endpoint accepted.
     pub(crate) delivered: Counter,
     /// Requests that failed.
     pub(crate) failed_attempts: Counter,
     /// Events that were given up.
     pub(crate) dead_letters: Counter,
-    /// Events that were gone before they were delivered.
+    /// Events that left the stream before they were delivered.
     pub(crate) dropped: Counter,
     waiting_rooms: Gauge,
     lag: Gauge<f64, AtomicU64>,
@@ -98,7 +98,7 @@ impl Metrics {
 }
 
 impl WebhookMetrics {
-    /// Notes the result of a look at the queue.
+    /// Sets the gauges after a look at the queue.
     pub(crate) fn look(&self, rooms: u64, oldest: Duration, is_broken: bool) {
         self.waiting_rooms
             .set(i64::try_from(rooms).unwrap_or(i64::MAX));

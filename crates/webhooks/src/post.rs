@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use hubbub_broker::{Attended, Tiding};
+use hubbub_broker::{Attended, Item};
 use hubbub_protocol::{Epoch, RoomId, User};
 use serde::Serialize;
 
 /// One event, ready to be signed and sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Post {
-    /// Says which event it is, at every try and from every node.
+    /// The event's ID, the same at every try and from every node.
     pub(crate) id: String,
     pub(crate) event: &'static str,
     pub(crate) body: Bytes,
@@ -22,7 +22,7 @@ struct Fields<'a> {
     #[serde(rename = "type")]
     event: &'static str,
     room: &'a RoomId,
-    /// Its place in the room: `EPOCH:OFFSET`, and for who came and went `.NUMBER`.
+    /// The place in the room: `EPOCH:OFFSET`, followed by `.NUMBER` for a join or leave.
     sequence: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<u64>,
@@ -31,20 +31,20 @@ struct Fields<'a> {
 }
 
 impl Post {
-    pub(crate) fn new(room: &RoomId, tiding: &Tiding) -> Self {
-        let sequence = match tiding {
-            Tiding::Event(event) => place(Some(&event.position.epoch), event.position.offset),
-            Tiding::Attended(attended) => {
+    pub(crate) fn new(room: &RoomId, item: &Item) -> Self {
+        let sequence = match item {
+            Item::Event(event) => place(Some(&event.position.epoch), event.position.offset),
+            Item::Attended(attended) => {
                 let mut place = place(attended.epoch.as_ref(), attended.offset);
                 write!(place, ".{}", attended.step).expect("writing to a string never fails");
                 place
             }
         };
-        let attended = match tiding {
-            Tiding::Event(_) => None,
-            Tiding::Attended(Attended { ts, user, .. }) => Some((*ts, user)),
+        let attended = match item {
+            Item::Event(_) => None,
+            Item::Attended(Attended { ts, user, .. }) => Some((*ts, user)),
         };
-        let event = tiding.event().as_str();
+        let event = item.event().as_str();
         let fields = Fields {
             event,
             room,
@@ -53,8 +53,8 @@ impl Post {
             user: attended.map(|(_, user)| user),
         };
         let mut body = serde_json::to_vec(&fields).expect("plain structs always serialize");
-        if let Tiding::Event(event) = tiding {
-            // The frame that clients get, byte for byte.
+        if let Item::Event(event) = item {
+            // The event is the frame that clients get, byte for byte.
             body.pop();
             body.extend_from_slice(b",\"event\":");
             body.extend_from_slice(event.frame.as_bytes());
@@ -80,14 +80,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_posted_as_clients_hear_it() {
+    fn an_event_is_posted_as_clients_receive_it() {
         let room = RoomId::new("lobby").unwrap();
         let position = Position {
             epoch: Epoch::new("k3f9").unwrap(),
             offset: 58,
         };
         let event = Envelope::vanished(&room, position);
-        let post = Post::new(&room, &Tiding::Event(event.clone()));
+        let post = Post::new(&room, &Item::Event(event.clone()));
         assert_eq!(post.id, "lobby:k3f9:58");
         let body: serde_json::Value = serde_json::from_slice(&post.body).unwrap();
         let frame: serde_json::Value = serde_json::from_str(event.frame.as_str()).unwrap();
@@ -109,7 +109,7 @@ mod tests {
             frame: Frame::from_text(frame.to_owned()),
             ..Envelope::vanished(&room, position)
         };
-        let post = Post::new(&room, &Tiding::Event(event));
+        let post = Post::new(&room, &Item::Event(event));
         let body = String::from_utf8(post.body.to_vec()).unwrap();
         assert!(body.ends_with(&format!(r#","event":{frame}}}"#)), "{body}");
     }
@@ -128,7 +128,7 @@ mod tests {
                 name: "Bob".into(),
             },
         };
-        let post = Post::new(&room, &Tiding::Attended(attended));
+        let post = Post::new(&room, &Item::Attended(attended));
         assert_eq!(post.id, "lobby:k3f9:58.3");
         let text = r#"{"type":"joined","room":"lobby","sequence":"k3f9:58.3","ts":7,"user":{"id":"bob","name":"Bob"}}"#;
         assert_eq!(post.body, text);

@@ -1,4 +1,4 @@
-//! Posts to one endpoint: signed, within its time, over connections that are kept.
+//! Posts to one endpoint: signed requests with a timeout, over kept connections.
 
 use std::error::Error;
 use std::future::Future;
@@ -19,28 +19,29 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Webhook, WebhookError};
-use crate::courier::REQUESTS;
 use crate::post::Post;
 use crate::secret::signature;
 
-/// A connection that nothing went over for so long is closed.
+/// The most requests in flight to one endpoint. Further deliveries wait.
+pub(crate) const REQUESTS: usize = 16;
+/// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
-/// Of an answer so much is read, and thrown away, to keep its connection.
+/// So many bytes of a response are read and discarded, so that its connection can be reused.
 const ANSWER_BYTES: usize = 16 * 1_024;
 const AGENT: &str = concat!("Hubbub/", env!("CARGO_PKG_VERSION"));
 
 /// Why an event is not delivered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PostError {
-    #[error("answered {status}")]
+    #[error("the endpoint answered {status}")]
     Refused {
         status: StatusCode,
-        /// As the answer asks for.
+        /// The pause that the response asks for.
         retry_after: Option<Duration>,
     },
-    #[error("no answer in time")]
+    #[error("the endpoint did not answer in time")]
     Late,
-    #[error("not reached: {0}")]
+    #[error("the endpoint cannot be reached: {0}")]
     Unreachable(String),
 }
 
@@ -59,14 +60,14 @@ pub(crate) struct Poster {
     uri: Uri,
     key: hmac::Key,
     timeout: Duration,
-    line: Line,
-    /// Ends the connections.
+    client: HttpClient,
+    /// Ends the connections when the poster is dropped.
     _connections: DropGuard,
 }
 
-/// Redirects are not followed: where a signed body goes is for the settings to say.
+/// The HTTP client. It follows no redirects, because only the settings say where a signed body goes.
 #[derive(Debug)]
-enum Line {
+enum HttpClient {
     Plain(Client<HttpConnector, Full<Bytes>>),
     Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
 }
@@ -89,51 +90,52 @@ impl Poster {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(webhook.timeout));
         tcp.enforce_http(false);
-        let client = client(&closed);
-        let line = match uri.scheme_str() {
+        let builder = client_builder(&closed);
+        let client = match uri.scheme_str() {
             Some("https") => {
                 let tls = HttpsConnectorBuilder::new().with_native_roots()?;
-                Line::Tls(client.build(tls.https_only().enable_http1().wrap_connector(tcp)))
+                HttpClient::Tls(builder.build(tls.https_only().enable_http1().wrap_connector(tcp)))
             }
-            _ => Line::Plain(client.build(tcp)),
+            _ => HttpClient::Plain(builder.build(tcp)),
         };
         Ok(Self {
             uri,
             key: webhook.key()?,
             timeout: webhook.timeout,
-            line,
+            client,
             _connections: closed.drop_guard(),
         })
     }
 
-    /// Returns when the endpoint has taken the event.
+    /// Returns when the endpoint has accepted the event.
     pub(crate) async fn post(&self, post: &Post) -> Result<(), PostError> {
-        timeout(self.timeout, self.ask(post))
+        timeout(self.timeout, self.request_once(post))
             .await
             .unwrap_or(Err(PostError::Late))
     }
 
-    async fn ask(&self, post: &Post) -> Result<(), PostError> {
-        let request = self.request(post);
-        let answer = match &self.line {
-            Line::Plain(client) => client.request(request),
-            Line::Tls(client) => client.request(request),
+    async fn request_once(&self, post: &Post) -> Result<(), PostError> {
+        let request = self.build_request(post);
+        let answer = match &self.client {
+            HttpClient::Plain(client) => client.request(request),
+            HttpClient::Tls(client) => client.request(request),
         };
         let answer = answer.await;
         let answer = answer.map_err(|error| PostError::Unreachable(causes(&error)))?;
         let status = answer.status();
         let retry_after = retry_after(&answer);
-        throw_away(answer.into_body()).await;
-        match status.is_success() {
-            true => Ok(()),
-            false => Err(PostError::Refused {
+        discard(answer.into_body()).await;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(PostError::Refused {
                 status,
                 retry_after,
-            }),
+            })
         }
     }
 
-    fn request(&self, post: &Post) -> Request<Full<Bytes>> {
+    fn build_request(&self, post: &Post) -> Request<Full<Bytes>> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let timestamp = since.unwrap_or_default().as_secs();
         let signature = signature(&self.key, &post.id, timestamp, &post.body);
@@ -148,7 +150,7 @@ impl Poster {
     }
 }
 
-fn client(closed: &CancellationToken) -> Builder {
+fn client_builder(closed: &CancellationToken) -> Builder {
     let mut client = Client::builder(Connections(closed.clone()));
     client
         .pool_timer(TokioTimer::new())
@@ -157,8 +159,8 @@ fn client(closed: &CancellationToken) -> Builder {
     client
 }
 
-/// Reads a short answer to its end, so that the next request finds its connection.
-async fn throw_away(mut body: Incoming) {
+/// Reads a short response to its end, so that the next request can reuse its connection.
+async fn discard(mut body: Incoming) {
     let mut read = 0;
     while read < ANSWER_BYTES
         && let Some(Ok(frame)) = body.frame().await
@@ -167,13 +169,13 @@ async fn throw_away(mut body: Incoming) {
     }
 }
 
-/// `Retry-After` in seconds; dates are not understood.
+/// The value of `Retry-After` in seconds. Dates are ignored.
 fn retry_after(answer: &Response<Incoming>) -> Option<Duration> {
     let text = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The last cause says most.
+/// The text of an error's innermost source, which says most.
 fn causes(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -15,7 +15,7 @@ const SHORTEST_BYTES: usize = 24;
 pub struct Secret(String);
 
 impl Secret {
-    /// As it stands in the settings.
+    /// Takes the secret as it stands in the settings.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
@@ -27,7 +27,7 @@ impl Secret {
         &self.0
     }
 
-    /// The key, or what is expected instead.
+    /// Returns the key. The error says which form the secret must have.
     pub(crate) fn key(&self) -> Result<hmac::Key, &'static str> {
         let bytes = match self.0.strip_prefix(PREFIX) {
             None if self.0.len() < SHORTEST_TEXT => {
@@ -56,7 +56,7 @@ impl Serialize for Secret {
     }
 }
 
-/// The header `webhook-signature`; `timestamp` in seconds since 1970.
+/// The value of the header `webhook-signature`. `timestamp` is in seconds since 1970.
 pub(crate) fn signature(key: &hmac::Key, id: &str, timestamp: u64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(key);
     context.update(format!("{id}.{timestamp}.").as_bytes());
@@ -70,7 +70,7 @@ mod tests {
 
     /// The example of the Standard Webhooks specification's libraries.
     #[test]
-    fn signatures_are_those_of_standard_webhooks() {
+    fn a_signature_equals_the_example_of_standard_webhooks() {
         let key = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
             .key()
             .unwrap();

@@ -21,7 +21,7 @@ const MIX: &str = "mix::b43_random_mix";
 
 /// The parsed arguments.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum FaultArguments {
     /// These rows, or all if empty.
     Rows(Vec<u32>),
     Mix {
@@ -39,11 +39,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         &["build", "--release", "--locked", "--workspace"],
     )?;
     match wanted {
-        Wanted::Rows(rows) => {
+        FaultArguments::Rows(rows) => {
             let tests = choose(&list()?, &rows)?;
             test(&tests, &[])
         }
-        Wanted::Mix { seed, minutes } => {
+        FaultArguments::Mix { seed, minutes } => {
             let env = [
                 ("HUBBUB_FAULTS_SEED", seed.as_str()),
                 ("HUBBUB_FAULTS_MINUTES", minutes.as_str()),
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
 }
 
-fn parse(args: &[String]) -> Result<Wanted, String> {
+fn parse(args: &[String]) -> Result<FaultArguments, String> {
     let (mut rows, mut seed, mut minutes) = (Vec::new(), None, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -66,8 +66,8 @@ fn parse(args: &[String]) -> Result<Wanted, String> {
         }
     }
     match (seed, minutes) {
-        (None, None) => Ok(Wanted::Rows(rows)),
-        (Some(seed), minutes) if rows.is_empty() => Ok(Wanted::Mix {
+        (None, None) => Ok(FaultArguments::Rows(rows)),
+        (Some(seed), minutes) if rows.is_empty() => Ok(FaultArguments::Mix {
             seed,
             minutes: minutes.unwrap_or("3".to_owned()),
         }),
@@ -226,8 +226,11 @@ mod tests {
 
     #[test]
     fn rows_or_a_seed() {
-        assert_eq!(parse(&words("B1 b04 20")), Ok(Wanted::Rows(vec![1, 4, 20])));
-        let mix = Wanted::Mix {
+        assert_eq!(
+            parse(&words("B1 b04 20")),
+            Ok(FaultArguments::Rows(vec![1, 4, 20]))
+        );
+        let mix = FaultArguments::Mix {
             seed: "7".to_owned(),
             minutes: "3".to_owned(),
         };

@@ -19,7 +19,7 @@ const MAX_BYTES: u32 = 2_048;
 
 /// The parsed arguments.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+struct FuzzArguments {
     targets: Vec<String>,
     seconds: u64,
     /// Whether to add inputs that cover more to the kept corpus.
@@ -28,23 +28,24 @@ struct Wanted {
 
 /// Runs what `args` select: each target for its time, or until it finds something.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
-    let wanted = parse(args, &targets()?)?;
+    let arguments = parse(args, &targets()?)?;
     build()?;
     let mut found = Vec::new();
-    for target in &wanted.targets {
-        if fuzz(target, wanted.seconds)? {
+    for target in &arguments.targets {
+        if fuzz(target, arguments.seconds)? {
             found.push(target.as_str());
-        } else if wanted.keep {
+        } else if arguments.keep {
             keep(target)?;
         }
     }
-    match found.is_empty() {
-        true => Ok(()),
-        false => Err(format!("finds in {OUTPUT}/finds: {}", found.join(" "))),
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("finds in {OUTPUT}/finds: {}", found.join(" ")))
     }
 }
 
-fn parse(args: &[String], known: &[String]) -> Result<Wanted, String> {
+fn parse(args: &[String], known: &[String]) -> Result<FuzzArguments, String> {
     let (mut targets, mut seconds, mut keep) = (Vec::new(), 60, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -67,7 +68,7 @@ fn parse(args: &[String], known: &[String]) -> Result<Wanted, String> {
     if targets.is_empty() {
         targets = known.to_vec();
     }
-    Ok(Wanted {
+    Ok(FuzzArguments {
         targets,
         seconds,
         keep,
@@ -108,9 +109,10 @@ fn build() -> Result<(), String> {
         .current_dir(top())
         .status()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("the targets cannot be built: {status}")),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the targets cannot be built: {status}"))
     }
 }
 
@@ -155,9 +157,10 @@ fn keep(target: &str) -> Result<(), String> {
         .arg(format!("corpus/{target}"))
         .status()
         .map_err(|error| format!("cannot start {target}: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("{target}: the corpus cannot be merged: {status}")),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{target}: the corpus cannot be merged: {status}"))
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::setup::{self, LINT_FOLDER};
 use crate::shell::{run, top};
-use crate::structure::{self, Source};
+use crate::source::{self, Source};
+use crate::structure;
 
 /// Comments that may begin with "What" or "Who". Such sentences tend to have no subject that names a
 /// thing, so few of them may stay.
@@ -15,7 +16,7 @@ pub(crate) fn run_all() -> Result<(), String> {
     setup::install_linters()?;
     let tools = top().join(LINT_FOLDER);
     let (modules, venv) = (tools.join("node_modules/.bin"), tools.join(".venv/bin"));
-    let sources = structure::read(&top().join("crates"))?;
+    let sources = source::read(&top().join("crates"))?;
     let results = [
         run(".", &program(&venv, "typos"), &[]),
         run(

@@ -4,9 +4,11 @@ mod compose;
 mod deny;
 mod faults;
 mod fuzz;
+mod imports;
 mod lint;
 mod setup;
 mod shell;
+mod source;
 mod structure;
 mod suites;
 

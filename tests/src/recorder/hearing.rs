@@ -67,7 +67,7 @@ pub(super) async fn record_client(mut events: mpsc::Receiver<ClientEvent>, log: 
 }
 
 fn hear(page: &Page, event: &Event) {
-    let heard = hubbub_verify::Heard {
+    let received = hubbub_verify::Received {
         room: event.room.as_str(),
         epoch: event.epoch.as_str(),
         offset: event.offset,
@@ -75,7 +75,7 @@ fn hear(page: &Page, event: &Event) {
     };
     page.write(|ledger, me| {
         ledger
-            .event(me, &heard)
+            .event(me, &received)
             .expect("the client has read this event");
     });
 }

@@ -9,7 +9,7 @@ use hubbub_protocol::event::seal;
 use hubbub_protocol::{Draft, Envelope, Epoch, Nonce, Position, ReactionKey, RoomId, User, UserId};
 use tokio::time::Instant;
 
-use super::LONGEST;
+use super::timing::histogram;
 
 /// A word in every second message.
 pub(super) const COMMON: &str = "hello";
@@ -52,7 +52,7 @@ pub(super) async fn fill(
     let mut filled = Filled {
         rows: 0,
         took: Duration::ZERO,
-        batches: Histogram::new_with_max(LONGEST, 3).expect("the bounds are valid"),
+        batches: histogram(),
     };
     // Edits and reactions take offsets too, so the top offset says how far an earlier run got.
     while writer.top < messages {

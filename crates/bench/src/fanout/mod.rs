@@ -1,113 +1,25 @@
 //! `hubbub bench fanout`: steady loads, each measured beside the floor and beside a bare PUBLISH.
 
+mod args;
 mod system;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
 use tokio::time::sleep;
 
+pub(crate) use self::args::FanoutArgs;
+use self::args::Form;
 use self::system::System;
 use crate::error::BenchError;
-use crate::node::{Cluster, Target};
-use crate::report::{Output, Report};
+use crate::node::Cluster;
+use crate::report::Report;
 
 /// The wait for presence frames before the first message.
 const SETTLE: Duration = Duration::from_secs(3);
 const NOTE: &str = "cpu us: CPU of all nodes per delivery. Latency in ms from when a message was due; same, \
 cross: sender and receiver on one node or on two. joined: deliveries per read of the client. redis us: CPU of \
 Redis per message, without its idle load; x publish: relative to a bare PUBLISH at this rate.";
-
-/// Arguments of `hubbub bench fanout`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct FanoutArgs {
-    /// Predefined loads; without one, --rooms, --members and --rate apply
-    #[arg(long, value_delimiter = ',')]
-    shape: Vec<Shape>,
-    /// Rooms
-    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
-    rooms: usize,
-    /// Members of each room, spread over the nodes
-    #[arg(long, default_value_t = 1000, value_parser = at_least_one())]
-    members: usize,
-    /// Messages per second, in all rooms
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
-    /// Seconds of each round
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    seconds: u32,
-    /// How often everything is measured; the median of each figure is reported
-    #[arg(long, default_value_t = 3, value_parser = at_least_one())]
-    rounds: usize,
-    /// Bytes of each message's body
-    #[arg(long, default_value_t = 128)]
-    payload: usize,
-    /// Members of each room that send, in turn
-    #[arg(long, default_value_t = 2, value_parser = at_least_one())]
-    senders: usize,
-    /// Measure the floor also with frames that wait this many milliseconds to share a write; may be
-    /// repeated
-    #[arg(long, value_name = "MS")]
-    floor_join: Vec<u64>,
-    /// Do not measure the floor
-    #[arg(long)]
-    no_floor: bool,
-    /// Also measure the relay: two nodes that do one bare PUBLISH per message and one send per
-    /// subscriber
-    #[arg(long, requires = "redis_url")]
-    relay: bool,
-    /// Also measure the same cluster of another program, as NAME=FILE; may be repeated
-    #[arg(long, value_name = "NAME=FILE", conflicts_with = "url")]
-    against: Vec<String>,
-    /// Processes that make the load
-    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
-    processes: usize,
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    output: Output,
-}
-
-pub(crate) fn at_least_one() -> clap::builder::RangedU64ValueParser<usize> {
-    clap::builder::RangedU64ValueParser::new().range(1..)
-}
-
-/// A predefined load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shape {
-    /// 1 room × 1,000 members × 50 messages/s
-    A,
-    /// 100 rooms × 20 members × 500 messages/s in all
-    B,
-    /// 1 room × 10 members × 2,000 messages/s
-    C,
-}
-
-/// The parameters of a load.
-#[derive(Debug, Clone)]
-struct Form {
-    name: &'static str,
-    rooms: usize,
-    members: usize,
-    rate: u32,
-}
-
-impl Shape {
-    fn form(self) -> Form {
-        let (name, rooms, members, rate) = match self {
-            Self::A => ("A", 1, 1000, 50),
-            Self::B => ("B", 100, 20, 500),
-            Self::C => ("C", 1, 10, 2000),
-        };
-        Form {
-            name,
-            rooms,
-            members,
-            rate,
-        }
-    }
-}
 
 pub(crate) async fn run(args: &FanoutArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;

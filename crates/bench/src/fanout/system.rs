@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{FanoutArgs, Form};
+use super::args::{FanoutArgs, Form};
+use crate::access::Access;
 use crate::error::BenchError;
-use crate::fleet::{Crew, Fleet, FloorProcess};
+use crate::fleet::{Fleet, FleetPlan, FloorProcess};
 use crate::node::Cluster;
-use crate::plan::{Access, Load, Seen};
+use crate::plan::{Load, LoadCounts};
 use crate::redis::Redis;
 use crate::report::Report;
 use crate::usage;
@@ -36,7 +37,7 @@ enum Server<'a> {
 
 /// One measurement.
 struct Round {
-    seen: Seen,
+    seen: LoadCounts,
     /// CPU time of all nodes, in nanoseconds.
     cpu: Option<u64>,
     redis: Option<RedisCost>,
@@ -56,8 +57,8 @@ impl<'a> System<'a> {
         name: &str,
         cluster: &'a Cluster,
     ) -> Result<Self, BenchError> {
-        let crew = crew(args, form, cluster.addresses(), cluster.access.clone());
-        Self::connect(name.to_owned(), crew, Server::Cluster(cluster)).await
+        let plan = plan(args, form, cluster.addresses(), cluster.access.clone());
+        Self::connect(name.to_owned(), plan, Server::Cluster(cluster)).await
     }
 
     pub(super) async fn of_floor(
@@ -66,7 +67,7 @@ impl<'a> System<'a> {
         join: u64,
     ) -> Result<Self, BenchError> {
         let processes = vec![FloorProcess::start(None).await?];
-        let crew = crew(args, form, vec![processes[0].address], Access::default());
+        let plan = plan(args, form, vec![processes[0].address], Access::default());
         let name = match join {
             0 => "floor".to_owned(),
             join => format!("floor, joined {join} ms"),
@@ -76,7 +77,7 @@ impl<'a> System<'a> {
             join_us: join * 1000,
             redis: None,
         };
-        Self::connect(name, crew, server).await
+        Self::connect(name, plan, server).await
     }
 
     /// Two nodes that do one bare PUBLISH per message and one `send` per subscriber.
@@ -89,17 +90,21 @@ impl<'a> System<'a> {
         let start = || FloorProcess::start(Some(address));
         let processes = vec![start().await?, start().await?];
         let nodes = processes.iter().map(|process| process.address).collect();
-        let crew = crew(args, form, nodes, Access::default());
+        let plan = plan(args, form, nodes, Access::default());
         let server = Server::Floor {
             processes,
             join_us: 0,
             redis: Some(redis),
         };
-        Self::connect("relay".to_owned(), crew, server).await
+        Self::connect("relay".to_owned(), plan, server).await
     }
 
-    async fn connect(name: String, crew: Crew, server: Server<'a>) -> Result<Self, BenchError> {
-        let mut fleet = Fleet::connect(crew).await?;
+    async fn connect(
+        name: String,
+        plan: FleetPlan,
+        server: Server<'a>,
+    ) -> Result<Self, BenchError> {
+        let mut fleet = Fleet::connect(plan).await?;
         fleet.join().await?;
         Ok(Self {
             name,
@@ -170,8 +175,8 @@ impl<'a> System<'a> {
         self.sum().check()
     }
 
-    fn sum(&self) -> Seen {
-        let mut sum = Seen::default();
+    fn sum(&self) -> LoadCounts {
+        let mut sum = LoadCounts::default();
         for round in &self.rounds {
             sum.add(round.seen.clone());
         }
@@ -197,10 +202,10 @@ impl<'a> System<'a> {
             "system": self.name,
             "cpu us": cpu,
             "x floor": floor_cpu.zip(cpu).map(|(floor, cpu)| cpu / floor),
-            "p50": Seen::quantile(&[&sum.same, &sum.cross], 0.5),
-            "p99 same": Seen::quantile(&[&sum.same], 0.99),
-            "p99 cross": is_measured(Seen::quantile(&[&sum.cross], 0.99)),
-            "ack p99": (!sum.acks.is_empty()).then(|| Seen::quantile(&[&sum.acks], 0.99)),
+            "p50": LoadCounts::quantile(&[&sum.same, &sum.cross], 0.5),
+            "p99 same": LoadCounts::quantile(&[&sum.same], 0.99),
+            "p99 cross": is_measured(LoadCounts::quantile(&[&sum.cross], 0.99)),
+            "ack p99": (!sum.acks.is_empty()).then(|| LoadCounts::quantile(&[&sum.acks], 0.99)),
             "joined": sum.deliveries as f64 / sum.reads.max(1) as f64,
             "redis us": median(redis),
             "x publish": median(ratio),
@@ -227,8 +232,13 @@ impl<'a> System<'a> {
     }
 }
 
-fn crew(args: &FanoutArgs, form: &Form, nodes: Vec<std::net::SocketAddr>, access: Access) -> Crew {
-    Crew {
+fn plan(
+    args: &FanoutArgs,
+    form: &Form,
+    nodes: Vec<std::net::SocketAddr>,
+    access: Access,
+) -> FleetPlan {
+    FleetPlan {
         nodes,
         access,
         processes: args.processes,

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &FloorArgs) -> Result<(), BenchError> {
     loop {
         match orders.try_recv() {
             Ok(order) => {
-                floor.bear(&order)?;
+                floor.run_load(&order)?;
                 answer("done")?;
             }
             Err(TryRecvError::Disconnected) => return Ok(()),
@@ -123,8 +123,8 @@ impl Floor {
             if key == LISTENER {
                 self.accept()?;
             } else if key >= Relay::COMMANDS {
-                self.hear_redis(key)?;
-            } else if self.hear(key).is_err() {
+                self.receive_pushes(key)?;
+            } else if self.receive(key).is_err() {
                 self.streams[key] = None;
             }
         }
@@ -147,12 +147,12 @@ impl Floor {
         }
     }
 
-    fn hear_redis(&mut self, key: usize) -> io::Result<()> {
+    fn receive_pushes(&mut self, key: usize) -> io::Result<()> {
         let Some(mut relay) = self.relay.take() else {
             return Ok(());
         };
-        if key == Relay::HEARD {
-            relay.hear(|channel, payload| {
+        if key == Relay::PUSHES {
+            relay.receive(|channel, payload| {
                 if let Some(room) = std::str::from_utf8(channel).ok().and_then(number_of) {
                     self.deliver(room, payload);
                 }
@@ -165,7 +165,7 @@ impl Floor {
     }
 
     /// Reads a request for an upgrade, or a `join`. Members write each of them in one piece.
-    fn hear(&mut self, key: usize) -> io::Result<()> {
+    fn receive(&mut self, key: usize) -> io::Result<()> {
         let Some(mut stream) = self.streams[key].as_ref() else {
             return Ok(());
         };
@@ -176,14 +176,14 @@ impl Floor {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
-        let heard = &buffer[..length];
-        if heard.starts_with(b"GET ") {
+        let received = &buffer[..length];
+        if received.starts_with(b"GET ") {
             let mut bytes = ANSWER.to_vec();
             write_frame(&mut bytes, WELCOME.as_bytes());
             return stream.write_all(&bytes);
         }
         // The members' mask is zero.
-        let Some(name) = message::text(heard, "room") else {
+        let Some(name) = message::text(received, "room") else {
             return Ok(());
         };
         let Some(room) = number_of(name) else {
@@ -202,7 +202,7 @@ impl Floor {
     }
 
     /// Sends every message to each member of its room when it is due.
-    fn bear(&mut self, order: &FloorOrder) -> io::Result<()> {
+    fn run_load(&mut self, order: &FloorOrder) -> io::Result<()> {
         let FloorOrder {
             load, rooms, name, ..
         } = order;

@@ -9,14 +9,14 @@ use crate::worker::Poller;
 /// A node's two connections to Redis: a subscribed connection takes no other commands.
 pub(super) struct Relay {
     commands: TcpStream,
-    heard: TcpStream,
+    pushes: TcpStream,
     /// Received bytes of an incomplete push.
     bytes: Vec<u8>,
 }
 
 impl Relay {
     pub(super) const COMMANDS: usize = usize::MAX >> 2;
-    pub(super) const HEARD: usize = Self::COMMANDS + 1;
+    pub(super) const PUSHES: usize = Self::COMMANDS + 1;
 
     pub(super) fn connect(redis: SocketAddr, poller: &Poller) -> io::Result<Self> {
         let connect = |key| {
@@ -27,14 +27,14 @@ impl Relay {
         };
         let relay = Self {
             commands: connect(Self::COMMANDS)?,
-            heard: connect(Self::HEARD)?,
+            pushes: connect(Self::PUSHES)?,
             bytes: Vec::new(),
         };
         Ok(relay)
     }
 
     pub(super) fn subscribe(&mut self, channel: &str) -> io::Result<()> {
-        self.heard
+        self.pushes
             .write_all(&command(&[b"SUBSCRIBE", channel.as_bytes()]))
     }
 
@@ -59,9 +59,9 @@ impl Relay {
     }
 
     /// Passes on each channel and payload that came.
-    pub(super) fn hear(&mut self, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    pub(super) fn receive(&mut self, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.heard.read(&mut buffer)? {
+        match self.pushes.read(&mut buffer)? {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             length => self.bytes.extend_from_slice(&buffer[..length]),
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::content::{Content, Curve, Row};
 use super::table::show;
-use super::{Curve, Report, Row};
 use crate::plan::Counts;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#223}\
@@ -21,7 +21,7 @@ const MARGIN: f64 = 60.0;
 /// The plot ends at the 99.99th percentile.
 const NINES: f64 = 4.0;
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Content) -> String {
     let title = format!("hubbub bench {}", report.title);
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"

@@ -1,5 +1,6 @@
 //! The result of a bench: JSON lines or a table on standard output, and a page with plots.
 
+mod content;
 mod html;
 mod table;
 
@@ -9,8 +10,9 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use self::content::{Content, Curve};
 use crate::plan::Counts;
 
 /// How the result is shown.
@@ -24,27 +26,11 @@ pub(crate) struct Output {
     html: Option<PathBuf>,
 }
 
-/// One line of a table: names and values in order.
-pub(crate) type Row = Map<String, Value>;
-
-/// A latency distribution, in microseconds.
-#[derive(Debug, Clone)]
-struct Curve {
-    plot: String,
-    name: String,
-    counts: Counts,
-}
-
 /// Collects the results of a bench.
 #[derive(Debug)]
 pub(crate) struct Report {
     output: Output,
-    title: &'static str,
-    rows: Vec<Row>,
-    curves: Vec<Curve>,
-    /// The column that is drawn as bars.
-    bars: Option<&'static str>,
-    notes: Vec<String>,
+    content: Content,
     progress: ProgressBar,
 }
 
@@ -58,11 +44,13 @@ impl Report {
         progress.enable_steady_tick(Duration::from_millis(200));
         Self {
             output: output.clone(),
-            title,
-            rows: Vec::new(),
-            curves: Vec::new(),
-            bars: None,
-            notes: Vec::new(),
+            content: Content {
+                title,
+                rows: Vec::new(),
+                curves: Vec::new(),
+                bars: None,
+                notes: Vec::new(),
+            },
             progress,
         }
     }
@@ -78,20 +66,20 @@ impl Report {
         let Value::Object(mut row) = row else {
             return Ok(());
         };
-        row.shift_insert(0, "bench".to_owned(), self.title.into());
+        row.shift_insert(0, "bench".to_owned(), self.content.title.into());
         if self.output.json {
             let line = Value::Object(row.clone()).to_string();
             self.progress.suspend(|| print(&format!("{line}\n")))?;
         }
         row.shift_remove("bench");
-        self.rows.push(row);
+        self.content.rows.push(row);
         Ok(())
     }
 
     /// Adds a latency distribution to the plot of this name.
     pub(crate) fn curve(&mut self, plot: &str, name: &str, counts: &Counts) {
         if !counts.is_empty() {
-            self.curves.push(Curve {
+            self.content.curves.push(Curve {
                 plot: plot.to_owned(),
                 name: name.to_owned(),
                 counts: counts.clone(),
@@ -101,27 +89,27 @@ impl Report {
 
     /// Draws this column as bars.
     pub(crate) fn bars(&mut self, column: &'static str) {
-        self.bars = Some(column);
+        self.content.bars = Some(column);
     }
 
     /// Adds a sentence below the table.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        self.content.notes.push(note.into());
     }
 
     /// Prints the table and writes the page.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.progress.finish_and_clear();
         if !self.output.json {
-            let mut text = table::render(&self.rows);
-            for note in &self.notes {
+            let mut text = table::render(&self.content.rows);
+            for note in &self.content.notes {
                 text.push_str(note);
                 text.push('\n');
             }
             print(&text)?;
         }
         if let Some(path) = &self.output.html {
-            std::fs::write(path, html::render(&self))?;
+            std::fs::write(path, html::render(&self.content))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Row;
+use super::content::Row;
 
 /// Renders all tables, each with a heading line.
 pub(super) fn render(rows: &[Row]) -> String {

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::poller::Poller;
 use super::wire;
-use crate::tally::Heard;
+use crate::tally::Progress;
 
 /// Bytes that may wait for a server that reads nothing; beyond this the connection counts as lost.
 const UNSENT_BYTES: usize = 1 << 20;
@@ -17,10 +17,10 @@ const UNSENT_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Stage {
     #[default]
-    Away,
+    Disconnected,
     Connecting,
     /// The request for the upgrade is sent.
-    Shaking,
+    Upgrading,
     Upgraded,
     Welcome,
     Joined,
@@ -30,13 +30,13 @@ pub(crate) enum Stage {
 pub(crate) struct Member {
     pub(crate) number: usize,
     pub(crate) stage: Stage,
-    pub(crate) heard: Heard,
+    pub(crate) progress: Progress,
     /// The server's ID of this connection, if a join needs it.
     pub(crate) socket: Box<str>,
     stream: Option<TcpStream>,
     input: Vec<u8>,
     output: Vec<u8>,
-    awaits_room: bool,
+    awaits_writable: bool,
 }
 
 impl Member {
@@ -44,7 +44,7 @@ impl Member {
     pub(crate) fn new(number: usize, node: usize) -> Self {
         Self {
             number,
-            heard: Heard::new(node),
+            progress: Progress::new(node),
             ..Self::default()
         }
     }
@@ -73,7 +73,7 @@ impl Member {
         poller.add(&stream, key, true)?;
         self.stream = Some(stream);
         self.stage = Stage::Connecting;
-        self.awaits_room = true;
+        self.awaits_writable = true;
         self.input = Vec::new();
         self.output = Vec::new();
         Ok(())
@@ -111,7 +111,7 @@ impl Member {
         }
     }
 
-    pub(crate) fn say(&mut self, text: &str, poller: &Poller, key: usize) -> io::Result<()> {
+    pub(crate) fn send_text(&mut self, text: &str, poller: &Poller, key: usize) -> io::Result<()> {
         self.frame(1, text.as_bytes(), poller, key)
     }
 
@@ -150,16 +150,16 @@ impl Member {
         if self.output.is_empty() {
             self.output = Vec::new();
         }
-        let awaits_room = !self.output.is_empty();
-        if awaits_room != self.awaits_room {
-            poller.change(stream, key, awaits_room)?;
-            self.awaits_room = awaits_room;
+        let awaits_writable = !self.output.is_empty();
+        if awaits_writable != self.awaits_writable {
+            poller.change(stream, key, awaits_writable)?;
+            self.awaits_writable = awaits_writable;
         }
         Ok(())
     }
 
     /// Closes at once; with `reset`, so that neither side keeps the port.
-    pub(crate) fn leave(&mut self, reset: bool) {
+    pub(crate) fn disconnect(&mut self, reset: bool) {
         if let Some(stream) = self.stream.take() {
             let socket = Socket::from(stream);
             if reset {
@@ -169,6 +169,6 @@ impl Member {
         }
         self.input = Vec::new();
         self.output = Vec::new();
-        self.stage = Stage::Away;
+        self.stage = Stage::Disconnected;
     }
 }

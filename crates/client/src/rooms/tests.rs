@@ -1,4 +1,4 @@
-//! Resume bookkeeping: what is asked for after a reconnect, and what reaches the user.
+//! Tests of resumes: the requests after a reconnect, and the events that are handed out.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Fixture {
         self.rooms.event(event, self.now, &mut self.ready);
     }
 
-    /// The events that reached the user since the last look, in short.
+    /// The events handed out since the last call, in short form.
     fn heard(&mut self) -> Vec<String> {
         let short = |event| match event {
             ClientEvent::Event(event) => format!("{}/{}", event.epoch, event.offset),
@@ -122,7 +122,7 @@ fn a_room_without_events_resumes_from_the_offset_of_its_join() {
 }
 
 #[test]
-fn what_could_not_be_resumed_starts_over_and_is_said() {
+fn a_room_that_cannot_be_resumed_starts_over_and_says_so() {
     let mut f = Fixture::new();
     f.join(Start::Now);
     f.due();
@@ -138,7 +138,7 @@ fn what_could_not_be_resumed_starts_over_and_is_said() {
 }
 
 #[test]
-fn a_live_gap_is_said_and_asked_for_again() {
+fn a_live_gap_is_reported_and_requested_again() {
     let mut f = Fixture::new();
     f.join(Start::Now);
     f.due();
@@ -158,7 +158,7 @@ fn a_live_gap_is_said_and_asked_for_again() {
 }
 
 #[test]
-fn a_gap_inside_a_resume_is_said_once_and_passed() {
+fn a_gap_inside_a_resume_is_reported_once_and_passed() {
     let mut f = Fixture::new();
     f.join(Start::Now);
     f.due();
@@ -174,7 +174,7 @@ fn a_gap_inside_a_resume_is_said_once_and_passed() {
 }
 
 #[test]
-fn after_a_reset_counting_goes_on_in_the_new_life() {
+fn after_a_reset_offsets_continue_in_the_new_epoch() {
     let mut f = Fixture::new();
     f.join(Start::Now);
     f.due();
@@ -186,7 +186,7 @@ fn after_a_reset_counting_goes_on_in_the_new_life() {
 }
 
 #[test]
-fn a_passing_refusal_is_retried_and_a_lasting_one_loses_the_room() {
+fn a_temporary_refusal_is_retried_and_a_permanent_one_loses_the_room() {
     let mut f = Fixture::new();
     let mut reply = f.join(Start::Now);
     f.due();
@@ -204,7 +204,7 @@ fn a_passing_refusal_is_retried_and_a_lasting_one_loses_the_room() {
 }
 
 #[test]
-fn a_join_without_an_answer_ends_at_its_deadline() {
+fn a_join_without_a_reply_ends_at_its_deadline() {
     let mut f = Fixture::new();
     let mut reply = f.join(Start::Now);
     f.due();
@@ -214,7 +214,7 @@ fn a_join_without_an_answer_ends_at_its_deadline() {
     assert_eq!(f.rooms.next_wake(), None);
 }
 
-/// The event with this id at another position, of any kind.
+/// The event with this ID at another position, of any kind.
 fn moved(kind: &str, message: &str, epoch: &str, offset: u64) -> String {
     format!(
         r#"{{"type":"{kind}","room":"r","message":"{message}","target":1,"by":{{"id":"a","name":"A"}},"key":"x","on":true,"ts":1,"body":1,"epoch":"{epoch}","offset":{offset}}}"#
@@ -256,7 +256,7 @@ fn an_event_that_is_numbered_again_after_a_reset_is_not_new() {
 }
 
 #[test]
-fn a_page_after_a_failed_resume_brings_only_what_is_new() {
+fn a_page_after_a_failed_resume_hands_out_only_new_events() {
     let mut f = Fixture::new();
     f.join(Start::Now);
     f.due();
@@ -280,7 +280,7 @@ fn a_page_after_a_failed_resume_brings_only_what_is_new() {
 }
 
 #[test]
-fn a_room_that_is_joined_anew_remembers_nothing() {
+fn a_room_that_is_left_and_joined_again_remembers_nothing() {
     let mut f = Fixture::new();
     let room = RoomId::new("r").unwrap();
     f.join(Start::Recent(2));

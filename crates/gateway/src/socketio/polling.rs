@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::atomic::Ordering;
 
 use hubbub_protocol::CloseCode;
-use hubbub_protocol::socketio::{Message, Packet, decode_payload, encode_payload};
+use hubbub_protocol::socketio::{EnginePacket, Message, decode_payload, encode_payload};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -257,19 +257,19 @@ enum Fault {
 async fn hear_all<E: Ears>(ears: &mut E, body: Option<&str>, signs: &Signs) -> Result<(), Fault> {
     for packet in decode_payload(body.ok_or(Fault::Unreadable)?) {
         let sound = match packet {
-            Ok(Packet::Text(text)) => Sound::Text(text),
-            Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
-            Ok(Packet::Pong) => {
+            Ok(EnginePacket::Text(text)) => Sound::Text(text),
+            Ok(EnginePacket::Binary(bytes)) => Sound::Binary(bytes),
+            Ok(EnginePacket::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
                 ears.count_packet().map_err(Fault::Refused)?;
                 continue;
             }
-            Ok(Packet::Upgrade | Packet::Idle) => {
+            Ok(EnginePacket::Upgrade | EnginePacket::Idle) => {
                 ears.count_packet().map_err(Fault::Refused)?;
                 continue;
             }
-            Ok(Packet::Close) => return Err(Fault::Close),
-            Ok(Packet::Probe) | Err(_) => return Err(Fault::Unreadable),
+            Ok(EnginePacket::Close) => return Err(Fault::Close),
+            Ok(EnginePacket::Probe) | Err(_) => return Err(Fault::Unreadable),
         };
         ears.hear(sound).await.map_err(Fault::Refused)?;
     }

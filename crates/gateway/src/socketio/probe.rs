@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use hubbub_protocol::CloseCode;
-use hubbub_protocol::socketio::{Message, Packet, decode_packet};
+use hubbub_protocol::socketio::{EnginePacket, Message, decode_packet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -90,11 +90,11 @@ impl<H> Tried<H> {
             return false;
         };
         match (decode_packet(&text), self.is_answered) {
-            (Ok(Packet::Probe), false) => {
+            (Ok(EnginePacket::Probe), false) => {
                 let answer = on_wire(Message::bare("3probe"));
                 writer.try_write(&mut std::iter::once(answer)).is_ok()
             }
-            (Ok(Packet::Upgrade), true) => true,
+            (Ok(EnginePacket::Upgrade), true) => true,
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_protocol::CloseCode;
-use hubbub_protocol::socketio::{Message, Packet, decode_packet};
+use hubbub_protocol::socketio::{EnginePacket, Message, decode_packet};
 
 use super::clock::{Clock, Signs, Tick};
 use super::door::{Ears, Mouth, Paid, Sound};
@@ -73,17 +73,17 @@ async fn hear<E: Ears>(ears: &mut E, signs: &Signs, data: Data) -> Result<(), En
         Data::Large(_) => return Ok(()),
         Data::Binary(bytes) => Sound::Binary(Bytes::copy_from_slice(bytes)),
         Data::Text(text) => match decode_packet(text) {
-            Ok(Packet::Text(text)) => Sound::Text(text),
-            Ok(Packet::Binary(bytes)) => Sound::Binary(bytes),
-            Ok(Packet::Pong) => {
+            Ok(EnginePacket::Text(text)) => Sound::Text(text),
+            Ok(EnginePacket::Binary(bytes)) => Sound::Binary(bytes),
+            Ok(EnginePacket::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
                 return ears.count_packet().map_err(End::Ours);
             }
-            Ok(Packet::Upgrade | Packet::Idle) => {
+            Ok(EnginePacket::Upgrade | EnginePacket::Idle) => {
                 return ears.count_packet().map_err(End::Ours);
             }
-            Ok(Packet::Close) => return Err(End::Ours(CloseCode::Normal)),
-            Ok(Packet::Probe) | Err(_) => return Err(End::Ours(CloseCode::BadFrames)),
+            Ok(EnginePacket::Close) => return Err(End::Ours(CloseCode::Normal)),
+            Ok(EnginePacket::Probe) | Err(_) => return Err(End::Ours(CloseCode::BadFrames)),
         },
     };
     ears.hear(sound).await.map_err(End::Ours)

@@ -14,7 +14,7 @@ use crate::{ErrorCode, InvalidId, Nonce, ReactionKey, RoomId};
 /// Every field that a command may have; what a command does not know is ignored.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with the fields of a command")]
-struct Fields<'a> {
+struct CommandFields<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -57,7 +57,7 @@ const DEFAULT_HISTORY: u64 = 50;
 /// # Errors
 /// [`DecodeError`] says what is wrong with the frame; the connection may go on.
 pub fn decode_command(text: &str) -> Result<Request, DecodeError> {
-    let mut fields: Fields<'_> = serde_json::from_str(text)
+    let mut fields: CommandFields<'_> = serde_json::from_str(text)
         .map_err(|error| bad_frame(salvage_id(text), format!("not a command: {error}")))?;
     let id = fields.id.map(request_id).transpose()?;
     let Some(kind) = fields.kind.take() else {
@@ -82,7 +82,7 @@ pub fn decode_named_command(
     fields: &str,
     room: &RoomId,
 ) -> Result<Command, DecodeError> {
-    let mut fields: Fields<'_> = serde_json::from_str(fields)
+    let mut fields: CommandFields<'_> = serde_json::from_str(fields)
         .map_err(|error| bad_frame(None, format!("not a command: {error}")))?;
     fields
         .room
@@ -108,7 +108,7 @@ fn salvage_id(text: &str) -> Option<RequestId> {
     Some(id)
 }
 
-impl Fields<'_> {
+impl CommandFields<'_> {
     fn command(self, kind: &str) -> Result<Command, DecodeError> {
         match kind {
             "hello" => Ok(Command::Hello { token: self.token }),

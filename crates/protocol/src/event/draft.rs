@@ -1,27 +1,29 @@
-//! Events that have no place yet.
+//! Drafts: events that the broker has not numbered yet.
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::{EventKind, Open, Replacement, StoredEvent};
-use crate::command::Body;
+use super::kind::EventKind;
+use super::open::{Open, seal};
+use super::replacement::Replacement;
+use super::stored::StoredEvent;
 use crate::mention::mentions;
-use crate::{Epoch, Frame, MessageId, Nonce, ReactionKey, RoomId, User, UserId};
+use crate::{Body, Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId};
 
-/// An event that has no place yet.
+/// An event that the broker has not numbered yet.
 #[derive(Debug, Clone)]
 pub struct Draft {
     /// The event's own id.
     pub message: MessageId,
     /// The user whose nonces `nonce` belongs to.
     pub from: UserId,
-    /// Makes a retry safe. A node makes one up if the client gave none.
+    /// The nonce, which makes a retry safe. The node makes one up if the client gave none.
     pub nonce: Nonce,
-    /// Which message it changes; `None`: it is a new one.
+    /// The change to an earlier message. `None` for a new message.
     pub change: Option<Change>,
-    /// The sender's address, which pays with the sender for the bytes of a room that this event begins;
-    /// `None`: nobody pays.
+    /// The sender's address. If this event begins a room, the room's bytes count for the sender and for
+    /// this address. `None` if they count for nobody.
     pub address: Option<IpAddr>,
     /// The frame's JSON object up to, and without, `,"ts":…}`.
     pub open: Bytes,
@@ -30,18 +32,18 @@ pub struct Draft {
 /// The effect of an event on an earlier one, for stores that keep both.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The message's offset.
+    /// The offset of the message.
     pub target: u64,
-    /// The epoch in which the message was found there; `None`: any.
+    /// The epoch in which the message was found there. `None` means any.
     pub epoch: Option<Epoch>,
-    /// How.
+    /// The kind of change.
     pub kind: ChangeKind,
 }
 
 /// The ways to change a message.
 #[derive(Debug, Clone)]
 pub enum ChangeKind {
-    /// Another body.
+    /// The message gets another body.
     Edit {
         /// The frame that takes the place of this event once its message is deleted or edited again, left
         /// open like a draft.
@@ -49,15 +51,15 @@ pub enum ChangeKind {
         /// The frame that takes the message's place.
         replacement: Replacement,
     },
-    /// No body.
+    /// The message loses its body.
     Delete {
         /// The frame that takes the message's place.
         tombstone: Frame,
     },
-    /// A reaction.
+    /// A user adds or removes a reaction.
     React,
-    /// None any more, since the message is deleted already: only a retry of what was stored before
-    /// is answered with its place.
+    /// The message is deleted already, so nothing changes. Only a retry of a stored event is answered
+    /// with its place.
     TooLate,
 }
 
@@ -72,14 +74,14 @@ impl Change {
 }
 
 impl Draft {
-    /// Whether the event takes a message's body away and adds none.
+    /// Whether the event removes a message's body and adds none.
     #[must_use]
     pub fn is_deletion(&self) -> bool {
         let change = self.change.as_ref();
         change.is_some_and(|change| matches!(change.kind, ChangeKind::Delete { .. }))
     }
 
-    /// The same, paid for by this address.
+    /// Returns the same draft, whose bytes count for this address.
     #[must_use]
     pub fn paid_by(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
@@ -107,7 +109,7 @@ impl Draft {
         }
     }
 
-    /// Another body for the message at `target`, whose event is `original`.
+    /// An edit of the message at `target`, whose event is `original`.
     #[must_use]
     pub fn edit(
         room: &RoomId,
@@ -140,7 +142,7 @@ impl Draft {
         Self::change(by, nonce, message, Change::new(target, kind), open)
     }
 
-    /// The end of the message at `target`, whose event is `original`.
+    /// A deletion of the message at `target`, whose event is `original`.
     #[must_use]
     pub fn delete(
         room: &RoomId,
@@ -187,8 +189,8 @@ impl Draft {
         Self::change(by, nonce, message, Change::new(target, kind), open)
     }
 
-    /// The same for a message that was found in `epoch`: the change is stored only where that
-    /// message still stands.
+    /// Returns the same change of a message that was found in `epoch`. The broker stores it only if that
+    /// message is still there.
     #[must_use]
     pub fn of_epoch(mut self, epoch: Epoch) -> Self {
         if let Some(change) = &mut self.change {
@@ -197,13 +199,33 @@ impl Draft {
         self
     }
 
-    /// The same for a message that is deleted already.
+    /// Returns the same change of a message that is deleted already.
     #[must_use]
     pub fn too_late(mut self) -> Self {
         if let Some(change) = &mut self.change {
             change.kind = ChangeKind::TooLate;
         }
         self
+    }
+
+    /// Whether `stored` is this draft's event. A deleted event and an edited message no longer have the
+    /// body that was sent, so any body matches there.
+    #[must_use]
+    pub fn is_stored_as(&self, stored: &StoredEvent<'_>) -> bool {
+        let place = Position {
+            epoch: stored.epoch.clone(),
+            offset: stored.offset,
+        };
+        let sealed = seal(&self.open, 0, &place);
+        let Ok(own) = StoredEvent::parse(sealed.as_str()) else {
+            return false;
+        };
+        let body = |event: &StoredEvent<'_>| event.body.map(|body| body.get().to_owned());
+        stored.kind == own.kind
+            && stored.target == own.target
+            && (stored.deleted || stored.edited.is_some() || body(stored) == body(&own))
+            && stored.key == own.key
+            && stored.on == own.on
     }
 
     fn change(
@@ -224,8 +246,8 @@ impl Draft {
     }
 }
 
-/// Without a client's `nonce` the message id serves as one, so that the node's own retries towards
-/// the broker stay safe; it is not shown to clients.
+/// Returns the nonce, or the message ID if the client gave none. So the node's own retries towards the
+/// broker stay safe. Clients do not see that nonce.
 fn nonce_or_id(nonce: Option<Nonce>, message: &MessageId) -> Nonce {
     nonce.unwrap_or_else(|| Nonce::new(message.as_str()).expect("a message id is a valid nonce"))
 }

@@ -1,20 +1,12 @@
 //! Edited messages: a message's frame with the body of its newest edit.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{EventKind, Open, StoredEvent};
+use super::kind::EventKind;
+use super::open::{Open, tail};
+use super::stored::StoredEvent;
 use crate::{Frame, RoomId, User, UserId};
-
-/// The mark of an edited message: the place of its newest edit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EditMark {
-    /// When the edit was stored, in milliseconds since 1970.
-    pub ts: u64,
-    /// The offset of the edit's own event.
-    pub offset: u64,
-}
 
 /// A message's frame with another body, which lacks only the time and the offset of the edit.
 ///
@@ -65,7 +57,7 @@ impl StoredEvent<'_> {
         let open = [&open.encode()[..], br#","edited":{"by":"#, by.as_bytes()].concat();
         Replacement {
             open: open.into(),
-            end: super::tail(self.ts, &self.epoch, self.offset).into(),
+            end: tail(self.ts, &self.epoch, self.offset).into(),
         }
     }
 }

@@ -2,15 +2,25 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Draft, EditMark, EventKind, Open, seal};
+use super::kind::EventKind;
+use super::open::{Open, seal};
 use crate::{
     BodyView, Epoch, Frame, MessageId, Nonce, Position, ReactionKey, RoomId, User, UserId,
 };
 
-/// A sealed event, read back from its frame: on rare paths, and for the archive.
+/// The mark of an edited message: the place of its newest edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditMark {
+    /// When the edit was stored, in milliseconds since 1970.
+    pub ts: u64,
+    /// The offset of the edit's own event.
+    pub offset: u64,
+}
+
+/// A sealed event, read back from its frame. Only rare paths and the archive read events back.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StoredEvent<'a> {
     /// The kind of event.
@@ -18,38 +28,38 @@ pub struct StoredEvent<'a> {
     pub kind: EventKind,
     /// The event's id.
     pub message: MessageId,
-    /// Milliseconds since 1970.
+    /// The time of the event, in milliseconds since 1970.
     #[serde(default)]
     pub ts: u64,
-    /// The life of the stream that it was numbered in.
+    /// The epoch of the stream in which the event was numbered.
     pub epoch: Epoch,
-    /// Its number.
+    /// The event's offset.
     pub offset: u64,
-    /// The sender; `None` only where nothing but the place is left.
+    /// The sender. `None` only if nothing but the place is left.
     #[serde(alias = "by")]
     pub from: Option<User>,
-    /// The sender's own name for it.
+    /// The nonce that the sender gave it.
     #[serde(default)]
     pub nonce: Option<Nonce>,
-    /// Which message it changes.
+    /// The offset of the message that it changes.
     #[serde(default)]
     pub target: Option<u64>,
-    /// As it was sent, without blanks between its parts; comparable byte for byte.
+    /// The body as it was sent, without blanks between its parts, so comparable byte for byte.
     #[serde(borrow, default)]
     pub body: Option<&'a RawValue>,
-    /// Its body is gone: its message was deleted, or a newer edit has replaced this one.
+    /// Whether the body is gone, because the message was deleted or a newer edit has replaced this one.
     #[serde(default)]
     pub deleted: bool,
-    /// The newest edit of this message, whose body it has; `None`: the message was not edited.
+    /// The newest edit of this message, whose body the message has. `None` if it was not edited.
     #[serde(default)]
     pub edited: Option<EditMark>,
-    /// Which reaction.
+    /// The key of the reaction.
     #[serde(default)]
     pub key: Option<ReactionKey>,
-    /// Whether the reaction begins.
+    /// `true` if the reaction is added, `false` if it is removed.
     #[serde(default)]
     pub on: Option<bool>,
-    /// Users whom the text names.
+    /// The users that the text mentions.
     #[serde(default)]
     pub mentions: Vec<UserId>,
 }
@@ -58,7 +68,7 @@ impl<'a> StoredEvent<'a> {
     /// Reads a sealed frame.
     ///
     /// # Errors
-    /// When `json` is no sealed event; what the broker stored always is.
+    /// `json` is not a sealed event. Every frame that the broker stored is one.
     pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
     }
@@ -70,7 +80,8 @@ impl<'a> StoredEvent<'a> {
         text.map(Cow::into_owned)
     }
 
-    /// Returns what takes its place once its body is gone: the same without body and nonce.
+    /// Returns the frame that replaces the event when its body is removed: the same event without body
+    /// and nonce.
     #[must_use]
     pub fn tombstone(&self, room: &RoomId) -> Frame {
         let from = self.from.as_ref();
@@ -87,25 +98,5 @@ impl<'a> StoredEvent<'a> {
             offset: self.offset,
         };
         seal(&open.encode(), self.ts, &position)
-    }
-
-    /// Whether `draft` says the same as this. A deleted event and an edited message no longer have
-    /// the body that was sent, so any body is the same there.
-    #[must_use]
-    pub fn says(&self, draft: &Draft) -> bool {
-        let place = Position {
-            epoch: self.epoch.clone(),
-            offset: self.offset,
-        };
-        let sealed = seal(&draft.open, 0, &place);
-        let Ok(other) = StoredEvent::parse(sealed.as_str()) else {
-            return false;
-        };
-        let body = |event: &StoredEvent<'_>| event.body.map(|body| body.get().to_owned());
-        self.kind == other.kind
-            && self.target == other.target
-            && (self.deleted || self.edited.is_some() || body(self) == body(&other))
-            && self.key == other.key
-            && self.on == other.on
     }
 }

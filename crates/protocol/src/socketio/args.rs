@@ -164,9 +164,10 @@ impl<'de> Visitor<'de> for Placeholders {
         }
         let stands_for_one =
             matches!(number, Seen::Number(number) if number < self.attachments as u64);
-        match !is_placeholder || stands_for_one {
-            true => Ok(Seen::Other),
-            false => Err(A::Error::custom("a placeholder without an attachment")),
+        if !is_placeholder || stands_for_one {
+            Ok(Seen::Other)
+        } else {
+            Err(A::Error::custom("a placeholder without an attachment"))
         }
     }
 }

@@ -55,7 +55,7 @@ impl Message {
 
 /// A packet of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum EnginePacket<'a> {
     /// `1`: it goes.
     Close,
     /// `2probe`: it tries out a WebSocket.
@@ -94,27 +94,27 @@ pub enum EngineError {
 ///
 /// # Errors
 /// [`EngineError`]: the connection must end.
-pub fn decode_packet(text: &str) -> Result<Packet<'_>, EngineError> {
+pub fn decode_packet(text: &str) -> Result<EnginePacket<'_>, EngineError> {
     let kind = text.chars().next().ok_or(EngineError::Empty)?;
     let rest = &text[kind.len_utf8()..];
     match kind {
-        '0' | '6' => Ok(Packet::Idle),
-        '1' => Ok(Packet::Close),
-        '2' if rest == "probe" => Ok(Packet::Probe),
+        '0' | '6' => Ok(EnginePacket::Idle),
+        '1' => Ok(EnginePacket::Close),
+        '2' if rest == "probe" => Ok(EnginePacket::Probe),
         '2' => Err(EngineError::ClientPing),
-        '3' => Ok(Packet::Pong),
-        '4' => Ok(Packet::Text(rest)),
-        '5' => Ok(Packet::Upgrade),
+        '3' => Ok(EnginePacket::Pong),
+        '4' => Ok(EnginePacket::Text(rest)),
+        '5' => Ok(EnginePacket::Upgrade),
         'b' => BASE64
             .decode(rest)
-            .map(|bytes| Packet::Binary(bytes.into()))
+            .map(|bytes| EnginePacket::Binary(bytes.into()))
             .map_err(|_| EngineError::Base64),
         _ => Err(EngineError::UnknownType),
     }
 }
 
 /// Reads the packets of one HTTP body, one after the other.
-pub fn decode_payload(body: &str) -> impl Iterator<Item = Result<Packet<'_>, EngineError>> {
+pub fn decode_payload(body: &str) -> impl Iterator<Item = Result<EnginePacket<'_>, EngineError>> {
     body.split(SEPARATOR).map(decode_packet)
 }
 
@@ -147,19 +147,22 @@ mod tests {
     #[test]
     fn packets_are_told_by_their_first_character() {
         for (text, packet) in [
-            ("0{}", Packet::Idle),
-            ("1", Packet::Close),
-            ("2probe", Packet::Probe),
-            ("3", Packet::Pong),
-            ("3probe", Packet::Pong),
-            ("4", Packet::Text("")),
-            ("42[\"ä\"]", Packet::Text("2[\"ä\"]")),
-            ("5", Packet::Upgrade),
-            ("6", Packet::Idle),
-            ("bAQID", Packet::Binary(Bytes::from_static(&[1, 2, 3]))),
-            ("bAQ", Packet::Binary(Bytes::from_static(&[1]))),
-            ("bAQ==", Packet::Binary(Bytes::from_static(&[1]))),
-            ("b", Packet::Binary(Bytes::new())),
+            ("0{}", EnginePacket::Idle),
+            ("1", EnginePacket::Close),
+            ("2probe", EnginePacket::Probe),
+            ("3", EnginePacket::Pong),
+            ("3probe", EnginePacket::Pong),
+            ("4", EnginePacket::Text("")),
+            ("42[\"ä\"]", EnginePacket::Text("2[\"ä\"]")),
+            ("5", EnginePacket::Upgrade),
+            ("6", EnginePacket::Idle),
+            (
+                "bAQID",
+                EnginePacket::Binary(Bytes::from_static(&[1, 2, 3])),
+            ),
+            ("bAQ", EnginePacket::Binary(Bytes::from_static(&[1]))),
+            ("bAQ==", EnginePacket::Binary(Bytes::from_static(&[1]))),
+            ("b", EnginePacket::Binary(Bytes::new())),
         ] {
             assert_eq!(decode_packet(text), Ok(packet), "{text}");
         }
@@ -182,9 +185,9 @@ mod tests {
         assert_eq!(
             packets,
             [
-                Ok(Packet::Text("a")),
-                Ok(Packet::Binary(Bytes::from_static(&[1]))),
-                Ok(Packet::Pong)
+                Ok(EnginePacket::Text("a")),
+                Ok(EnginePacket::Binary(Bytes::from_static(&[1]))),
+                Ok(EnginePacket::Pong)
             ]
         );
         assert_eq!(
@@ -211,8 +214,8 @@ mod tests {
             let mut messages: Vec<Message> = texts.iter().map(|text| Message::text(format!("4{text}"))).collect();
             messages.push(Message::Binary(bytes.clone().into()));
             let body = encode_payload(&messages);
-            let mut expected: Vec<_> = texts.iter().map(|text| Ok(Packet::Text(text))).collect();
-            expected.push(Ok(Packet::Binary(bytes.into())));
+            let mut expected: Vec<_> = texts.iter().map(|text| Ok(EnginePacket::Text(text))).collect();
+            expected.push(Ok(EnginePacket::Binary(bytes.into())));
             prop_assert_eq!(decode_payload(&body).collect::<Vec<_>>(), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! One Socket.IO v5 packet's text, read and checked before anybody acts on it.
+//! Reads and checks the text of one Socket.IO v5 packet.
 
 use std::borrow::Cow;
 
@@ -9,35 +9,35 @@ use super::{MAIN_NAMESPACE, MAX_ATTACHMENTS, MAX_NAMESPACE_BYTES, RESERVED_EVENT
 
 /// A client's packet with all its attachments. JSON stays text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard<'a> {
-    /// It wants to come into a namespace.
+pub enum ClientPacket<'a> {
+    /// The client wants to join a namespace.
     Connect {
-        /// Which one.
+        /// The namespace.
         namespace: String,
-        /// An object, or `None` when it says nothing.
+        /// The `auth` object. `None` if the client gave none.
         auth: Option<Cow<'a, str>>,
     },
-    /// It leaves a namespace.
+    /// The client leaves a namespace.
     Disconnect {
-        /// Which one.
+        /// The namespace.
         namespace: String,
     },
-    /// An event, in a namespace that it is in.
+    /// An event in a namespace that the client has joined.
     Event {
-        /// Which one.
+        /// The namespace.
         namespace: String,
-        /// It wants an ack under this number.
+        /// The number of the ack that the client wants, if it wants one.
         id: Option<u64>,
-        /// The name, a string or a number, and the arguments; binary ones as placeholders.
+        /// The name, a string or a number, and the arguments. Binary arguments are placeholders.
         args: Args<'a>,
         /// The bytes that the placeholders stand for.
         attachments: Vec<Bytes>,
     },
-    /// An ack of an event from us.
+    /// An ack of a server's event.
     Ack {
-        /// Which namespace.
+        /// The namespace.
         namespace: String,
-        /// Our event's number.
+        /// The number of that event.
         id: u64,
         /// The arguments.
         args: Args<'a>,
@@ -46,21 +46,21 @@ pub enum Heard<'a> {
     },
 }
 
-impl Heard<'_> {
-    /// The same, for as long as its attachments are awaited.
-    pub(super) fn into_owned(self) -> Heard<'static> {
+impl ClientPacket<'_> {
+    /// Returns an owned packet, which can be kept while its attachments are awaited.
+    pub(super) fn into_owned(self) -> ClientPacket<'static> {
         match self {
-            Self::Connect { namespace, auth } => Heard::Connect {
+            Self::Connect { namespace, auth } => ClientPacket::Connect {
                 namespace,
                 auth: auth.map(|auth| Cow::Owned(auth.into_owned())),
             },
-            Self::Disconnect { namespace } => Heard::Disconnect { namespace },
+            Self::Disconnect { namespace } => ClientPacket::Disconnect { namespace },
             Self::Event {
                 namespace,
                 id,
                 args,
                 attachments,
-            } => Heard::Event {
+            } => ClientPacket::Event {
                 namespace,
                 id,
                 args: args.into_owned(),
@@ -71,7 +71,7 @@ impl Heard<'_> {
                 id,
                 args,
                 attachments,
-            } => Heard::Ack {
+            } => ClientPacket::Ack {
                 namespace,
                 id,
                 args: args.into_owned(),
@@ -81,22 +81,22 @@ impl Heard<'_> {
     }
 }
 
-/// Why a packet cannot be taken: the connection must end.
+/// The reason why a packet is refused. The connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PacketError {
-    /// No type, or one that clients do not send.
+pub enum ClientPacketError {
+    /// The packet has no type, or one that clients do not send.
     #[error("unknown packet type")]
     UnknownType,
-    /// Their number is no number.
+    /// The number of attachments is not a number.
     #[error("the number of attachments cannot be read")]
     Attachments,
-    /// More than [`MAX_ATTACHMENTS`], or more bytes than one packet may have.
+    /// The packet has more than [`MAX_ATTACHMENTS`] attachments, or more bytes than allowed.
     #[error("too many attachments")]
     TooManyAttachments,
-    /// Longer than [`MAX_NAMESPACE_BYTES`].
+    /// The namespace's name is longer than [`MAX_NAMESPACE_BYTES`].
     #[error("the namespace's name is too long")]
     LongNamespace,
-    /// No whole number below 2^53.
+    /// The ack's number is not a whole number below 2^53.
     #[error("an ack's number cannot be read")]
     AckId,
     /// The rest of the packet does not have the form of its type.
@@ -105,31 +105,31 @@ pub enum PacketError {
     /// The client's library keeps this name for itself.
     #[error("a reserved event name")]
     ReservedName,
-    /// A placeholder stands for no attachment.
+    /// A placeholder has no attachment.
     #[error("a placeholder without an attachment")]
     Placeholder,
-    /// An event, an ack or a leave for a namespace that the client is not in.
+    /// An event, an ack or a disconnect for a namespace that the client has not joined.
     #[error("a packet for a namespace that was not joined")]
     NotJoined,
     /// A second connect to the same namespace.
     #[error("this namespace was joined before")]
     AlreadyJoined,
-    /// Bytes that no packet has announced.
+    /// Binary data that no packet has announced.
     #[error("binary data that was not announced")]
     UnexpectedBinary,
-    /// Text where attachments were announced.
+    /// Text came where attachments were announced.
     #[error("text between a packet and its attachments")]
     MissingBinary,
 }
 
-/// The largest number that an ack may have: JavaScript counts no further.
+/// The largest number of an ack: the largest integer that JavaScript holds exactly.
 const MAX_ID: u64 = (1 << 53) - 1;
 
-/// A packet as read, and how many attachments it still waits for.
-pub(super) fn decode(text: &str) -> Result<(Heard<'_>, usize), PacketError> {
-    let kind = text.bytes().next().ok_or(PacketError::UnknownType)?;
+/// Reads a packet. Returns it and the number of attachments that must follow.
+pub(super) fn decode(text: &str) -> Result<(ClientPacket<'_>, usize), ClientPacketError> {
+    let kind = text.bytes().next().ok_or(ClientPacketError::UnknownType)?;
     if !matches!(kind, b'0' | b'1' | b'2' | b'3' | b'5' | b'6') {
-        return Err(PacketError::UnknownType);
+        return Err(ClientPacketError::UnknownType);
     }
     let rest = &text[1..];
     let (attachments, rest) = match kind {
@@ -140,44 +140,44 @@ pub(super) fn decode(text: &str) -> Result<(Heard<'_>, usize), PacketError> {
     let (id, rest) = split_id(rest)?;
     let payload = match rest {
         "" => None,
-        text => Some(json::read(text).map_err(|_| PacketError::Payload)?),
+        text => Some(json::read(text).map_err(|_| ClientPacketError::Payload)?),
     };
-    let heard = match kind {
+    let packet = match kind {
         b'0' => connect(namespace, payload)?,
-        b'1' if payload.is_none() => Heard::Disconnect { namespace },
+        b'1' if payload.is_none() => ClientPacket::Disconnect { namespace },
         b'2' | b'5' => event(namespace, id, payload, attachments)?,
         b'3' | b'6' => ack(namespace, id, payload, attachments)?,
-        _ => return Err(PacketError::Payload),
+        _ => return Err(ClientPacketError::Payload),
     };
-    Ok((heard, attachments))
+    Ok((packet, attachments))
 }
 
-/// `n-` before everything else.
-fn split_attachments(rest: &str) -> Result<(usize, &str), PacketError> {
-    let (number, rest) = rest.split_once('-').ok_or(PacketError::Attachments)?;
+/// Splits off `n-`, the number of attachments.
+fn split_attachments(rest: &str) -> Result<(usize, &str), ClientPacketError> {
+    let (number, rest) = rest.split_once('-').ok_or(ClientPacketError::Attachments)?;
     if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(PacketError::Attachments);
+        return Err(ClientPacketError::Attachments);
     }
     match number.parse() {
         Ok(number) if number <= MAX_ATTACHMENTS => Ok((number, rest)),
-        _ => Err(PacketError::TooManyAttachments),
+        _ => Err(ClientPacketError::TooManyAttachments),
     }
 }
 
-/// `/name,`; the comma may be missing where nothing follows.
-fn split_namespace(rest: &str) -> Result<(String, &str), PacketError> {
+/// Splits off `/name,`. The comma may be missing if nothing follows.
+fn split_namespace(rest: &str) -> Result<(String, &str), ClientPacketError> {
     if !rest.starts_with('/') {
         return Ok((MAIN_NAMESPACE.to_owned(), rest));
     }
     let (name, rest) = rest.split_once(',').unwrap_or((rest, ""));
     if name.len() > MAX_NAMESPACE_BYTES {
-        return Err(PacketError::LongNamespace);
+        return Err(ClientPacketError::LongNamespace);
     }
     Ok((name.to_owned(), rest))
 }
 
-/// Digits before the payload.
-fn split_id(rest: &str) -> Result<(Option<u64>, &str), PacketError> {
+/// Splits off the digits before the payload.
+fn split_id(rest: &str) -> Result<(Option<u64>, &str), ClientPacketError> {
     let end = rest
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(rest.len());
@@ -187,18 +187,22 @@ fn split_id(rest: &str) -> Result<(Option<u64>, &str), PacketError> {
     }
     match digits.parse() {
         Ok(id) if id <= MAX_ID => Ok((Some(id), rest)),
-        _ => Err(PacketError::AckId),
+        _ => Err(ClientPacketError::AckId),
     }
 }
 
-fn connect(namespace: String, payload: Option<Cow<'_, str>>) -> Result<Heard<'_>, PacketError> {
+fn connect(
+    namespace: String,
+    payload: Option<Cow<'_, str>>,
+) -> Result<ClientPacket<'_>, ClientPacketError> {
     let is_object = |auth: &Cow<'_, str>| auth.trim_ascii_start().starts_with('{');
-    match payload.is_none() || payload.as_ref().is_some_and(is_object) {
-        true => Ok(Heard::Connect {
+    if payload.as_ref().is_none_or(is_object) {
+        Ok(ClientPacket::Connect {
             namespace,
             auth: payload,
-        }),
-        false => Err(PacketError::Payload),
+        })
+    } else {
+        Err(ClientPacketError::Payload)
     }
 }
 
@@ -207,22 +211,24 @@ fn event(
     id: Option<u64>,
     payload: Option<Cow<'_, str>>,
     attachments: usize,
-) -> Result<Heard<'_>, PacketError> {
+) -> Result<ClientPacket<'_>, ClientPacketError> {
     let args = list(payload, attachments)?;
     let [name, _] = args.first_two();
     match args.name() {
-        Some(name) if RESERVED_EVENTS.contains(&&*name) => return Err(PacketError::ReservedName),
+        Some(name) if RESERVED_EVENTS.contains(&&*name) => {
+            return Err(ClientPacketError::ReservedName);
+        }
         Some(_) => {}
         None => {
             let is_digit = |byte: u8| byte == b'-' || byte.is_ascii_digit();
             let is_number =
                 name.is_some_and(|name| name.get().bytes().next().is_some_and(is_digit));
             if !is_number {
-                return Err(PacketError::Payload);
+                return Err(ClientPacketError::Payload);
             }
         }
     }
-    Ok(Heard::Event {
+    Ok(ClientPacket::Event {
         namespace,
         id,
         args,
@@ -235,9 +241,9 @@ fn ack(
     id: Option<u64>,
     payload: Option<Cow<'_, str>>,
     attachments: usize,
-) -> Result<Heard<'_>, PacketError> {
-    let id = id.ok_or(PacketError::AckId)?;
-    Ok(Heard::Ack {
+) -> Result<ClientPacket<'_>, ClientPacketError> {
+    let id = id.ok_or(ClientPacketError::AckId)?;
+    Ok(ClientPacket::Ack {
         namespace,
         id,
         args: list(payload, attachments)?,
@@ -245,11 +251,13 @@ fn ack(
     })
 }
 
-/// The arguments. In a packet without attachments nothing is a placeholder.
-fn list(payload: Option<Cow<'_, str>>, attachments: usize) -> Result<Args<'_>, PacketError> {
-    let args = payload.and_then(Args::new).ok_or(PacketError::Payload)?;
+/// Reads the arguments. A packet without attachments has no placeholders.
+fn list(payload: Option<Cow<'_, str>>, attachments: usize) -> Result<Args<'_>, ClientPacketError> {
+    let args = payload
+        .and_then(Args::new)
+        .ok_or(ClientPacketError::Payload)?;
     if attachments > 0 && !args.has_only(attachments) {
-        return Err(PacketError::Placeholder);
+        return Err(ClientPacketError::Placeholder);
     }
     Ok(args)
 }
@@ -258,8 +266,8 @@ fn list(payload: Option<Cow<'_, str>>, attachments: usize) -> Result<Args<'_>, P
 mod tests {
     use super::*;
 
-    fn event<'a>(namespace: &str, id: Option<u64>, args: &'a str) -> Heard<'a> {
-        Heard::Event {
+    fn event<'a>(namespace: &str, id: Option<u64>, args: &'a str) -> ClientPacket<'a> {
+        ClientPacket::Event {
             namespace: namespace.to_owned(),
             id,
             args: Args::read(args).unwrap(),
@@ -269,11 +277,11 @@ mod tests {
 
     #[test]
     fn packets_are_read_as_the_protocol_writes_them() {
-        let connect = |namespace: &str, auth: Option<&'static str>| Heard::Connect {
+        let connect = |namespace: &str, auth: Option<&'static str>| ClientPacket::Connect {
             namespace: namespace.to_owned(),
             auth: auth.map(Cow::Borrowed),
         };
-        for (text, heard) in [
+        for (text, packet) in [
             ("0", connect("/", None)),
             ("0{}", connect("/", Some("{}"))),
             ("0/a,{\"t\":1}", connect("/a", Some(r#"{"t":1}"#))),
@@ -284,73 +292,73 @@ mod tests {
             ("2/a,12[\"hi\",{}]", event("/a", Some(12), r#"["hi",{}]"#)),
             ("50-[\"hi\"]", event("/", None, r#"["hi"]"#)),
         ] {
-            assert_eq!(decode(text), Ok((heard, 0)), "{text}");
+            assert_eq!(decode(text), Ok((packet, 0)), "{text}");
         }
-        let left = Heard::Disconnect {
+        let left = ClientPacket::Disconnect {
             namespace: "/a".to_owned(),
         };
         assert_eq!(decode("1/a,"), Ok((left, 0)));
         assert!(matches!(
             decode("3/a,7[1]"),
-            Ok((Heard::Ack { id: 7, .. }, 0))
+            Ok((ClientPacket::Ack { id: 7, .. }, 0))
         ));
         let text = r#"52-["x",{"_placeholder":true,"num":1},[{"_placeholder":true,"num":0}]]"#;
-        assert!(matches!(decode(text), Ok((Heard::Event { .. }, 2))));
+        assert!(matches!(decode(text), Ok((ClientPacket::Event { .. }, 2))));
     }
 
     #[test]
-    fn whatever_is_wrong_has_a_name() {
+    fn every_kind_of_invalid_packet_has_its_error() {
         let placeholder = |num: &str| format!(r#"51-["x",{{"_placeholder":true,"num":{num}}}]"#);
         let long = format!("0/{}", "n".repeat(10 * 1024));
         for (text, error) in [
-            ("", PacketError::UnknownType),
-            ("4", PacketError::UnknownType),
-            ("4{}", PacketError::UnknownType),
-            ("7", PacketError::UnknownType),
-            ("9[\"a\"]", PacketError::UnknownType),
-            ("ä", PacketError::UnknownType),
-            ("2", PacketError::Payload),
-            ("2[]", PacketError::Payload),
-            ("2{}", PacketError::Payload),
-            ("2[null]", PacketError::Payload),
-            ("2[{}]", PacketError::Payload),
-            ("2[\"a\"", PacketError::Payload),
-            ("2[\"a\"]x", PacketError::Payload),
-            ("2abc[\"a\"]", PacketError::Payload),
-            ("2-1[\"a\"]", PacketError::Payload),
-            ("2/a", PacketError::Payload),
-            ("0null", PacketError::Payload),
-            ("0[]", PacketError::Payload),
-            ("0\"x\"", PacketError::Payload),
-            ("1{}", PacketError::Payload),
-            ("3[1]", PacketError::AckId),
-            ("3abc[]", PacketError::Payload),
-            ("31{}", PacketError::Payload),
-            ("31", PacketError::Payload),
-            ("299999999999999999999[\"a\"]", PacketError::AckId),
-            ("29007199254740992[\"a\"]", PacketError::AckId),
-            ("2[\"connect\"]", PacketError::ReservedName),
-            ("2[\"disconnecting\"]", PacketError::ReservedName),
-            ("5[\"a\"]", PacketError::Attachments),
-            ("5-[\"a\"]", PacketError::Attachments),
-            ("5x-[\"a\"]", PacketError::Attachments),
-            ("5+1-[\"a\"]", PacketError::Attachments),
-            ("599999-[\"a\"]", PacketError::TooManyAttachments),
+            ("", ClientPacketError::UnknownType),
+            ("4", ClientPacketError::UnknownType),
+            ("4{}", ClientPacketError::UnknownType),
+            ("7", ClientPacketError::UnknownType),
+            ("9[\"a\"]", ClientPacketError::UnknownType),
+            ("ä", ClientPacketError::UnknownType),
+            ("2", ClientPacketError::Payload),
+            ("2[]", ClientPacketError::Payload),
+            ("2{}", ClientPacketError::Payload),
+            ("2[null]", ClientPacketError::Payload),
+            ("2[{}]", ClientPacketError::Payload),
+            ("2[\"a\"", ClientPacketError::Payload),
+            ("2[\"a\"]x", ClientPacketError::Payload),
+            ("2abc[\"a\"]", ClientPacketError::Payload),
+            ("2-1[\"a\"]", ClientPacketError::Payload),
+            ("2/a", ClientPacketError::Payload),
+            ("0null", ClientPacketError::Payload),
+            ("0[]", ClientPacketError::Payload),
+            ("0\"x\"", ClientPacketError::Payload),
+            ("1{}", ClientPacketError::Payload),
+            ("3[1]", ClientPacketError::AckId),
+            ("3abc[]", ClientPacketError::Payload),
+            ("31{}", ClientPacketError::Payload),
+            ("31", ClientPacketError::Payload),
+            ("299999999999999999999[\"a\"]", ClientPacketError::AckId),
+            ("29007199254740992[\"a\"]", ClientPacketError::AckId),
+            ("2[\"connect\"]", ClientPacketError::ReservedName),
+            ("2[\"disconnecting\"]", ClientPacketError::ReservedName),
+            ("5[\"a\"]", ClientPacketError::Attachments),
+            ("5-[\"a\"]", ClientPacketError::Attachments),
+            ("5x-[\"a\"]", ClientPacketError::Attachments),
+            ("5+1-[\"a\"]", ClientPacketError::Attachments),
+            ("599999-[\"a\"]", ClientPacketError::TooManyAttachments),
             (
                 "599999999999999999999999-[\"a\"]",
-                PacketError::TooManyAttachments,
+                ClientPacketError::TooManyAttachments,
             ),
-            ("511-[\"a\"]", PacketError::TooManyAttachments),
-            (&placeholder("-1"), PacketError::Placeholder),
-            (&placeholder("\"x\""), PacketError::Placeholder),
-            (&placeholder("9"), PacketError::Placeholder),
-            (&placeholder("0.5"), PacketError::Placeholder),
-            (&long, PacketError::LongNamespace),
+            ("511-[\"a\"]", ClientPacketError::TooManyAttachments),
+            (&placeholder("-1"), ClientPacketError::Placeholder),
+            (&placeholder("\"x\""), ClientPacketError::Placeholder),
+            (&placeholder("9"), ClientPacketError::Placeholder),
+            (&placeholder("0.5"), ClientPacketError::Placeholder),
+            (&long, ClientPacketError::LongNamespace),
         ] {
             let shown: String = text.chars().take(60).collect();
             assert_eq!(decode(text).map(drop), Err(error), "{shown}");
         }
         let deep = format!("2[\"a\",{}", "[".repeat(100_000));
-        assert_eq!(decode(&deep).map(drop), Err(PacketError::Payload));
+        assert_eq!(decode(&deep).map(drop), Err(ClientPacketError::Payload));
     }
 }

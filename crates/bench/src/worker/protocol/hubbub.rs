@@ -1,6 +1,6 @@
 //! hubbub.v1.
 
-use super::{Said, Since};
+use super::frame::{ServerFrame, Since};
 use crate::message;
 use crate::worker::wire;
 
@@ -28,38 +28,38 @@ pub(super) fn send(room: &str, number: u64, body: &str) -> String {
     format!(r#"{{"type":"send","id":{number},"room":"{room}","nonce":"b-{number}","body":{body}}}"#)
 }
 
-pub(super) fn hear(frame: &[u8]) -> Result<Said<'_>, String> {
+pub(super) fn parse(frame: &[u8]) -> Result<ServerFrame<'_>, String> {
     let kind = frame.strip_prefix(br#"{"type":""#).unwrap_or_default();
-    let said = if kind.starts_with(b"message\"") {
+    let read = if kind.starts_with(b"message\"") {
         let (number, offset) =
             message::read(frame).ok_or("a message that is not from this bench")?;
-        Said::Message {
+        ServerFrame::Message {
             number,
             offset: Some(offset),
         }
     } else if kind.starts_with(b"sent\"") {
         let id = message::number(frame, "id");
-        id.map_or(Said::Nothing, Said::Sent)
+        id.map_or(ServerFrame::Ignored, ServerFrame::Sent)
     } else if kind.starts_with(b"welcome\"") {
-        Said::Welcome(None)
+        ServerFrame::Welcome(None)
     } else if kind.starts_with(b"joined\"") {
         joined(frame)
     } else if kind.starts_with(b"lagged\"") {
-        Said::Lagged
+        ServerFrame::Lagged
     } else if kind.starts_with(b"error\"") {
-        Said::Refused(frame)
+        ServerFrame::Refused(frame)
     } else {
-        Said::Nothing
+        ServerFrame::Ignored
     };
-    Ok(said)
+    Ok(read)
 }
 
 /// The answer to a join, by itself or inside another frame.
-pub(super) fn joined(frame: &[u8]) -> Said<'_> {
+pub(super) fn joined(frame: &[u8]) -> ServerFrame<'_> {
     // The offset of the newest event, or the room's head if there is none.
     let newest = memchr::memmem::rfind(frame, br#""offset":"#);
     let newest = newest.and_then(|at| message::number(&frame[at..], "offset"));
-    Said::Joined {
+    ServerFrame::Joined {
         epoch: message::text(frame, "epoch"),
         offset: newest.unwrap_or(0),
         recovered: memchr::memmem::find(frame, br#""recovered":true"#).is_some(),

@@ -1,65 +1,14 @@
-//! The protocols that the members of a load speak: Hubbub's own, or that of a system to compare
-//! with.
+//! The frames of each protocol: Hubbub's own, and those of the systems to compare with.
 
+mod frame;
 pub(crate) mod hubbub;
 mod nchan;
 mod pusher;
 mod socketio;
 
-use std::borrow::Cow;
+pub(super) use frame::{ServerFrame, Since};
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-use crate::plan::Credentials;
-
-/// The protocol of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
-pub(crate) enum Protocol {
-    /// hubbub.v1
-    #[default]
-    Hubbub,
-    /// Socket.IO 5 over a WebSocket, with events named as Hubbub's own: `join`, `send`, `message`
-    Socketio,
-    /// Nchan's pubsub WebSocket at /pubsub/ROOM
-    Nchan,
-    /// Pusher's client events on private channels; the key is `app-key`, the secret is `--secret`
-    Pusher,
-}
-
-/// The meaning of a frame from the server.
-#[derive(Debug, PartialEq)]
-pub(super) enum Said<'a> {
-    /// The member may join. The value is the server's ID of the connection, if a join needs it.
-    Welcome(Option<&'a str>),
-    Joined {
-        epoch: Option<&'a str>,
-        /// The newest known message, 0 if none.
-        offset: u64,
-        recovered: bool,
-    },
-    Message {
-        number: u64,
-        /// Its place in the room, if the protocol has offsets.
-        offset: Option<u64>,
-    },
-    /// The server accepted this message.
-    Sent(u64),
-    Lagged,
-    /// A command was refused, with the reason.
-    Refused(&'a [u8]),
-    /// The server needs this frame next.
-    Wants(Cow<'a, str>),
-    Nothing,
-}
-
-/// A member's last position before it lost its connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Since<'a> {
-    pub(super) epoch: &'a str,
-    /// 0 if it had none.
-    pub(super) offset: u64,
-}
+use crate::access::{Credentials, Protocol};
 
 impl Protocol {
     /// The request for the upgrade, for the member named `user`.
@@ -89,18 +38,20 @@ impl Protocol {
         self,
         user: &str,
         credentials: &Credentials,
-    ) -> Result<Said<'static>, String> {
+    ) -> Result<ServerFrame<'static>, String> {
         match self {
             Self::Hubbub if matches!(credentials, Credentials::Guest) => {
                 // Without a hello, a node would wait a moment for a guest's first frame.
-                Ok(Said::Wants(hubbub::HELLO.into()))
+                Ok(ServerFrame::Reply(hubbub::HELLO.into()))
             }
-            Self::Hubbub | Self::Pusher => Ok(Said::Nothing),
+            Self::Hubbub | Self::Pusher => Ok(ServerFrame::Ignored),
             Self::Socketio => {
                 let token = credentials.token(user)?;
-                Ok(Said::Wants(socketio::connect(token.as_deref()).into()))
+                Ok(ServerFrame::Reply(
+                    socketio::connect(token.as_deref()).into(),
+                ))
             }
-            Self::Nchan => Ok(Said::Welcome(None)),
+            Self::Nchan => Ok(ServerFrame::Welcome(None)),
         }
     }
 
@@ -143,26 +94,16 @@ impl Protocol {
         self != Self::Pusher
     }
 
-    /// The name in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hubbub => "hubbub",
-            Self::Socketio => "socketio",
-            Self::Nchan => "nchan",
-            Self::Pusher => "pusher",
-        }
-    }
-
     /// Parses a text frame.
     ///
     /// # Errors
     /// The frame cannot be part of a load.
-    pub(super) fn hear(self, frame: &[u8]) -> Result<Said<'_>, String> {
+    pub(super) fn parse(self, frame: &[u8]) -> Result<ServerFrame<'_>, String> {
         match self {
-            Self::Hubbub => hubbub::hear(frame),
-            Self::Socketio => Ok(socketio::hear(frame)),
-            Self::Nchan => nchan::hear(frame),
-            Self::Pusher => Ok(pusher::hear(frame)),
+            Self::Hubbub => hubbub::parse(frame),
+            Self::Socketio => Ok(socketio::parse(frame)),
+            Self::Nchan => nchan::parse(frame),
+            Self::Pusher => Ok(pusher::parse(frame)),
         }
     }
 }

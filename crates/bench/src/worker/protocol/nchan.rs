@@ -1,7 +1,7 @@
 //! Nchan: a client that opens the WebSocket of a channel receives it, and publishes by sending
 //! text.
 
-use super::Said;
+use super::frame::ServerFrame;
 use crate::message;
 use crate::worker::wire;
 
@@ -9,9 +9,9 @@ pub(super) fn request(host: &str, room: &str) -> String {
     wire::upgrade(host, &format!("/pubsub/{room}"), "")
 }
 
-pub(super) fn hear(frame: &[u8]) -> Result<Said<'_>, String> {
+pub(super) fn parse(frame: &[u8]) -> Result<ServerFrame<'_>, String> {
     let number = message::number(frame, "n").ok_or("a message that is not from this bench")?;
-    Ok(Said::Message {
+    Ok(ServerFrame::Message {
         number,
         offset: None,
     })

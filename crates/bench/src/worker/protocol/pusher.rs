@@ -4,9 +4,9 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::Said;
+use super::frame::ServerFrame;
+use crate::access::Credentials;
 use crate::message;
-use crate::plan::Credentials;
 use crate::worker::wire;
 
 const KEY: &str = "app-key";
@@ -39,24 +39,24 @@ pub(super) fn send(room: &str, body: &str) -> String {
     format!(r#"{{"event":"client-message","channel":"private-{room}","data":{body}}}"#)
 }
 
-pub(super) fn hear(frame: &[u8]) -> Said<'_> {
+pub(super) fn parse(frame: &[u8]) -> ServerFrame<'_> {
     match message::text(frame, "event") {
         Some("client-message") => match message::number(frame, "n") {
-            Some(number) => Said::Message {
+            Some(number) => ServerFrame::Message {
                 number,
                 offset: None,
             },
-            None => Said::Nothing,
+            None => ServerFrame::Ignored,
         },
-        Some("pusher:ping") => Said::Wants(r#"{"event":"pusher:pong","data":{}}"#.into()),
-        Some("pusher:connection_established") => Said::Welcome(socket(frame)),
-        Some("pusher_internal:subscription_succeeded") => Said::Joined {
+        Some("pusher:ping") => ServerFrame::Reply(r#"{"event":"pusher:pong","data":{}}"#.into()),
+        Some("pusher:connection_established") => ServerFrame::Welcome(socket(frame)),
+        Some("pusher_internal:subscription_succeeded") => ServerFrame::Joined {
             epoch: None,
             offset: 0,
             recovered: false,
         },
-        Some("pusher:error" | "pusher:subscription_error") => Said::Refused(frame),
-        _ => Said::Nothing,
+        Some("pusher:error" | "pusher:subscription_error") => ServerFrame::Refused(frame),
+        _ => ServerFrame::Ignored,
     }
 }
 
@@ -85,6 +85,6 @@ mod tests {
     #[test]
     fn the_socket_is_found() {
         let frame = br#"{"event":"pusher:connection_established","data":"{\"activity_timeout\":120,\"socket_id\":\"12.34\"}"}"#;
-        assert_eq!(hear(frame), Said::Welcome(Some("12.34")));
+        assert_eq!(parse(frame), ServerFrame::Welcome(Some("12.34")));
     }
 }

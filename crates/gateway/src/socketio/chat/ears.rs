@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hubbub_node::{CommandError, Identity, Session, TicketUse};
 use hubbub_protocol::command::{JoinFrom, RequestId, Terms, decode_named_command};
 use hubbub_protocol::frame::ServerFrame;
-use hubbub_protocol::socketio::{Args, Heard, Listener, encode};
+use hubbub_protocol::socketio::{Args, ClientPacket, PacketReader, encode};
 use hubbub_protocol::{CloseCode, Command, ErrorCode, Frame, Request};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -48,7 +48,7 @@ pub(crate) struct ChatEars {
     hold: Hold,
     /// See [`Visitor`].
     stranger: Option<OwnedSemaphorePermit>,
-    listener: Listener,
+    reader: PacketReader,
     /// One for each namespace that the client is in.
     seats: Vec<Seat>,
     notes: Arc<Notes>,
@@ -135,8 +135,8 @@ impl Ears for ChatEars {
     async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
         self.notes.has_room().await;
         let heard = match sound {
-            Sound::Text(text) => self.listener.hear_text(text),
-            Sound::Binary(bytes) => self.listener.hear_binary(bytes),
+            Sound::Text(text) => self.reader.read_text(text),
+            Sound::Binary(bytes) => self.reader.read_binary(bytes),
         };
         let heard = heard.map_err(|error| {
             tracing::debug!(%error, client = %self.client, "socket.io packet refused");
@@ -144,15 +144,15 @@ impl Ears for ChatEars {
         })?;
         match heard {
             None => Ok(()),
-            Some(Heard::Ack { .. }) => self.count_packet(),
-            Some(Heard::Connect { namespace, auth }) => {
+            Some(ClientPacket::Ack { .. }) => self.count_packet(),
+            Some(ClientPacket::Connect { namespace, auth }) => {
                 self.connect(&namespace, auth.as_deref()).await
             }
-            Some(Heard::Disconnect { namespace }) => {
+            Some(ClientPacket::Disconnect { namespace }) => {
                 self.leave(&namespace);
                 Ok(())
             }
-            Some(Heard::Event {
+            Some(ClientPacket::Event {
                 namespace,
                 id,
                 args,
@@ -209,7 +209,7 @@ impl ChatEars {
             holder: None,
             hold: visitor.hold,
             stranger: visitor.stranger,
-            listener: Listener::new(chat.max_payload),
+            reader: PacketReader::new(chat.max_payload),
             seats: Vec::new(),
             notes,
             connects: Bucket::full(&CONNECTS),
@@ -236,7 +236,7 @@ impl ChatEars {
             return Ok(());
         };
         match self.enter(namespace, auth).await {
-            Ok(()) => self.listener.enter(name),
+            Ok(()) => self.reader.enter(name),
             Err(Outside::Later(code)) => return Err(code),
             Err(Outside::Refused(message, code)) => {
                 let data = json!({ "code": code });
@@ -352,7 +352,7 @@ impl ChatEars {
     }
 
     fn leave(&mut self, name: &str) {
-        self.listener.leave(name);
+        self.reader.leave(name);
         if let Some(index) = self.seat(name) {
             let seat = self.seats.remove(index);
             self.notes.push(Note::Left(seat.namespace));

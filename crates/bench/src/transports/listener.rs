@@ -1,15 +1,15 @@
-//! The transports: how a listener connects through each, and how it receives.
+//! The listeners and the sender: how each connects through a transport and receives.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::ear::{Ear, Heard};
 use super::http::Http;
+use super::scanner::{MessageScanner, TransportCounts};
+use super::transport::Transport;
 use crate::message;
 use crate::plan::Load;
 use crate::worker::{hubbub, wire};
@@ -23,36 +23,9 @@ const PONG: u8 = 10;
 /// Messages per page.
 const PAGE: usize = 200;
 
-/// A transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Door {
-    /// hubbub.v1 over WebSocket
-    Websocket,
-    /// Socket.IO over WebSocket
-    SocketioWebsocket,
-    /// Socket.IO over long polling
-    SocketioPolling,
-    /// Server-sent events
-    Sse,
-    /// The newest messages by REST, polled
-    Rest,
-}
-
-impl Door {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Websocket => "WebSocket",
-            Self::SocketioWebsocket => "Socket.IO, WebSocket",
-            Self::SocketioPolling => "Socket.IO, long polling",
-            Self::Sse => "SSE",
-            Self::Rest => "REST, short polling",
-        }
-    }
-}
-
 /// One listener, in the room.
 pub(super) struct Listener {
-    door: Door,
+    transport: Transport,
     http: Http,
     /// The path of the next request, for transports that poll.
     path: String,
@@ -63,36 +36,36 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Connects. The listener is in the room when this returns.
-    pub(super) async fn enter(
-        door: Door,
+    pub(super) async fn connect(
+        transport: Transport,
         host: SocketAddr,
         token: String,
         poll: Duration,
     ) -> io::Result<Self> {
         let mut http = Http::connect(host, token.clone()).await?;
-        let path = match door {
-            Door::Websocket => {
-                enter_native(&mut http, host, &token).await?;
+        let path = match transport {
+            Transport::Websocket => {
+                connect_native(&mut http, host, &token).await?;
                 String::new()
             }
-            Door::SocketioWebsocket => {
-                enter_socketio(&mut http, &token).await?;
+            Transport::SocketioWebsocket => {
+                connect_socketio(&mut http, &token).await?;
                 String::new()
             }
-            Door::SocketioPolling => enter_polling(&mut http, &token).await?,
-            Door::Sse => {
+            Transport::SocketioPolling => connect_polling(&mut http, &token).await?,
+            Transport::Sse => {
                 let path = format!("/v1/rooms/{ROOM}/events");
-                http.ask("GET", &path, "accept: text/event-stream\r\n", "")
+                http.request("GET", &path, "accept: text/event-stream\r\n", "")
                     .await?;
                 wait_for(&mut http, b"event: joined").await?;
                 String::new()
             }
-            Door::Rest => newest(&mut http).await?,
+            Transport::Rest => newest(&mut http).await?,
         };
         http.bytes = 0;
         http.requests = 0;
         Ok(Self {
-            door,
+            transport,
             http,
             path,
             poll,
@@ -102,38 +75,38 @@ impl Listener {
     }
 
     /// Receives the load until it is complete, or until `stop`.
-    pub(super) async fn hear(
+    pub(super) async fn receive(
         mut self,
         load: Load,
         mut stop: watch::Receiver<bool>,
-    ) -> io::Result<Heard> {
-        let mut ear = Ear::new(load);
-        while !ear.is_complete() {
+    ) -> io::Result<TransportCounts> {
+        let mut scanner = MessageScanner::new(load);
+        while !scanner.is_complete() {
             tokio::select! {
-                heard = self.next() => ear.hear(&heard?),
+                bytes = self.next() => scanner.scan(&bytes?),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        let mut heard = ear.finish();
-        heard.bytes = self.http.bytes;
-        heard.requests = self.http.requests;
-        Ok(heard)
+        let mut counts = scanner.finish();
+        counts.bytes = self.http.bytes;
+        counts.requests = self.http.requests;
+        Ok(counts)
     }
 
     async fn next(&mut self) -> io::Result<Vec<u8>> {
-        match self.door {
-            Door::Websocket => read_alive(&mut self.http, &mut self.due).await,
-            Door::SocketioWebsocket | Door::Sse => self.http.read().await,
-            Door::SocketioPolling => {
-                self.http.ask("GET", &self.path, "", "").await?;
-                self.http.answer().await
+        match self.transport {
+            Transport::Websocket => read_alive(&mut self.http, &mut self.due).await,
+            Transport::SocketioWebsocket | Transport::Sse => self.http.read().await,
+            Transport::SocketioPolling => {
+                self.http.request("GET", &self.path, "", "").await?;
+                self.http.response().await
             }
-            Door::Rest => {
+            Transport::Rest => {
                 // The interval does not depend on how long the answer takes.
                 sleep_until(self.due).await;
                 self.due += self.poll;
-                self.http.ask("GET", &self.path, "", "").await?;
-                let page = self.http.answer().await?;
+                self.http.request("GET", &self.path, "", "").await?;
+                let page = self.http.response().await?;
                 if let Some(offset) = last_offset(&page) {
                     self.path = after(offset);
                 }
@@ -143,12 +116,12 @@ impl Listener {
     }
 }
 
-async fn enter_native(http: &mut Http, host: SocketAddr, token: &str) -> io::Result<()> {
+async fn connect_native(http: &mut Http, host: SocketAddr, token: &str) -> io::Result<()> {
     http.write(hubbub::request(&host.to_string(), Some(token)).as_bytes())
         .await?;
     let (status, _) = http.head().await?;
-    upgraded(status)?;
-    say(
+    check_upgrade(status)?;
+    send_text(
         http,
         &format!(r#"{{"type":"join","id":1,"room":"{ROOM}"}}"#),
     )
@@ -156,7 +129,7 @@ async fn enter_native(http: &mut Http, host: SocketAddr, token: &str) -> io::Res
     wait_for(http, br#"{"type":"joined""#).await
 }
 
-fn upgraded(status: u16) -> io::Result<()> {
+fn check_upgrade(status: u16) -> io::Result<()> {
     match status {
         101 => Ok(()),
         other => Err(io::Error::other(format!("no upgrade: status {other}"))),
@@ -164,7 +137,7 @@ fn upgraded(status: u16) -> io::Result<()> {
 }
 
 /// Sends a text frame.
-pub(super) async fn say(http: &mut Http, text: &str) -> io::Result<()> {
+pub(super) async fn send_text(http: &mut Http, text: &str) -> io::Result<()> {
     let mut frame = Vec::new();
     wire::write(&mut frame, 1, text.as_bytes());
     http.write(&frame).await
@@ -174,7 +147,7 @@ pub(super) async fn say(http: &mut Http, text: &str) -> io::Result<()> {
 async fn read_alive(http: &mut Http, due: &mut Instant) -> io::Result<Vec<u8>> {
     loop {
         tokio::select! {
-            heard = http.read() => return heard,
+            received = http.read() => return received,
             () = sleep_until(*due) => {
                 *due = Instant::now() + PONGS;
                 let mut pong = Vec::new();
@@ -185,36 +158,36 @@ async fn read_alive(http: &mut Http, due: &mut Instant) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn enter_socketio(http: &mut Http, token: &str) -> io::Result<()> {
+async fn connect_socketio(http: &mut Http, token: &str) -> io::Result<()> {
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    http.ask("GET", "/socket.io/?EIO=4&transport=websocket", upgrade, "")
+    http.request("GET", "/socket.io/?EIO=4&transport=websocket", upgrade, "")
         .await?;
     let (status, _) = http.head().await?;
-    upgraded(status)?;
+    check_upgrade(status)?;
     wait_for(http, br#""sid""#).await?;
-    say(http, &format!(r#"40{{"token":"{token}"}}"#)).await?;
+    send_text(http, &format!(r#"40{{"token":"{token}"}}"#)).await?;
     wait_for(http, br#"40{"sid""#).await
 }
 
-async fn enter_polling(http: &mut Http, token: &str) -> io::Result<String> {
+async fn connect_polling(http: &mut Http, token: &str) -> io::Result<String> {
     let path = "/socket.io/?EIO=4&transport=polling";
-    http.ask("GET", path, "", "").await?;
-    let open = http.answer().await?;
+    http.request("GET", path, "", "").await?;
+    let open = http.response().await?;
     let sid = message::text(&open, "sid").ok_or(io::ErrorKind::InvalidData)?;
     let path = format!("{path}&sid={sid}");
-    http.ask(
+    http.request(
         "POST",
         &path,
         "content-type: text/plain\r\n",
         &format!(r#"40{{"token":"{token}"}}"#),
     )
     .await?;
-    http.answer().await?;
+    http.response().await?;
     loop {
-        http.ask("GET", &path, "", "").await?;
-        let heard = http.answer().await?;
-        if memchr::memmem::find(&heard, br#"40{"sid""#).is_some() {
+        http.request("GET", &path, "", "").await?;
+        let received = http.response().await?;
+        if memchr::memmem::find(&received, br#"40{"sid""#).is_some() {
             return Ok(path);
         }
     }
@@ -222,17 +195,17 @@ async fn enter_polling(http: &mut Http, token: &str) -> io::Result<String> {
 
 /// Reads until these bytes have come.
 async fn wait_for(http: &mut Http, wanted: &[u8]) -> io::Result<()> {
-    let mut heard = Vec::new();
-    while memchr::memmem::find(&heard, wanted).is_none() {
-        heard.extend(http.read().await?);
+    let mut received = Vec::new();
+    while memchr::memmem::find(&received, wanted).is_none() {
+        received.extend(http.read().await?);
     }
     Ok(())
 }
 
 async fn newest(http: &mut Http) -> io::Result<String> {
     let path = format!("/v1/rooms/{ROOM}/messages?limit=1");
-    http.ask("GET", &path, "", "").await?;
-    let page = http.answer().await?;
+    http.request("GET", &path, "", "").await?;
+    let page = http.response().await?;
     Ok(after(last_offset(&page).unwrap_or(0)))
 }
 
@@ -252,9 +225,9 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) async fn enter(host: SocketAddr, token: String) -> io::Result<Self> {
+    pub(super) async fn connect(host: SocketAddr, token: String) -> io::Result<Self> {
         let mut http = Http::connect(host, token.clone()).await?;
-        enter_native(&mut http, host, &token).await?;
+        connect_native(&mut http, host, &token).await?;
         let pong = Instant::now();
         Ok(Self { http, pong })
     }
@@ -267,7 +240,7 @@ impl Sender {
                 tokio::select! {
                     () = sleep_until(due) => break,
                     // The sender's own copy is not counted.
-                    heard = read_alive(&mut self.http, &mut self.pong) => drop(heard?),
+                    received = read_alive(&mut self.http, &mut self.pong) => drop(received?),
                 }
             }
             let mut frame = format!(
@@ -275,7 +248,7 @@ impl Sender {
             );
             message::write_body(&mut frame, number, load.payload);
             frame.push('}');
-            say(&mut self.http, &frame).await?;
+            send_text(&mut self.http, &frame).await?;
         }
         Ok(())
     }

@@ -32,8 +32,8 @@ impl Http {
         })
     }
 
-    /// Sends a request; `extra` are header lines.
-    pub(super) async fn ask(
+    /// Sends a request. `extra` are further header lines.
+    pub(super) async fn request(
         &mut self,
         method: &str,
         path: &str,
@@ -44,12 +44,12 @@ impl Http {
             0 => String::new(),
             length => format!("content-length: {length}\r\n"),
         };
-        let request = format!(
+        let text = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n{extra}{length}\r\n{body}",
             self.host, self.token
         );
         self.requests += 1;
-        self.write(request.as_bytes()).await
+        self.write(text.as_bytes()).await
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -74,7 +74,7 @@ impl Http {
         }
     }
 
-    /// Reads the status and the headers of an answer.
+    /// Reads the status and the headers of a response.
     pub(super) async fn head(&mut self) -> io::Result<(u16, String)> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
@@ -91,8 +91,8 @@ impl Http {
         Ok((status.ok_or(ErrorKind::InvalidData)?, head))
     }
 
-    /// Reads a whole answer with a content length.
-    pub(super) async fn answer(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads a whole response with a content length.
+    pub(super) async fn response(&mut self) -> io::Result<Vec<u8>> {
         let (status, head) = self.head().await?;
         let length = head
             .lines()

@@ -1,4 +1,4 @@
-//! The events that one listener has received, independent of its transport.
+//! Finds the messages that one listener has received, independent of its transport.
 
 use hdrhistogram::Histogram;
 
@@ -14,17 +14,17 @@ const TAIL: usize = 64;
 
 /// Finds the messages of a load in a byte stream that comes in parts of any size.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(super) struct MessageScanner {
     load: Load,
     /// Bytes already searched that may be the beginning of an incomplete mark.
     tail: Vec<u8>,
     next: u64,
-    pub(super) heard: Heard,
+    pub(super) counts: TransportCounts,
 }
 
 /// Counts of one listener, or of all listeners of a transport.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(super) struct TransportCounts {
     pub(super) deliveries: u64,
     pub(super) missed: u64,
     /// Bytes of the connections, both ways, since the load began.
@@ -34,7 +34,7 @@ pub(super) struct Heard {
     pub(super) latency: Histogram<u64>,
 }
 
-impl Default for Heard {
+impl Default for TransportCounts {
     fn default() -> Self {
         Self {
             deliveries: 0,
@@ -46,7 +46,7 @@ impl Default for Heard {
     }
 }
 
-impl Heard {
+impl TransportCounts {
     pub(super) fn add(&mut self, other: &Self) {
         self.deliveries += other.deliveries;
         self.missed += other.missed;
@@ -58,18 +58,18 @@ impl Heard {
     }
 }
 
-impl Ear {
+impl MessageScanner {
     pub(super) fn new(load: Load) -> Self {
         Self {
             load,
             tail: Vec::new(),
             next: load.base,
-            heard: Heard::default(),
+            counts: TransportCounts::default(),
         }
     }
 
     /// Searches the bytes that have come.
-    pub(super) fn hear(&mut self, bytes: &[u8]) {
+    pub(super) fn scan(&mut self, bytes: &[u8]) {
         let now = clock::now();
         self.tail.extend_from_slice(bytes);
         let mut seen = 0;
@@ -98,11 +98,11 @@ impl Ear {
         if number < self.next || number >= self.load.end() {
             return;
         }
-        self.heard.missed += number - self.next;
+        self.counts.missed += number - self.next;
         self.next = number + 1;
-        self.heard.deliveries += 1;
+        self.counts.deliveries += 1;
         let latency = now.saturating_sub(self.load.due(number)) / 1000;
-        self.heard.latency.saturating_record(latency);
+        self.counts.latency.saturating_record(latency);
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -110,9 +110,9 @@ impl Ear {
     }
 
     /// Ends the count. Messages that did not come are missed.
-    pub(super) fn finish(mut self) -> Heard {
-        self.heard.missed += self.load.end() - self.next;
-        self.heard
+    pub(super) fn finish(mut self) -> TransportCounts {
+        self.counts.missed += self.load.end() - self.next;
+        self.counts
     }
 }
 
@@ -132,10 +132,14 @@ mod tests {
         };
         let text = br#"data: {"body":{"n":2,"p":""}} {"body":{"n":3,"p":""}} {"body":{"n":3}} {"body":{"n":5,"p":""}}"#;
         for size in [1, 7, 1000] {
-            let mut ear = Ear::new(load);
-            text.chunks(size).for_each(|part| ear.hear(part));
-            let heard = ear.finish();
-            assert_eq!((heard.deliveries, heard.missed), (2, 2), "parts of {size}");
+            let mut scanner = MessageScanner::new(load);
+            text.chunks(size).for_each(|part| scanner.scan(part));
+            let counts = scanner.finish();
+            assert_eq!(
+                (counts.deliveries, counts.missed),
+                (2, 2),
+                "parts of {size}"
+            );
         }
     }
 }

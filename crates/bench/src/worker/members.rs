@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use super::member::{Member, Stage};
 use super::poller::Poller;
-use super::protocol::{Said, Since};
+use super::protocol::{ServerFrame, Since};
 use super::wire::{self, Kind};
+use crate::access::Access;
 use crate::clock;
 use crate::message;
-use crate::plan::{Access, Plan};
+use crate::plan::Plan;
 use crate::tally::Tally;
 
 /// The size of the read buffer. One frame must fit.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// The time between two checks for the next order.
+pub(super) const IDLE: Duration = Duration::from_millis(20);
 
 /// Something that has happened to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +28,18 @@ pub(super) enum Event {
         recovered: bool,
     },
     /// The connection has ended, or could not be opened.
-    Gone(usize),
+    Disconnected(usize),
 }
 
-pub(super) struct Crowd {
+pub(super) struct Members {
     pub(super) plan: Plan,
-    pub(super) members: Vec<Member>,
+    pub(super) list: Vec<Member>,
     /// The counts, while a load runs.
     pub(super) tally: Option<Tally>,
     /// Events that were not handled yet.
     pub(super) events: Vec<Event>,
     /// The last error that a server reported.
-    pub(super) complaint: Option<String>,
+    pub(super) last_error: Option<String>,
     /// Reads that returned bytes.
     pub(super) reads: u64,
     /// Each room's epoch.
@@ -45,14 +49,14 @@ pub(super) struct Crowd {
     buffer: Vec<u8>,
 }
 
-impl Crowd {
+impl Members {
     pub(super) fn new(plan: Plan) -> std::io::Result<Self> {
         let member = |number| Member::new(number, plan.node(number));
         Ok(Self {
-            members: plan.members().map(member).collect(),
+            list: plan.members().map(member).collect(),
             tally: None,
             events: Vec::new(),
-            complaint: None,
+            last_error: None,
             reads: 0,
             epochs: vec![String::new(); plan.rooms],
             poller: Poller::new()?,
@@ -64,20 +68,20 @@ impl Crowd {
 
     /// Begins to connect to the member's own node, or to another one.
     pub(super) fn connect(&mut self, key: usize, to: Option<SocketAddr>) {
-        let member = &mut self.members[key];
+        let member = &mut self.list[key];
         let to = to.unwrap_or(self.plan.nodes[self.plan.node(member.number)]);
         if let Err(error) = member.connect(to, self.plan.source(key), &self.poller, key) {
-            self.lose(key, format!("connecting to {to}: {error}"));
+            self.fail(key, format!("connecting to {to}: {error}"));
         }
     }
 
     /// Joins the member's room, from its last position if it was there before.
     pub(super) fn join(&mut self, key: usize) {
-        let member = &mut self.members[key];
+        let member = &mut self.list[key];
         let room = self.plan.room_name(member.number);
         let since = Since {
             epoch: &self.epochs[self.plan.room(member.number)],
-            offset: member.heard.offset,
+            offset: member.progress.offset,
         };
         let Access {
             protocol,
@@ -85,11 +89,11 @@ impl Crowd {
         } = &self.plan.access;
         match protocol.join(&room, since, &member.socket, credentials) {
             Ok(Some(frame)) => {
-                let said = member.say(&frame, &self.poller, key);
-                self.check(key, said);
+                let result = member.send_text(&frame, &self.poller, key);
+                self.check(key, result);
             }
             Ok(None) => self.joined(key, None, 0, false),
-            Err(reason) => self.lose(key, reason),
+            Err(reason) => self.fail(key, reason),
         }
     }
 
@@ -107,18 +111,18 @@ impl Crowd {
         message::write_body(&mut body, number, load.payload);
         let protocol = self.plan.access.protocol;
         let frame = protocol.send(&self.plan.room_name(room), number, &body);
-        let said = self.members[key].say(&frame, &self.poller, key);
+        let result = self.list[key].send_text(&frame, &self.poller, key);
         if let Some(tally) = &mut self.tally {
             tally.seen.sent += 1;
-            tally.seen.refused += u64::from(said.is_err());
+            tally.seen.refused += u64::from(result.is_err());
             if !protocol.has_acks() {
-                tally.seen.acked += u64::from(said.is_ok());
+                tally.seen.acked += u64::from(result.is_ok());
             }
             if !protocol.has_echo() {
                 tally.seen.expected = tally.seen.expected.saturating_sub(1);
             }
         }
-        self.check(key, said);
+        self.check(key, result);
     }
 
     fn key_of(&self, member: usize) -> Option<usize> {
@@ -132,7 +136,7 @@ impl Crowd {
         self.poller.wait(wait, &mut ready)?;
         for &key in &ready {
             if let Err(reason) = self.serve(key) {
-                self.lose(key, reason);
+                self.fail(key, reason);
             }
         }
         self.ready = ready;
@@ -141,48 +145,48 @@ impl Crowd {
 
     fn check(&mut self, key: usize, done: std::io::Result<()>) {
         if let Err(error) = done {
-            self.lose(key, error.to_string());
+            self.fail(key, error.to_string());
         }
     }
 
-    fn lose(&mut self, key: usize, reason: String) {
+    fn fail(&mut self, key: usize, reason: String) {
         if let Some(tally) = &mut self.tally {
             tally.seen.ended += 1;
         }
-        self.complaint = Some(reason);
-        self.members[key].leave(false);
-        self.events.push(Event::Gone(key));
+        self.last_error = Some(reason);
+        self.list[key].disconnect(false);
+        self.events.push(Event::Disconnected(key));
     }
 
     fn serve(&mut self, key: usize) -> Result<(), String> {
-        let member = &mut self.members[key];
+        let member = &mut self.list[key];
         let text = |error: std::io::Error| error.to_string();
         match member.stage {
-            Stage::Away => return Ok(()),
+            Stage::Disconnected => return Ok(()),
             Stage::Connecting => {
                 member.has_connected().map_err(text)?;
-                member.stage = Stage::Shaking;
+                member.stage = Stage::Upgrading;
                 let request = request(&self.plan, member.number)?;
                 return member
                     .write(request.as_bytes(), &self.poller, key)
                     .map_err(text);
             }
-            Stage::Shaking | Stage::Upgraded | Stage::Welcome | Stage::Joined => {}
+            Stage::Upgrading | Stage::Upgraded | Stage::Welcome | Stage::Joined => {}
         }
         member.flush(&self.poller, key).map_err(text)?;
         let mut buffer = std::mem::take(&mut self.buffer);
-        let filled = self.members[key].fill(&mut buffer).map_err(text);
-        let heard = filled.and_then(|length| self.hear(key, &buffer[..length]));
+        let filled = self.list[key].fill(&mut buffer).map_err(text);
+        let received = filled.and_then(|length| self.receive(key, &buffer[..length]));
         self.buffer = buffer;
-        heard
+        received
     }
 
-    fn hear(&mut self, key: usize, mut bytes: &[u8]) -> Result<(), String> {
+    fn receive(&mut self, key: usize, mut bytes: &[u8]) -> Result<(), String> {
         self.reads += 1;
         let now = clock::now();
-        if self.members[key].stage == Stage::Shaking {
+        if self.list[key].stage == Stage::Upgrading {
             let Some(begin) = wire::upgraded(bytes)? else {
-                self.members[key].keep(bytes);
+                self.list[key].keep(bytes);
                 return Ok(());
             };
             bytes = &bytes[begin..];
@@ -191,11 +195,11 @@ impl Crowd {
         while let Some((kind, payload, length)) = wire::split(bytes) {
             match kind {
                 Kind::Text => {
-                    let said = self.plan.access.protocol.hear(payload)?;
-                    self.take(key, said, now)?;
+                    let frame = self.plan.access.protocol.parse(payload)?;
+                    self.handle(key, frame, now)?;
                 }
                 Kind::Ping => {
-                    let answered = self.members[key].pong(payload, &self.poller, key);
+                    let answered = self.list[key].pong(payload, &self.poller, key);
                     answered.map_err(|error| error.to_string())?;
                 }
                 Kind::Close => return Err(closed(payload)),
@@ -203,70 +207,80 @@ impl Crowd {
             }
             bytes = &bytes[length..];
         }
-        self.members[key].keep(bytes);
+        self.list[key].keep(bytes);
         Ok(())
     }
 
     fn upgraded(&mut self, key: usize, now: u64) -> Result<(), String> {
-        let member = &mut self.members[key];
+        let member = &mut self.list[key];
         member.stage = Stage::Upgraded;
         let user = self.plan.user_name(member.number);
         let Access {
             protocol,
             credentials,
         } = &self.plan.access;
-        let said = protocol.upgraded(&user, credentials)?;
-        self.take(key, said, now)
+        let frame = protocol.upgraded(&user, credentials)?;
+        self.handle(key, frame, now)
     }
 
-    fn take(&mut self, key: usize, said: Said<'_>, now: u64) -> Result<(), String> {
-        let member = &mut self.members[key];
-        match (said, &mut self.tally) {
-            (Said::Message { number, offset }, Some(tally)) => {
-                tally.hear(&mut member.heard, number, offset, now);
+    fn handle(&mut self, key: usize, frame: ServerFrame<'_>, now: u64) -> Result<(), String> {
+        let member = &mut self.list[key];
+        match (frame, &mut self.tally) {
+            (ServerFrame::Message { number, offset }, Some(tally)) => {
+                tally.receive(&mut member.progress, number, offset, now);
             }
-            (Said::Message { offset, .. }, None) => member.heard.offset = offset.unwrap_or(0),
-            (Said::Sent(number), Some(tally)) => tally.ack(number, now),
-            (Said::Lagged, Some(tally)) => tally.seen.lagged += 1,
-            (Said::Refused(reason), tally) => {
+            (ServerFrame::Message { offset, .. }, None) => {
+                member.progress.offset = offset.unwrap_or(0)
+            }
+            (ServerFrame::Sent(number), Some(tally)) => tally.ack(number, now),
+            (ServerFrame::Lagged, Some(tally)) => tally.seen.lagged += 1,
+            (ServerFrame::Refused(reason), tally) => {
                 let reason = String::from_utf8_lossy(reason).into_owned();
                 match tally {
                     Some(tally) => tally.seen.refused += 1,
                     None => return Err(reason),
                 }
-                self.complaint = Some(reason);
+                self.last_error = Some(reason);
             }
-            (Said::Welcome(socket), _) => {
+            (ServerFrame::Welcome(socket), _) => {
                 member.stage = Stage::Welcome;
                 member.socket = socket.unwrap_or_default().into();
                 self.events.push(Event::Welcome(key));
             }
             (
-                Said::Joined {
+                ServerFrame::Joined {
                     epoch,
                     offset,
                     recovered,
                 },
                 _,
             ) => self.joined(key, epoch, offset, recovered),
-            (Said::Wants(frame), _) => {
-                let said = member.say(&frame, &self.poller, key);
-                said.map_err(|error| error.to_string())?;
+            (ServerFrame::Reply(frame), _) => {
+                let result = member.send_text(&frame, &self.poller, key);
+                result.map_err(|error| error.to_string())?;
             }
-            (Said::Nothing | Said::Sent(_) | Said::Lagged, _) => {}
+            (ServerFrame::Ignored | ServerFrame::Sent(_) | ServerFrame::Lagged, _) => {}
         }
         Ok(())
     }
 
     fn joined(&mut self, key: usize, epoch: Option<&str>, offset: u64, recovered: bool) {
-        let member = &mut self.members[key];
+        let member = &mut self.list[key];
         member.stage = Stage::Joined;
-        member.heard.offset = offset;
+        member.progress.offset = offset;
         if let Some(epoch) = epoch {
             epoch.clone_into(&mut self.epochs[self.plan.room(member.number)]);
         }
         self.events.push(Event::Joined { key, recovered });
     }
+}
+
+/// Serves the sockets that become ready within `wait`.
+///
+/// # Errors
+/// The text of the operating system's error.
+pub(super) fn turn(members: &mut Members, wait: Duration) -> Result<(), String> {
+    members.turn(wait).map_err(|error| error.to_string())
 }
 
 fn request(plan: &Plan, number: usize) -> Result<String, String> {

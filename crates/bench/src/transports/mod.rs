@@ -1,8 +1,9 @@
 //! `hubbub bench doors`: the same messages over every transport: bytes, requests, latency, CPU.
 
-mod door;
-mod ear;
 mod http;
+mod listener;
+mod scanner;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,26 +16,27 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-pub(crate) use self::door::Door;
-use self::door::{Listener, Sender};
-use self::ear::Heard;
+use self::listener::{Listener, Sender};
+use self::scanner::TransportCounts;
+pub(crate) use self::transport::Transport;
+use crate::access::Credentials;
+use crate::args::at_least_one;
 use crate::clock;
 use crate::error::BenchError;
-use crate::fanout::at_least_one;
 use crate::node::{Cluster, Target};
-use crate::plan::{Credentials, Load};
+use crate::plan::Load;
 use crate::report::{Output, Report};
-use crate::tally::counts;
+use crate::tally::counts as encode;
 
 /// The wait for presence to settle, and for the last messages to arrive.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Arguments of `hubbub bench doors`.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct DoorsArgs {
+pub(crate) struct TransportsArgs {
     /// The transports to measure; all if left out
-    #[arg(long, value_delimiter = ',')]
-    door: Vec<Door>,
+    #[arg(long = "door", value_name = "DOOR", value_delimiter = ',')]
+    transports: Vec<Transport>,
     /// Listeners on each transport; the transports are measured one after the other
     #[arg(long, default_value_t = 100, value_parser = at_least_one())]
     listeners: usize,
@@ -56,37 +58,37 @@ pub(crate) struct DoorsArgs {
     output: Output,
 }
 
-pub(crate) async fn run(args: &DoorsArgs) -> Result<(), BenchError> {
+pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
     let cluster = Cluster::open(&args.target, 1).await?;
     cluster.check_is_hubbub()?;
-    let doors = if args.door.is_empty() {
-        Door::value_variants()
+    let transports = if args.transports.is_empty() {
+        Transport::value_variants()
     } else {
-        &args.door
+        &args.transports
     };
-    let mut report = Report::new("doors", &args.output, doors.len() + 1);
+    let mut report = Report::new("doors", &args.output, transports.len() + 1);
     report.bars("cpu us");
     report.step("nobody");
     let mut base = 0;
     // The CPU time of the sends themselves.
     let (alone, _) = measure(args, &cluster, None, &mut base).await?;
-    for &door in doors {
-        report.step(door.name());
-        let (cpu, heard) = measure(args, &cluster, Some(door), &mut base).await?;
-        let each = |count: u64| count as f64 / heard.deliveries.max(1) as f64;
+    for &transport in transports {
+        report.step(transport.name());
+        let (cpu, counts) = measure(args, &cluster, Some(transport), &mut base).await?;
+        let each = |count: u64| count as f64 / counts.deliveries.max(1) as f64;
         let cpu = cpu.zip(alone).map(|(cpu, alone)| cpu.saturating_sub(alone));
-        let millis = |quantile: f64| heard.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let millis = |quantile: f64| counts.latency.value_at_quantile(quantile) as f64 / 1000.0;
         report.row(json!({
-            "door": door.name(),
-            "bytes": each(heard.bytes),
-            "requests": each(heard.requests),
+            "door": transport.name(),
+            "bytes": each(counts.bytes),
+            "requests": each(counts.requests),
             "p50 ms": millis(0.5),
             "p99 ms": millis(0.99),
             "cpu us": cpu.map(|nanos| each(nanos) / 1000.0),
-            "delivered": heard.deliveries,
-            "missed": heard.missed,
+            "delivered": counts.deliveries,
+            "missed": counts.missed,
         }))?;
-        report.curve("by door", door.name(), &counts(&heard.latency));
+        report.curve("by door", transport.name(), &encode(&counts.latency));
     }
     report.note(format!(
             "{} listeners, {} messages/s of {} B. bytes, requests, cpu us: per message that a listener receives; bytes both \
@@ -98,17 +100,17 @@ pub(crate) async fn run(args: &DoorsArgs) -> Result<(), BenchError> {
 }
 
 async fn measure(
-    args: &DoorsArgs,
+    args: &TransportsArgs,
     cluster: &Cluster,
-    door: Option<Door>,
+    transport: Option<Transport>,
     base: &mut u64,
-) -> Result<(Option<u64>, Heard), BenchError> {
+) -> Result<(Option<u64>, TransportCounts), BenchError> {
     let addresses = cluster.addresses();
     let name = format!("bench-{:08x}", fastrand::u32(..));
     let token = |number: usize| token(&cluster.access.credentials, &format!("{name}-{number}"));
-    let mut sender = Sender::enter(addresses[0], token(args.listeners)?).await?;
-    let listeners = match door {
-        Some(door) => enter(args, door, &addresses, token).await?,
+    let mut sender = Sender::connect(addresses[0], token(args.listeners)?).await?;
+    let listeners = match transport {
+        Some(transport) => connect(args, transport, &addresses, token).await?,
         None => Vec::new(),
     };
     sleep(SETTLE).await;
@@ -123,9 +125,9 @@ async fn measure(
     *base = load.end();
     let before = cluster.cpu()?;
     let (stop, stopped) = watch::channel(false);
-    let mut ears = JoinSet::new();
+    let mut listening = JoinSet::new();
     for listener in listeners {
-        ears.spawn(listener.hear(load, stopped.clone()));
+        listening.spawn(listener.receive(load, stopped.clone()));
     }
     sender.send(load).await?;
     sleep(Duration::from_millis(args.poll_ms)).await;
@@ -134,17 +136,17 @@ async fn measure(
         .map(|(before, after)| after.saturating_sub(before));
     sleep(SETTLE).await;
     stop.send_replace(true);
-    let mut sum = Heard::default();
-    while let Some(heard) = ears.join_next().await {
-        sum.add(&heard.map_err(io::Error::other)??);
+    let mut sum = TransportCounts::default();
+    while let Some(counts) = listening.join_next().await {
+        sum.add(&counts.map_err(io::Error::other)??);
     }
     Ok((cpu, sum))
 }
 
 /// Connects all listeners, 50 at a time.
-async fn enter(
-    args: &DoorsArgs,
-    door: Door,
+async fn connect(
+    args: &TransportsArgs,
+    transport: Transport,
     addresses: &[SocketAddr],
     token: impl Fn(usize) -> Result<String, BenchError>,
 ) -> Result<Vec<Listener>, BenchError> {
@@ -152,12 +154,15 @@ async fn enter(
     let mut listeners = Vec::new();
     for first in (0..args.listeners).step_by(50) {
         let some = first..args.listeners.min(first + 50);
-        let entering = some.map(|number| {
-            let host = addresses[number % addresses.len()];
-            let token = token(number);
-            async move { Ok::<_, BenchError>(Listener::enter(door, host, token?, poll).await?) }
-        });
-        listeners.extend(try_join_all(entering).await?);
+        let connecting =
+            some.map(|number| {
+                let host = addresses[number % addresses.len()];
+                let token = token(number);
+                async move {
+                    Ok::<_, BenchError>(Listener::connect(transport, host, token?, poll).await?)
+                }
+            });
+        listeners.extend(try_join_all(connecting).await?);
     }
     Ok(listeners)
 }

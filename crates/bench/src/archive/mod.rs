@@ -1,24 +1,23 @@
 //! `hubbub bench archive`: the cost of appending to a large room, reading it back and searching it.
 
 mod load;
+mod timing;
 
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use hdrhistogram::Histogram;
 use hubbub_archive::{Archive, ArchiveSection, HistorySpan, ReadMark, SearchQuery};
 use hubbub_protocol::{RoomId, UserId};
 use tokio::time::Instant;
 
 use self::load::{COMMON, Filled, RARE, READER, ROOMS, fill, side_rooms};
+use self::timing::{Timing, histogram, quantiles};
 use crate::error::BenchError;
 use crate::report::print;
 
 /// The number of times each call is made.
 const ROUNDS: u64 = 200;
-/// The longest time that is recorded, one minute in microseconds. Longer calls count as this.
-const LONGEST: u64 = 60_000_000;
 /// Messages per page.
 const PAGE: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,12 +35,6 @@ pub(crate) struct ArchiveArgs {
     /// The room to fill
     #[arg(long, default_value = "bench")]
     room: String,
-}
-
-/// The times of one repeated call, in microseconds.
-struct Timing {
-    name: &'static str,
-    times: Histogram<u64>,
 }
 
 pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
@@ -146,7 +139,7 @@ async fn time(
     name: &'static str,
     call: impl AsyncFn(u64) -> Result<usize, hubbub_archive::ArchiveError>,
 ) -> Result<Timing, BenchError> {
-    let mut times = Histogram::new_with_max(LONGEST, 3).expect("the bounds are valid");
+    let mut times = histogram();
     for round in 0..ROUNDS {
         let start = Instant::now();
         if call(round).await? == 0 {
@@ -196,10 +189,4 @@ fn report(args: &ArchiveArgs, filled: &Filled, timings: &[Timing]) -> std::io::R
     }
     writeln!(out, "\n{json}")?;
     print(&String::from_utf8_lossy(&out))
-}
-
-/// Returns p50 and p99 in milliseconds.
-fn quantiles(times: &Histogram<u64>) -> (f64, f64) {
-    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
-    (at(0.5), at(0.99))
 }

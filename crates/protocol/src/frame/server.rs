@@ -1,21 +1,10 @@
-//! The frames for clients: replies and pushes, encoded once and shared.
+//! The replies and pushes of the server, and their encoding.
 
-use bytes::Bytes;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use crate::command::RequestId;
-use crate::{ConnectionId, Envelope, Epoch, ErrorCode, MessageId, NodeId, RoomId, User};
-
-/// One encoded JSON object, shared by all that it goes to.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Frame(Bytes);
-
-impl std::fmt::Debug for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::encoded::Frame;
+use super::rooms::RoomEntry;
+use crate::{ConnectionId, Envelope, Epoch, ErrorCode, MessageId, NodeId, RequestId, RoomId, User};
 
 impl Frame {
     /// Encodes a reply or a push.
@@ -40,231 +29,125 @@ impl Frame {
         json.extend_from_slice(b"]}");
         Self(json.into())
     }
-
-    /// Takes bytes that are JSON already; `None` when they are no UTF-8.
-    #[must_use]
-    pub fn from_json(json: Bytes) -> Option<Self> {
-        std::str::from_utf8(&json).is_ok().then_some(Self(json))
-    }
-
-    /// Takes text for a door whose frames are more than JSON.
-    #[must_use]
-    pub fn from_text(text: String) -> Self {
-        Self(text.into())
-    }
-
-    /// The JSON text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("a frame is made of UTF-8 only")
-    }
-
-    /// The JSON text's bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The shared bytes themselves; they are UTF-8.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.0
-    }
-
-    /// The bytes that the frame counts for in an outbox.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Never true: the shortest frame is `{}`.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
-/// The limits of a client, which `welcome` names so that it need not guess.
+/// The limits of a client, which `welcome` tells it.
 #[derive(Debug, Clone, Serialize)]
 pub struct WelcomeLimits {
-    /// Bytes of one frame.
+    /// The most bytes of one frame.
     pub frame_bytes: u64,
-    /// Bytes of one body.
+    /// The most bytes of one body.
     pub body_bytes: u64,
-    /// Rooms that one connection may join.
+    /// The most rooms that one connection may join.
     pub rooms_per_connection: u32,
-    /// Sends a second, kept up.
+    /// The steady rate of sends, per second.
     pub sends_per_second: u32,
-    /// Sends at once.
+    /// The most sends in one burst.
     pub sends_burst: u32,
-    /// Events in one page.
+    /// The most events in one page.
     pub resume_page: usize,
 }
 
-/// One line of a `rooms` reply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RoomSummary {
-    /// Which room.
-    pub room: RoomId,
-    /// Users present.
-    pub members: u64,
-    /// The newest event's number; 0 when there is none.
-    pub offset: u64,
-}
-
-/// One line of a `rooms` reply: the room, and for a room of the user's own what is new in it.
-#[derive(Debug, Clone, Serialize)]
-pub struct RoomEntry {
-    /// Where the room stands.
-    #[serde(flatten)]
-    pub summary: RoomSummary,
-    /// `None`: the user has nothing to do with it so far.
-    #[serde(flatten)]
-    pub mine: Option<MyRoom>,
-}
-
-/// A user's state in a room.
-#[derive(Debug, Clone, Serialize)]
-pub struct MyRoom {
-    /// Always true.
-    pub mine: bool,
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic: Option<String>,
-    /// Only its members may join.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub private: bool,
-    /// The newest message as it stands now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last: Option<Frame>,
-    /// Up to where the user has read.
-    pub read: u64,
-    /// Messages of others after that, at most [`MyRoom::MOST`].
-    pub unread: u64,
-    /// Those among them that name the user, at most [`MyRoom::MOST`].
-    pub mentions: u64,
-    /// Somebody has invited the user, who has not joined the room yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub invited: bool,
-}
-
-impl MyRoom {
-    /// Counts end here: it means "more than 99".
-    pub const MOST: u64 = 100;
-}
-
-impl Serialize for Frame {
-    /// As the JSON that it is.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue =
-            serde_json::from_str(self.as_str()).map_err(serde::ser::Error::custom)?;
-        raw.serialize(serializer)
-    }
-}
-
-/// Every frame the server sends that is no durable event.
+/// Every frame that the server sends, except durable events.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     /// The first frame of a connection.
     Welcome {
-        /// This connection.
+        /// The connection's ID.
         connection: &'a ConnectionId,
         /// The node that holds it.
         node: &'a NodeId,
         /// The user that the server takes the client for.
         user: &'a User,
-        /// How often the server pings, in milliseconds.
+        /// The interval of the server's pings, in milliseconds.
         ping_ms: u64,
         /// The limits of the client.
         limits: WelcomeLimits,
     },
     /// The reply to `join`; encode it with its events.
     Joined {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// The stream's life.
+        /// The stream's epoch.
         epoch: &'a Epoch,
         /// The room's newest offset.
         offset: u64,
-        /// `false`: what `since` asked for could not be proven complete.
+        /// `false` if the events after `since` could not be proven complete.
         recovered: bool,
-        /// Users present.
+        /// The number of users present.
         members: u64,
-        /// `r`, `w` or `rw`, and `m` for a moderator.
+        /// The user's rights: `r`, `w` or `rw`, and `m` for a moderator.
         rights: &'a str,
     },
     /// The reply to `leave`.
     Left {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
     },
-    /// Said by an operator to everybody, or to a room.
+    /// An operator's announcement to everybody or to one room.
     Announcement {
-        /// Its members only.
+        /// The room whose members get it. `None` for everybody.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<&'a RoomId>,
-        /// For people.
+        /// The text for people.
         text: &'a str,
-        /// Milliseconds since 1970.
+        /// The time in milliseconds since 1970.
         ts: u64,
     },
-    /// The reply to `send`: stored.
+    /// The reply to `send`: the event is stored.
     Sent {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// The stream's life.
+        /// The stream's epoch.
         epoch: &'a Epoch,
-        /// The event's number.
+        /// The event's offset.
         offset: u64,
-        /// The event's id; absent for a duplicate whose event has left the stream.
+        /// The event's ID. Absent for a duplicate whose event has left the stream.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<&'a MessageId>,
-        /// Milliseconds since 1970; absent like `message`.
+        /// The event's time in milliseconds since 1970. Absent like `message`.
         #[serde(skip_serializing_if = "Option::is_none")]
         ts: Option<u64>,
-        /// The nonce was known: this is the first send's place.
+        /// Whether the nonce was known. Then this is the place of the first send.
         duplicate: bool,
-        /// How safe it is.
+        /// The level of safety that the event has reached.
         ack: &'static str,
     },
     /// The reply to `history`; encode it with its events.
     History {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// There are older events.
+        /// Whether there are older events.
         more: bool,
     },
     /// The reply to `members`.
     Members {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// Users present.
+        /// The number of users present.
         count: u64,
         /// The users; empty above `limits.presence_list`.
         members: &'a [User],
     },
     /// The reply to `rooms`.
     Rooms {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
         /// The rooms.
@@ -272,82 +155,82 @@ pub enum ServerFrame<'a> {
     },
     /// The reply to `refresh`.
     Refreshed {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// When the new token expires, in milliseconds since 1970; `None`: never.
+        /// The time at which the new token expires, in milliseconds since 1970. `None` if it never does.
         expires: Option<u64>,
     },
     /// The reply to `ping`.
     Pong {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
     /// The users who came and left since the last such frame.
     Presence {
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// Users present.
+        /// The number of users present.
         count: u64,
         /// The users who came; empty above `limits.presence_list`.
         joined: &'a [User],
         /// The users who left; empty above `limits.presence_list`.
         left: &'a [User],
     },
-    /// Someone writes.
+    /// A user starts or stops typing.
     Typing {
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
         /// The user.
         user: &'a User,
-        /// `false`: stopped.
+        /// `true` if the user starts, `false` if the user stops.
         on: bool,
     },
     /// A user has read up to here.
     Read {
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
         /// The user.
         user: &'a User,
         /// The last event read.
         offset: u64,
     },
-    /// This client reads too slowly: live frames stop and these offsets follow from the stream.
+    /// The client reads too slowly. Live frames stop, and these offsets follow from the stream.
     Lagged {
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
         /// The first event not sent live.
         from: u64,
-        /// The newest one, now.
+        /// The newest event at this time.
         to: u64,
     },
-    /// The room's stream has begun a new life: forget what you had.
+    /// The room's stream has a new epoch. The client drops what it had.
     Reset {
-        /// Which room.
+        /// The room.
         room: &'a RoomId,
-        /// The new life.
+        /// The new epoch.
         epoch: &'a Epoch,
-        /// Its newest offset.
+        /// The newest offset in it.
         offset: u64,
     },
-    /// Please move to another node.
+    /// The client is asked to move to another node.
     Reconnect {
-        /// Wait so long first.
+        /// The pause before the client reconnects, in milliseconds.
         after_ms: u64,
-        /// For people.
+        /// The text for people.
         reason: &'a str,
     },
     /// A command failed.
     Error {
-        /// The request's id.
+        /// The request's ID.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
-        /// Which error.
+        /// The error's code.
         code: ErrorCode,
-        /// For people.
+        /// The text for people.
         message: &'a str,
-        /// When to try again.
+        /// The pause before another try, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
@@ -356,7 +239,7 @@ pub enum ServerFrame<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MessageId, Position};
+    use crate::Position;
 
     #[test]
     fn events_are_spliced_in_as_they_are() {

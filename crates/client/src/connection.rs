@@ -1,36 +1,36 @@
-//! The line to the cluster: between connections, connecting, or connected.
+//! The connection to the cluster: waiting for the next attempt, connecting, or open.
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::socket::{Ending, Opened, Socket};
 
-/// In which of its three states the line is.
+/// The state of the connection.
 #[derive(Debug)]
-pub(crate) enum Line {
+pub(crate) enum Connection {
     /// The next attempt begins at this time.
     Waiting(Instant),
     /// An attempt is under way.
     Opening(AbortOnDropHandle<Result<Opened, Ending>>),
-    /// Connected.
+    /// The connection is open.
     Open(Box<Socket>),
 }
 
-/// An event on the line.
+/// A change of the connection, or a frame on it.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// It is time for the next attempt.
     Due,
-    /// A connection is there.
+    /// The connection is open.
     Opened(Box<Opened>),
-    /// A frame came.
+    /// A frame was received.
     Text(String),
-    /// The connection, or the attempt, is over.
+    /// The connection, or the attempt, has ended.
     Ended(Ending),
 }
 
-impl Line {
-    /// Waits for what happens next; reads only while `reading`. Cancel safe.
+impl Connection {
+    /// Waits for the next progress. Reads frames only if `reading`. Cancel safe.
     pub(crate) async fn progress(&mut self, reading: bool) -> Progress {
         match self {
             Self::Waiting(until) => {

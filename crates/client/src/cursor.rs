@@ -1,4 +1,4 @@
-//! Where a client stands in a room: tells the next event from a duplicate and from a gap.
+//! A client's cursor in a room. It tells the next event from a duplicate and from a gap.
 
 use hubbub_protocol::command::Since;
 use hubbub_protocol::{Epoch, Position};
@@ -8,24 +8,24 @@ use crate::event::Event;
 /// The relation of an event to a client that has seen everything up to its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The next one.
+    /// It is the next event.
     Next,
-    /// Seen before: to be dropped.
+    /// It was seen before and is dropped.
     Duplicate,
-    /// Something is missing before it.
+    /// Events before it are missing.
     Gap {
-        /// The offset that should have come.
+        /// The offset that was expected.
         expected: u64,
     },
 }
 
 /// The last event seen in a room, or the position that a join gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Track {
+pub(crate) struct Cursor {
     last: Since,
 }
 
-impl Track {
+impl Cursor {
     pub(crate) fn at(epoch: &Epoch, offset: u64) -> Self {
         let position = Position {
             epoch: epoch.clone(),
@@ -56,7 +56,7 @@ impl Track {
         }
     }
 
-    /// The event has been handed on.
+    /// Moves the cursor to an event that was handed out.
     pub(crate) fn advance(&mut self, event: &Event) {
         self.last = Since {
             position: Position {
@@ -68,7 +68,7 @@ impl Track {
     }
 }
 
-impl From<Since> for Track {
+impl From<Since> for Cursor {
     fn from(last: Since) -> Self {
         Self { last }
     }
@@ -92,30 +92,30 @@ mod tests {
     #[test]
     fn only_the_next_offset_is_next() {
         let epoch = Epoch::new("e").unwrap();
-        let mut track = Track::at(&epoch, 7);
-        assert_eq!(track.judge(&event("e", 7)), Verdict::Duplicate);
-        assert_eq!(track.judge(&event("e", 9)), Verdict::Gap { expected: 8 });
-        assert_eq!(track.judge(&event("e", 8)), Verdict::Next);
-        track.advance(&event("e", 8));
-        assert_eq!(track.judge(&event("e", 8)), Verdict::Duplicate);
-        assert_eq!(track.judge(&event("e", 9)), Verdict::Next);
+        let mut cursor = Cursor::at(&epoch, 7);
+        assert_eq!(cursor.judge(&event("e", 7)), Verdict::Duplicate);
+        assert_eq!(cursor.judge(&event("e", 9)), Verdict::Gap { expected: 8 });
+        assert_eq!(cursor.judge(&event("e", 8)), Verdict::Next);
+        cursor.advance(&event("e", 8));
+        assert_eq!(cursor.judge(&event("e", 8)), Verdict::Duplicate);
+        assert_eq!(cursor.judge(&event("e", 9)), Verdict::Next);
     }
 
     #[test]
-    fn an_event_of_another_life_is_never_next() {
-        let track = Track::at(&Epoch::new("e").unwrap(), 7);
-        assert_eq!(track.judge(&event("f", 8)), Verdict::Gap { expected: 8 });
-        assert_eq!(track.judge(&event("f", 3)), Verdict::Gap { expected: 8 });
+    fn an_event_of_another_epoch_is_never_next() {
+        let cursor = Cursor::at(&Epoch::new("e").unwrap(), 7);
+        assert_eq!(cursor.judge(&event("f", 8)), Verdict::Gap { expected: 8 });
+        assert_eq!(cursor.judge(&event("f", 3)), Verdict::Gap { expected: 8 });
     }
 
     #[test]
-    fn a_resume_names_the_message_last_seen() {
-        let mut track = Track::at(&Epoch::new("e").unwrap(), 0);
-        assert_eq!(track.since().message, None);
-        track.advance(&event("e", 1));
-        assert_eq!(track.since().message.as_deref(), Some("M1"));
+    fn a_resume_names_the_last_seen_message() {
+        let mut cursor = Cursor::at(&Epoch::new("e").unwrap(), 0);
+        assert_eq!(cursor.since().message, None);
+        cursor.advance(&event("e", 1));
+        assert_eq!(cursor.since().message.as_deref(), Some("M1"));
         assert_eq!(
-            serde_json::to_string(track.since()).unwrap(),
+            serde_json::to_string(cursor.since()).unwrap(),
             r#"{"epoch":"e","offset":1,"message":"M1"}"#
         );
     }

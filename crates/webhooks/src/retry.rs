@@ -1,22 +1,23 @@
-//! One event's tries: how long until the next, and when it is given up.
+//! The retries of one event: the pause before the next try, and when the event is given up.
 
 use std::time::{Duration, Instant};
 
-/// Before the second try, times a random number up to 1; doubled with each further one.
+/// The longest pause before the second try. It doubles with each further try. The pause is random, up
+/// to this.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
-/// An event is not given up before so many tries.
+/// The fewest tries before an event is given up.
 const FEWEST: u32 = 5;
 
-/// The tries at one event so far.
+/// The state of one event's retries.
 #[derive(Debug)]
-pub(crate) struct Trial {
+pub(crate) struct Retry {
     pub(crate) tries: u32,
     failed_first: Option<Instant>,
     pause: Duration,
 }
 
-impl Trial {
+impl Retry {
     pub(crate) fn new() -> Self {
         Self {
             tries: 0,
@@ -25,8 +26,8 @@ impl Trial {
         }
     }
 
-    /// One more try failed. `None`: enough. Else how long to wait, with full jitter, and at least as
-    /// long as was asked for.
+    /// Counts a failed try. Returns the pause before the next one, with full jitter but at least
+    /// `asked`, or `None` if the event is given up.
     pub(crate) fn fail(
         &mut self,
         give_up_after: Duration,
@@ -49,23 +50,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_given_up_after_time_and_tries() {
-        let mut trial = Trial::new();
+    fn an_event_is_given_up_after_enough_time_and_tries() {
+        let mut retry = Retry::new();
         for _ in 1..FEWEST {
-            assert!(trial.fail(Duration::ZERO, None).is_some());
+            assert!(retry.fail(Duration::ZERO, None).is_some());
         }
-        assert_eq!(trial.fail(Duration::ZERO, None), None);
-        let mut trial = Trial::new();
+        assert_eq!(retry.fail(Duration::ZERO, None), None);
+        let mut retry = Retry::new();
         let hour = Duration::from_secs(3_600);
-        let pauses: Vec<_> = (0..100).filter_map(|_| trial.fail(hour, None)).collect();
+        let pauses: Vec<_> = (0..100).filter_map(|_| retry.fail(hour, None)).collect();
         assert_eq!(pauses.len(), 100);
         assert!(pauses.iter().all(|pause| *pause <= LAST_PAUSE));
     }
 
     #[test]
-    fn a_pause_that_is_asked_for_is_kept_up_to_a_minute() {
+    fn retry_after_is_honoured_up_to_a_minute() {
         let hour = Duration::from_secs(3_600);
-        let asked = |pause| Trial::new().fail(hour, Some(Duration::from_secs(pause)));
+        let asked = |pause| Retry::new().fail(hour, Some(Duration::from_secs(pause)));
         assert_eq!(asked(30), Some(Duration::from_secs(30)));
         assert_eq!(asked(1_000), Some(LAST_PAUSE));
     }
