@@ -264,6 +264,7 @@ impl Node {
         let reader = OutboxReader {
             outbox,
             connection: session.connection().clone(),
+            payer: session.payer(),
             node: Arc::clone(self),
         };
         Ok((session, reader))

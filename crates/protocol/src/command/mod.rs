@@ -132,6 +132,29 @@ pub enum Command {
     Ping,
 }
 
+impl Command {
+    /// Whether the command may be about as long as the frame that it came in: it has a body or a token.
+    /// All other commands are short, however much the frame held that nobody reads.
+    #[must_use]
+    pub fn may_be_long(&self) -> bool {
+        match self {
+            Self::Hello { .. } | Self::Send { .. } | Self::Edit { .. } | Self::Refresh { .. } => {
+                true
+            }
+            Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Delete { .. }
+            | Self::React { .. }
+            | Self::Read { .. }
+            | Self::Typing { .. }
+            | Self::History { .. }
+            | Self::Members { .. }
+            | Self::Rooms
+            | Self::Ping => false,
+        }
+    }
+}
+
 /// The terms of a command that stores an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {

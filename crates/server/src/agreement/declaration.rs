@@ -77,7 +77,16 @@ fn values(
             .collect(),
         digest_all(&settings.api_keys, digester),
         one(settings.ack.level.as_str()),
+        optional(&auth.cookie),
         settings.http.allowed_origins.clone(),
+        settings.http.public_urls.clone(),
+        settings
+            .http
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        one(settings.http.forwarded_header.as_str()),
         one(&settings.socketio.default_room),
         one(limits.body_bytes.as_u64()),
         one(limits.user_sends_per_second),
