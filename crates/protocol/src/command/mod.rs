@@ -211,3 +211,32 @@ pub struct DecodeError {
     /// The request's id, where it could be read.
     pub id: Option<RequestId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bodies_and_tokens_make_a_command_long() {
+        let is_long = |json: &str| decode_command(json).unwrap().command.may_be_long();
+        for long in [
+            r#"{"type":"send","room":"r","body":1}"#,
+            r#"{"type":"edit","room":"r","target":1,"body":1}"#,
+            r#"{"type":"hello","token":"t"}"#,
+            r#"{"type":"refresh","token":"t"}"#,
+        ] {
+            assert!(is_long(long), "{long}");
+        }
+        let padded = format!(
+            r#"{{"type":"history","room":"r","pad":"{}"}}"#,
+            "x".repeat(20_000)
+        );
+        for short in [
+            padded.as_str(),
+            r#"{"type":"react","room":"r","target":1,"key":"k","on":true}"#,
+            r#"{"type":"rooms"}"#,
+        ] {
+            assert!(!is_long(short), "{short}");
+        }
+    }
+}
