@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::value::{Row, Value, postgres_arguments, sqlite_arguments, to_u64};
 use crate::{ArchiveError, ArchiveSection};
 
-/// Between two tries to write while nothing can be written.
+/// Between two looks whether something can be written, while a call has failed.
 const WRITE_RETRY: Duration = Duration::from_secs(2);
 
 /// Long-term history. Clones share the connections. Every call ends within twice
@@ -116,26 +116,19 @@ impl Archive {
         wrong.or_else(|| (!self.is_ready()).then(|| "not connected yet".to_owned()))
     }
 
-    /// Whether nothing could be written lately: the disk is full, or [`Self::cannot_write`] was told why.
+    /// Whether nothing could be written lately: the disk is full, or [`Self::keep_writable`] has failed.
     #[must_use]
     pub fn is_unwritable(&self) -> bool {
         self.state().unwritable().is_some()
     }
 
-    /// Notes a failure to store events that cannot wait, which lasts until something is written. Failures
-    /// that concern only these events are not noted.
-    pub fn cannot_write(&self, error: &ArchiveError) {
-        if error.is_retryable() || matches!(error, ArchiveError::Failed(_)) {
-            self.state().cannot_write(error);
-        }
-    }
-
-    /// Runs for as long as the node: while nothing can be written, tries to write something small. Nobody
-    /// else may try, since a node that stores nothing gets no clients.
+    /// Runs for as long as the node. When a call has failed, tries to write something small, and goes on
+    /// until that succeeds: nobody else may try, since a node that stores nothing gets no clients.
     pub async fn keep_writable(&self) {
         loop {
             sleep(WRITE_RETRY).await;
-            if !self.is_unwritable() {
+            let was_unwritable = self.is_unwritable();
+            if !was_unwritable && self.state().wrong().is_none() {
                 continue;
             }
             let write = async {
@@ -146,9 +139,16 @@ impl Archive {
             match self.state().watch(write).await {
                 Ok(()) => {
                     self.state().has_written();
-                    tracing::info!("the archive can be written again");
+                    if was_unwritable {
+                        tracing::info!("the archive can be written again");
+                    }
                 }
-                Err(error) => tracing::debug!(%error, "the archive still cannot be written"),
+                Err(error) => {
+                    self.state().cannot_write(&error);
+                    if !was_unwritable {
+                        tracing::warn!(%error, "the archive cannot be written, nothing is stored");
+                    }
+                }
             }
         }
     }

@@ -57,7 +57,6 @@ async fn commit_together(archive: &Archive, commits: Vec<Commit>, outage: &Outag
                 tracing::warn!(%error, failures = now.failures, lasted = ?now.lasted,
                     "events cannot be committed to the archive");
             }
-            archive.cannot_write(&error);
             for commit in commits {
                 tell(commit, Err(refusal(&error)));
             }
