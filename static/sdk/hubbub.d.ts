@@ -3,14 +3,19 @@
 /** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** `T` where it is JSON: an interface's value is, which as a type `Json` would not take. */
-export type AsJson<T> = T extends Json
+/**
+ * `T` where it is JSON: an interface's value is, which as a type `Json` would not take. So is `unknown`,
+ * as data has it that comes from elsewhere: at run time a value that JSON cannot hold is refused.
+ */
+export type AsJson<T> = unknown extends T
   ? T
-  : T extends (...args: never[]) => unknown
-    ? never
-    : T extends object
-      ? { [K in keyof T]: AsJson<T[K]> }
-      : never;
+  : T extends Json
+    ? T
+    : T extends (...args: never[]) => unknown
+      ? never
+      : T extends object
+        ? { [K in keyof T]: AsJson<T[K]> }
+        : never;
 
 /** Who someone is. `id` is unique; `name` is for people and is not. */
 export interface User {

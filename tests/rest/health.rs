@@ -139,3 +139,33 @@ async fn a_lone_node_whose_disk_is_full_is_not_ready() {
     eventually("the node is ready without a send", DEADLINE, ready).await;
     assert_eq!(alice.ask(send).await["type"], "sent");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_node_whose_database_is_away_is_not_ready() {
+    let mut postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let settings = [SIGNED, ("archive.url", url.as_str())];
+    let cluster = Cluster::memory(1, &settings).await;
+    let ops = cluster.ops(0);
+    let ready = async || (get(ops, "/readyz").await.status == 200).then_some(());
+    eventually("the node is ready", DEADLINE, ready).await;
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("room").await;
+    alice.say("room", "kept").await;
+
+    postgres.stop().await;
+    let send = json!({"type": "send", "room": "room", "nonce": "n", "body": 1});
+    let answer = alice.ask(send.clone()).await;
+    assert_eq!(answer["type"], "error", "{answer}");
+    let not_ready = async || {
+        let answer = get(ops, "/readyz").await;
+        (answer.status == 503).then_some(answer)
+    };
+    let (answer, _) = eventually("the node is not ready", DEADLINE, not_ready).await;
+    assert!(answer.body.starts_with("not ready: "), "{answer:?}");
+
+    postgres.restart().await;
+    eventually("the node is ready without a send", DEADLINE, ready).await;
+    let sent = async || (alice.ask(send.clone()).await["type"] == "sent").then_some(());
+    eventually("the message is stored", DEADLINE, sent).await;
+}

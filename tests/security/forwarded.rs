@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use hubbub_tests::cluster::Cluster;
 use hubbub_tests::raw::{Raw, upgrade_request};
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 const SETTINGS: [(&str, &str); 2] = [
@@ -200,6 +201,65 @@ async fn c78_an_ipv4_proxy_is_trusted_on_a_socket_of_both_families() {
     assert!(one.is_some());
     let again = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.1")]).await;
     assert!(again.is_none(), "the same client");
+    let other = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.2")]).await;
+    assert!(other.is_some(), "another client behind the same proxy");
+}
+
+/// Sends a request by the proxy for `client`. Returns the status and the connection.
+async fn request(node: SocketAddr, client: &str, head: &str) -> (u16, TcpStream) {
+    let mut socket = TcpStream::connect(node).await.expect("the node listens");
+    let request = format!(
+        "{head} HTTP/1.1\r\nHost: {node}\r\nX-Forwarded-For: {client}\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.expect("taken");
+    let mut start = [0; 12];
+    socket.read_exact(&mut start).await.expect("an answer");
+    let status = String::from_utf8_lossy(&start[9..]);
+    (status.parse().expect("a status"), socket)
+}
+
+/// The first two of a client are served, the third is refused, and another client is served.
+async fn has_two(node: SocketAddr, clients: [&str; 2], head: &str, served: u16) {
+    let mut held = Vec::new();
+    for (client, expected) in [
+        (clients[0], served),
+        (clients[0], served),
+        (clients[0], 429),
+        (clients[1], served),
+    ] {
+        let (status, socket) = request(node, client, head).await;
+        assert_eq!(status, expected, "{head} of {client}");
+        held.push(socket);
+    }
+}
+
+#[tokio::test]
+async fn c86_each_client_behind_a_proxy_has_limits_of_its_own_on_every_door() {
+    let proxy = SETTINGS[0];
+    let two = ("limits.connections_per_address", "2");
+    let cluster = Cluster::memory(1, &[proxy, two]).await;
+    let node = cluster.address(0);
+    let stream = "GET /v1/rooms/lobby/events";
+    has_two(node, ["203.0.113.1", "203.0.113.2"], stream, 200).await;
+    let polling = "GET /socket.io/?EIO=4&transport=polling";
+    has_two(node, ["203.0.113.3", "203.0.113.4"], polling, 200).await;
+    let guests = ("limits.guests_per_minute", "2");
+    let cluster = Cluster::memory(1, &[proxy, guests]).await;
+    let clients = ["203.0.113.5", "203.0.113.6"];
+    has_two(cluster.address(0), clients, "POST /v1/guests", 201).await;
+}
+
+#[tokio::test]
+async fn c86_refused_handshakes_behind_a_proxy_spend_their_own_share_only() {
+    let accepts = ("limits.accepts_per_second", "80");
+    let cluster = Cluster::memory(1, &[SETTINGS[0], SETTINGS[1], accepts]).await;
+    let node = cluster.address(0);
+    let attacker = [("x-forwarded-for", "203.0.113.1")];
+    let held = connect(PROXY, node, &attacker).await;
+    assert!(held.is_some());
+    for _ in 0..200 {
+        assert!(connect(PROXY, node, &attacker).await.is_none());
+    }
     let other = connect(PROXY, node, &[("x-forwarded-for", "203.0.113.2")]).await;
     assert!(other.is_some(), "another client behind the same proxy");
 }

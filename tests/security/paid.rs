@@ -1,4 +1,4 @@
-//! C70 to C75: work is paid for before it is done. Each attacker keeps within all other limits, and
+//! C70 to C75 and C85: work is paid for before it is done. Each attacker keeps within all other limits, and
 //! somebody at another address does not notice.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,8 +8,10 @@ use hubbub_tests::cluster::Cluster;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::metrics::Metrics;
 use hubbub_tests::people::{SIGNED, token};
-use hubbub_tests::raw::{Heard, Raw};
+use hubbub_tests::postgres::Postgres;
+use hubbub_tests::raw::{Heard, Raw, upgrade_request};
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -263,4 +265,64 @@ async fn c75_pages_that_are_not_read_are_counted() {
         "at most {most} bytes, given back after {:.1} s",
         took.as_secs_f64()
     );
+}
+
+/// A member of a room who comes from `source`.
+async fn member_from(source: IpAddr, cluster: &Cluster, user: &str) -> Raw {
+    let mut request = upgrade_request(cluster.address(0));
+    let bearer = format!("Bearer {}", token(user));
+    let bearer = bearer.parse().expect("a token is a header value");
+    request.headers_mut().insert("authorization", bearer);
+    let socket = connect_from(source, cluster.address(0)).await;
+    let mut raw = Raw::open_over(request, socket).await.expect("let in");
+    raw.next_of("welcome").await;
+    raw.join("room").await;
+    raw
+}
+
+/// A reaction is compared with those that the message has: a read, which its address pays for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c85_reactions_of_one_address_leave_reads_to_others() {
+    /// The bytes of one such read, and the reads that one address may have under way.
+    const READ: f64 = 200.0 * 1024.0;
+    const SHARE: f64 = 8.0;
+    let postgres = Postgres::shared().await;
+    let url = postgres.database().await;
+    let settings = [
+        SIGNED,
+        ("archive.url", url.as_str()),
+        ("archive.statement_timeout", "60s"),
+        ("limits.send_timeout", "60s"),
+    ];
+    let cluster = Cluster::redis(1, &settings).await;
+    let mut alice = cluster.user(0, "alice").await;
+    alice.join("room").await;
+    alice.say("room", "hello").await;
+    let react = json!({"type": "react", "room": "room", "target": 1, "key": "+1", "on": true});
+    let mut crowd = Vec::new();
+    for number in 0..20 {
+        crowd.push(member_from(ATTACKER, &cluster, &format!("mallory-{number}")).await);
+    }
+    let mut bob = member_from(NEIGHBOUR, &cluster, "bob").await;
+    let mut other = PgConnection::connect(&url).await.expect("it is there");
+    let lock = "BEGIN; LOCK TABLE reactions IN ACCESS EXCLUSIVE MODE";
+    let locked = sqlx::raw_sql(lock).execute(&mut other).await;
+    locked.expect("nobody else has locked it");
+    for raw in &mut crowd {
+        raw.write(react.to_string()).await;
+    }
+    let all = async || (reserved(&cluster).await >= SHARE * READ).then_some(());
+    eventually("the address has its part", DEADLINE, all).await;
+    bob.write(react.to_string()).await;
+    let more = async || (reserved(&cluster).await > SHARE * READ).then_some(());
+    eventually("another address gets a read", DEADLINE, more).await;
+    assert!(reserved(&cluster).await <= (SHARE + 1.0) * READ);
+    let unlocked = sqlx::raw_sql("ROLLBACK").execute(&mut other).await;
+    unlocked.expect("the lock was held");
+    assert_eq!(bob.next_of("sent").await["type"], "sent");
+    for raw in &mut crowd {
+        raw.next_of("sent").await;
+    }
+    let free = async || (reserved(&cluster).await == 0.0).then_some(());
+    eventually("everything is given back", DEADLINE, free).await;
 }

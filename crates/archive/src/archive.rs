@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::value::{Row, Value, postgres_arguments, sqlite_arguments, to_u64};
 use crate::{ArchiveError, ArchiveSection};
 
-/// Between two tries to write while the disk is full.
+/// Between two looks whether something can be written, while a call has failed.
 const WRITE_RETRY: Duration = Duration::from_secs(2);
 
 /// Long-term history. Clones share the connections. Every call ends within twice
@@ -111,24 +111,24 @@ impl Archive {
     /// The failure of the last call, in words for an operator; `None`: it succeeded.
     #[must_use]
     pub fn health(&self) -> Option<String> {
-        let full = || self.is_full().then(|| ArchiveError::Full.to_string());
-        let wrong = self.lost_file().or_else(full);
+        let wrong = self.lost_file().or_else(|| self.state().unwritable());
         let wrong = wrong.or_else(|| self.state().wrong());
         wrong.or_else(|| (!self.is_ready()).then(|| "not connected yet".to_owned()))
     }
 
-    /// Whether the last call that wrote found no room on the disk.
+    /// Whether nothing could be written lately: the disk is full, or [`Self::keep_writable`] has failed.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.state().is_full()
+    pub fn is_unwritable(&self) -> bool {
+        self.state().unwritable().is_some()
     }
 
-    /// Runs for as long as the node: while the disk is full, tries to write something small. Nobody else
-    /// may try, since a node that stores nothing gets no clients.
+    /// Runs for as long as the node. When a call has failed, tries to write something small, and goes on
+    /// until that succeeds: nobody else may try, since a node that stores nothing gets no clients.
     pub async fn keep_writable(&self) {
         loop {
             sleep(WRITE_RETRY).await;
-            if !self.is_full() {
+            let was_unwritable = self.is_unwritable();
+            if !was_unwritable && self.state().wrong().is_none() {
                 continue;
             }
             let write = async {
@@ -139,9 +139,16 @@ impl Archive {
             match self.state().watch(write).await {
                 Ok(()) => {
                     self.state().has_written();
-                    tracing::info!("the archive's disk has room again");
+                    if was_unwritable {
+                        tracing::info!("the archive can be written again");
+                    }
                 }
-                Err(error) => tracing::debug!(%error, "the archive's disk is still full"),
+                Err(error) => {
+                    self.state().cannot_write(&error);
+                    if !was_unwritable {
+                        tracing::warn!(%error, "the archive cannot be written, nothing is stored");
+                    }
+                }
             }
         }
     }

@@ -28,6 +28,9 @@ pub struct InboxEntry {
     pub unread: u64,
     /// Those among them that name the user, at most 100.
     pub mentions: u64,
+    /// The user has joined or made the room. `false`: others have begun it, as an invitation or as a direct
+    /// message that the user has not opened.
+    pub is_own: bool,
     /// Somebody has made the user a member, who has not joined the room yet.
     pub is_invitation: bool,
 }
@@ -64,7 +67,7 @@ const INBOX: &str = "WITH mine AS ( \
             WHERE NOT later.deleted AND later.sender <> $1 LIMIT 100) AS counted), \
         (SELECT count(*) FROM (SELECT 1 FROM mentions m \
             WHERE m.room_id = n.id AND m.user_id = $1 AND m.number > n.mark LIMIT 100) AS counted), \
-        l.epoch, l.number, l.message, l.frame, e.frame, n.rank = 2 \
+        l.epoch, l.number, l.message, l.frame, e.frame, CAST(n.rank AS BIGINT) \
     FROM newest n LEFT JOIN events l ON l.id = n.last_id LEFT JOIN events e ON e.id = l.edit_id \
     ORDER BY n.rank = 2, n.last_id DESC, n.id";
 type Columns = (
@@ -82,7 +85,7 @@ type Columns = (
     Option<String>,
     Option<String>,
     Option<String>,
-    bool,
+    i64,
 );
 
 impl Archive {
@@ -120,7 +123,7 @@ fn last(row: &Columns) -> Option<MessageColumns> {
 }
 
 fn entry(row: Columns, last: Option<Envelope>) -> Result<InboxEntry, ArchiveError> {
-    let (_, room, top, title, topic, private, read, unread, mentions, .., is_invitation) = row;
+    let (_, room, top, title, topic, private, read, unread, mentions, .., rank) = row;
     Ok(InboxEntry {
         room: RoomId::new(&room).map_err(|_| ArchiveError::BadRow("a room id"))?,
         top: to_u64(top),
@@ -131,6 +134,7 @@ fn entry(row: Columns, last: Option<Envelope>) -> Result<InboxEntry, ArchiveErro
         read: to_u64(read),
         unread: to_u64(unread),
         mentions: to_u64(mentions),
-        is_invitation,
+        is_own: rank == 0,
+        is_invitation: rank == 2,
     })
 }

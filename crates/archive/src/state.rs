@@ -16,8 +16,8 @@ pub(crate) struct State {
     reached: AtomicBool,
     /// The failure of the last call; `None`: it succeeded.
     wrong: Mutex<Option<String>>,
-    /// The last call that wrote found no room on the disk.
-    full: AtomicBool,
+    /// Why nothing can be written; `None`: the last try to write succeeded, as far as it is noted.
+    unwritable: Mutex<Option<String>>,
     /// How long a call may take as a whole.
     patience: Duration,
     /// Sessions that were opened before this moment are not used again.
@@ -34,7 +34,7 @@ impl State {
             ready: AtomicBool::new(false),
             reached: AtomicBool::new(false),
             wrong: Mutex::new(None),
-            full: AtomicBool::new(false),
+            unwritable: Mutex::new(None),
             patience: statement_timeout * 2,
             retired: Mutex::new(None),
         }
@@ -53,13 +53,27 @@ impl State {
         self.reached.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+    pub(crate) fn unwritable(&self) -> Option<String> {
+        self.unwritable
+            .lock()
+            .expect("nothing panics while it is held")
+            .clone()
     }
 
-    /// Something was written, so the disk has room.
+    /// A try to write failed, for this reason.
+    pub(crate) fn cannot_write(&self, error: &ArchiveError) {
+        *self
+            .unwritable
+            .lock()
+            .expect("nothing panics while it is held") = Some(error.to_string());
+    }
+
+    /// Something was written.
     pub(crate) fn has_written(&self) {
-        self.full.store(false, Ordering::Relaxed);
+        *self
+            .unwritable
+            .lock()
+            .expect("nothing panics while it is held") = None;
     }
 
     pub(crate) fn wrong(&self) -> Option<String> {
@@ -104,7 +118,7 @@ impl State {
         });
         match &result {
             Err(ArchiveError::StaleSession(_)) => self.retire_sessions(),
-            Err(ArchiveError::Full) => self.full.store(true, Ordering::Relaxed),
+            Err(error @ ArchiveError::Full) => self.cannot_write(error),
             // Another database has taken its place: it is brought to the newest schema first.
             Err(ArchiveError::NoSchema(_)) => self.ready.store(false, Ordering::Release),
             Err(_) | Ok(_) => {}

@@ -130,14 +130,19 @@ impl Admission {
         })
     }
 
-    /// Counts one more connection against `limits.accepts_per_second`. Its address pays first, so that one
-    /// whose share is spent takes nothing from others. `client`: `None` for a proxy that brings many
-    /// clients.
-    pub(crate) fn take_turn(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
-        if let Some(client) = client {
-            self.take_share(client)?;
-        }
+    /// Counts one more connection of a client against `limits.accepts_per_second`. Its address pays first,
+    /// so that one whose share is spent takes nothing from others.
+    fn take_turn(&self, client: IpAddr) -> Result<(), Refusal> {
+        self.take_share(client)?;
         self.take_token()
+    }
+
+    /// Takes a client's place, and then its turn among the new connections: an address that has no place
+    /// left takes nothing from others.
+    pub(crate) fn take_place(self: &Arc<Self>, client: IpAddr) -> Result<AddressSlot, Refusal> {
+        let slot = self.take_slot(client)?;
+        self.take_turn(client)?;
+        Ok(slot)
     }
 
     /// Counts one more connection against `limits.connections`.
@@ -181,7 +186,7 @@ impl Admission {
     }
 
     /// Counts one more connection of a client's address.
-    pub(crate) fn take_slot(self: &Arc<Self>, client: IpAddr) -> Result<AddressSlot, Refusal> {
+    fn take_slot(self: &Arc<Self>, client: IpAddr) -> Result<AddressSlot, Refusal> {
         let key = address_key(client);
         let mut addresses = self
             .addresses
@@ -256,21 +261,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_second_has_so_many_accepts() {
         let admission = admission(0, 0, 10);
-        let in_a_burst = (0..20)
-            .filter(|_| admission.take_turn(None).is_ok())
-            .count();
-        assert_eq!(in_a_burst, 10);
+        let client = "10.0.0.1".parse().unwrap();
+        let turns = || (0..20).filter(|_| admission.take_turn(client).is_ok());
+        assert_eq!(turns().count(), 10, "in a burst");
         tokio::time::advance(Duration::from_millis(500)).await;
-        let later = (0..20)
-            .filter(|_| admission.take_turn(None).is_ok())
-            .count();
-        assert_eq!(later, 5);
+        assert_eq!(turns().count(), 5, "later");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_address_gets_its_share_and_takes_none_of_the_others() {
         let admission = admission(0, 1_000, 80);
-        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().ok());
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap());
         let turns = |client| {
             let taken = (0..1_000).filter(|_| admission.take_turn(client).is_ok());
             taken.count()

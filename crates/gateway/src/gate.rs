@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Proxies;
-use crate::admission::{AddressSlot, Admission, Permit};
+use crate::admission::{AddressSlot, Admission, Permit, Refusal};
 use crate::auth::guest::{GuestPace, new_guest};
 use crate::auth::host::Hosts;
 use crate::auth::origin::{Origin, OriginPolicy};
@@ -91,6 +91,20 @@ impl Gate {
             CommandError::RateLimited { retry_after_ms }
         })?;
         Ok(new_guest(name))
+    }
+
+    /// The place at its address of a client whose connection stays: the one that its own TCP connection
+    /// took, or, behind a trusted proxy, one that it takes now, as a new connection of its own address.
+    pub(crate) fn take_place(
+        &self,
+        peer: &Peer,
+        client: IpAddr,
+    ) -> Result<Arc<AddressSlot>, Refusal> {
+        let taken = match &peer.slot {
+            Some(slot) => Ok(Arc::clone(slot)),
+            None => self.admission.take_place(client).map(Arc::new),
+        };
+        taken.inspect_err(|refusal| self.metrics.rejected(refusal.as_str()))
     }
 
     /// Reserves work for a client of whom only the address is known.

@@ -38,7 +38,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{ApiKey, AuthMode, AuthSection, HttpSection, OpsError, OpsSection};
+pub use config::{
+    ApiKey, AuthMode, AuthSection, ForwardedHeader, HttpSection, OpsError, OpsSection,
+};
 use hubbub_node::Node;
 use prometheus_client::registry::Registry;
 pub use tls::TlsError;

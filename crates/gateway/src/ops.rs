@@ -136,7 +136,7 @@ fn broker(health: BrokerHealth) -> Part {
 
 /// Once the archive was there, the chat goes on without it, but older history and search are missing, and
 /// rooms that Redis may have lost events of take no sends. Before, nobody knows where rooms stand. A node
-/// that stands alone stores nothing while its file is away or its disk is full.
+/// that stands alone stores nothing while its file or its database is away, or its disk is full.
 fn archive(health: ArchiveHealth) -> Part {
     Part {
         name: "archive",

@@ -118,17 +118,13 @@ impl Server {
         })
     }
 
-    /// Takes a client's place, and then its turn among the new connections: an address that has no place
-    /// left takes nothing from others. Behind a trusted proxy each client takes its own place later.
+    /// Takes the place and the turn of a client that comes by itself. Behind a trusted proxy each client
+    /// takes its own later, when it is known: see [`Gate::take_place`].
     fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
-        let admission = &self.gate.admission;
-        let is_direct = !self.gate.proxies.trusts(client.ip());
-        let direct = is_direct.then(|| client.ip());
-        let slot = direct
-            .map(|client| admission.take_slot(client))
-            .transpose()?;
-        admission.take_turn(direct)?;
-        Ok(slot)
+        match self.gate.proxies.trusts(client.ip()) {
+            true => Ok(None),
+            false => self.gate.admission.take_place(client.ip()).map(Some),
+        }
     }
 
     /// Owns a connection from its acceptance until it ends or a door takes it over.

@@ -25,6 +25,8 @@ pub(crate) struct Editor<'a> {
     pub(crate) user: &'a User,
     pub(crate) room: &'a RoomId,
     pub(crate) rights: Rights,
+    /// Pays for the reads that the change needs.
+    pub(crate) payer: Payer,
 }
 
 impl Alteration {
@@ -87,7 +89,7 @@ impl Node {
             return Err(CommandError::Forbidden);
         }
         if let Alteration::React { key, on: true } = alteration {
-            let check = self.check_reaction(room, target, &editor.user.id, key);
+            let check = self.check_reaction(editor, target, key);
             let check = tokio::time::timeout_at(deadline.into(), check).await;
             check.map_err(|_| CommandError::Unavailable)??;
         }
@@ -132,11 +134,7 @@ impl Node {
         if known.is_some() {
             return Ok(known);
         }
-        let payer = Payer {
-            user: Some(editor.user.id.clone()),
-            ..Payer::default()
-        };
-        let _reservation = self.reserve(&payer, self.cost_of_page(1)).await?;
+        let _reservation = self.reserve(&editor.payer, self.cost_of_page(1)).await?;
         let page = self.broker.peek(room, Span::After(before), 1).await;
         let page = page.map_err(CommandError::of_read)?;
         let first = page.and_then(|page| page.events.into_iter().next());

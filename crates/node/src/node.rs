@@ -96,8 +96,8 @@ pub struct Node {
 pub struct ArchiveHealth {
     /// Whether it was there once, with the right schema. The chat goes on while it is away later.
     pub was_reached: bool,
-    /// Whether this node stands alone and can store nothing until an operator acts: the archive's file
-    /// was taken away, or its disk is full.
+    /// Whether this node stands alone and can store nothing: the archive's file was taken away, its disk
+    /// is full, or the database is away or refuses what is written.
     pub stores_nothing: bool,
     /// The failure of its last call; `None`: it succeeded.
     pub problem: Option<String>,
@@ -237,7 +237,7 @@ impl Node {
         self.archive.as_ref().map(|archive| ArchiveHealth {
             was_reached: archive.was_reached(),
             stores_nothing: archive.lost_file().is_some()
-                || (archive.is_full() && self.broker.is_archived()),
+                || (archive.is_unwritable() && self.broker.is_archived()),
             problem: archive.health(),
         })
     }
@@ -264,6 +264,7 @@ impl Node {
         let reader = OutboxReader {
             outbox,
             connection: session.connection().clone(),
+            payer: session.payer(),
             node: Arc::clone(self),
         };
         Ok((session, reader))

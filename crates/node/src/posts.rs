@@ -15,7 +15,7 @@ use crate::alteration::{Alteration, Editor, check_size};
 use crate::error::CommandError;
 use crate::node::Node;
 use crate::publisher::{Answer, Pending};
-use crate::{Identity, Pace, Rights};
+use crate::{Identity, Pace, Payer, Rights};
 
 /// Something to be stored.
 #[derive(Debug)]
@@ -141,6 +141,16 @@ impl Node {
             .await?;
         let rights = timeout_at(deadline.into(), self.rights(identity, &room));
         let rights = rights.await.unwrap_or(Err(CommandError::Unavailable))?;
+        let editor = Editor {
+            user: &identity.user,
+            room: &room,
+            rights,
+            payer: Payer {
+                connection: None,
+                user: Some(identity.user.id.clone()),
+                address,
+            },
+        };
         let draft = match action {
             Action::Send { body, from } => {
                 let from = may_send(identity, rights, from.as_ref())?;
@@ -158,18 +168,15 @@ impl Node {
             }
             Action::Edit { target, body } => {
                 let change = (target, Alteration::Edit(body));
-                self.alter(identity, &room, rights, change, &terms, deadline)
-                    .await?
+                self.alter(&editor, change, &terms, deadline).await?
             }
             Action::Delete { target } => {
                 let change = (target, Alteration::Delete);
-                self.alter(identity, &room, rights, change, &terms, deadline)
-                    .await?
+                self.alter(&editor, change, &terms, deadline).await?
             }
             Action::React { target, key, on } => {
                 let change = (target, Alteration::React { key, on });
-                self.alter(identity, &room, rights, change, &terms, deadline)
-                    .await?
+                self.alter(&editor, change, &terms, deadline).await?
             }
         };
         // A backend speaks for many, so its rooms are nobody's.
@@ -190,24 +197,17 @@ impl Node {
 
     async fn alter(
         &self,
-        identity: &Identity,
-        room: &RoomId,
-        rights: Rights,
+        editor: &Editor<'_>,
         (target, alteration): (u64, Alteration),
         terms: &Terms,
         deadline: Instant,
     ) -> Result<Draft, CommandError> {
-        alteration.check(rights, self.config.limits.body_bytes.as_u64())?;
+        alteration.check(editor.rights, self.config.limits.body_bytes.as_u64())?;
         // A muted user may still delete messages.
         if !matches!(alteration, Alteration::Delete) {
-            self.check_mute(&identity.user.id, room)?;
+            self.check_mute(&editor.user.id, editor.room)?;
         }
-        let editor = Editor {
-            user: &identity.user,
-            room,
-            rights,
-        };
-        self.draft_change(&editor, target, terms, &alteration, deadline)
+        self.draft_change(editor, target, terms, &alteration, deadline)
             .await
     }
 

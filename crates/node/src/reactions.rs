@@ -6,12 +6,16 @@ use std::collections::HashSet;
 use hubbub_protocol::fold::{MESSAGE_REACTIONS, USER_REACTIONS};
 use hubbub_protocol::{EventKind, ReactionKey, RoomId, UserId};
 
+use crate::alteration::Editor;
 use crate::error::CommandError;
 use crate::node::Node;
+use crate::reservation::Amount;
 
 /// The newest reactions in the stream that are looked at: enough to see all that a message may have,
 /// where most of them are different.
 const LOOKED_AT: usize = 2 * MESSAGE_REACTIONS;
+/// The memory for them: a reaction is short.
+const READ_BYTES: usize = LOOKED_AT * 1024;
 
 /// The different reactions to one message.
 #[derive(Debug, Default)]
@@ -45,12 +49,15 @@ impl Node {
     /// counted, so a message may come to have a few more.
     pub(crate) async fn check_reaction(
         &self,
-        room: &RoomId,
+        editor: &Editor<'_>,
         target: u64,
-        user: &UserId,
         key: &ReactionKey,
     ) -> Result<(), CommandError> {
-        self.reacted(room, target, user).await?.check(key)
+        let _reservation = self
+            .reserve(&editor.payer, Amount::read(READ_BYTES))
+            .await?;
+        let reacted = self.reacted(editor.room, target, &editor.user.id).await?;
+        reacted.check(key)
     }
 
     async fn reacted(

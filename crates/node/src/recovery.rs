@@ -198,7 +198,7 @@ impl Node {
     async fn pay_to_fill_up(
         &self,
         room: &Room,
-        connection: &ConnectionId,
+        payer: &Payer,
         given: u64,
     ) -> Result<Option<Reservation>, CommandError> {
         let is_here = lock(&room.state)
@@ -208,16 +208,12 @@ impl Node {
         if is_here {
             return Ok(None);
         }
-        let payer = Payer {
-            connection: Some(connection.clone()),
-            ..Payer::default()
-        };
         let cost = self.cost_of_page(self.config.limits.resume_page);
-        self.reserve(&payer, cost).await.map(Some)
+        self.reserve(payer, cost).await.map(Some)
     }
 
     /// Brings a member that has fallen behind one page further.
-    pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId) {
+    pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId, payer: &Payer) {
         let place = lock(&room.state)
             .members
             .get(connection)
@@ -226,12 +222,15 @@ impl Node {
         let Some(Place::Behind(given)) = place else {
             return;
         };
-        let Ok(_paid) = self.pay_to_fill_up(room, connection, given).await else {
+        let Ok(mut paid) = self.pay_to_fill_up(room, payer, given).await else {
             // The client waits until the node has less to do.
             return sleep(RETRY_PAUSE.mul_f64(fastrand::f64())).await;
         };
         match self.page_after(room, given).await {
             Ok(events) => {
+                if let Some(paid) = &mut paid {
+                    paid.settle(events.iter().map(|event| event.frame.len()).sum());
+                }
                 let mut state = lock(&room.state);
                 let RoomState {
                     log: Some(log),

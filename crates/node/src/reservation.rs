@@ -3,7 +3,9 @@
 //! Four budgets hold for each piece of work: those of the connection, the user, the address and the
 //! node, in this order. A [`Reservation`] returns what it holds when it is dropped, so nothing is
 //! lost when a client goes away in the middle of its work. Nobody waits while holding one: either all
-//! budgets have enough, or nothing is taken and the work is tried again until its deadline.
+//! budgets have enough, or nothing is taken and the work is tried again until its deadline. The one
+//! exception is a long message with a body: it is in memory while its work is done, so it stays reserved
+//! while that work waits for a read, until the same deadline.
 //!
 //! Answers also have a pace: a user may read [`USER_BYTES_PER_SECOND`] from the stores, kept up, and
 //! an address [`ADDRESS_SHARE`] times as much. A search counts as [`SEARCH_COST`] times the time it took,

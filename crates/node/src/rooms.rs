@@ -68,21 +68,21 @@ impl Node {
             .collect();
         let mine = self.rooms_of(user, &with_me).await?;
         public.retain(|summary| {
-            !summary.room.is_direct() && !mine.iter().any(|(mine, _)| mine.room == summary.room)
+            let is_mine = |mine: &Listed| mine.entry.summary.room == summary.room;
+            !summary.room.is_direct() && !mine.iter().any(is_mine)
         });
-        let public = public.into_iter().map(|summary| RoomEntry {
-            summary,
-            mine: None,
+        let public = public.into_iter().map(|summary| Listed {
+            standing: Standing::Public,
+            entry: RoomEntry {
+                summary,
+                mine: None,
+            },
         });
-        let mine = mine.into_iter().map(|(summary, mine)| RoomEntry {
-            summary,
-            mine: Some(mine),
-        });
-        let may_read = |entry: &RoomEntry| {
-            let room = &entry.summary.room;
+        let may_read = |listed: &Listed| {
+            let room = &listed.entry.summary.room;
             self.config.granted(identity, room).read && !self.rules.keeps_out(user, room)
         };
-        Ok(cut(mine.chain(public).filter(may_read)))
+        Ok(cut(mine.into_iter().chain(public).filter(may_read)))
     }
 
     /// One's own rooms, which the direct messages `with_me` belong to.
@@ -90,7 +90,7 @@ impl Node {
         &self,
         user: &UserId,
         with_me: &[&RoomSummary],
-    ) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
+    ) -> Result<Vec<Listed>, CommandError> {
         let Some(archive) = &self.archive else {
             return self.direct_rooms(with_me).await;
         };
@@ -129,10 +129,7 @@ impl Node {
 
     /// The newest direct messages, from the broker alone: without the archive nothing says how far they are
     /// read.
-    async fn direct_rooms(
-        &self,
-        with_me: &[&RoomSummary],
-    ) -> Result<Vec<(RoomSummary, MyRoom)>, CommandError> {
+    async fn direct_rooms(&self, with_me: &[&RoomSummary]) -> Result<Vec<Listed>, CommandError> {
         let rooms = with_me.iter().take(DIRECT).map(async |summary| {
             let last = self.broker.peek(&summary.room, Span::Newest, LAST).await?;
             let events = last.map(|page| page.events).unwrap_or_default();
@@ -148,7 +145,13 @@ impl Node {
                 mentions: 0,
                 invited: false,
             };
-            Ok(((*summary).clone(), mine))
+            Ok(Listed {
+                standing: Standing::Unopened,
+                entry: RoomEntry {
+                    summary: (*summary).clone(),
+                    mine: Some(mine),
+                },
+            })
         });
         try_join_all(rooms).await.map_err(CommandError::of_read)
     }
@@ -169,34 +172,76 @@ impl Node {
     }
 }
 
-/// The beginning of a list that has at most [`LIST_BYTES`], with the newest messages of the first rooms.
-fn cut(entries: impl Iterator<Item = RoomEntry>) -> Vec<RoomEntry> {
-    let (mut list, mut last) = (LIST_BYTES, LAST_BYTES);
-    let fits = entries.map_while(|mut entry| {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let mut bytes = ENTRY_BYTES + entry.summary.room.as_str().len();
-        if let Some(mine) = &mut entry.mine {
-            bytes += text(&mine.title) + text(&mine.topic);
-            let frame = mine.last.as_ref().map_or(0, Frame::len);
-            match last.checked_sub(frame) {
-                Some(left) => {
-                    last = left;
-                    bytes += frame;
-                }
-                None => mine.last = None,
-            }
+/// A room in a list, and how the user stands to it.
+struct Listed {
+    standing: Standing,
+    entry: RoomEntry,
+}
+
+/// How a user stands to a listed room. Where a list has no room for all, the first of these stay: nothing
+/// that others begin pushes out what is the user's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// The user has joined or made it.
+    Own,
+    /// A direct message that the user has not opened, as far as it is known.
+    Unopened,
+    Invited,
+    Public,
+}
+
+/// The part of a list that has at most [`LIST_BYTES`], in its order, with the newest messages of as many
+/// rooms as [`LAST_BYTES`] has room for.
+fn cut(list: impl Iterator<Item = Listed>) -> Vec<RoomEntry> {
+    let mut list: Vec<Listed> = list.collect();
+    let mut by_standing: Vec<usize> = (0..list.len()).collect();
+    by_standing.sort_by_key(|index| list[*index].standing);
+    let (mut left, mut last) = (LIST_BYTES, LAST_BYTES);
+    let mut fits = vec![false; list.len()];
+    for index in by_standing {
+        let bytes = shorten(&mut list[index].entry, &mut last);
+        let Some(rest) = left.checked_sub(bytes) else {
+            break;
+        };
+        left = rest;
+        fits[index] = true;
+    }
+    let kept = list.into_iter().zip(fits).filter(|(_, fits)| *fits);
+    kept.map(|(listed, _)| listed.entry).collect()
+}
+
+/// Takes an entry's newest message out of the bytes that are left for them, or leaves it out. Returns the
+/// bytes of the entry.
+fn shorten(entry: &mut RoomEntry, last: &mut usize) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let bytes = ENTRY_BYTES + entry.summary.room.as_str().len();
+    let Some(mine) = &mut entry.mine else {
+        return bytes;
+    };
+    let bytes = bytes + text(&mine.title) + text(&mine.topic);
+    let frame = mine.last.as_ref().map_or(0, Frame::len);
+    match last.checked_sub(frame) {
+        Some(left) => {
+            *last = left;
+            bytes + frame
         }
-        list = list.checked_sub(bytes)?;
-        Some(entry)
-    });
-    fits.collect()
+        None => {
+            mine.last = None;
+            bytes
+        }
+    }
 }
 
 fn is_message(event: &Envelope) -> bool {
     event.kind() == EventKind::Message
 }
 
-fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {
+fn join((entry, summary): (InboxEntry, RoomSummary)) -> Listed {
+    let standing = match (entry.is_own, entry.is_invitation) {
+        (true, _) => Standing::Own,
+        (false, false) => Standing::Unopened,
+        (false, true) => Standing::Invited,
+    };
     let summary = RoomSummary {
         offset: summary.offset.max(entry.top),
         ..summary
@@ -212,15 +257,21 @@ fn join((entry, summary): (InboxEntry, RoomSummary)) -> (RoomSummary, MyRoom) {
         mentions: entry.mentions,
         invited: entry.is_invitation,
     };
-    (summary, mine)
+    Listed {
+        standing,
+        entry: RoomEntry {
+            summary,
+            mine: Some(mine),
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(number: usize, last: usize, topic: usize) -> RoomEntry {
-        RoomEntry {
+    fn listed(standing: Standing, number: usize, last: usize, topic: usize) -> Listed {
+        let entry = RoomEntry {
             summary: RoomSummary {
                 room: RoomId::new(&format!("room-{number}")).unwrap(),
                 members: 0,
@@ -237,7 +288,12 @@ mod tests {
                 mentions: 0,
                 invited: false,
             }),
-        }
+        };
+        Listed { standing, entry }
+    }
+
+    fn entry(number: usize, last: usize, topic: usize) -> Listed {
+        listed(Standing::Own, number, last, topic)
     }
 
     fn size(list: &[RoomEntry]) -> usize {
@@ -257,5 +313,24 @@ mod tests {
         assert!(size(&long) <= LIST_BYTES + LAST_BYTES, "{}", size(&long));
         let wordy = cut((0..LISTED).map(|number| entry(number, 0, 1_000)));
         assert!(wordy.len() < LISTED && size(&wordy) <= LIST_BYTES);
+    }
+
+    #[test]
+    fn messages_of_strangers_push_nothing_of_ones_own_out() {
+        // Newer than all that is the user's own, and as long as they can be.
+        let strangers = (0..950).map(|number| listed(Standing::Unopened, number, 16_000, 0));
+        let own = (950..1_000).map(|number| listed(Standing::Own, number, 1_000, 4_000));
+        let list = cut(strangers.chain(own));
+        let is_own = |entry: &&RoomEntry| {
+            let mine = entry.mine.as_ref().unwrap();
+            mine.last.is_some() && mine.topic.as_ref().unwrap().len() == 4_000
+        };
+        assert_eq!(
+            list.iter().filter(is_own).count(),
+            50,
+            "with their messages"
+        );
+        assert!(list.len() < LISTED && size(&list) <= LIST_BYTES + LAST_BYTES);
+        assert_eq!(list[0].summary.room.as_str(), "room-0", "in the same order");
     }
 }

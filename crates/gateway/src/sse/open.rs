@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use super::encode::{self, Form};
 use super::{Listener, serve};
-use crate::admission::AddressSlot;
 use crate::auth::bearer;
 use crate::config::AuthMode;
 use crate::error::ApiError;
@@ -66,7 +65,7 @@ pub(crate) async fn open_events(
     if method == Method::HEAD {
         return Ok(head(Body::empty()));
     }
-    let slot = take_slot(&gate, &peer, client)?;
+    let slot = gate.take_place(&peer, client)?;
     let attached = gate.node.attach(identity, Some(client));
     let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
     let (mut session, outbox) = attached.map_err(ApiError::without_session)?;
@@ -118,16 +117,6 @@ fn head(body: Body) -> Response {
         (CONNECTION, "close"),
     ];
     (StatusCode::OK, headers, body).into_response()
-}
-
-fn take_slot(gate: &Gate, peer: &Peer, client: IpAddr) -> Result<Arc<AddressSlot>, ApiError> {
-    if let Some(slot) = &peer.slot {
-        return Ok(Arc::clone(slot));
-    }
-    let slot = gate.admission.take_slot(client).inspect_err(|refusal| {
-        gate.metrics.rejected(refusal.as_str());
-    });
-    Ok(Arc::new(slot?))
 }
 
 /// The identity of the token; without one a new guest, if guests are allowed.

@@ -46,12 +46,7 @@ pub(crate) async fn upgrade_socket(
     let client = gate.client(&peer, headers);
     let from_page = from_page || bearer::is_same_origin(headers);
     let token = find_token(&gate, &peer, headers, from_page);
-    let slot = match peer.slot {
-        Some(slot) => slot,
-        None => Arc::new(gate.admission.take_slot(client).inspect_err(|refusal| {
-            gate.metrics.rejected(refusal.as_str());
-        })?),
-    };
+    let slot = gate.take_place(&peer, client)?;
     let tasks = gate.tasks.clone();
     let arrival = Box::new(Arrival {
         gate,

@@ -185,7 +185,11 @@ async fn read_loop(
             },
         };
         let request = decode_command(&message.text);
-        let paid = message.finish();
+        // A short command waits for a reservation of its answer without holding the frame's.
+        let is_long = request
+            .as_ref()
+            .is_ok_and(|request| request.command.may_be_long());
+        let paid = message.finish().filter(|_| is_long);
         match request {
             Ok(request) => match request.command {
                 Command::Hello { token: Some(token) } if is_first => return Pause::Hello(token),

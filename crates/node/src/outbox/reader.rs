@@ -7,6 +7,7 @@ use std::task::Poll;
 use hubbub_protocol::{CloseCode, ConnectionId, Frame};
 
 use super::{Line, Outbox};
+use crate::Payer;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
@@ -16,6 +17,8 @@ use crate::room::Room;
 pub struct OutboxReader {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) connection: ConnectionId,
+    /// Pays for the pages that the client has to be given again.
+    pub(crate) payer: Payer,
     pub(crate) node: Arc<Node>,
 }
 
@@ -53,7 +56,8 @@ impl OutboxReader {
                 Found::Behind(room) => {
                     // On the heap: every idle connection holds this future, and few ever need this
                     // part.
-                    Box::pin(self.node.fill_up(&room, &self.connection)).await;
+                    let (connection, payer) = (&self.connection, &self.payer);
+                    Box::pin(self.node.fill_up(&room, connection, payer)).await;
                     self.outbox.next_behind(&room);
                 }
             }

@@ -29,6 +29,7 @@ impl Session {
             user: &self.identity.user,
             room,
             rights,
+            payer: self.payer(),
         };
         let draft = self
             .node

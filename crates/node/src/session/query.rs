@@ -56,7 +56,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn payer(&self) -> Payer {
+    pub(crate) fn payer(&self) -> Payer {
         Payer {
             connection: Some(self.connection.clone()),
             user: Some(self.identity.user.id.clone()),

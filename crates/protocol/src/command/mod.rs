@@ -132,6 +132,29 @@ pub enum Command {
     Ping,
 }
 
+impl Command {
+    /// Whether the command may be about as long as the frame that it came in: it has a body or a token.
+    /// All other commands are short, however much the frame held that nobody reads.
+    #[must_use]
+    pub fn may_be_long(&self) -> bool {
+        match self {
+            Self::Hello { .. } | Self::Send { .. } | Self::Edit { .. } | Self::Refresh { .. } => {
+                true
+            }
+            Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Delete { .. }
+            | Self::React { .. }
+            | Self::Read { .. }
+            | Self::Typing { .. }
+            | Self::History { .. }
+            | Self::Members { .. }
+            | Self::Rooms
+            | Self::Ping => false,
+        }
+    }
+}
+
 /// The terms of a command that stores an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
@@ -187,4 +210,33 @@ pub struct DecodeError {
     pub message: String,
     /// The request's id, where it could be read.
     pub id: Option<RequestId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bodies_and_tokens_make_a_command_long() {
+        let is_long = |json: &str| decode_command(json).unwrap().command.may_be_long();
+        for long in [
+            r#"{"type":"send","room":"r","body":1}"#,
+            r#"{"type":"edit","room":"r","target":1,"body":1}"#,
+            r#"{"type":"hello","token":"t"}"#,
+            r#"{"type":"refresh","token":"t"}"#,
+        ] {
+            assert!(is_long(long), "{long}");
+        }
+        let padded = format!(
+            r#"{{"type":"history","room":"r","pad":"{}"}}"#,
+            "x".repeat(20_000)
+        );
+        for short in [
+            padded.as_str(),
+            r#"{"type":"react","room":"r","target":1,"key":"k","on":true}"#,
+            r#"{"type":"rooms"}"#,
+        ] {
+            assert!(!is_long(short), "{short}");
+        }
+    }
 }

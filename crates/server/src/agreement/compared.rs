@@ -9,7 +9,7 @@ use hubbub_broker::Rule;
 type Row = (&'static str, Rule, &'static str);
 
 /// Every setting that is compared, in the order of its values in a declaration.
-pub(crate) const SETTINGS: [Row; 28] = [
+pub(crate) const SETTINGS: [Row; 32] = [
     (
         "protocol",
         Rule::Same,
@@ -128,9 +128,29 @@ pub(crate) const SETTINGS: [Row; 28] = [
         "an ack means more on one node than on the other",
     ),
     (
+        "auth.cookie",
+        Rule::Free,
+        "a browser that one node has signed in is unknown to the other",
+    ),
+    (
         "http.allowed_origins",
         Rule::Free,
         "a page may connect to one node only",
+    ),
+    (
+        "http.public_urls",
+        Rule::Free,
+        "a page that one node serves cannot go to the other, or is refused there",
+    ),
+    (
+        "http.trusted_proxies",
+        Rule::Free,
+        "limits and bans count a client's address on one node and its proxy's on the other",
+    ),
+    (
+        "http.forwarded_header",
+        Rule::Free,
+        "limits and bans count a client's address on one node and its proxy's on the other",
     ),
     (
         "socketio.default_room",

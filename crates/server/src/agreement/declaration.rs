@@ -77,7 +77,16 @@ fn values(
             .collect(),
         digest_all(&settings.api_keys, digester),
         one(settings.ack.level.as_str()),
+        optional(&auth.cookie),
         settings.http.allowed_origins.clone(),
+        settings.http.public_urls.clone(),
+        settings
+            .http
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        one(settings.http.forwarded_header.as_str()),
         one(&settings.socketio.default_room),
         one(limits.body_bytes.as_u64()),
         one(limits.user_sends_per_second),
@@ -211,6 +220,42 @@ mod tests {
         assert_eq!(
             blocked(|s| s.auth.jwks_url = "https://id.example".to_owned()),
             [""; 0]
+        );
+    }
+
+    /// The settings that a change makes differ from those of another node.
+    fn differing(change: impl FnOnce(&mut Settings)) -> Vec<&'static str> {
+        let mut changed = base();
+        change(&mut changed);
+        let declare = |settings| declare(settings, Some("id"), &[7; 32]);
+        let (own, other) = (declare(&changed), declare(&base()));
+        let pairs = own.iter().zip(&other);
+        let differing = pairs.filter(|(own, other)| own.values() != other.values());
+        differing.map(|(own, _)| own.setting).collect()
+    }
+
+    #[test]
+    fn differences_in_how_clients_are_known_are_reported_and_do_not_block() {
+        let check = |change: fn(&mut Settings), setting| {
+            assert_eq!(differing(change), [setting]);
+            assert_eq!(blocked(change), [""; 0]);
+        };
+        check(|s| s.auth.cookie = "chat".to_owned(), "auth.cookie");
+        check(
+            |s| s.http.public_urls = vec!["https://chat.example".to_owned()],
+            "http.public_urls",
+        );
+        check(
+            |s| s.http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()],
+            "http.trusted_proxies",
+        );
+        check(
+            |s| s.http.forwarded_header = hubbub_gateway::ForwardedHeader::Forwarded,
+            "http.forwarded_header",
+        );
+        check(
+            |s| s.history.cluster_bytes = bytesize::ByteSize::mib(1),
+            "history.cluster_bytes",
         );
     }
 

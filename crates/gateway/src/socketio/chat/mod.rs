@@ -133,12 +133,10 @@ impl Chat {
         let token = find_token(gate, &peer, headers, from_page);
         // A token or a ticket proves nothing before it is checked, which its first namespace does.
         let is_stranger = gate.auth.mode() == AuthMode::Jwt;
-        let refuse = |refusal: Refusal| {
-            gate.metrics.rejected(refusal.as_str());
-            Box::new(ApiError::from(refusal).into_response())
-        };
+        let refuse = |refusal: Refusal| Box::new(ApiError::from(refusal).into_response());
+        let count = |refusal: &Refusal| gate.metrics.rejected(refusal.as_str());
         let stranger = is_stranger.then(|| gate.admission.meet()).transpose();
-        let stranger = stranger.map_err(refuse)?;
+        let stranger = stranger.inspect_err(count).map_err(refuse)?;
         let hold = self.take_hold(peer, client, is_socket).map_err(refuse)?;
         Ok(Visitor {
             client,
@@ -153,24 +151,21 @@ impl Chat {
     /// A WebSocket is counted as its TCP connection. Who polls is counted as a connection of its
     /// own: it has none for itself between two requests.
     fn take_hold(&self, peer: Peer, client: IpAddr, is_socket: bool) -> Result<Hold, Refusal> {
-        let admission = &self.gate.admission;
-        if !is_socket {
-            // The address first: one that has no place left takes nothing from others.
-            let slot = Arc::new(admission.take_slot(client)?);
-            admission.take_turn(Some(client))?;
+        if is_socket {
+            let slot = self.gate.take_place(&peer, client)?;
             return Ok(Hold {
-                _permit: Some(Arc::new(admission.enter()?)),
+                _permit: peer.permit,
                 slot: Some(slot),
             });
         }
-        let slot = match peer.slot {
-            Some(slot) => slot,
-            None => Arc::new(admission.take_slot(client)?),
-        };
-        Ok(Hold {
-            _permit: peer.permit,
-            slot: Some(slot),
-        })
+        let admission = &self.gate.admission;
+        let taken = admission.take_place(client).and_then(|slot| {
+            Ok(Hold {
+                _permit: Some(Arc::new(admission.enter()?)),
+                slot: Some(Arc::new(slot)),
+            })
+        });
+        taken.inspect_err(|refusal| self.gate.metrics.rejected(refusal.as_str()))
     }
 }
 
