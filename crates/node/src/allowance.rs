@@ -5,7 +5,6 @@
 //! Redis nothing; beyond it one script counts for all nodes. Without Redis each node keeps to its
 //! part of the limit.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use hubbub_broker::{Claim, PaceKind};
 use hubbub_protocol::UserId;
 
 use crate::error::CommandError;
+use crate::expiring_map::{Expires, ExpiringMap};
 use crate::lock::lock;
 use crate::node::Node;
 
@@ -25,8 +25,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const SEND_BURST: u32 = 3;
 /// All nodes together give one part in so many of a burst before they ask.
 const SHARE: u32 = 8;
-/// Users that are remembered; beyond, those who are not ahead are forgotten.
-const REMEMBERED: usize = 50_000;
 
 /// The users' shares of the limits.
 #[derive(Debug, Default)]
@@ -34,7 +32,7 @@ pub(crate) struct Allowances(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    taken: HashMap<(PaceKind, UserId), Taken>,
+    taken: ExpiringMap<(PaceKind, UserId), Taken>,
     /// Until then this node counts alone.
     alone_until: Option<Instant>,
 }
@@ -48,6 +46,23 @@ struct Taken {
     untold: u32,
     /// Forgotten then: the node's own part of the limit has come free for all of it.
     untold_until: Instant,
+}
+
+impl Taken {
+    /// A user who is not ahead.
+    fn none(now: Instant) -> Self {
+        Self {
+            free_at: now,
+            untold: 0,
+            untold_until: now,
+        }
+    }
+}
+
+impl Expires for Taken {
+    fn expires(&self) -> Instant {
+        self.free_at.max(self.untold_until)
+    }
 }
 
 /// A limit: the time between two, and how many may come at once.
@@ -76,17 +91,10 @@ enum Local {
 
 impl State {
     fn take(&mut self, key: (PaceKind, UserId), limit: Limit, nodes: u32, now: Instant) -> Local {
-        if self.taken.len() >= REMEMBERED {
-            self.taken.retain(|_, taken| taken.free_at > now);
-        }
         let is_alone = self.alone_until.is_some_and(|until| until > now);
         let (share, untold_cost) = (limit.burst / SHARE, limit.cost * nodes);
         let limit = if is_alone { limit.part(nodes) } else { limit };
-        let taken = self.taken.entry(key).or_insert(Taken {
-            free_at: now,
-            untold: 0,
-            untold_until: now,
-        });
+        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
         let free_at = taken.free_at.max(now) + limit.cost;
         if free_at > now + limit.burst {
             return Local::TooFast(free_at - now - limit.burst);
@@ -108,11 +116,7 @@ impl State {
 
     /// Notes the count of the cluster, beside the share that was granted here meanwhile.
     fn learn(&mut self, key: (PaceKind, UserId), limit: Limit, ahead: Duration, now: Instant) {
-        let taken = self.taken.entry(key).or_insert(Taken {
-            free_at: now,
-            untold: 0,
-            untold_until: now,
-        });
+        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
         taken.free_at = now + ahead + limit.cost * taken.untold;
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_archive::Archive;
 use hubbub_broker::{Broker, BrokerHealth, Inbox};
+use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
 use prometheus_client::registry::Registry;
@@ -271,6 +272,7 @@ impl Node {
 
     /// Runs for as long as the node: closes the largest outboxes when all together are too large.
     async fn keep_outbox_budget(&self) {
+        let outage = Outage::new();
         loop {
             self.outbox_budget.overdrawn().await;
             let mut outboxes = self.hub.outboxes();
@@ -284,10 +286,14 @@ impl Node {
                 let Some(bytes) = outbox.shed() else { continue };
                 coming += bytes;
                 self.metrics.shed.inc();
-                tracing::warn!(
-                    bytes,
-                    "the node's outboxes are too large, closed the largest"
-                );
+                // Clients that read nothing bring this about at will.
+                if let Some(now) = outage.fail("") {
+                    tracing::warn!(
+                        bytes,
+                        closed = now.failures,
+                        "the outboxes exceed limits.outbox_node_bytes, the largest are closed"
+                    );
+                }
             }
             sleep(SHED_PAUSE).await;
         }

@@ -1,7 +1,6 @@
 //! How fast a user may ask this node for something over doors that hold no session: one bucket for
 //! what reads and one for what writes.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use hubbub_protocol::UserId;
 
 use crate::Identity;
 use crate::error::CommandError;
+use crate::expiring_map::ExpiringMap;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::rate::{Rate, Verdict};
@@ -19,12 +19,10 @@ const READS_BURST: u32 = 200;
 /// Tickets of one user a second, kept up, and at once: each is kept for a minute.
 const TICKETS_PER_SECOND: u32 = 1;
 const TICKETS_BURST: u32 = 20;
-/// Users that are remembered; beyond, all begin anew with full buckets.
-const REMEMBERED: usize = 50_000;
 
 /// The users' buckets.
 #[derive(Debug, Default)]
-pub(crate) struct UserPaces(Mutex<HashMap<(UserId, Pace), Rate>>);
+pub(crate) struct UserPaces(Mutex<ExpiringMap<(UserId, Pace), Rate>>);
 
 /// The kinds of requests that have a limit of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,13 +48,8 @@ impl Node {
             Pace::Tickets => (TICKETS_PER_SECOND, TICKETS_BURST),
         };
         let mut paces = lock(&self.paces.0);
-        if paces.len() >= REMEMBERED {
-            paces.clear();
-        }
         let key = (identity.user.id.clone(), pace);
-        let rate = paces
-            .entry(key)
-            .or_insert_with(|| Rate::new(per_second, burst, now));
+        let rate = paces.get_or_insert_with(key, now, || Rate::new(per_second, burst, now));
         match rate.take(now) {
             Verdict::Allowed => Ok(()),
             Verdict::TooFast(wait) => Err(CommandError::RateLimited {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::expiring_map::Expires;
+
 /// How long refusals count against a connection.
 const FLOOD_WINDOW: Duration = Duration::from_secs(10);
 /// After so many bursts' worth of refusals within the window, it is flooding.
@@ -69,6 +71,16 @@ impl Rate {
         match self.refused > FLOOD_BURSTS * self.burst {
             true => Verdict::Flooding,
             false => Verdict::TooFast(Duration::ZERO),
+        }
+    }
+}
+
+impl Expires for Rate {
+    /// The bucket is full, and no refusal counts any more.
+    fn expires(&self) -> Instant {
+        match self.refused {
+            0 => self.full_at,
+            _ => self.full_at.max(self.window_began + FLOOD_WINDOW),
         }
     }
 }

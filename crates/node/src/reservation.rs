@@ -20,6 +20,7 @@ use tokio::time::sleep_until;
 
 use crate::Limits;
 use crate::error::CommandError;
+use crate::expiring_map::ExpiringMap;
 use crate::lock::lock;
 use crate::node::Node;
 
@@ -37,8 +38,6 @@ const SEARCH_COST: u32 = 4;
 const USER_BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// Seconds' worth of bytes that may be read at once.
 const READ_BURST: Duration = Duration::from_secs(4);
-/// Users and addresses whose pace is remembered; beyond, all begin anew.
-const REMEMBERED: usize = 50_000;
 /// Bytes in memory for each byte of a message: what has come, the text, and what is made of it.
 const MESSAGE_COPIES: usize = 3;
 /// The pause before a reservation is tried again: the first one, and the longest.
@@ -90,7 +89,7 @@ struct State {
     /// Owners that hold nothing have no entry.
     of: HashMap<Owner, Amount>,
     /// Until then an owner has read what its pace allows.
-    paid_until: HashMap<Owner, Instant>,
+    paid_until: ExpiringMap<Owner, Instant>,
 }
 
 /// Work that is paid for, until it is dropped.
@@ -265,9 +264,6 @@ impl Reservations {
     fn charge(&self, payer: &Payer, cost: Duration) {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        if state.paid_until.len() >= REMEMBERED {
-            state.paid_until.clear();
-        }
         for owner in payer.owners() {
             let cost = match owner {
                 // The user's pace is that of all its connections.
@@ -275,7 +271,7 @@ impl Reservations {
                 Owner::User(_) => cost,
                 Owner::Address(_) => cost / ADDRESS_SHARE,
             };
-            let paid = state.paid_until.entry(owner).or_insert(now);
+            let paid = state.paid_until.get_or_insert_with(owner, now, || now);
             *paid = (*paid).max(now) + cost;
         }
     }
