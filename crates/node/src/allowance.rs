@@ -5,6 +5,7 @@
 //! Redis nothing; beyond it one script counts for all nodes. Without Redis each node keeps to its
 //! part of the limit.
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::error::CommandError;
 use crate::expiring_map::{Expires, ExpiringMap};
 use crate::lock::lock;
 use crate::node::Node;
+use crate::pace::Pace;
 
 /// How long the broker may take to count.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -136,11 +138,19 @@ impl Node {
             .await
     }
 
-    /// One more room that a user begins.
+    /// One more room that a user begins. The user's address pays too, on this node alone: guests cost
+    /// nothing.
     ///
     /// # Errors
     /// [`CommandError::RateLimited`].
-    pub(crate) async fn allow_new_room(&self, user: &UserId) -> Result<(), CommandError> {
+    pub(crate) async fn allow_new_room(
+        &self,
+        user: &UserId,
+        address: Option<IpAddr>,
+    ) -> Result<(), CommandError> {
+        if let Some(address) = address {
+            self.keep_address_pace(address, Pace::NewRooms)?;
+        }
         let rate = self.config.limits.user_new_rooms_per_minute;
         let Some(cost) = Duration::from_secs(60).checked_div(rate) else {
             return Ok(());

@@ -31,7 +31,7 @@ use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::orders::Rules;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
-use crate::pace::UserPaces;
+use crate::pace::Paces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::reconcile::{AckedPlaces, Inquiries};
@@ -66,7 +66,7 @@ pub struct Node {
     pub(crate) rules: Rules,
     pub(crate) allowances: Allowances,
     pub(crate) expiry: Expiry,
-    pub(crate) paces: UserPaces,
+    pub(crate) paces: Paces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) places: AckedPlaces,
@@ -130,7 +130,7 @@ impl Node {
             rules: Rules::default(),
             allowances: Allowances::default(),
             expiry: Expiry::default(),
-            paces: UserPaces::default(),
+            paces: Paces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             places: AckedPlaces::default(),
