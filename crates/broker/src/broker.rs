@@ -515,7 +515,7 @@ impl Broker {
     /// Keeps what a ticket stands for, by the ticket's digest, for so long.
     ///
     /// # Errors
-    /// When Redis cannot be reached, or too many are kept already.
+    /// When Redis cannot be reached.
     pub async fn keep_ticket(
         &self,
         digest: &str,
@@ -523,7 +523,10 @@ impl Broker {
         life: Duration,
     ) -> Result<(), BrokerError> {
         match self {
-            Self::Memory(broker) => broker.keep_ticket(digest, content, life),
+            Self::Memory(broker) => {
+                broker.keep_ticket(digest, content, life);
+                Ok(())
+            }
             Self::Redis(broker) => broker.keep_ticket(digest, content, life).await,
         }
     }

@@ -46,6 +46,7 @@ impl Proxies {
     /// too, and the trusted proxy before it counts. The other header is the client's to write, since no
     /// trusted proxy touches it, and is not read.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return peer;
         }
@@ -88,6 +89,19 @@ impl Proxies {
                 .and_then(|nearest| parameter(nearest, "proto")),
         };
         proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+}
+
+/// A network of IPv4 addresses in their IPv6 form as the IPv4 network that it is; others as they are.
+pub(crate) fn canonical(network: IpNet) -> IpNet {
+    /// Bits before an IPv4 address in its IPv6 form.
+    const MAPPED: u8 = 96;
+    let length = network.prefix_len().checked_sub(MAPPED);
+    match (network.network().to_canonical(), length) {
+        (address @ IpAddr::V4(_), Some(length)) if matches!(network, IpNet::V6(_)) => {
+            IpNet::new(address, length).unwrap_or(network)
+        }
+        _ => network,
     }
 }
 
@@ -179,13 +193,28 @@ mod tests {
     fn an_ipv4_proxy_is_trusted_on_a_socket_of_both_families() {
         let chain = [("x-forwarded-for", "1.2.3.4")];
         assert_eq!(client("::ffff:10.0.0.1", &chain), ip("1.2.3.4"));
-        assert_eq!(client("::ffff:8.8.8.8", &chain), ip("::ffff:8.8.8.8"));
+        assert_eq!(client("::ffff:8.8.8.8", &chain), ip("8.8.8.8"));
     }
 
     #[test]
     fn an_untrusted_peer_cannot_pretend() {
         let spoofed = [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")];
         assert_eq!(client("8.8.8.8", &spoofed), ip("8.8.8.8"));
+    }
+
+    #[test]
+    fn an_ipv4_network_in_its_ipv6_form_is_the_ipv4_network() {
+        let network = |text: &str| text.parse::<IpNet>().unwrap();
+        for (mapped, plain) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.1.2.3/128", "10.1.2.3/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+        ] {
+            assert_eq!(canonical(network(mapped)), network(plain));
+        }
+        for other in ["10.0.0.0/8", "2001:db8::/32", "::/0", "::ffff:0:0/95"] {
+            assert_eq!(canonical(network(other)), network(other));
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use hubbub_node::address_key;
+use hubbub_node::{Expires, ExpiringMap, address_key};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -15,8 +16,6 @@ use crate::error::ApiError;
 const STRANGERS: usize = 10;
 /// An address gets at most one part in so many of `limits.accepts_per_second`.
 const ADDRESS_SHARE: u32 = 8;
-/// Addresses whose accepts are remembered; beyond, all begin anew.
-const REMEMBERED: usize = 50_000;
 
 /// Why somebody has to stay outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub(crate) struct Admission {
     bucket: Mutex<Bucket>,
     addresses: Mutex<HashMap<IpAddr, u32>>,
     /// The last second's accepts of each address.
-    shares: Mutex<HashMap<IpAddr, Bucket>>,
+    shares: Mutex<ExpiringMap<IpAddr, Bucket>>,
     strangers: Arc<Semaphore>,
 }
 
@@ -96,6 +95,13 @@ impl Bucket {
         }
         self.tokens -= 1.0;
         Some(())
+    }
+}
+
+impl Expires for Bucket {
+    /// A second fills it.
+    fn expires(&self) -> std::time::Instant {
+        (self.filled + Duration::from_secs(1)).into_std()
     }
 }
 
@@ -174,14 +180,11 @@ impl Admission {
         }
         let (rate, now) = (f64::from(rate), Instant::now());
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.len() >= REMEMBERED {
-            shares.clear();
-        }
-        let full = Bucket {
+        let full = || Bucket {
             tokens: rate,
             filled: now,
         };
-        let bucket = shares.entry(address_key(client)).or_insert(full);
+        let bucket = shares.get_or_insert_with(address_key(client), now.into_std(), full);
         bucket.take(rate, now).ok_or(Refusal::AddressRate)
     }
 
@@ -237,8 +240,6 @@ impl Drop for AddressSlot {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn admission(connections: usize, per_address: u32, per_second: u32) -> Arc<Admission> {

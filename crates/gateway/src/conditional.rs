@@ -19,19 +19,24 @@ pub(crate) async fn mark(response: Response, known: Option<&HeaderValue>) -> Res
     tagged(response, known).await
 }
 
-/// The same, whatever the answer holds.
+/// The same, whatever the answer holds. A tag that the answer has already is not computed again.
 pub(crate) async fn tagged(response: Response, known: Option<&HeaderValue>) -> Response {
-    let (mut head, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, usize::MAX).await else {
-        head.status = StatusCode::INTERNAL_SERVER_ERROR;
-        return Response::from_parts(head, Body::empty());
+    let (mut head, mut body) = response.into_parts();
+    let tag = match head.headers.get(ETAG) {
+        Some(tag) => tag.clone(),
+        None => {
+            let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+                head.status = StatusCode::INTERNAL_SERVER_ERROR;
+                return Response::from_parts(head, Body::empty());
+            };
+            let tag = tag(&bytes);
+            body = bytes.into();
+            head.headers.insert(ETAG, tag.clone());
+            tag
+        }
     };
-    let tag = tag(&body);
-    let is_known = known.is_some_and(|known| names(known, &tag));
-    let value = HeaderValue::try_from(tag).expect("hexadecimal digits are a valid header value");
-    head.headers.insert(ETAG, value);
-    if !is_known {
-        return Response::from_parts(head, body.into());
+    if !known.is_some_and(|known| names(known, &tag)) {
+        return Response::from_parts(head, body);
     }
     head.status = StatusCode::NOT_MODIFIED;
     head.headers.remove(CONTENT_TYPE);
@@ -39,17 +44,18 @@ pub(crate) async fn tagged(response: Response, known: Option<&HeaderValue>) -> R
     Response::from_parts(head, Body::empty())
 }
 
-/// The same on every node.
-fn tag(body: &[u8]) -> String {
+/// The tag of an answer, the same on every node.
+pub(crate) fn tag(body: &[u8]) -> HeaderValue {
     let digest = Sha256::digest(body);
     let digits = digest[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}"));
-    format!("W/\"{}\"", digits.collect::<String>())
+    let tag = format!("W/\"{}\"", digits.collect::<String>());
+    HeaderValue::try_from(tag).expect("hexadecimal digits are a valid header value")
 }
 
 /// Whether a list of tags has this one; strong or weak makes no difference here.
-fn names(list: &HeaderValue, tag: &str) -> bool {
+fn names(list: &HeaderValue, tag: &HeaderValue) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let tag = bare(tag);
+    let tag = bare(tag.to_str().unwrap_or_default());
     let mut listed = list.to_str().unwrap_or_default().split(',').map(bare);
     listed.any(|listed| listed == tag || listed == "*")
 }
@@ -77,6 +83,10 @@ mod tests {
             assert_eq!(again.headers()[ETAG], tag);
             assert!(to_bytes(again.into_body(), 10).await.unwrap().is_empty());
         }
+        let mut marked = json("{}");
+        marked.headers_mut().insert(ETAG, tag.clone());
+        let marked = mark(marked, Some(&tag)).await;
+        assert_eq!(marked.status(), StatusCode::NOT_MODIFIED);
         let other = mark(json("{\"a\":1}"), Some(&tag)).await;
         assert_eq!(other.status(), StatusCode::OK);
         assert_ne!(other.headers()[ETAG], tag);

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::address::canonical;
 use crate::auth::Secrets;
 use crate::auth::origin::{Origin, OriginError};
 
@@ -81,7 +82,8 @@ fn networks<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<IpNet>, D::Error> 
     let list = Vec::<String>::deserialize(list)?;
     let network = |text: &String| {
         let address = text.parse::<IpAddr>().map(IpNet::from);
-        address.or_else(|_| text.parse()).map_err(|_| {
+        let network = address.or_else(|_| text.parse()).map(canonical);
+        network.map_err(|_| {
             D::Error::custom(format_args!(
                 "{text:?} is neither an address nor a network such as 10.0.0.0/8"
             ))

@@ -61,7 +61,6 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether the connection itself is encrypted; see [`Gate::is_secure`].
     pub(crate) tls: bool,
-    /// Operators need none.
     pub(crate) permit: Option<Arc<Permit>>,
     /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
     pub(crate) slot: Option<Arc<AddressSlot>>,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::Version;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderValue, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
@@ -154,6 +154,7 @@ pub(crate) fn ops_router(state: OpsState, admin: AdminState, hosts: Hosts) -> Ro
             (gate, hosts),
             refuse_strange_host,
         ))
+        .layer(middleware::from_fn(check_head))
 }
 
 /// Operators read figures with a browser too, in which pages of strangers are open.
@@ -217,9 +218,18 @@ fn misread(request: &Request) -> Option<ApiError> {
         let one = "send one Host header";
         return Some(ApiError::BadRequest(one.to_owned()));
     }
-    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    both.then(|| {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    if headers.contains_key(CONTENT_LENGTH) {
         let both = "send Content-Length or Transfer-Encoding, not both";
-        ApiError::BadRequest(both.to_owned())
+        return Some(ApiError::BadRequest(both.to_owned()));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let is_understood = codings.next().is_some_and(is_chunked) && codings.next().is_none();
+    (!is_understood).then(|| {
+        let only = "send one Transfer-Encoding header with 'chunked' alone";
+        ApiError::BadRequest(only.to_owned())
     })
 }

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use crate::admission::{AddressSlot, Permit, Refusal};
+use crate::admission::{AddressSlot, Admission, AdmissionLimits, Permit, Refusal};
 use crate::entry::{Caller, Entry};
 use crate::error::ApiError;
 use crate::gate::{Gate, Peer};
@@ -43,13 +43,21 @@ pub(crate) struct Server {
     entry: Entry,
     http: http1::Builder,
     router: Router,
-    /// Whether `limits.connections` and its siblings count here.
+    admission: Arc<Admission>,
+    /// Whether this is the clients' port.
     is_public: bool,
     refusals: Semaphore,
 }
 
-/// The permits of an accepted connection; operators hold neither.
-#[derive(Default)]
+/// The connections of the operators' port, all and of one address. The clients' limits leave 64 descriptors
+/// to everything else.
+const OPERATORS: AdmissionLimits = AdmissionLimits {
+    connections: 32,
+    connections_per_address: 16,
+    accepts_per_second: 0,
+};
+
+/// The permits of an accepted connection.
 struct Places {
     permit: Option<Permit>,
     slot: Option<AddressSlot>,
@@ -58,15 +66,23 @@ struct Places {
 impl Server {
     /// The clients' port.
     pub(crate) fn for_clients(gate: Arc<Gate>, router: Router, entry: Entry) -> Arc<Self> {
-        Self::new(gate, router, entry, true)
+        let admission = Arc::clone(&gate.admission);
+        Self::new(gate, router, entry, admission, true)
     }
 
-    /// The operators' port: plain HTTP, and no limits.
+    /// The operators' port: plain HTTP, and limits of its own.
     pub(crate) fn for_operators(gate: Arc<Gate>, router: Router) -> Arc<Self> {
-        Self::new(gate, router, Entry::default(), false)
+        let admission = Admission::new(OPERATORS);
+        Self::new(gate, router, Entry::default(), admission, false)
     }
 
-    fn new(gate: Arc<Gate>, router: Router, entry: Entry, is_public: bool) -> Arc<Self> {
+    fn new(
+        gate: Arc<Gate>,
+        router: Router,
+        entry: Entry,
+        admission: Arc<Admission>,
+        is_public: bool,
+    ) -> Arc<Self> {
         let http = builder(gate.limits());
         let refusals = Semaphore::new(REFUSALS_AT_ONCE);
         Arc::new(Self {
@@ -74,6 +90,7 @@ impl Server {
             entry,
             http,
             router,
+            admission,
             is_public,
             refusals,
         })
@@ -104,14 +121,18 @@ impl Server {
     /// Decides about a connection before a byte has come.
     fn admit(&self, peer: SocketAddr) -> Result<Places, Refusal> {
         if !self.is_public {
-            return Ok(Places::default());
+            let slot = self.admission.take_place(peer.ip())?;
+            return Ok(Places {
+                permit: Some(self.admission.enter()?),
+                slot: Some(slot),
+            });
         }
         // A client whom a balancer is about to name takes a place then.
         let slot = match self.entry.has_header() {
             true => None,
             false => self.take_slot(peer)?,
         };
-        let permit = self.gate.admission.enter()?;
+        let permit = self.admission.enter()?;
         Ok(Places {
             permit: Some(permit),
             slot,
@@ -123,7 +144,7 @@ impl Server {
     fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
         match self.gate.proxies.trusts(client.ip()) {
             true => Ok(None),
-            false => self.gate.admission.take_place(client.ip()).map(Some),
+            false => self.admission.take_place(client.ip()).map(Some),
         }
     }
 

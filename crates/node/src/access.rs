@@ -8,7 +8,6 @@
 //! noticed by the room's count of changes, or by a lost connection, and then everybody in the room is
 //! looked at again.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use hubbub_protocol::{CloseCode, ConnectionId, Frame, RoomId, UserId};
 use tokio::time::{sleep, timeout};
 
 use crate::error::CommandError;
+use crate::expiring_map::{Expires, ExpiringMap};
 use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
@@ -37,8 +37,6 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Looks that failed at who may be in a room.
 static UNKNOWN: Outage = Outage::new();
-/// Answers that are remembered; beyond, all are asked for again.
-const REMEMBERED: usize = 50_000;
 
 /// The archive's answers about rooms and their members.
 #[derive(Debug, Default)]
@@ -48,8 +46,8 @@ pub(crate) struct AccessCache(Mutex<Answers>);
 struct Answers {
     /// Counts what was forgotten: an answer that was asked for before is not remembered after.
     forgotten: u64,
-    private: HashMap<RoomId, Answer>,
-    members: HashMap<(RoomId, UserId), Answer>,
+    private: ExpiringMap<RoomId, Answer>,
+    members: ExpiringMap<(RoomId, UserId), Answer>,
 }
 
 /// An answer, and the time of its question.
@@ -62,6 +60,12 @@ struct Answer {
 impl Answer {
     fn is_younger_than(self, age: Duration) -> bool {
         self.asked.elapsed() < age
+    }
+}
+
+impl Expires for Answer {
+    fn expires(&self) -> Instant {
+        self.asked + OPEN_TRUST
     }
 }
 
@@ -114,10 +118,7 @@ impl AccessCache {
         if answers.forgotten != forgotten {
             return;
         }
-        if answers.private.len() >= REMEMBERED {
-            answers.private.clear();
-        }
-        answers.private.insert(room.clone(), answer);
+        answers.private.insert(room.clone(), answer, Instant::now());
     }
 
     /// The same for a user's membership.
@@ -126,10 +127,7 @@ impl AccessCache {
         if answers.forgotten != forgotten {
             return;
         }
-        if answers.members.len() >= REMEMBERED {
-            answers.members.clear();
-        }
-        answers.members.insert(key, answer);
+        answers.members.insert(key, answer, Instant::now());
     }
 }
 

@@ -5,7 +5,7 @@
 //! Redis nothing; beyond it one script counts for all nodes. Without Redis each node keeps to its
 //! part of the limit.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,10 @@ use hubbub_broker::{Claim, PaceKind};
 use hubbub_protocol::UserId;
 
 use crate::error::CommandError;
+use crate::expiring_map::{Expires, ExpiringMap};
 use crate::lock::lock;
 use crate::node::Node;
+use crate::pace::Pace;
 
 /// How long the broker may take to count.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -25,8 +27,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const SEND_BURST: u32 = 3;
 /// All nodes together give one part in so many of a burst before they ask.
 const SHARE: u32 = 8;
-/// Users that are remembered; beyond, those who are not ahead are forgotten.
-const REMEMBERED: usize = 50_000;
 
 /// The users' shares of the limits.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Allowances(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    taken: HashMap<(PaceKind, UserId), Taken>,
+    taken: ExpiringMap<(PaceKind, UserId), Taken>,
     /// Until then this node counts alone.
     alone_until: Option<Instant>,
 }
@@ -48,6 +48,23 @@ struct Taken {
     untold: u32,
     /// Forgotten then: the node's own part of the limit has come free for all of it.
     untold_until: Instant,
+}
+
+impl Taken {
+    /// A user who is not ahead.
+    fn none(now: Instant) -> Self {
+        Self {
+            free_at: now,
+            untold: 0,
+            untold_until: now,
+        }
+    }
+}
+
+impl Expires for Taken {
+    fn expires(&self) -> Instant {
+        self.free_at.max(self.untold_until)
+    }
 }
 
 /// A limit: the time between two, and how many may come at once.
@@ -76,17 +93,10 @@ enum Local {
 
 impl State {
     fn take(&mut self, key: (PaceKind, UserId), limit: Limit, nodes: u32, now: Instant) -> Local {
-        if self.taken.len() >= REMEMBERED {
-            self.taken.retain(|_, taken| taken.free_at > now);
-        }
         let is_alone = self.alone_until.is_some_and(|until| until > now);
         let (share, untold_cost) = (limit.burst / SHARE, limit.cost * nodes);
         let limit = if is_alone { limit.part(nodes) } else { limit };
-        let taken = self.taken.entry(key).or_insert(Taken {
-            free_at: now,
-            untold: 0,
-            untold_until: now,
-        });
+        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
         let free_at = taken.free_at.max(now) + limit.cost;
         if free_at > now + limit.burst {
             return Local::TooFast(free_at - now - limit.burst);
@@ -108,11 +118,7 @@ impl State {
 
     /// Notes the count of the cluster, beside the share that was granted here meanwhile.
     fn learn(&mut self, key: (PaceKind, UserId), limit: Limit, ahead: Duration, now: Instant) {
-        let taken = self.taken.entry(key).or_insert(Taken {
-            free_at: now,
-            untold: 0,
-            untold_until: now,
-        });
+        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
         taken.free_at = now + ahead + limit.cost * taken.untold;
     }
 }
@@ -132,11 +138,19 @@ impl Node {
             .await
     }
 
-    /// One more room that a user begins.
+    /// One more room that a user begins. The user's address pays too, on this node alone: guests cost
+    /// nothing.
     ///
     /// # Errors
     /// [`CommandError::RateLimited`].
-    pub(crate) async fn allow_new_room(&self, user: &UserId) -> Result<(), CommandError> {
+    pub(crate) async fn allow_new_room(
+        &self,
+        user: &UserId,
+        address: Option<IpAddr>,
+    ) -> Result<(), CommandError> {
+        if let Some(address) = address {
+            self.keep_address_pace(address, Pace::NewRooms)?;
+        }
         let rate = self.config.limits.user_new_rooms_per_minute;
         let Some(cost) = Duration::from_secs(60).checked_div(rate) else {
             return Ok(());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_archive::Archive;
 use hubbub_broker::{Broker, BrokerHealth, Inbox};
+use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
 use prometheus_client::registry::Registry;
@@ -30,7 +31,7 @@ use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::orders::Rules;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
-use crate::pace::UserPaces;
+use crate::pace::Paces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::reconcile::{AckedPlaces, Inquiries};
@@ -65,7 +66,7 @@ pub struct Node {
     pub(crate) rules: Rules,
     pub(crate) allowances: Allowances,
     pub(crate) expiry: Expiry,
-    pub(crate) paces: UserPaces,
+    pub(crate) paces: Paces,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) places: AckedPlaces,
@@ -129,7 +130,7 @@ impl Node {
             rules: Rules::default(),
             allowances: Allowances::default(),
             expiry: Expiry::default(),
-            paces: UserPaces::default(),
+            paces: Paces::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             places: AckedPlaces::default(),
@@ -272,6 +273,7 @@ impl Node {
 
     /// Runs for as long as the node: closes the largest outboxes when all together are too large.
     async fn keep_outbox_budget(&self) {
+        let outage = Outage::new();
         loop {
             self.outbox_budget.overdrawn().await;
             let mut outboxes = self.hub.outboxes();
@@ -285,10 +287,14 @@ impl Node {
                 let Some(bytes) = outbox.shed() else { continue };
                 coming += bytes;
                 self.metrics.shed.inc();
-                tracing::warn!(
-                    bytes,
-                    "the node's outboxes are too large, closed the largest"
-                );
+                // Clients that read nothing bring this about at will.
+                if let Some(now) = outage.fail("") {
+                    tracing::warn!(
+                        bytes,
+                        closed = now.failures,
+                        "the outboxes exceed limits.outbox_node_bytes, the largest are closed"
+                    );
+                }
             }
             sleep(SHED_PAUSE).await;
         }

@@ -1,5 +1,6 @@
 //! Rooms come and go with their members: a room is open while it is subscribed to and followed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hubbub_broker::{BrokerError, Span};
@@ -62,10 +63,11 @@ impl Node {
     pub(crate) async fn may_begin(
         &self,
         identity: &Identity,
+        address: Option<IpAddr>,
         id: &RoomId,
     ) -> Result<(), CommandError> {
         match self.is_new(id).await {
-            true => self.allow_new_room(&identity.user.id).await,
+            true => self.allow_new_room(&identity.user.id, address).await,
             false => Ok(()),
         }
     }

@@ -157,7 +157,8 @@ impl Node {
                 check_size(&body, self.config.limits.body_bytes.as_u64())?;
                 self.check_mute(&from.id, &room)?;
                 if !rights.publish {
-                    let begin = timeout_at(deadline.into(), self.may_begin(identity, &room));
+                    let begin = self.may_begin(identity, address, &room);
+                    let begin = timeout_at(deadline.into(), begin);
                     begin.await.unwrap_or(Err(CommandError::Unavailable))?;
                 }
                 if let Some(typing) = self.courtesies.typing.known(&from.id, &room) {

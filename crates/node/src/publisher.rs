@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout_at;
 use tracing::debug;
 
+use crate::address::line_of;
 use crate::error::{CommandError, UNREADABLE};
 use crate::lock::lock;
 use crate::node::Node;
@@ -236,10 +237,11 @@ impl Node {
         }
     }
 
-    /// The address that pays for the room if it begins now; `None`: the settings name the room, so it
-    /// is everybody's.
+    /// The address, or the IPv6 /56 network, that pays for the room if it begins now. `None`: the settings
+    /// name the room, so it is everybody's.
     pub(crate) fn payer_of(&self, room: &RoomId, address: Option<IpAddr>) -> Option<IpAddr> {
-        address.filter(|_| !self.config.is_named(room))
+        let address = address.filter(|_| !self.config.is_named(room));
+        address.map(line_of)
     }
 
     /// Publishes, once the room's stream is known to be what was seen of it.

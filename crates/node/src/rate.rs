@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::expiring_map::Expires;
+
 /// How long refusals count against a connection.
 const FLOOD_WINDOW: Duration = Duration::from_secs(10);
 /// After so many bursts' worth of refusals within the window, it is flooding.
@@ -20,7 +22,8 @@ pub(crate) enum Verdict {
 /// A token bucket, and how often it was found empty.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    per_second: u32,
+    /// The time in which one comes free; zero: there is no limit.
+    one: Duration,
     burst: u32,
     /// When the bucket will be full, if nothing more is taken: says how full it is now.
     full_at: Instant,
@@ -31,8 +34,13 @@ pub(crate) struct Rate {
 impl Rate {
     /// A full bucket. A rate of 0 allows everything.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        Self::within(Duration::from_secs(1), per_second, burst, now)
+    }
+
+    /// The same for a rate of `count` in each `period`.
+    pub(crate) fn within(period: Duration, count: u32, burst: u32, now: Instant) -> Self {
         Self {
-            per_second,
+            one: period.checked_div(count).unwrap_or_default(),
             burst: burst.max(1),
             full_at: now,
             refused: 0,
@@ -41,10 +49,10 @@ impl Rate {
     }
 
     pub(crate) fn take(&mut self, now: Instant) -> Verdict {
-        if self.per_second == 0 {
+        let one = self.one;
+        if one.is_zero() {
             return Verdict::Allowed;
         }
-        let one = Duration::from_secs(1) / self.per_second;
         let full_at = self.full_at.max(now) + one;
         let excess = full_at
             .saturating_duration_since(now)
@@ -69,6 +77,16 @@ impl Rate {
         match self.refused > FLOOD_BURSTS * self.burst {
             true => Verdict::Flooding,
             false => Verdict::TooFast(Duration::ZERO),
+        }
+    }
+}
+
+impl Expires for Rate {
+    /// The bucket is full, and no refusal counts any more.
+    fn expires(&self) -> Instant {
+        match self.refused {
+            0 => self.full_at,
+            _ => self.full_at.max(self.window_began + FLOOD_WINDOW),
         }
     }
 }

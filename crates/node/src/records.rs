@@ -1,5 +1,7 @@
 //! Rooms with a record: a title, a topic, and whether only members may come in.
 
+use std::net::IpAddr;
+
 use hubbub_archive::{Archive, NewRoom, Record, RecordError, RoomChange};
 use hubbub_protocol::{RoomId, UserId};
 
@@ -18,13 +20,14 @@ impl Node {
 
     /// Makes a room's record. A user who may write in a room of this name may make it. A room that the
     /// settings name is everybody's: only a user with the right `m` or `p` there may make its record, or
-    /// the first to come could close it to all others.
+    /// the first to come could close it to all others. The client's `address` pays for a new room too.
     ///
     /// # Errors
     /// [`CommandError::Conflict`]: there is one; or what the archive cannot do now.
     pub async fn create_room(
         &self,
         identity: &Identity,
+        address: Option<IpAddr>,
         new: &NewRoom,
     ) -> Result<Record, CommandError> {
         let archive = self.needed_archive()?;
@@ -35,7 +38,7 @@ impl Node {
             return Err(CommandError::Forbidden);
         }
         if !granted.publish {
-            self.may_begin(identity, &new.room).await?;
+            self.may_begin(identity, address, &new.room).await?;
         }
         let record = archive.create_room(new).await.map_err(of_record)?;
         self.announce_access(&new.room, Some(new.private)).await?;

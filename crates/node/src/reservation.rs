@@ -8,7 +8,9 @@
 //! while that work waits for a read, until the same deadline.
 //!
 //! Answers also have a pace: a user may read [`USER_BYTES_PER_SECOND`] from the stores, kept up, and
-//! an address [`ADDRESS_SHARE`] times as much. A search counts as [`SEARCH_COST`] times the time it took,
+//! an address [`ADDRESS_SHARE`] times as much. An IPv6 client pays as a part of its /64, /56 and /48
+//! networks, so that one line has one share. While the node's budget is nearly spent, an address that holds
+//! something gets no more than a part of what is free, so that something stays for all others. A search counts as [`SEARCH_COST`] times the time it took,
 //! whether or not its client has waited for it. Repairs and operators hold no reservations.
 
 use std::collections::HashMap;
@@ -21,12 +23,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::sleep_until;
 
 use crate::Limits;
+use crate::address::ClientNetwork;
 use crate::error::CommandError;
+use crate::expiring_map::ExpiringMap;
 use crate::lock::lock;
 use crate::node::Node;
 
 /// An address holds at most one part in so many of the node's budget, and a user as much.
 const ADDRESS_SHARE: u32 = 8;
+/// An address that holds something already may hold at most one part in so many of what is free.
+const FREE_SHARE: u32 = 2;
 /// A connection holds at most one part in so many.
 const CONNECTION_SHARE: u32 = 32;
 /// Reads of the broker or the archive that one node has under way for clients.
@@ -39,8 +45,6 @@ const SEARCH_COST: u32 = 4;
 const USER_BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// Seconds' worth of bytes that may be read at once.
 const READ_BURST: Duration = Duration::from_secs(4);
-/// Users and addresses whose pace is remembered; beyond, all begin anew.
-const REMEMBERED: usize = 50_000;
 /// Bytes in memory for each byte of a message: what has come, the text, and what is made of it.
 const MESSAGE_COPIES: usize = 3;
 /// The pause before a reservation is tried again: the first one, and the longest.
@@ -54,7 +58,7 @@ pub struct Payer {
     pub connection: Option<ConnectionId>,
     /// `None`: not known yet.
     pub user: Option<UserId>,
-    /// The client's address; of IPv6 the /64 network counts. `None`: not known.
+    /// The client's address, or the first one of its IPv6 /64 network. `None`: not known.
     pub address: Option<IpAddr>,
 }
 
@@ -74,7 +78,7 @@ pub struct Amount {
 enum Owner {
     Connection(ConnectionId),
     User(UserId),
-    Address(IpAddr),
+    Network(ClientNetwork),
 }
 
 /// All budgets of one node.
@@ -92,7 +96,7 @@ struct State {
     /// Owners that hold nothing have no entry.
     of: HashMap<Owner, Amount>,
     /// Until then an owner has read what its pace allows.
-    paid_until: HashMap<Owner, Instant>,
+    paid_until: ExpiringMap<Owner, Instant>,
 }
 
 /// Work that is paid for, until it is dropped.
@@ -160,6 +164,23 @@ impl Amount {
         }
     }
 
+    fn times(self, count: u32) -> Self {
+        let count = usize::try_from(count).expect("a count of shares is small");
+        Self {
+            bytes: self.bytes * count,
+            reads: self.reads * count,
+            searches: self.searches * count,
+        }
+    }
+
+    /// Whether `held` and this are within a budget, in what this is about.
+    fn fits_beside(self, held: Self, budget: Self) -> bool {
+        let fits = |this, held, budget| this == 0 || held + this <= budget;
+        fits(self.bytes, held.bytes, budget.bytes)
+            && fits(self.reads, held.reads, budget.reads)
+            && fits(self.searches, held.searches, budget.searches)
+    }
+
     fn fits(self, budget: Self) -> bool {
         self.bytes <= budget.bytes && self.reads <= budget.reads && self.searches <= budget.searches
     }
@@ -170,8 +191,9 @@ impl Payer {
     fn owners(&self) -> impl Iterator<Item = Owner> {
         let connection = self.connection.clone().map(Owner::Connection);
         let user = self.user.clone().map(Owner::User);
-        let address = self.address.map(Owner::Address);
-        [connection, user, address].into_iter().flatten()
+        let networks = self.address.into_iter().flat_map(ClientNetwork::all_of);
+        let named = [connection, user].into_iter().flatten();
+        named.chain(networks.map(Owner::Network))
     }
 }
 
@@ -193,7 +215,8 @@ impl Reservations {
     fn budget(&self, owner: &Owner) -> Amount {
         match owner {
             Owner::Connection(_) => self.node.part(CONNECTION_SHARE),
-            Owner::User(_) | Owner::Address(_) => self.node.part(ADDRESS_SHARE),
+            Owner::User(_) => self.node.part(ADDRESS_SHARE),
+            Owner::Network(network) => self.node.part(ADDRESS_SHARE).times(network.shares()),
         }
     }
 
@@ -207,9 +230,14 @@ impl Reservations {
         };
         let mut state = lock(&self.state);
         let now = Instant::now();
+        let fair = self.node.minus(state.taken).part(FREE_SHARE);
         for owner in payer.owners() {
             let held = state.of.get(&owner).copied().unwrap_or_default();
-            if !held.plus(amount).fits(self.budget(&owner)) {
+            let is_fair = match owner {
+                Owner::Network(_) if held != Amount::default() => amount.fits_beside(held, fair),
+                Owner::Connection(_) | Owner::User(_) | Owner::Network(_) => true,
+            };
+            if !is_fair || !held.plus(amount).fits(self.budget(&owner)) {
                 return Err(Spent::Own);
             }
             let is_read = amount.reads > 0;
@@ -267,17 +295,14 @@ impl Reservations {
     fn charge(&self, payer: &Payer, cost: Duration) {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        if state.paid_until.len() >= REMEMBERED {
-            state.paid_until.clear();
-        }
         for owner in payer.owners() {
             let cost = match owner {
                 // The user's pace is that of all its connections.
                 Owner::Connection(_) => continue,
                 Owner::User(_) => cost,
-                Owner::Address(_) => cost / ADDRESS_SHARE,
+                Owner::Network(network) => cost / (ADDRESS_SHARE * network.shares()),
             };
-            let paid = state.paid_until.entry(owner).or_insert(now);
+            let paid = state.paid_until.get_or_insert_with(owner, now, || now);
             *paid = (*paid).max(now) + cost;
         }
     }
@@ -444,6 +469,58 @@ mod tests {
         assert_eq!(held.len(), NODE_READS);
         let late = payer("late", "late", "10.1.0.1");
         assert_eq!(budgets.take(&late, READ).unwrap_err(), Spent::Node);
+    }
+
+    /// What clients hold who take all that they get, one read after the other in turn.
+    fn held_by(budgets: &Arc<Reservations>, payers: &[Payer]) -> Vec<Vec<Reservation>> {
+        let mut held: Vec<Vec<Reservation>> = payers.iter().map(|_| Vec::new()).collect();
+        loop {
+            let before: usize = held.iter().map(Vec::len).sum();
+            for (payer, held) in payers.iter().zip(&mut held) {
+                held.extend(budgets.take(payer, READ).ok());
+            }
+            if held.iter().map(Vec::len).sum::<usize>() == before {
+                return held;
+            }
+        }
+    }
+
+    fn from(address: String) -> Payer {
+        Payer {
+            address: Some(address.parse().unwrap()),
+            ..Payer::default()
+        }
+    }
+
+    #[test]
+    fn many_greedy_addresses_leave_a_part_to_others() {
+        let budgets = budgets();
+        let greedy: Vec<Payer> = (0..16).map(|n| from(format!("10.0.0.{n}"))).collect();
+        let held = held_by(&budgets, &greedy);
+        let counts: Vec<usize> = held.iter().map(Vec::len).collect();
+        assert!(
+            counts.iter().all(|count| (3..=4).contains(count)),
+            "{counts:?}"
+        );
+        let others: Vec<Payer> = (0..4).map(|n| from(format!("10.1.0.{n}"))).collect();
+        let reads: Vec<_> = others.iter().map(|it| budgets.take(it, READ)).collect();
+        assert!(reads.iter().all(Result::is_ok), "{reads:?}");
+    }
+
+    #[test]
+    fn an_ipv6_line_has_one_share_and_a_site_two() {
+        let share = NODE_READS / 8;
+        let held = |addresses: Vec<String>| {
+            let payers: Vec<Payer> = addresses.into_iter().map(from).collect();
+            let held = held_by(&budgets(), &payers);
+            held.iter().map(Vec::len).sum::<usize>()
+        };
+        let of_line = |n: u32| format!("2001:db8:0:{:x}::", 0x0500 + n);
+        assert_eq!(held((0..8).map(of_line).collect()), share);
+        let of_site = |n: u32| format!("2001:db8:0:{:x}::", n << 8);
+        assert_eq!(held((0..8).map(of_site).collect()), 2 * share);
+        let of_sites = |n: u32| format!("2001:db8:{n:x}::");
+        assert!(held((0..8).map(of_sites).collect()) > 4 * share);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hubbub_protocol::{RoomId, Subject, Tokens, UserId};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::address::canonical;
 use crate::error::ApiError;
 
 /// No larger network is banned: it is a slip.
@@ -146,7 +147,7 @@ fn network(text: &str) -> Result<IpNet, ApiError> {
     let net = match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address @ IpAddr::V4(_)) => IpNet::from(address),
         Ok(address @ IpAddr::V6(_)) => IpNet::new(address, SUBSCRIBER).map_err(|_| wrong())?,
-        Err(_) => text.parse().map_err(|_| wrong())?,
+        Err(_) => canonical(text.parse().map_err(|_| wrong())?),
     };
     let least = match net {
         IpNet::V4(_) => LARGEST_NETWORKS.0,
@@ -199,6 +200,7 @@ mod tests {
         let net = |text: &str| network(text).map(|net| net.to_string()).ok();
         assert_eq!(net("192.0.2.7").as_deref(), Some("192.0.2.7/32"));
         assert_eq!(net("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(net("::ffff:10.1.2.3/104").as_deref(), Some("10.0.0.0/8"));
         assert_eq!(net("2001:db8::7").as_deref(), Some("2001:db8::/64"));
         assert_eq!(net("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
         for bad in [

@@ -1,18 +1,15 @@
 //! Guests: who has no token gets an id and a name that is easy on the ear.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hubbub_node::{Identity, address_key};
+use hubbub_node::{ExpiringMap, Identity, address_key};
 use hubbub_protocol::{User, UserId};
 use tokio::time::Instant;
 
 /// How every guest's id begins; a token that names one must be ours.
 pub const GUEST_PREFIX: &str = "guest-";
-/// Addresses that are remembered; beyond, all begin anew.
-const ADDRESSES: usize = 50_000;
 
 const MOODS: [&str; 24] = [
     "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Eager", "Fond", "Gentle", "Happy",
@@ -59,7 +56,7 @@ fn made_up_name() -> String {
 pub(crate) struct GuestPace {
     per_minute: u32,
     /// When an address may have made all its guests again.
-    full_at: Mutex<HashMap<IpAddr, Instant>>,
+    full_at: Mutex<ExpiringMap<IpAddr, std::time::Instant>>,
 }
 
 impl GuestPace {
@@ -77,15 +74,9 @@ impl GuestPace {
         if self.per_minute == 0 {
             return Ok(());
         }
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         let mut addresses = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if addresses.len() >= ADDRESSES {
-            addresses.retain(|_, full_at| *full_at > now);
-        }
-        if addresses.len() >= ADDRESSES {
-            addresses.clear();
-        }
-        let full_at = addresses.entry(address_key(client)).or_insert(now);
+        let full_at = addresses.get_or_insert_with(address_key(client), now, || now);
         let next = (*full_at).max(now) + MINUTE / self.per_minute;
         match next.duration_since(now).checked_sub(MINUTE) {
             Some(wait) if !wait.is_zero() => Err(wait),
@@ -126,11 +117,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_addresses_are_bounded() {
+    async fn many_other_addresses_give_a_spent_one_no_new_guests() {
         let pace = GuestPace::new(10);
-        for number in 0..2 * u32::try_from(ADDRESSES).unwrap() {
+        let spent = IpAddr::from([192, 0, 2, 1]);
+        while pace.take(spent).is_ok() {}
+        for number in 0..100_000_u32 {
             assert!(pace.take(IpAddr::from(number.to_be_bytes())).is_ok());
         }
-        assert!(pace.full_at.lock().unwrap().len() <= ADDRESSES);
+        assert!(pace.take(spent).is_err());
     }
 }

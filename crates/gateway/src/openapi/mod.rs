@@ -6,20 +6,22 @@ pub(crate) mod shapes;
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
-use crate::{rest, sse};
+use crate::{conditional, rest, sse};
 
-/// Made once: it is the same for everybody.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+/// The document and its tag, made once: they are the same for everybody.
+static DOCUMENT: LazyLock<(Bytes, HeaderValue)> = LazyLock::new(|| {
     let document = Document::openapi();
     let json = serde_json::to_vec(&document).expect("plain structs always serialize");
-    json.into()
+    let tag = conditional::tag(&json);
+    (json.into(), tag)
 });
 
 const ABOUT: &str = "\
@@ -67,7 +69,10 @@ struct Document;
 
 /// The document itself; it needs no token.
 pub(crate) async fn get_openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
+    let (document, tag) = &*DOCUMENT;
+    let kind = HeaderValue::from_static("application/json");
+    let headers = [(CONTENT_TYPE, kind), (ETAG, tag.clone())];
+    (headers, document.clone()).into_response()
 }
 
 /// The parts that all operations have: the token, and their refusals.
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere_and_every_operation_can_refuse() {
-        let document: Value = serde_json::from_slice(&DOCUMENT).unwrap();
+        let document: Value = serde_json::from_slice(&DOCUMENT.0).unwrap();
         let mut references = Vec::new();
         collect(&document, &mut references);
         assert!(references.len() > 50);

@@ -60,7 +60,7 @@ impl Sender {
 
     /// The address that pays for what is sent.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        self.0.payer.address
+        self.0.address()
     }
 
     /// Stores something, even if the caller goes away meanwhile.
@@ -111,6 +111,11 @@ impl Caller {
             payer,
             gate: Arc::clone(gate),
         })
+    }
+
+    /// The address that pays for the request.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.payer.address
     }
 
     /// Reserves a read before it is done. [`crate::paid`] makes the answer.

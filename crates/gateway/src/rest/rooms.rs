@@ -119,7 +119,8 @@ pub(crate) async fn create_room(
         .into_new(caller.identity.user.clone())?;
     let location = format!("/v1/rooms/{}", new.room);
     let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
-    let create = async move { node.create_room(&identity, &new).await };
+    let address = caller.address();
+    let create = async move { node.create_room(&identity, address, &new).await };
     let record = caller.change(create).await.map_err(of_record)?;
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)).into_response())
 }

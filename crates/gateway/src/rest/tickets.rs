@@ -28,6 +28,10 @@ pub(crate) async fn create_ticket(
     caller: Caller,
 ) -> Result<Response, ApiError> {
     gate.node.keep_pace(&caller.identity, Pace::Tickets)?;
+    // Guests cost nothing: one address makes tickets of many.
+    if let Some(address) = caller.address() {
+        gate.node.keep_address_pace(address, Pace::Tickets)?;
+    }
     let ticket = gate.node.issue_ticket(&caller.identity).await?;
     let ticket = NewTicket {
         ticket: ticket.secret,

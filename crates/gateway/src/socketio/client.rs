@@ -1,15 +1,19 @@
 //! The client's own script, as its npm package has it: `/socket.io/socket.io.js`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path as UrlPath, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 use crate::conditional;
 
@@ -34,10 +38,30 @@ const HOW_TO_GET_IT: &str = "the Socket.IO client is not part of this build.\n\n
     its folder node_modules/socket.io-client/dist; or load the script from where your page's \
     other scripts come from. A Hubbub that was built where npm was at hand has it built in.\n";
 
-/// Where the files come from.
+/// Between two reads of a file in `socketio.client_dir`, however many clients ask for it.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// The files of the client, from the folder or from this program, each with its tag.
 #[derive(Debug)]
 pub(crate) struct ClientFiles {
     folder: Option<PathBuf>,
+    /// The newest read of each file.
+    reads: Mutex<HashMap<&'static str, FileRead>>,
+}
+
+/// A read of a file.
+#[derive(Debug)]
+struct FileRead {
+    /// `None`: the file was not there.
+    file: Option<ClientFile>,
+    at: Instant,
+}
+
+/// A file and its tag.
+#[derive(Debug, Clone)]
+struct ClientFile {
+    data: Bytes,
+    tag: HeaderValue,
 }
 
 impl ClientFiles {
@@ -46,10 +70,34 @@ impl ClientFiles {
         if let Some(folder) = folder.as_deref().filter(|folder| !has_script(folder)) {
             tracing::warn!(folder = %folder.display(), "socketio.client_dir has no socket.io.js");
         }
-        Arc::new(Self { folder })
+        Arc::new(Self {
+            folder,
+            reads: Mutex::default(),
+        })
     }
 
-    async fn find(&self, name: &str) -> Option<Bytes> {
+    /// Finds a file. Nobody pays for these requests, so each file is read and tagged once, or once a
+    /// second where it may change.
+    async fn find(&self, name: &'static str) -> Option<ClientFile> {
+        let mut reads = self.reads.lock().await;
+        let is_recent = |read: &&FileRead| self.folder.is_none() || read.at.elapsed() < READ_PAUSE;
+        if let Some(read) = reads.get(name).filter(is_recent) {
+            return read.file.clone();
+        }
+        let data = self.read(name).await;
+        let file = data.map(|data| ClientFile {
+            tag: conditional::tag(&data),
+            data,
+        });
+        let read = FileRead {
+            file: file.clone(),
+            at: Instant::now(),
+        };
+        reads.insert(name, read);
+        file
+    }
+
+    async fn read(&self, name: &str) -> Option<Bytes> {
         if let Some(folder) = &self.folder {
             return tokio::fs::read(folder.join(name))
                 .await
@@ -71,16 +119,15 @@ pub(crate) async fn get_client(
     UrlPath(name): UrlPath<String>,
     asked: HeaderMap,
 ) -> Response {
-    let is_known = NAMES.contains(&name.as_str());
-    let Some(data) = (if is_known {
-        files.find(&name).await
-    } else {
-        None
-    }) else {
-        let text = if is_known {
-            HOW_TO_GET_IT
-        } else {
-            "there is nothing here\n"
+    let known = NAMES.into_iter().find(|known| *known == name);
+    let found = match known {
+        Some(name) => files.find(name).await,
+        None => None,
+    };
+    let Some(ClientFile { data, tag }) = found else {
+        let text = match known {
+            Some(_) => HOW_TO_GET_IT,
+            None => "there is nothing here\n",
         };
         let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
         return (StatusCode::NOT_FOUND, kind, text).into_response();
@@ -96,14 +143,12 @@ pub(crate) async fn get_client(
         // Anybody's page may load it; it holds no secret.
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    let found = (headers, data).into_response();
+    let found = (headers, [(ETAG, tag)], data).into_response();
     conditional::tagged(found, asked.get(IF_NONE_MATCH)).await
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::header::ETAG;
-
     use super::*;
 
     #[tokio::test]
@@ -127,6 +172,12 @@ mod tests {
         asked.insert(IF_NONE_MATCH, found.headers()[ETAG].clone());
         let again = get("socket.io.js", &asked).await;
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        // A file that was read a moment ago is not read again.
+        std::fs::remove_file(folder.join("socket.io.js")).unwrap();
+        assert_eq!(
+            get("socket.io.js", &asked).await.status(),
+            StatusCode::NOT_MODIFIED
+        );
         for absent in [
             "socket.io.min.js",
             "other.js",

@@ -46,7 +46,8 @@ impl Session {
         }
         let patience = self.patience();
         if !is_in && timeout(patience, self.node.is_new(room)).await == Ok(true) {
-            self.node.allow_new_room(&self.identity.user.id).await?;
+            let user = &self.identity.user.id;
+            self.node.allow_new_room(user, self.address).await?;
         }
         let entered = self.node.enter(room, &self.connection, &self.outbox);
         let entered = match timeout(patience, entered).await {
