@@ -1,8 +1,8 @@
 // One connection to any of several nodes: dials, checks that it lives, backs off, moves on.
 
 import { jitter } from "./backoff.js";
-import { Detour } from "./detour.js";
-import { Doors } from "./doors.js";
+import { FallbackSocket } from "./fallback-socket.js";
+import { TransportPolicy } from "./transport-policy.js";
 import { HubbubError } from "./error.js";
 import { Patience } from "./patience.js";
 import { Probe } from "./probe.js";
@@ -34,7 +34,7 @@ export class Connection {
   #next = 0;
   #tokens;
   #WebSocket;
-  #doors;
+  #policy;
   #on;
   /** The socket that counts; what older ones still say is ignored. */
   #socket = null;
@@ -72,7 +72,7 @@ export class Connection {
   };
 
   /**
-   * `kinds` are the ways in, as `Doors` has them. `on` has `token(token)` before it is taken
+   * `kinds` are the ways in, as `TransportPolicy` has them. `on` has `token(token)` before it is taken
    * anywhere, `online(welcome, token)`, `welcome(welcome)` for one that says more about the same connection, `frame(frame)`, `down()`,
    * `state(state)` and `error(error)`.
    */
@@ -80,7 +80,7 @@ export class Connection {
     this.#urls = urls;
     this.#tokens = tokens;
     this.#WebSocket = WebSocket;
-    this.#doors = new Doors(kinds, urls.length);
+    this.#policy = new TransportPolicy(kinds, urls.length);
     this.#on = on;
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wakeIfVisible);
@@ -161,10 +161,10 @@ export class Connection {
   }
 
   #open(url, token) {
-    const kind = this.#doors.next;
+    const kind = this.#policy.next;
     try {
       const socket =
-        kind === "sse" ? new Detour(url, token) : new this.#WebSocket(url, protocolsOf(token));
+        kind === "sse" ? new FallbackSocket(url, token) : new this.#WebSocket(url, protocolsOf(token));
       this.#listen(socket, kind, token);
     } catch (error) {
       this.#end({ code: 0, reason: `cannot connect: ${error.message}` });
@@ -176,15 +176,15 @@ export class Connection {
     this.#socket = socket;
     this.#kind = kind;
     this.#isMute = true;
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data, token);
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#take(data, token);
     socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
     // A close follows and says more; but in Node 22 none follows a handshake that failed.
     socket.onerror = () => setTimeout(() => socket === this.#socket && this.#lost(ABRUPT, "no connection"));
   }
 
-  #hear(data, token) {
+  #take(data, token) {
     this.#heardAt = Date.now();
-    if (this.#isMute) this.#doors.opened(this.#kind);
+    if (this.#isMute) this.#policy.opened(this.#kind);
     this.#isMute = false;
     let frame;
     try {
@@ -225,17 +225,17 @@ export class Connection {
 
   /** It becomes the connection with its first word: what was missed in between is resumed. */
   #probeLater(token) {
-    const wait = this.#doors.nextProbe();
+    const wait = this.#policy.nextProbe();
     if (wait === null) return;
     const open = () => new this.#WebSocket(this.#state.url, protocolsOf(token));
     const take = (socket, event) => {
       this.#drop();
-      this.#doors.unblocked();
+      this.#policy.unblocked();
       this.#listen(socket, "websocket", token);
       socket.onmessage(event);
     };
     const fail = () => {
-      this.#doors.probed();
+      this.#policy.probed();
       this.#probeLater(token);
     };
     this.#probe.start(wait, open, take, fail);
@@ -267,7 +267,7 @@ export class Connection {
   #lost(code, reason) {
     if (this.#closed) return;
     const isSilent = this.#isMute && (code === 0 || code === ABRUPT);
-    if (this.#socket && isSilent) this.#doors.failed(this.#kind);
+    if (this.#socket && isSilent) this.#policy.failed(this.#kind);
     if (isFinal(code) && !this.#hasOtherToken(code)) {
       this.#end({ code, reason });
       return;

@@ -63,7 +63,7 @@ export class Hubbub extends Emitter {
       token: (used) => this.#outbox.own(subjectOf(used)),
       online: (welcome, used) => this.#goOnline(welcome, used),
       welcome: (welcome) => (this.#welcome = welcome),
-      frame: (frame) => this.#hear(frame),
+      frame: (frame) => this.#take(frame),
       down: () => this.#goDown(),
       state: (state) => this.#hearState(state),
       error,
@@ -213,7 +213,7 @@ export class Hubbub extends Emitter {
     for (const onReply of replies) onReply(null);
   }
 
-  #hear(frame) {
+  #take(frame) {
     const onReply = this.#replies.get(frame.id);
     if (onReply) {
       this.#replies.delete(frame.id);
@@ -223,7 +223,7 @@ export class Hubbub extends Emitter {
     }
     if (frame.type === "announcement") this.dispatch("announcement", frame);
     if (frame.type === "error") this.dispatch("error", HubbubError.fromFrame(frame));
-    else if (frame.room !== undefined) this.#rooms.get(frame.room)?.hear(frame);
+    else if (frame.room !== undefined) this.#rooms.get(frame.room)?.take(frame);
   }
 
   #hearState(state) {

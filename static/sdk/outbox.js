@@ -154,11 +154,11 @@ export class Outbox {
       queueMicrotask(() => this.flush());
       return;
     }
-    entry.inFlight = this.#link.transmit(entry.command, (reply) => this.#hear(entry, reply));
+    entry.inFlight = this.#link.transmit(entry.command, (reply) => this.#take(entry, reply));
   }
 
   /** `reply` is null when the connection went first: the next one sends it again. */
-  #hear(entry, reply) {
+  #take(entry, reply) {
     entry.inFlight = false;
     if (reply === null || !this.#entries.includes(entry)) return;
     // A resync failed just before: the next join brings the room back.

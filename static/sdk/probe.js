@@ -1,4 +1,4 @@
-// On the detour, WebSocket is tried again now and then, beside the connection that works.
+// On the fallback, WebSocket is tried again now and then, beside the connection that works.
 
 const TIMEOUT_MS = 10_000;
 

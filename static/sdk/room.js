@@ -187,7 +187,7 @@ export class Room extends Emitter {
   }
 
   /** @internal A frame of this room that is no reply. */
-  hear(frame) {
+  take(frame) {
     if (!this.#wanted) return;
     if (frame.type === "reset") this.#reset(frame, "reset");
     else if (frame.type === "left") this.#putOut();

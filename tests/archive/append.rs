@@ -1,6 +1,6 @@
 //! Appending: events are stored once, in order, all or nothing, and read back unchanged.
 
-use hubbub_archive::{ArchiveError, HistorySpan, Hole, Life, RoomBatch};
+use hubbub_archive::{ArchiveError, HistorySpan, Hole, Incarnation, RoomBatch};
 use hubbub_protocol::{Envelope, Frame, Nonce, Position};
 use serde_json::json;
 
@@ -100,7 +100,7 @@ pub(crate) async fn a_place_is_never_taken_twice(fixture: Fixture) {
             panic!("{error}")
         };
         assert_eq!((at, offset), (room("lobby"), place));
-        assert_eq!(archive.life(&room("other")).await.unwrap(), None);
+        assert_eq!(archive.incarnation(&room("other")).await.unwrap(), None);
         let page = archive.history(&room("lobby"), NEWEST, 10).await.unwrap();
         assert_eq!(texts(&page), ["one", "two"]);
     };
@@ -149,7 +149,7 @@ pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(fixture: Fixture) {
     };
     assert_eq!((at, offset), (room("bad"), 2));
     for name in ["good", "bad"] {
-        assert_eq!(archive.life(&room(name)).await.unwrap(), None);
+        assert_eq!(archive.incarnation(&room(name)).await.unwrap(), None);
         assert_eq!(archive.history(&room(name), NEWEST, 10).await.unwrap(), []);
     }
     good.top = 0;
@@ -168,14 +168,14 @@ pub(crate) async fn nothing_and_empty_parts_are_fine(fixture: Fixture) {
         .append(&[Script::new("lobby").batch()])
         .await
         .unwrap();
-    let life = archive.life(&room("lobby")).await.unwrap().unwrap();
+    let life = archive.incarnation(&room("lobby")).await.unwrap().unwrap();
     assert_eq!((life.epoch, life.top), (None, 0));
 }
 
 pub(crate) async fn a_new_life_goes_on_above_the_old_one(fixture: Fixture) {
     let archive = fixture.archive;
     let mut lobby = Script::new("lobby");
-    assert_eq!(archive.life(&lobby.room).await.unwrap(), None);
+    assert_eq!(archive.incarnation(&lobby.room).await.unwrap(), None);
     lobby.say("alice", "one");
     lobby.say("alice", "two");
     let old = lobby.batch();
@@ -187,8 +187,8 @@ pub(crate) async fn a_new_life_goes_on_above_the_old_one(fixture: Fixture) {
     // The new epoch is appended first. The old one does not replace it.
     archive.append(&[new]).await.unwrap();
     archive.append(&[old]).await.unwrap();
-    let life = archive.life(&lobby.room).await.unwrap().unwrap();
-    let expected = Life {
+    let life = archive.incarnation(&lobby.room).await.unwrap().unwrap();
+    let expected = Incarnation {
         epoch: Some(epoch("e2")),
         top: 11,
         private: false,
@@ -248,7 +248,10 @@ pub(crate) async fn a_resume_ends_before_a_hole(fixture: Fixture) {
         run: None,
     };
     archive.append(&[batch]).await.unwrap();
-    assert_eq!(archive.life(&lobby.room).await.unwrap().unwrap().top, 9);
+    assert_eq!(
+        archive.incarnation(&lobby.room).await.unwrap().unwrap().top,
+        9
+    );
 }
 
 pub(crate) async fn a_nonce_is_found_again(fixture: Fixture) {

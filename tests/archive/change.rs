@@ -237,7 +237,7 @@ pub(crate) async fn a_deletion_leaves_only_the_place(fixture: Fixture) {
     assert_eq!(
         fixture
             .archive
-            .life(&lobby.room)
+            .incarnation(&lobby.room)
             .await
             .unwrap()
             .unwrap()

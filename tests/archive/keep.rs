@@ -33,7 +33,10 @@ pub(crate) async fn old_events_go_and_leave_no_hole(fixture: Fixture) {
         .await
         .unwrap();
     assert_eq!(offsets(&page), [12]);
-    assert_eq!(archive.life(&lobby.room).await.unwrap().unwrap().top, 13);
+    assert_eq!(
+        archive.incarnation(&lobby.room).await.unwrap().unwrap().top,
+        13
+    );
     let found = SearchQuery {
         text: "old".to_owned(),
         room: None,

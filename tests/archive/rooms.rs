@@ -120,7 +120,7 @@ pub(crate) async fn a_direct_message_is_listed_for_both(fixture: Fixture) {
     assert!(
         fixture
             .archive
-            .life(&direct.room)
+            .incarnation(&direct.room)
             .await
             .unwrap()
             .unwrap()
@@ -247,7 +247,7 @@ pub(crate) async fn a_room_with_events_gets_a_public_record(fixture: Fixture) {
     assert_eq!(
         fixture
             .archive
-            .life(&lobby.room)
+            .incarnation(&lobby.room)
             .await
             .unwrap()
             .unwrap()
@@ -291,7 +291,14 @@ pub(crate) async fn who_finds_a_room_cannot_lock_it(fixture: Fixture) {
             .update_room(&script.room, &private(false), false)
             .await;
         assert_eq!(open.unwrap().topic, None);
-        assert!(!archive.life(&script.room).await.unwrap().unwrap().private);
+        assert!(
+            !archive
+                .incarnation(&script.room)
+                .await
+                .unwrap()
+                .unwrap()
+                .private
+        );
         assert_eq!(
             archive.members(&script.room, 9).await.unwrap(),
             [id("alice")]
@@ -336,7 +343,7 @@ pub(crate) async fn a_private_room_is_its_members(fixture: Fixture) {
         ..new("team")
     };
     assert!(archive.create_room(&made).await.unwrap().private);
-    assert!(archive.life(&team).await.unwrap().unwrap().private);
+    assert!(archive.incarnation(&team).await.unwrap().unwrap().private);
     let members = async || -> Vec<String> {
         let members: Vec<UserId> = archive.members(&team, 10).await.unwrap();
         members.iter().map(ToString::to_string).collect()

@@ -442,16 +442,24 @@ async fn five_messages(fixture: &mut Fixture) -> (Script, std::path::PathBuf) {
 async fn a_restored_file_ends_all_lives() {
     let mut fixture = Fixture::sqlite().await;
     let (lobby, copy) = five_messages(&mut fixture).await;
-    let life = fixture.archive.life(&lobby.room).await.unwrap().unwrap();
+    let life = fixture
+        .archive
+        .incarnation(&lobby.room)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((life.epoch.as_ref(), life.top), (Some(&lobby.epoch), 5));
     // An ordinary restart changes nothing.
     fixture.reopen().await;
-    assert_eq!(fixture.archive.life(&lobby.room).await.unwrap(), Some(life));
+    assert_eq!(
+        fixture.archive.incarnation(&lobby.room).await.unwrap(),
+        Some(life)
+    );
 
     fixture.archive.close().await;
     std::fs::copy(&copy, fixture.dir.path().join("archive.db")).unwrap();
     let archive = open(&fixture.section).await;
-    let life = archive.life(&lobby.room).await.unwrap().unwrap();
+    let life = archive.incarnation(&lobby.room).await.unwrap().unwrap();
     assert_eq!((life.epoch, life.top), (None, 5), "above the lost events");
     assert_eq!(archive.count(&lobby.room).await.unwrap(), 3);
     // The next epoch is an ordinary one, and the restored file is the valid one from now on.
@@ -462,7 +470,7 @@ async fn a_restored_file_ends_all_lives() {
     next.store(&archive).await;
     archive.close().await;
     let archive = open(&fixture.section).await;
-    let life = archive.life(&lobby.room).await.unwrap().unwrap();
+    let life = archive.incarnation(&lobby.room).await.unwrap().unwrap();
     assert_eq!((life.epoch, life.top), (Some(next.epoch), 6));
 }
 
@@ -480,7 +488,7 @@ async fn a_lost_log_or_sidecar_ends_all_lives() {
         std::fs::remove_file(place.path().join(lost)).unwrap();
         let url = format!("sqlite://{}/archive.db", place.path().display());
         let archive = open(&section(&url)).await;
-        let life = archive.life(&lobby.room).await.unwrap().unwrap();
+        let life = archive.incarnation(&lobby.room).await.unwrap().unwrap();
         assert_eq!((life.epoch, life.top), (None, 5), "without {lost}");
     }
 }
@@ -500,7 +508,7 @@ async fn a_file_from_before_the_sidecar_keeps_its_lives() {
     connection.close().await.unwrap();
     std::fs::write(file.with_extension("db.lock"), "").unwrap();
     let archive = open(&fixture.section).await;
-    let life = archive.life(&lobby.room).await.unwrap().unwrap();
+    let life = archive.incarnation(&lobby.room).await.unwrap().unwrap();
     assert_eq!((life.epoch, life.top), (Some(lobby.epoch), 5));
 }
 

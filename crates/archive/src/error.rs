@@ -48,7 +48,7 @@ pub enum ArchiveError {
     /// written now would be found again. Nothing of the call is stored.
     #[error("the archive's file is gone: {0}; put it back or restart the node")]
     FileGone(String),
-    /// The operator: only a node brings a schema to the newest, this call was to read.
+    /// The operator: only a node migrates a schema to the newest, this call was to read.
     #[error(
         "the archive's schema is version {found}, this program reads {known}: start a node once"
     )]

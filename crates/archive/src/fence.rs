@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::append::{RoomBatch, enter_rooms};
 use crate::archive::{Pair, Tx, json};
-use crate::life::{Life, LifeColumns, life};
+use crate::incarnation::{Incarnation, IncarnationColumns, incarnation};
 use crate::value::{to_u64, values};
 use crate::{Archive, ArchiveError};
 
@@ -52,7 +52,7 @@ impl Archive {
     pub async fn fence<R: AsRef<str>>(
         &self,
         rooms: &[(RoomId, R)],
-    ) -> Result<Vec<(RoomId, Life)>, ArchiveError> {
+    ) -> Result<Vec<(RoomId, Incarnation)>, ArchiveError> {
         let fence = async {
             let mut tx = self.begin().await?;
             let lives = fence(&mut tx, rooms).await?;
@@ -105,7 +105,7 @@ impl Archive {
 async fn fence<R: AsRef<str>>(
     tx: &mut Tx,
     rooms: &[(RoomId, R)],
-) -> Result<Vec<(RoomId, Life)>, ArchiveError> {
+) -> Result<Vec<(RoomId, Incarnation)>, ArchiveError> {
     enter_rooms(tx, rooms.iter().map(|(room, _)| room)).await?;
     let rows: BTreeMap<&RoomId, FenceRow<'_>> = rooms
         .iter()
@@ -127,8 +127,8 @@ async fn fence<R: AsRef<str>>(
         tx.rows(LIVES, values![json(&rows)]).await?;
     let read = |(room, epoch, top, private): (String, Option<String>, i64, bool)| {
         let room = RoomId::new(&room).map_err(|_| ArchiveError::BadRow("a room id"))?;
-        let columns: LifeColumns = (epoch, top, private);
-        Ok((room, life(columns)?))
+        let columns: IncarnationColumns = (epoch, top, private);
+        Ok((room, incarnation(columns)?))
     };
     lives.into_iter().map(read).collect()
 }

@@ -67,7 +67,7 @@ impl Postgres {
         }))
     }
 
-    /// One attempt: reaches the server and brings its schema to the newest.
+    /// One attempt: reaches the server and migrates its schema to the newest.
     pub(crate) async fn connect(&self) -> Result<(), ArchiveError> {
         let mut connection = self.0.pool.acquire().await?;
         self.check_session(&mut connection).await?;

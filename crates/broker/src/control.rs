@@ -20,7 +20,7 @@ pub enum Control {
     Remains(Vec<Issued>),
     /// The next order. One may come twice.
     Order(Issued),
-    /// Access to a room has changed. Nodes that are not subscribed to the room hear it only here.
+    /// Access to a room has changed. Nodes that are not subscribed to the room learn it only here.
     Access(RoomId),
     /// Somebody asks all nodes: [`crate::Broker::answer`].
     Question(Question),

@@ -1,7 +1,8 @@
-//! The broker's deliveries to one node: packets by room, in order, in bounded queues, and doubts.
+//! The broker's deliveries to one node: packets by room, in order, in bounded queues, and the rooms that
+//! have to be read again.
 //!
 //! A room's packets always go to the same queue, so one worker sees them in order. A full queue
-//! loses the packet but not the message: the room is put in doubt, and the node reads what it
+//! loses the packet but not the message: the room is marked for a resync, and the node reads what it
 //! missed from the stream.
 
 use std::collections::HashSet;
@@ -14,12 +15,12 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::control::{ControlReceiver, ControlSender, control};
 
-/// Packets that one worker's queue holds; beyond, the room is put in doubt.
+/// Packets that one worker's queue holds; beyond, the room is marked for a resync.
 const QUEUE_PACKETS: usize = 8_192;
-/// Bytes that all queues of a node hold; beyond, the room is put in doubt.
+/// Bytes that all queues of a node hold; beyond, the room is marked for a resync.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// Rooms in doubt before all are taken to be.
-const DOUBTED_ROOMS: usize = 10_000;
+/// Rooms marked for a resync before all are taken to be.
+const RESYNC_ROOMS: usize = 10_000;
 
 /// News of one room.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub struct RoomHead {
 
 /// State that the broker is no longer sure of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Resync {
     /// Whether Redis still has what it was given: it is another run ([`crate::Run`]).
     Run,
     /// This node's users in these rooms: all of them have to be registered again.
@@ -66,7 +67,7 @@ pub enum Doubt {
     Missed(Missed),
 }
 
-/// Which rooms are in doubt.
+/// The rooms to read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missed {
     /// Every room of this node.
@@ -75,13 +76,13 @@ pub enum Missed {
     Rooms(HashSet<RoomId>),
 }
 
-/// The node's end: one queue a worker, and the doubts.
+/// The node's end: one queue a worker, and the rooms to read again.
 #[derive(Debug)]
 pub struct Inbox {
     /// One for each delivery worker.
     pub workers: Vec<WorkerQueue>,
     /// Rooms to repair.
-    pub doubts: DoubtReceiver,
+    pub resyncs: ResyncReceiver,
     /// Operators' messages.
     pub control: ControlReceiver,
 }
@@ -104,32 +105,32 @@ impl WorkerQueue {
 }
 
 #[derive(Debug, Default)]
-struct Doubts {
-    open: Mutex<OpenDoubts>,
+struct Resyncs {
+    open: Mutex<PendingResyncs>,
     raised: Notify,
 }
 
 #[derive(Debug, Default)]
-struct OpenDoubts {
+struct PendingResyncs {
     run: bool,
     registrations: Option<Missed>,
     missed: Option<Missed>,
 }
 
-impl OpenDoubts {
-    fn take(&mut self) -> Option<Doubt> {
+impl PendingResyncs {
+    fn take(&mut self) -> Option<Resync> {
         if std::mem::take(&mut self.run) {
-            return Some(Doubt::Run);
+            return Some(Resync::Run);
         }
         if let Some(rooms) = self.registrations.take() {
-            return Some(Doubt::Registrations(rooms));
+            return Some(Resync::Registrations(rooms));
         }
-        self.missed.take().map(Doubt::Missed)
+        self.missed.take().map(Resync::Missed)
     }
 }
 
-impl Doubts {
-    fn raise(&self, change: impl FnOnce(&mut OpenDoubts)) {
+impl Resyncs {
+    fn raise(&self, change: impl FnOnce(&mut PendingResyncs)) {
         change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner));
         self.raised.notify_one();
     }
@@ -137,17 +138,17 @@ impl Doubts {
 
 /// Where the node learns which rooms to repair.
 #[derive(Debug, Clone)]
-pub struct DoubtReceiver(Arc<Doubts>);
+pub struct ResyncReceiver(Arc<Resyncs>);
 
-impl DoubtReceiver {
-    /// Waits for doubts and takes them. Cancel safe.
-    pub async fn next(&mut self) -> Doubt {
+impl ResyncReceiver {
+    /// Waits for rooms to read again and takes them. Cancel safe.
+    pub async fn next(&mut self) -> Resync {
         loop {
             let raised = self.0.raised.notified();
             let taken = self.0.open.lock();
             let taken = taken.unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(doubt) = taken {
-                return doubt;
+            if let Some(resync) = taken {
+                return resync;
             }
             raised.await;
         }
@@ -159,7 +160,7 @@ impl DoubtReceiver {
 pub(crate) struct InboxSender {
     workers: Arc<[mpsc::Sender<Delivery>]>,
     queued_bytes: Arc<AtomicUsize>,
-    doubts: Arc<Doubts>,
+    resyncs: Arc<Resyncs>,
     pub(crate) control: ControlSender,
     hasher: BuildHasherDefault<DefaultHasher>,
 }
@@ -168,7 +169,7 @@ pub(crate) struct InboxSender {
 pub(crate) fn inbox() -> (InboxSender, Inbox) {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    let doubts = Arc::new(Doubts::default());
+    let resyncs = Arc::new(Resyncs::default());
     let (senders, queues): (Vec<_>, Vec<_>) = (0..workers)
         .map(|_| {
             let (sender, receiver) = mpsc::channel(QUEUE_PACKETS);
@@ -186,22 +187,22 @@ pub(crate) fn inbox() -> (InboxSender, Inbox) {
         control: control_sender,
         workers: senders.into(),
         queued_bytes,
-        doubts: Arc::clone(&doubts),
+        resyncs: Arc::clone(&resyncs),
         hasher: BuildHasherDefault::default(),
     };
     (
         sender,
         Inbox {
             workers: queues,
-            doubts: DoubtReceiver(doubts),
+            resyncs: ResyncReceiver(resyncs),
             control,
         },
     )
 }
 
 impl InboxSender {
-    /// Queues a packet of `cost` bytes. Returns whether it was taken; if not, the room is in
-    /// doubt now.
+    /// Queues a packet of `cost` bytes. Returns whether it was taken; if not, the room is
+    /// marked for a resync now.
     pub(crate) fn deliver(&self, room: &RoomId, packet: Packet, cost: usize) -> bool {
         let taken = self.queue(Delivery {
             room: room.clone(),
@@ -209,13 +210,13 @@ impl InboxSender {
             cost,
         });
         if !taken {
-            self.doubt(room);
+            self.resync(room);
         }
         taken
     }
 
-    /// Queues where a room stands, behind the packets that have come before. A full queue has put
-    /// rooms in doubt already, and there is another look in a second.
+    /// Queues where a room stands, behind the packets that have come before. A full queue has
+    /// marked rooms for a resync already, and there is another look in a second.
     pub(crate) fn head(&self, room: &RoomId, head: RoomHead) {
         self.queue(Delivery {
             room: room.clone(),
@@ -237,38 +238,39 @@ impl InboxSender {
     }
 
     /// The room may have missed something.
-    pub(crate) fn doubt(&self, room: &RoomId) {
-        self.doubts.raise(|open| add(&mut open.missed, room));
+    pub(crate) fn resync(&self, room: &RoomId) {
+        self.resyncs.raise(|open| add(&mut open.missed, room));
     }
 
     /// Every room may have missed something.
-    pub(crate) fn doubt_all(&self) {
-        self.doubts.raise(|open| open.missed = Some(Missed::All));
+    pub(crate) fn resync_all(&self) {
+        self.resyncs.raise(|open| open.missed = Some(Missed::All));
     }
 
     /// Redis may have lost anything.
-    pub(crate) fn doubt_run(&self) {
-        self.doubts.raise(|open| open.run = true);
+    pub(crate) fn resync_run(&self) {
+        self.resyncs.raise(|open| open.run = true);
     }
 
     /// The registrations of this node are gone, or will be.
-    pub(crate) fn doubt_registrations(&self) {
-        self.doubts
+    pub(crate) fn resync_registrations(&self) {
+        self.resyncs
             .raise(|open| open.registrations = Some(Missed::All));
     }
 
     /// This node's registrations in the room are gone.
-    pub(crate) fn doubt_registrations_in(&self, room: &RoomId) {
-        self.doubts.raise(|open| add(&mut open.registrations, room));
+    pub(crate) fn resync_registrations_in(&self, room: &RoomId) {
+        self.resyncs
+            .raise(|open| add(&mut open.registrations, room));
     }
 }
 
-/// Adds a room to those in doubt. Beyond [`DOUBTED_ROOMS`] all rooms are in doubt.
+/// Adds a room to those to read again. Beyond [`RESYNC_ROOMS`] these are all rooms.
 fn add(missed: &mut Option<Missed>, room: &RoomId) {
     let missed = missed.get_or_insert(Missed::Rooms(HashSet::new()));
     match missed {
         Missed::All => {}
-        Missed::Rooms(rooms) if rooms.len() >= DOUBTED_ROOMS => *missed = Missed::All,
+        Missed::Rooms(rooms) if rooms.len() >= RESYNC_ROOMS => *missed = Missed::All,
         Missed::Rooms(rooms) => {
             rooms.insert(room.clone());
         }
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_puts_the_room_in_doubt() {
+    async fn a_full_queue_makes_the_room_read_again() {
         let (sender, mut inbox) = inbox();
         let room = RoomId::new("busy").unwrap();
         let taken = (0..=QUEUE_PACKETS)
@@ -299,8 +301,8 @@ mod tests {
             .count();
         assert_eq!(taken, QUEUE_PACKETS);
         assert_eq!(
-            inbox.doubts.next().await,
-            Doubt::Missed(Missed::Rooms(HashSet::from([room])))
+            inbox.resyncs.next().await,
+            Resync::Missed(Missed::Rooms(HashSet::from([room])))
         );
     }
 
@@ -320,10 +322,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn doubt_in_all_swallows_doubt_in_one() {
+    async fn reading_all_again_includes_reading_one_again() {
         let (sender, mut inbox) = inbox();
-        sender.doubt_all();
-        sender.doubt(&RoomId::new("one").unwrap());
-        assert_eq!(inbox.doubts.next().await, Doubt::Missed(Missed::All));
+        sender.resync_all();
+        sender.resync(&RoomId::new("one").unwrap());
+        assert_eq!(inbox.resyncs.next().await, Resync::Missed(Missed::All));
     }
 }

@@ -1,6 +1,6 @@
 //! Carries envelopes between nodes, keeps recent streams and presence: in memory or in Redis.
 //!
-//! [`Broker`] is one node's line to all others. What it hears comes out of the node's [`Inbox`].
+//! [`Broker`] is one node's line to all others. What others send comes out of the node's [`Inbox`].
 
 mod agreement;
 mod broker;
@@ -23,7 +23,7 @@ pub use broker::{Broker, BrokerHealth};
 pub use config::{BrokerConfig, HistorySection, RedisSection};
 pub use control::{Answers, Control, ControlReceiver, Question};
 pub use error::BrokerError;
-pub use inbox::{Delivery, Doubt, DoubtReceiver, Inbox, Missed, News, RoomHead, WorkerQueue};
+pub use inbox::{Delivery, Inbox, Missed, News, Resync, ResyncReceiver, RoomHead, WorkerQueue};
 pub use memory::{Commit, Journal, JournalError, JournalRequest, MemoryCluster, UsedNonce};
 pub use metrics::BrokerMetrics;
 pub use pace::{Claim, Grant, PaceKind};

@@ -84,7 +84,7 @@ impl BrokerMetrics {
         );
         registry.register(
             "inbox_overflows",
-            "packets that found a full queue and put their room in doubt",
+            "packets that found a full queue, so that their room was read again",
             self.overflows.clone(),
         );
         registry.register(

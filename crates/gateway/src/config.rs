@@ -202,7 +202,7 @@ pub enum AuthMode {
     /// Anyone, as a guest; tokens signed with the secret count too.
     #[default]
     Guest,
-    /// Only who brings a token.
+    /// Only clients with a token.
     Jwt,
 }
 

@@ -12,16 +12,14 @@ mod error;
 mod exposition;
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
-mod handover;
 mod headers;
+mod hijack;
 mod lines;
 mod listener;
 mod metrics;
 mod openapi;
 mod ops;
 mod paid;
-mod patience;
 mod pipe;
 mod proof;
 mod proxy_header;
@@ -30,6 +28,8 @@ mod router;
 mod server;
 pub mod socketio;
 mod sse;
+mod state;
+mod tcp_timeout;
 mod tls;
 mod ws;
 
@@ -56,14 +56,14 @@ use crate::auth::guest::GuestPace;
 use crate::auth::host::Hosts;
 use crate::auth::origin::{OriginError, OriginPolicy};
 use crate::entry::Entry;
-use crate::gate::{Gate, Phase};
 use crate::lines::ClientLines;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::ops::OpsState;
 use crate::router::SocketIo;
 use crate::server::Server;
-use crate::socketio::{Chat, ChatDoor, ClientFiles, Engine, SocketIoError, SocketIoSection};
+use crate::socketio::{Chat, ChatHandler, ClientFiles, Engine, SocketIoError, SocketIoSection};
+use crate::state::{GatewayState, Phase};
 use crate::tls::Certificates;
 
 /// The settings of a gateway at its start; limits come with the node.
@@ -106,16 +106,16 @@ pub enum GatewayError {
     SocketIo(#[from] SocketIoError),
 }
 
-/// The open doors of one node. Dropped, it takes nobody in any more; call [`Gateway::shutdown`] to
+/// The listening ports of one node. Dropped, it accepts no connections any more; call [`Gateway::shutdown`] to
 /// wait for those who are in.
 pub struct Gateway {
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
     http_addr: SocketAddr,
     ops_addr: Option<SocketAddr>,
 }
 
 impl Gateway {
-    /// Opens the doors. `add_metrics` adds what others of this process count.
+    /// Opens the ports. `add_metrics` adds what others of this process count.
     ///
     /// # Errors
     /// [`GatewayError`] names the setting that does not work; nothing is left running.
@@ -152,7 +152,7 @@ impl Gateway {
             accepts_per_second: node.config().limits.accepts_per_second,
         };
         let limits_of_guests = node.config().limits.guests_per_minute;
-        let gate = Arc::new(Gate {
+        let gateway = Arc::new(GatewayState {
             node,
             auth,
             origins,
@@ -169,37 +169,41 @@ impl Gateway {
         });
 
         let (listener, http_addr) = http;
-        let socketio = start_socketio(&gate, &config.socketio)?;
-        let clients = router::client_router(Arc::clone(&gate), assets, socketio);
-        let entry = Entry::new(&config.http, gate.limits(), certificates.clone());
-        gate.tasks
-            .spawn(Server::for_clients(Arc::clone(&gate), clients, entry).run(listener));
-        let teller = Arc::clone(&gate);
+        let socketio = start_socketio(&gateway, &config.socketio)?;
+        let clients = router::client_router(Arc::clone(&gateway), assets, socketio);
+        let entry = Entry::new(&config.http, gateway.limits(), certificates.clone());
+        gateway
+            .tasks
+            .spawn(Server::for_clients(Arc::clone(&gateway), clients, entry).run(listener));
+        let teller = Arc::clone(&gateway);
         let tell = async move { teller.lines.keep().await };
-        let closing = gate.closing.clone();
-        gate.tasks.spawn(closing.run_until_cancelled_owned(tell));
+        let closing = gateway.closing.clone();
+        gateway.tasks.spawn(closing.run_until_cancelled_owned(tell));
         if let (Some(certificates), Some(files)) = (certificates, files) {
-            let watch = certificates.watch(files, Arc::clone(&gate.metrics));
-            let closing = gate.closing.clone();
-            gate.tasks.spawn(closing.run_until_cancelled_owned(watch));
+            let watch = certificates.watch(files, Arc::clone(&gateway.metrics));
+            let closing = gateway.closing.clone();
+            gateway
+                .tasks
+                .spawn(closing.run_until_cancelled_owned(watch));
         }
         let ops_addr = ops.map(|(listener, address)| {
             let state = OpsState {
-                gate: Arc::clone(&gate),
+                gateway: Arc::clone(&gateway),
                 registry: Arc::new(registry),
             };
             let admin = AdminState {
-                gate: Arc::clone(&gate),
+                gateway: Arc::clone(&gateway),
                 key: AdminKey::new(&config.ops.token).map(Arc::new),
             };
             let names = Hosts::new(hosts(&config.http), &config.ops.hosts);
             let operators = router::ops_router(state, admin, names);
-            gate.tasks
-                .spawn(Server::for_operators(Arc::clone(&gate), operators).run(listener));
+            gateway
+                .tasks
+                .spawn(Server::for_operators(Arc::clone(&gateway), operators).run(listener));
             address
         });
         Ok(Self {
-            gate,
+            gateway,
             http_addr,
             ops_addr,
         })
@@ -219,33 +223,33 @@ impl Gateway {
 
     /// `/readyz` says "draining" from now on; clients are still taken in, until balancers know.
     pub fn leave(&self) {
-        self.gate.phase.leave();
+        self.gateway.phase.leave();
     }
 
     /// WebSocket clients are sent elsewhere from now on.
     pub fn refuse(&self) {
-        self.gate.phase.leave();
-        self.gate.phase.drain();
+        self.gateway.phase.leave();
+        self.gateway.phase.drain();
     }
 
     /// Takes nobody in any more and waits for those who are in, whom the node must have told to
     /// go. Says how many were still there when `patience` was over.
     pub async fn shutdown(&self, patience: Duration) -> usize {
         self.refuse();
-        self.gate.closing.cancel();
-        self.gate.tasks.close();
-        let ended = tokio::time::timeout(patience, self.gate.tasks.wait()).await;
-        self.gate.lines.tell_left_out();
+        self.gateway.closing.cancel();
+        self.gateway.tasks.close();
+        let ended = tokio::time::timeout(patience, self.gateway.tasks.wait()).await;
+        self.gateway.lines.tell_left_out();
         match ended {
             Ok(()) => 0,
-            Err(_) => self.gate.tasks.len(),
+            Err(_) => self.gateway.tasks.len(),
         }
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.gate.closing.cancel();
+        self.gateway.closing.cancel();
     }
 }
 
@@ -254,21 +258,21 @@ fn hosts(http: &HttpSection) -> impl Iterator<Item = &String> {
     http.public_urls.iter().chain(&http.allowed_origins)
 }
 
-/// The door for Socket.IO clients, if there is to be one.
+/// The transport for Socket.IO clients, if there is to be one.
 fn start_socketio(
-    gate: &Arc<Gate>,
+    gateway: &Arc<GatewayState>,
     section: &SocketIoSection,
 ) -> Result<Option<SocketIo>, SocketIoError> {
     if !section.enabled {
         return Ok(None);
     }
-    let door = ChatDoor::new(Chat::new(Arc::clone(gate), section)?);
+    let handler = ChatHandler::new(Chat::new(Arc::clone(gateway), section)?);
     let engine = Engine::new(
-        section.engine_options(gate.limits()),
-        gate.node.id().as_str(),
-        door,
-        gate.tasks.clone(),
-        gate.closing.clone(),
+        section.engine_options(gateway.limits()),
+        gateway.node.id().as_str(),
+        handler,
+        gateway.tasks.clone(),
+        gateway.closing.clone(),
     );
     let files = ClientFiles::new(&section.client_dir);
     Ok(Some(SocketIo { engine, files }))

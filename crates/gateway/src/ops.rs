@@ -12,12 +12,12 @@ use prometheus_client::registry::Registry;
 
 use crate::error::ApiError;
 use crate::exposition::Exposition;
-use crate::gate::Gate;
+use crate::state::GatewayState;
 
 /// The state behind the operators' port.
 #[derive(Clone)]
 pub(crate) struct OpsState {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gateway: Arc<GatewayState>,
     pub(crate) registry: Arc<Registry>,
 }
 
@@ -30,11 +30,11 @@ pub(crate) async fn get_livez() -> &'static str {
 /// `draining` (404), at which a balancer keeps old connections and sends no new ones. After the verdict
 /// comes a line for each part.
 pub(crate) async fn get_readyz(State(state): State<OpsState>) -> (StatusCode, String) {
-    let gate = &state.gate;
-    if gate.phase.is_leaving() {
+    let gateway = &state.gateway;
+    if gateway.phase.is_leaving() {
         return (StatusCode::NOT_FOUND, "draining\n".to_owned());
     }
-    let parts = parts(gate);
+    let parts = parts(gateway);
     let (status, mut text) = verdict(&parts);
     for Part { name, problem, .. } in &parts {
         let state = problem.as_deref().unwrap_or("ok");
@@ -87,26 +87,26 @@ fn one_line(text: &str) -> String {
     text.replace('\n', " ")
 }
 
-fn parts(gate: &Gate) -> Vec<Part> {
-    let mut parts = vec![broker(gate.node.health())];
+fn parts(gateway: &GatewayState) -> Vec<Part> {
+    let mut parts = vec![broker(gateway.node.health())];
     parts.push(Part {
         name: "tokens",
-        problem: gate.auth.problem().map(str::to_owned),
+        problem: gateway.auth.problem().map(str::to_owned),
         // Clients that are connected stay connected when the keys are away later.
-        effect: if gate.auth.was_ready() {
+        effect: if gateway.auth.was_ready() {
             Effect::Noted
         } else {
             Effect::NotReady
         },
     });
     // The certificate before is still in use.
-    parts.extend(gate.certificates.as_ref().map(|certificates| Part {
+    parts.extend(gateway.certificates.as_ref().map(|certificates| Part {
         name: "tls",
         problem: certificates.problem(),
         effect: Effect::Noted,
     }));
-    parts.extend(gate.node.archive_health().map(archive));
-    let degraded = gate.node.degradations().reasons().into_iter();
+    parts.extend(gateway.node.archive_health().map(archive));
+    let degraded = gateway.node.degradations().reasons().into_iter();
     parts.extend(degraded.map(|(name, reason)| Part {
         name,
         problem: Some(reason),
@@ -115,7 +115,7 @@ fn parts(gate: &Gate) -> Vec<Part> {
     // Last: where something else is missing, that is why the node has not joined.
     parts.push(Part {
         name: "settings",
-        problem: gate.node.obstacle(),
+        problem: gateway.node.obstacle(),
         effect: Effect::NotReady,
     });
     parts

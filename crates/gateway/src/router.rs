@@ -14,11 +14,9 @@ use crate::admin::{AdminState, admin_router};
 use crate::assets::{Assets, get_asset};
 use crate::auth::host::Hosts;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::openapi::get_openapi;
 use crate::ops::{OpsState, get_livez, get_metrics, get_readyz};
 use crate::paid;
-use crate::rest::asides::{mark_read, mark_typing};
 use crate::rest::changes::{add_reaction, delete_message, edit_message, remove_reaction};
 use crate::rest::cors::{check_page, resource};
 use crate::rest::guests::create_guest;
@@ -29,28 +27,34 @@ use crate::rest::rooms::{change_room, create_room, get_room, list_rooms};
 use crate::rest::search::search_messages;
 use crate::rest::sends::{send_message, send_messages};
 use crate::rest::session::{create_session, delete_session};
+use crate::rest::signals::{mark_read, mark_typing};
 use crate::rest::tickets::create_ticket;
-use crate::socketio::{ChatDoor, ClientFiles, Engine, get_client};
+use crate::socketio::{ChatHandler, ClientFiles, Engine, get_client};
 use crate::sse::open_events;
+use crate::state::{GatewayState, Peer};
 use crate::ws::handshake::upgrade_socket;
 
 /// The longest path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
-/// The door for Socket.IO clients.
+/// The transport for Socket.IO clients.
 pub(crate) struct SocketIo {
-    pub(crate) engine: Arc<Engine<ChatDoor>>,
+    pub(crate) engine: Arc<Engine<ChatHandler>>,
     pub(crate) files: Arc<ClientFiles>,
 }
 
 /// The clients' port.
-pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<SocketIo>) -> Router {
+pub(crate) fn client_router(
+    gateway: Arc<GatewayState>,
+    assets: Assets,
+    socketio: Option<SocketIo>,
+) -> Router {
     let files = any(get_asset).with_state(Arc::new(assets));
-    let (banned, joining) = (Arc::clone(&gate), Arc::clone(&gate));
+    let (banned, joining) = (Arc::clone(&gateway), Arc::clone(&gateway));
     Router::new()
         .route("/v1/ws", any(upgrade_socket))
-        .merge(resources(&gate))
-        .with_state(gate)
+        .merge(resources(&gateway))
+        .with_state(gateway)
         .merge(socketio.map(socketio_router).unwrap_or_default())
         .layer(middleware::from_fn_with_state(
             joining,
@@ -63,7 +67,7 @@ pub(crate) fn client_router(gate: Arc<Gate>, assets: Assets, socketio: Option<So
 }
 
 /// Plain requests and answers, for programs and pages.
-fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
+fn resources(gateway: &Arc<GatewayState>) -> Router<Arc<GatewayState>> {
     const GET: &str = "GET, HEAD, OPTIONS";
     let room = get(get_room).patch(change_room);
     let rooms = get(list_rooms).post(create_room);
@@ -123,7 +127,10 @@ fn resources(gate: &Arc<Gate>) -> Router<Arc<Gate>> {
         .route("/v1", any(refuse_unknown))
         .route("/v1/", any(refuse_unknown))
         .route("/v1/{*rest}", any(refuse_unknown))
-        .layer(middleware::from_fn_with_state(Arc::clone(gate), check_page))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            check_page,
+        ))
 }
 
 /// Nothing below `/v1` is a file.
@@ -141,7 +148,7 @@ fn socketio_router(SocketIo { engine, files }: SocketIo) -> Router {
 
 /// The operators' port, known by these names.
 pub(crate) fn ops_router(state: OpsState, admin: AdminState, hosts: Hosts) -> Router {
-    let (gate, hosts) = (Arc::clone(&state.gate), Arc::new(hosts));
+    let (gateway, hosts) = (Arc::clone(&state.gateway), Arc::new(hosts));
     Router::new()
         .route("/livez", get(get_livez))
         .route("/readyz", get(get_readyz))
@@ -151,7 +158,7 @@ pub(crate) fn ops_router(state: OpsState, admin: AdminState, hosts: Hosts) -> Ro
         .with_state(state)
         .merge(admin_router(admin))
         .layer(middleware::from_fn_with_state(
-            (gate, hosts),
+            (gateway, hosts),
             refuse_strange_host,
         ))
         .layer(middleware::from_fn(check_head))
@@ -159,25 +166,25 @@ pub(crate) fn ops_router(state: OpsState, admin: AdminState, hosts: Hosts) -> Ro
 
 /// Operators read figures with a browser too, in which pages of strangers are open.
 async fn refuse_strange_host(
-    State((gate, hosts)): State<(Arc<Gate>, Arc<Hosts>)>,
+    State((gateway, hosts)): State<(Arc<GatewayState>, Arc<Hosts>)>,
     request: Request,
     next: Next,
 ) -> Response {
     if hosts.knows_all(request.headers()) {
         return next.run(request).await;
     }
-    gate.metrics.rejected("host");
+    gateway.metrics.rejected("host");
     ApiError::Host("ops.hosts").into_response()
 }
 
 /// Nothing is done for clients before this node has joined its cluster: its settings may be wrong.
 async fn refuse_before_joining(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if !gate.node.has_joined() {
-        gate.metrics.rejected("joining");
+    if !gateway.node.has_joined() {
+        gateway.metrics.rejected("joining");
         let why = "this node has not joined its cluster yet: use another one, or try again";
         return ApiError::Unavailable(why.to_owned()).into_response();
     }
@@ -186,13 +193,16 @@ async fn refuse_before_joining(
 
 /// Nothing is done for an address that is banned.
 async fn refuse_banned(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    if gate.node.is_banned(gate.client(&peer, request.headers())) {
-        gate.metrics.rejected("banned");
+    if gateway
+        .node
+        .is_banned(gateway.client(&peer, request.headers()))
+    {
+        gateway.metrics.rejected("banned");
         return ApiError::Banned.into_response();
     }
     next.run(request).await

@@ -24,11 +24,11 @@ use tower::ServiceExt;
 use crate::admission::{AddressSlot, Admission, AdmissionLimits, Permit, Refusal};
 use crate::entry::{Caller, Entry};
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
-use crate::handover::Lent;
+use crate::hijack::Hijackable;
 use crate::listener::Listener;
-use crate::patience;
 use crate::pipe::Pipe;
+use crate::state::{GatewayState, Peer};
+use crate::tcp_timeout;
 
 /// So many who are turned away are told why at the same time; further ones are just cut off.
 const REFUSALS_AT_ONCE: usize = 64;
@@ -39,7 +39,7 @@ const MIN_BUFFER_BYTES: usize = 8 * 1024;
 
 /// One port's protocol settings and what answers on it.
 pub(crate) struct Server {
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
     entry: Entry,
     http: http1::Builder,
     router: Router,
@@ -65,28 +65,32 @@ struct Places {
 
 impl Server {
     /// The clients' port.
-    pub(crate) fn for_clients(gate: Arc<Gate>, router: Router, entry: Entry) -> Arc<Self> {
-        let admission = Arc::clone(&gate.admission);
-        Self::new(gate, router, entry, admission, true)
+    pub(crate) fn for_clients(
+        gateway: Arc<GatewayState>,
+        router: Router,
+        entry: Entry,
+    ) -> Arc<Self> {
+        let admission = Arc::clone(&gateway.admission);
+        Self::new(gateway, router, entry, admission, true)
     }
 
     /// The operators' port: plain HTTP, and limits of its own.
-    pub(crate) fn for_operators(gate: Arc<Gate>, router: Router) -> Arc<Self> {
+    pub(crate) fn for_operators(gateway: Arc<GatewayState>, router: Router) -> Arc<Self> {
         let admission = Admission::new(OPERATORS);
-        Self::new(gate, router, Entry::default(), admission, false)
+        Self::new(gateway, router, Entry::default(), admission, false)
     }
 
     fn new(
-        gate: Arc<Gate>,
+        gateway: Arc<GatewayState>,
         router: Router,
         entry: Entry,
         admission: Arc<Admission>,
         is_public: bool,
     ) -> Arc<Self> {
-        let http = builder(gate.limits());
+        let http = builder(gateway.limits());
         let refusals = Semaphore::new(REFUSALS_AT_ONCE);
         Arc::new(Self {
-            gate,
+            gateway,
             entry,
             http,
             router,
@@ -96,12 +100,12 @@ impl Server {
         })
     }
 
-    /// Takes connections in until the gate closes. The listener is dropped then.
+    /// Accepts connections until the gateway closes. The listener is dropped then.
     pub(crate) async fn run(self: Arc<Self>, mut listener: Listener) {
         loop {
             let (tcp, peer) = tokio::select! {
                 biased;
-                () = self.gate.closing.cancelled() => return,
+                () = self.gateway.closing.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             // A socket of both families shows IPv4 addresses in their IPv6 form.
@@ -109,7 +113,7 @@ impl Server {
             match self.admit(peer) {
                 Ok(places) => {
                     let server = Arc::clone(&self);
-                    self.gate
+                    self.gateway
                         .tasks
                         .spawn(async move { server.welcome(tcp, peer, places).await });
                 }
@@ -140,21 +144,21 @@ impl Server {
     }
 
     /// Takes the place and the turn of a client that comes by itself. Behind a trusted proxy each client
-    /// takes its own later, when it is known: see [`Gate::take_place`].
+    /// takes its own later, when it is known: see [`GatewayState::take_place`].
     fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
-        match self.gate.proxies.trusts(client.ip()) {
+        match self.gateway.proxies.trusts(client.ip()) {
             true => Ok(None),
             false => self.admission.take_place(client.ip()).map(Some),
         }
     }
 
-    /// Owns a connection from its acceptance until it ends or a door takes it over.
+    /// Owns a connection from its acceptance until it ends or a transport takes it over.
     async fn welcome(&self, tcp: TcpStream, peer: SocketAddr, places: Places) {
         // On the heap, so that a connection does not carry its size afterwards.
         let entering = Box::pin(self.enter(tcp, peer, places));
         let entered = tokio::select! {
             biased;
-            () = self.gate.closing.cancelled() => return,
+            () = self.gateway.closing.cancelled() => return,
             entered = entering => entered,
         };
         if let Some((pipe, peer)) = entered {
@@ -174,7 +178,7 @@ impl Server {
             match self.take_slot(caller.address) {
                 Ok(slot) => places.slot = slot,
                 Err(refusal) => {
-                    self.gate.metrics.rejected(refusal.as_str());
+                    self.gateway.metrics.rejected(refusal.as_str());
                     self.tell(refusal, self.secure(tcp, caller)).await;
                     return None;
                 }
@@ -186,30 +190,30 @@ impl Server {
             tls: caller.tls,
             permit: places.permit.map(Arc::new),
             slot: places.slot.map(Arc::new),
-            claim: Arc::default(),
+            hijack: Arc::default(),
         };
         Some((pipe, peer))
     }
 
     async fn introduce(&self, tcp: &mut TcpStream, peer: SocketAddr) -> Option<Caller> {
-        let is_trusted = self.gate.proxies.trusts(peer.ip());
+        let is_trusted = self.gateway.proxies.trusts(peer.ip());
         let introduced = self.entry.introduce(tcp, peer, is_trusted).await;
         introduced
-            .inspect_err(|failure| self.gate.metrics.rejected(failure))
+            .inspect_err(|failure| self.gateway.metrics.rejected(failure))
             .ok()
     }
 
     async fn secure(&self, tcp: TcpStream, caller: Caller) -> Option<Pipe> {
         let secured = self.entry.secure(tcp, caller).await;
         secured
-            .inspect_err(|failure| self.gate.metrics.rejected(failure))
+            .inspect_err(|failure| self.gateway.metrics.rejected(failure))
             .ok()
     }
 
     async fn serve(&self, pipe: Pipe, peer: Peer) {
         let router = &self.router;
-        patience::set(pipe.tcp(), Some(self.gate.limits().write_timeout));
-        let stream = Lent::new(pipe, Arc::clone(&peer.claim));
+        tcp_timeout::set(pipe.tcp(), Some(self.gateway.limits().write_timeout));
+        let stream = Hijackable::new(pipe, Arc::clone(&peer.hijack));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
@@ -222,7 +226,7 @@ impl Server {
         let mut connection = pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
-            () = self.gate.closing.cancelled() => {
+            () = self.gateway.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -234,12 +238,12 @@ impl Server {
 
     /// Refuses a client that was not even accepted.
     fn turn_away(self: &Arc<Self>, mut tcp: TcpStream, peer: SocketAddr, refusal: Refusal) {
-        self.gate.metrics.rejected(refusal.as_str());
+        self.gateway.metrics.rejected(refusal.as_str());
         let server = Arc::clone(self);
         if self.refusals.available_permits() == 0 {
             return;
         }
-        self.gate.tasks.spawn(async move {
+        self.gateway.tasks.spawn(async move {
             let entering = async {
                 let caller = server.introduce(&mut tcp, peer).await?;
                 server.secure(tcp, caller).await
@@ -258,7 +262,7 @@ impl Server {
         });
         let told = async {
             let pipe = entering.await?;
-            let mut http = builder(self.gate.limits());
+            let mut http = builder(self.gateway.limits());
             http.keep_alive(false);
             http.serve_connection(TokioIo::new(pipe), service)
                 .await

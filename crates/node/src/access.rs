@@ -217,7 +217,7 @@ impl Node {
         }
         let known = known.map(|answer| answer.said);
         let moment = Instant::now();
-        let asked = timeout(PATIENCE, archive.life(room)).await;
+        let asked = timeout(PATIENCE, archive.incarnation(room)).await;
         let private = match asked {
             Ok(Ok(Some(life))) => life.private,
             // An archive that does not know the room cannot say that it is open to all.

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hubbub_broker::{Delivery, Doubt, DoubtReceiver, Missed, News, RoomHead, WorkerQueue};
+use hubbub_broker::{Delivery, Missed, News, Resync, ResyncReceiver, RoomHead, WorkerQueue};
 use hubbub_protocol::{Envelope, Packet};
 
 use crate::node::Node;
 use crate::outbox::Due;
 use crate::room::{Missing, Room};
 
-/// Hands on what one queue brings, until the broker ends.
+/// Delivers what comes out of one queue, until the broker ends.
 pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
     while let Some(delivery) = queue.next().await {
         node.deliver(delivery);
@@ -21,19 +21,19 @@ pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
 }
 
 /// Repairs rooms that the broker is not sure about.
-pub(crate) async fn repair_doubts(mut doubts: DoubtReceiver, node: Arc<Node>) {
+pub(crate) async fn resync_rooms(mut resyncs: ResyncReceiver, node: Arc<Node>) {
     loop {
-        match doubts.next().await {
-            Doubt::Run => {
+        match resyncs.next().await {
+            Resync::Run => {
                 node.repair_all(node.hub.rooms());
                 node.compare_remembered_soon();
             }
-            Doubt::Registrations(Missed::All) => node.register_again(node.hub.rooms()),
-            Doubt::Registrations(Missed::Rooms(rooms)) => {
+            Resync::Registrations(Missed::All) => node.register_again(node.hub.rooms()),
+            Resync::Registrations(Missed::Rooms(rooms)) => {
                 node.register_again(rooms.iter().filter_map(|id| node.hub.room(id)));
             }
-            Doubt::Missed(Missed::All) => node.repair_all(node.hub.rooms()),
-            Doubt::Missed(Missed::Rooms(rooms)) => {
+            Resync::Missed(Missed::All) => node.repair_all(node.hub.rooms()),
+            Resync::Missed(Missed::Rooms(rooms)) => {
                 node.repair_all(rooms.iter().filter_map(|id| node.hub.room(id)));
             }
         }
@@ -57,7 +57,7 @@ impl Node {
             Packet::Signal { origin, frame } => self.hear_signal(&room, &origin, &frame),
             Packet::Access => self.recheck_access(room),
             Packet::Reset(_) => {
-                if room.close_gate() {
+                if room.begin_repair() {
                     self.repair(room);
                 }
             }
@@ -71,7 +71,7 @@ impl Node {
             self.recheck_access(Arc::clone(room));
         }
         let Missing { events, presence } = room.compare(head);
-        if events && room.close_gate() {
+        if events && room.begin_repair() {
             self.repair(Arc::clone(room));
         }
         if presence {

@@ -81,7 +81,7 @@ impl Node {
 
     /// Writes what waits, of one user or of all. What cannot be written waits on.
     pub(crate) async fn save_marks(&self, archive: &Archive, of: Option<&UserId>) {
-        let mut taken = Taken {
+        let mut taken = TakenMarks {
             marks: &self.marks,
             left: self.marks.take(of),
         };
@@ -109,12 +109,12 @@ impl Node {
 }
 
 /// Marks that are being written. Those that are not, for whatever reason, wait on.
-struct Taken<'a> {
+struct TakenMarks<'a> {
     marks: &'a ReadMarks,
     left: Vec<ReadMark>,
 }
 
-impl Drop for Taken<'_> {
+impl Drop for TakenMarks<'_> {
     fn drop(&mut self) {
         for ReadMark {
             user,

@@ -19,10 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessCache;
 use crate::ack::ArchiveProgress;
-use crate::allowance::Allowances;
-use crate::courtesy::Courtesies;
+use crate::batching::{BatchTick, NodeBatching};
+use crate::cluster_limiter::ClusterLimiter;
 use crate::degradations::Degradations;
-use crate::delivery::{deliver_from, repair_doubts};
+use crate::delivery::{deliver_from, resync_rooms};
 use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
@@ -31,13 +31,13 @@ use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::orders::Rules;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
-use crate::pace::Paces;
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
 use crate::reconcile::{AckedPlaces, Inquiries};
+use crate::request_limiter::RequestLimiter;
 use crate::reservation::Reservations;
 use crate::session::Session;
-use crate::tempo::{Beats, Gathering};
+use crate::signals::Signals;
 use crate::{Identity, NodeConfig};
 
 /// Rooms that are repaired at once: a node with many rooms does not storm a Redis that is back.
@@ -61,20 +61,20 @@ pub struct Node {
     pub(crate) archive: Option<Archive>,
     pub(crate) archive_progress: ArchiveProgress,
     pub(crate) marks: ReadMarks,
-    pub(crate) courtesies: Courtesies,
+    pub(crate) signals: Signals,
     pub(crate) access: AccessCache,
     pub(crate) rules: Rules,
-    pub(crate) allowances: Allowances,
+    pub(crate) cluster_limiter: ClusterLimiter,
     pub(crate) expiry: Expiry,
-    pub(crate) paces: Paces,
+    pub(crate) request_limiter: RequestLimiter,
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) places: AckedPlaces,
     pub(crate) inquiries: Inquiries,
     /// Remembered rooms are being compared with Redis.
     pub(crate) is_comparing: AtomicBool,
-    pub(crate) beats: Beats,
-    pub(crate) gathering: Gathering,
+    pub(crate) batch_tick: BatchTick,
+    pub(crate) node_batching: NodeBatching,
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) heartbeat: Heartbeat,
     degradations: Degradations,
@@ -125,19 +125,19 @@ impl Node {
             archive,
             archive_progress: ArchiveProgress::default(),
             marks: ReadMarks::default(),
-            courtesies: Courtesies::default(),
+            signals: Signals::default(),
             access: AccessCache::default(),
             rules: Rules::default(),
-            allowances: Allowances::default(),
+            cluster_limiter: ClusterLimiter::default(),
             expiry: Expiry::default(),
-            paces: Paces::default(),
+            request_limiter: RequestLimiter::default(),
             hub: Hub::new(&metrics),
             publisher: Publisher::default(),
             places: AckedPlaces::default(),
             inquiries,
             is_comparing: AtomicBool::new(false),
-            beats: Beats::new(),
-            gathering: Gathering::default(),
+            batch_tick: BatchTick::new(),
+            node_batching: NodeBatching::default(),
             agenda: Mutex::default(),
             heartbeat: Heartbeat::new(),
             degradations: Degradations::default(),
@@ -153,7 +153,7 @@ impl Node {
         for queue in inbox.workers {
             node.spawn(deliver_from(queue, Arc::clone(&node)));
         }
-        node.spawn(repair_doubts(inbox.doubts, Arc::clone(&node)));
+        node.spawn(resync_rooms(inbox.resyncs, Arc::clone(&node)));
         node.spawn(Arc::clone(&node).keep_orders(inbox.control));
         node.spawn(Arc::clone(&node).keep_inquiries(inquiry_queues));
         let keeper = Arc::clone(&node);
@@ -249,7 +249,7 @@ impl Node {
         self.hub.session_count()
     }
 
-    /// Opens a session and pushes `welcome`. What the session hears comes from the reader. `client`
+    /// Opens a session and pushes `welcome`. The session's frames come from the reader. `client`
     /// is where it comes from.
     ///
     /// # Errors

@@ -84,7 +84,7 @@ impl Node {
         }
         match &self.archive {
             None => true,
-            Some(archive) => matches!(archive.life(id).await, Ok(None)),
+            Some(archive) => matches!(archive.incarnation(id).await, Ok(None)),
         }
     }
 
@@ -93,7 +93,7 @@ impl Node {
         self.broker.subscribe(&room.id).await?;
         room.hear_from_now();
         // An earlier try that was cut short may have opened it, without a subscription since.
-        room.close_gate();
+        room.begin_repair();
         self.catch_up(room).await?;
         self.prove(room).await?;
         self.open_presence(room).await?;

@@ -161,7 +161,7 @@ impl Node {
                     let begin = timeout_at(deadline.into(), begin);
                     begin.await.unwrap_or(Err(CommandError::Unavailable))?;
                 }
-                if let Some(typing) = self.courtesies.typing.known(&from.id, &room) {
+                if let Some(typing) = self.signals.typing.known(&from.id, &room) {
                     typing.end();
                 }
                 self.metrics.messages_in.inc();

@@ -2,7 +2,7 @@
 //! the next one.
 //!
 //! That keeps each sender's order even over retries. In a busy room, or on a busy node, sends also
-//! wait some milliseconds for each other ([`crate::tempo`]). A send is answered by its deadline: with
+//! wait some milliseconds for each other ([`crate::batching`]). A send is answered by its deadline: with
 //! its place, or with `unavailable` (certainly not stored) or `unknown` (perhaps stored).
 
 use std::collections::{HashMap, VecDeque};
@@ -52,7 +52,7 @@ pub(crate) struct Pending {
 /// The waiter for an answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A client that hears it in its place among everything else.
+    /// A client that gets it in its place among everything else.
     Session {
         id: Option<RequestId>,
         due: DueAnswer,
@@ -170,13 +170,13 @@ impl WorkedOn {
             let here = node.hub.room(room);
             let busy = here.as_ref().filter(|here| here.is_busy());
             match busy {
-                Some(busy) if busy.has_published(&node.beats) => {
-                    node.beats.next().await;
+                Some(busy) if busy.has_published(&node.batch_tick) => {
+                    node.batch_tick.next().await;
                     // Senders rest until then too: what they say now is in it.
                     make_way().await;
                 }
-                None if is_first => node.gathering.wait().await,
-                // A busy room's first of this beat, or what came while others were on their way.
+                None if is_first => node.node_batching.wait().await,
+                // A busy room's first of this batch interval, or what came while others were on their way.
                 Some(_) | None => {}
             }
             is_first = false;
@@ -188,7 +188,7 @@ impl WorkedOn {
                 here.count_sends(batch.len());
             }
             if busy.is_none() {
-                node.gathering.count(batch.len());
+                node.node_batching.count(batch.len());
             }
             let drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
             match node.store(room, &drafts, deadline).await {

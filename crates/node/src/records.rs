@@ -170,7 +170,7 @@ impl Node {
         if let Some(record) = record.map_err(CommandError::of_archive)? {
             return Ok(record);
         }
-        match archive.life(room).await {
+        match archive.incarnation(room).await {
             Ok(Some(life)) if life.epoch.is_some() => Err(CommandError::NotFound),
             Ok(Some(_) | None) => Err(CommandError::Forbidden),
             Err(error) => Err(CommandError::of_archive(error)),

@@ -1,6 +1,6 @@
-//! Missed events: reading a room after a doubt, and bringing members up to date.
+//! Missed events: reading a room's stream again when events may have been missed, and bringing members up to date.
 //!
-//! There is one way into a room's future, [`Node::catch_up`]: live events wait at the room's gate
+//! There is one way into a room's future, [`Node::catch_up`]: live events wait in the room's repair buffer
 //! while the stream is read, then both are merged by offset. And one way through its past,
 //! [`Node::page_after`], for whoever resumes or has fallen behind: from the room's log if it
 //! reaches back far enough, else from the stream, one read at a time for a room.
@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::reconcile::Need;
 use crate::reservation::{Amount, Payer, Reservation};
 use crate::room::log::{LOG_EVENTS, RoomLog};
-use crate::room::{Place, Room, RoomState, Stage, Taken};
+use crate::room::{Cursor, PageOutcome, Room, RoomState, Stage};
 
 /// Between two tries to read a stream while Redis is away; times a random number up to 1.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -82,12 +82,12 @@ impl Node {
                 page = self.read_stream(&room.id, all, limit).await?;
             }
             match room.take_page(page, mark) {
-                Taken::Live | Taken::More => {}
-                Taken::Reset => {
+                PageOutcome::Live | PageOutcome::More => {}
+                PageOutcome::Reset => {
                     self.metrics.resets.inc();
                     warn!(room = %room.id, "a new epoch was begun, members start over");
                 }
-                Taken::Fork => {
+                PageOutcome::Fork => {
                     if !self.reconcile(&room.id, Need::Follow).await? {
                         // Another node has begun a new epoch, or this one has heard more than it read.
                         sleep(FORK_PAUSE).await;
@@ -125,7 +125,7 @@ impl Node {
         for room in rooms {
             self.recheck_access(Arc::clone(&room));
             self.refresh_presence_soon(&room);
-            if room.close_gate() {
+            if room.begin_repair() {
                 self.repair(room);
             }
         }
@@ -214,12 +214,12 @@ impl Node {
 
     /// Brings a member that has fallen behind one page further.
     pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId, payer: &Payer) {
-        let place = lock(&room.state)
+        let cursor = lock(&room.state)
             .members
             .get(connection)
-            .map(|member| member.place);
+            .map(|member| member.cursor);
         // The code that changed the place has told the outbox, under the room's lock.
-        let Some(Place::Behind(given)) = place else {
+        let Some(Cursor::Behind(given)) = cursor else {
             return;
         };
         let Ok(mut paid) = self.pay_to_fill_up(room, payer, given).await else {
@@ -316,7 +316,7 @@ impl Node {
         let (mut epoch, mut head) = self.known_head(room);
         if since.position.epoch == epoch && since.position.offset > head {
             // The client saw it on another node, and ours has not heard of it yet.
-            if room.close_gate() {
+            if room.begin_repair() {
                 // Goes on with it even if this join gives up.
                 self.repair(Arc::clone(room));
             }

@@ -22,7 +22,7 @@ pub struct Ticket {
     pub expires: u64,
 }
 
-/// How often a ticket opens a door.
+/// How often a ticket opens a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TicketUse {
     /// It is used up.

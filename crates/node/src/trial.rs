@@ -12,8 +12,8 @@ use crate::Limits;
 use crate::lock::lock;
 use crate::outbox::{Line, Outbox, OutboxBudget};
 use crate::room::Room;
-use crate::room::gate::Mark;
 use crate::room::log::LogBudget;
+use crate::room::repair_buffer::Mark;
 
 /// A socket that takes everything and counts the frames.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl Trial {
 
     /// Lets live events wait, then merges them with a page that has half of them.
     pub fn merge(&self, events: Vec<Envelope>) {
-        self.room.close_gate();
+        self.room.begin_repair();
         let read = events[..events.len() / 2].to_vec();
         // A read has all events that came before it: this read began before any came.
         let mark = self.room.mark();

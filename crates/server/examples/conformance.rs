@@ -21,7 +21,8 @@ use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hubbub_gateway::socketio::{
-    Backlog, Door, Ears, Ended, Engine, EngineOptions, Mouth, Paid, Sound, echo_socket,
+    Backlog, ClientMessage, Ended, Engine, EngineOptions, Handler, Inbound, Outbound, Paid,
+    echo_socket,
 };
 use hubbub_protocol::socketio::{Answer, ClientPacket, Message, PacketReader, encode};
 use hubbub_protocol::{CloseCode, ConnectionId};
@@ -56,8 +57,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Everything that there is to ask for.
 struct Site {
     tasks: TaskTracker,
-    engine: Arc<Engine<EchoDoor>>,
-    socket: Arc<Engine<SocketDoor>>,
+    engine: Arc<Engine<EchoHandler>>,
+    socket: Arc<Engine<SocketHandler>>,
 }
 
 impl Site {
@@ -72,13 +73,13 @@ impl Site {
         };
         let closing = CancellationToken::new();
         let (held, token) = (tasks.clone(), closing.clone());
-        let engine = Engine::new(options.clone(), "conformance", EchoDoor, held, token);
+        let engine = Engine::new(options.clone(), "conformance", EchoHandler, held, token);
         let options = EngineOptions {
             connect_timeout: Some(Duration::from_secs(1)),
             ..options
         };
         let held = tasks.clone();
-        let socket = Engine::new(options, "conformance", SocketDoor, held, closing);
+        let socket = Engine::new(options, "conformance", SocketHandler, held, closing);
         Self {
             tasks,
             engine,
@@ -109,14 +110,14 @@ impl Site {
     }
 }
 
-/// What both doors have in common: everybody may come in.
+/// The parts that both handlers share: everybody may connect.
 macro_rules! open_door {
-    ($door:ident, $ears:ident) => {
-        impl Door for $door {
-            type Visitor = ();
-            type Hold = ();
-            type Ears = $ears;
-            type Mouth = Voice;
+    ($handler:ident, $inbound:ident) => {
+        impl Handler for $handler {
+            type Handshake = ();
+            type Permits = ();
+            type Inbound = $inbound;
+            type Outbound = Voice;
 
             fn cors(&self, _request: &Request) -> Result<HeaderMap, Box<Response>> {
                 let all = HeaderValue::from_static("*");
@@ -127,7 +128,7 @@ macro_rules! open_door {
                 Ok(())
             }
 
-            fn hold(&self, _request: &Request) {}
+            fn permits(&self, _request: &Request) {}
 
             fn client(&self, _request: &Request) -> IpAddr {
                 Ipv4Addr::LOCALHOST.into()
@@ -137,12 +138,12 @@ macro_rules! open_door {
                 Ok(Box::new(()))
             }
 
-            fn open(&self, (): ()) -> ($ears, Voice) {
+            fn open(&self, (): ()) -> ($inbound, Voice) {
                 let shared = Arc::new(Shared::default());
-                ($ears::new(Arc::clone(&shared)), Voice(shared))
+                ($inbound::new(Arc::clone(&shared)), Voice(shared))
             }
 
-            fn ended(&self, _ears: &$ears, _end: Ended) {}
+            fn ended(&self, _ears: &$inbound, _end: Ended) {}
 
             fn panicked(&self) {
                 panic!("a connection ended by a fault of ours");
@@ -151,17 +152,17 @@ macro_rules! open_door {
     };
 }
 
-/// What the ears leave for the voice.
+/// The inbound half's messages for the outbound half.
 #[derive(Default)]
 struct Shared {
     answers: Backlog<Message>,
     has_joined: AtomicBool,
 }
 
-/// Says what the ears have left.
+/// Sends what the inbound half has left.
 struct Voice(Arc<Shared>);
 
-impl Mouth for Voice {
+impl Outbound for Voice {
     async fn say(&mut self, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
         self.0.answers.has_items().await;
         batch.extend(self.0.answers.take());
@@ -177,31 +178,31 @@ impl Mouth for Voice {
     }
 }
 
-struct EchoDoor;
+struct EchoHandler;
 
 /// `/engine.io/`.
-struct EchoEars(Arc<Shared>);
+struct EchoInbound(Arc<Shared>);
 
-open_door!(EchoDoor, EchoEars);
+open_door!(EchoHandler, EchoInbound);
 
-impl EchoEars {
+impl EchoInbound {
     fn new(shared: Arc<Shared>) -> Self {
         Self(shared)
     }
 }
 
-impl Ears for EchoEars {
-    type Hold = ();
+impl Inbound for EchoInbound {
+    type Permits = ();
 
     async fn pay(&mut self, _bytes: usize) -> Result<Paid, CloseCode> {
         Ok(Box::new(()))
     }
 
-    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+    async fn receive(&mut self, message: ClientMessage<'_>) -> Result<(), CloseCode> {
         self.0.answers.has_room().await;
-        let message = match sound {
-            Sound::Text(text) => Message::text(format!("4{text}")),
-            Sound::Binary(bytes) => Message::Binary(bytes),
+        let message = match message {
+            ClientMessage::Text(text) => Message::text(format!("4{text}")),
+            ClientMessage::Binary(bytes) => Message::Binary(bytes),
         };
         self.0.answers.push(message);
         Ok(())
@@ -213,31 +214,31 @@ impl Ears for EchoEars {
 
     fn moved(&mut self, (): ()) {}
 
-    fn into_hold(self) {}
+    fn into_permits(self) {}
 }
 
-struct SocketDoor;
+struct SocketHandler;
 
 /// `/socket.io/`.
-struct SocketEars {
+struct SocketInbound {
     shared: Arc<Shared>,
     listener: PacketReader,
 }
 
-open_door!(SocketDoor, SocketEars);
+open_door!(SocketHandler, SocketInbound);
 
-impl Ears for SocketEars {
-    type Hold = ();
+impl Inbound for SocketInbound {
+    type Permits = ();
 
     async fn pay(&mut self, _bytes: usize) -> Result<Paid, CloseCode> {
         Ok(Box::new(()))
     }
 
-    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+    async fn receive(&mut self, message: ClientMessage<'_>) -> Result<(), CloseCode> {
         self.shared.answers.has_room().await;
-        let heard = match sound {
-            Sound::Text(text) => self.listener.read_text(text),
-            Sound::Binary(bytes) => self.listener.read_binary(bytes),
+        let heard = match message {
+            ClientMessage::Text(text) => self.listener.read_text(text),
+            ClientMessage::Binary(bytes) => self.listener.read_binary(bytes),
         };
         if let Some(heard) = heard.map_err(|_| CloseCode::BadFrames)? {
             self.take(heard);
@@ -251,10 +252,10 @@ impl Ears for SocketEars {
 
     fn moved(&mut self, (): ()) {}
 
-    fn into_hold(self) {}
+    fn into_permits(self) {}
 }
 
-impl SocketEars {
+impl SocketInbound {
     fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,

@@ -8,9 +8,9 @@ mod commands;
 pub mod config;
 mod files;
 mod logging;
-mod past;
 mod server;
+mod storage;
 
 pub use crate::config::Settings;
-pub use crate::past::Embedded;
 pub use crate::server::{Server, StartError};
+pub use crate::storage::Embedded;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::agreement::{self, Joining};
 use crate::config::{CheckError, Settings};
-use crate::past::{Embedded, Past};
+use crate::storage::{Embedded, Storage};
 use crate::{files, logging};
 
 /// Closing connections wait 5 s for their clients; so does a node that stops at once.
@@ -58,7 +58,7 @@ enum Own {
     /// All is shared.
     Nothing,
     /// Its archive.
-    Past(Past),
+    Storage(Storage),
     /// Its broker and archive.
     Embedded(Embedded),
 }
@@ -92,15 +92,15 @@ impl Server {
             return Ok(server);
         }
         let id = node_id(&settings.node.id)?;
-        let past = Past::open(&settings.archive).await?;
+        let storage = Storage::open(&settings.archive).await?;
         let (broker, inbox) = Broker::redis(&settings.broker_config(), &start_id(&id))?;
         if let Err(error) = broker.first_contact(REDIS_PATIENCE).await {
             broker.close().await;
             return Err(error.into());
         }
-        let archive = past.archive.clone();
+        let archive = storage.archive.clone();
         let mut server = Self::assemble(settings, id, broker, archive, inbox).await?;
-        server.own = Own::Past(past);
+        server.own = Own::Storage(storage);
         Ok(server)
     }
 
@@ -112,7 +112,7 @@ impl Server {
         settings.check()?;
         let id = node_id(&settings.node.id)?;
         let (broker, inbox) = Broker::memory(&embedded.cluster);
-        let archive = embedded.past.archive.clone();
+        let archive = embedded.storage.archive.clone();
         Self::assemble(settings, id, broker, archive, inbox).await
     }
 
@@ -239,11 +239,11 @@ impl Server {
         self.tasks.shutdown().await;
         match self.own {
             Own::Nothing => {}
-            Own::Past(past) => {
-                if let Some(archive) = &past.archive {
+            Own::Storage(storage) => {
+                if let Some(archive) = &storage.archive {
                     agreement::leave(&self.broker, archive).await;
                 }
-                past.close().await;
+                storage.close().await;
             }
             Own::Embedded(embedded) => embedded.close().await,
         }

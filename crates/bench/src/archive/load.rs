@@ -43,7 +43,7 @@ pub(super) async fn fill(
     room: &RoomId,
     messages: u64,
 ) -> Result<Filled, ArchiveError> {
-    let life = archive.life(room).await?;
+    let life = archive.incarnation(room).await?;
     let mut writer = Writer {
         room: room.clone(),
         top: life.map_or(0, |life| life.top),

@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &ArchiveArgs) -> Result<(), BenchError> {
 }
 
 async fn measure(archive: &Archive, room: &RoomId) -> Result<Vec<Timing>, BenchError> {
-    let life = archive.life(room).await?;
+    let life = archive.incarnation(room).await?;
     let top = life.map_or(0, |life| life.top);
     let reader = UserId::new(READER).expect("a valid id");
     let mark = |room: RoomId, offset| ReadMark {

@@ -294,7 +294,7 @@ impl LeaseKeeper {
                     if renewal.has_gone_back || is_gone {
                         warn!("redis went back to an older state, all rooms are reconciled again");
                         self.runs.end_all(0);
-                        self.inbox.doubt_run();
+                        self.inbox.resync_run();
                     }
                     let is_late = renewed.is_some_and(|last| now.duration_since(last) > LIFE);
                     // The new server may lack what the one before had acked.
@@ -363,7 +363,7 @@ impl LeaseKeeper {
             warn!(%error, "cannot announce the new lease, the next renewal will");
         }
         warn!(lease = %self.lease.name(), "the lease was lost, registering all users again");
-        self.inbox.doubt_registrations();
+        self.inbox.resync_registrations();
     }
 
     /// Renews the lease. `written` is the time of its last renewal by the clock of Redis.

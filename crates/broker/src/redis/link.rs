@@ -99,12 +99,12 @@ struct Live {
 #[derive(Clone)]
 pub(crate) struct Link {
     live: watch::Receiver<Option<Live>>,
-    doubts: Arc<Doubts>,
+    resyncs: Arc<LinkResyncs>,
 }
 
 /// Findings of the calls about the connection.
 #[derive(Debug, Default)]
-struct Doubts {
+struct LinkResyncs {
     raised: Notify,
     /// The number of a connection that answers but must be given up all the same.
     condemned: AtomicU64,
@@ -131,17 +131,17 @@ impl Link {
         F: Future<Output = RedisResult<()>> + Send,
     {
         let (sender, live) = watch::channel(None);
-        let doubts = Arc::<Doubts>::default();
+        let resyncs = Arc::<LinkResyncs>::default();
         let link = Self {
             live,
-            doubts: Arc::clone(&doubts),
+            resyncs: Arc::clone(&resyncs),
         };
         let keeper = Keeper {
             client,
             metrics,
             greet,
             live: Arc::new(sender),
-            doubts,
+            resyncs,
             losses: Outage::new(),
         };
         (link, keeper.run())
@@ -176,7 +176,7 @@ impl Link {
                     Failure::Lost => self.wait_for_another(&mut live, number).await,
                     Failure::Demoted => {
                         may_be_done = may_be_done_before;
-                        self.doubts.condemned.store(number, Ordering::Relaxed);
+                        self.resyncs.condemned.store(number, Ordering::Relaxed);
                         self.wait_for_another(&mut live, number).await;
                     }
                     Failure::NotYet => {
@@ -200,7 +200,7 @@ impl Link {
 
     /// Tells the loop that connection `number` is dead, and waits until the loop has noticed.
     async fn wait_for_another(&self, live: &mut watch::Receiver<Option<Live>>, number: u64) {
-        self.doubts.raised.notify_one();
+        self.resyncs.raised.notify_one();
         let is_other = |live: &Option<Live>| live.as_ref().is_none_or(|live| live.number != number);
         if live.wait_for(is_other).await.is_err() {
             sleep(RETRY_PAUSE).await;
@@ -219,7 +219,7 @@ struct Keeper<G> {
     metrics: BrokerMetrics,
     greet: G,
     live: Arc<watch::Sender<Option<Live>>>,
-    doubts: Arc<Doubts>,
+    resyncs: Arc<LinkResyncs>,
     /// Lost connections. A connection that flaps must not fill the log.
     losses: Outage,
 }
@@ -249,7 +249,7 @@ where
                         connection: connection.clone(),
                         number,
                     }));
-                    let why = wait_until_dead(connection, number, &self.doubts).await;
+                    let why = wait_until_dead(connection, number, &self.resyncs).await;
                     self.live.send_replace(None);
                     self.metrics.redis_up.set(0);
                     if let Some(now) = self.losses.fail(&why) {
@@ -270,11 +270,11 @@ where
     /// Connects. The connection's own task reports its end at once. Later calls find no connection,
     /// so they know that they were not sent.
     async fn connect(&self, number: u64) -> RedisResult<MultiplexedConnection> {
-        let (live, doubts) = (Arc::clone(&self.live), Arc::clone(&self.doubts));
+        let (live, resyncs) = (Arc::clone(&self.live), Arc::clone(&self.resyncs));
         let config = connection_config().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
                 live.send_if_modified(|live| live.take_if(|live| live.number == number).is_some());
-                doubts.raised.notify_one();
+                resyncs.raised.notify_one();
             }
             Ok::<(), std::convert::Infallible>(())
         });
@@ -291,14 +291,14 @@ where
 async fn wait_until_dead(
     mut connection: MultiplexedConnection,
     number: u64,
-    doubts: &Doubts,
+    resyncs: &LinkResyncs,
 ) -> RedisError {
     loop {
         tokio::select! {
             () = sleep(PING_INTERVAL) => {}
-            () = doubts.raised.notified() => {}
+            () = resyncs.raised.notified() => {}
         }
-        if doubts.condemned.load(Ordering::Relaxed) == number {
+        if resyncs.condemned.load(Ordering::Relaxed) == number {
             return (
                 ErrorKind::Server(ServerErrorKind::ReadOnly),
                 "redis takes no writes",

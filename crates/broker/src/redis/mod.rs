@@ -129,12 +129,12 @@ impl Host {
     async fn receive(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         self.greeting.greet(connection.clone()).await?;
         if self.runs.see_server(&self.greeting.run_id()) {
-            self.inbox.doubt_run();
+            self.inbox.resync_run();
         }
         match self.runs.check(&mut connection).await {
             Ok(false) => Ok(()),
             Ok(true) => {
-                self.inbox.doubt_run();
+                self.inbox.resync_run();
                 Ok(())
             }
             Err(error) if error.is_io_error() => Err(error),

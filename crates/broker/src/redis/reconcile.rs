@@ -26,7 +26,7 @@ impl RedisBroker {
 
     pub(crate) fn end_runs(&self, newest: u64) {
         self.0.runs.end_all(newest);
-        self.0.inbox.doubt_run();
+        self.0.inbox.resync_run();
     }
 
     pub(crate) fn run_number(&self) -> u64 {
@@ -57,12 +57,12 @@ impl RedisBroker {
         ))
     }
 
-    /// Reads the runs again. If a run has changed, all rooms are put in doubt.
+    /// Reads the runs again. If a run has changed, all rooms are read again.
     pub(super) async fn check_runs(&self) -> Result<(), BrokerError> {
         let check =
             async |mut connection: MultiplexedConnection| self.0.runs.check(&mut connection).await;
         if self.0.link.call(self.deadline(), check).await? {
-            self.0.inbox.doubt_run();
+            self.0.inbox.resync_run();
         }
         Ok(())
     }

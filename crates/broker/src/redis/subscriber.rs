@@ -2,8 +2,8 @@
 //! queue has no bound.
 //!
 //! It is a separate connection with RESP3 pushes: each message goes straight from the socket into
-//! the bounded inbox. After every new connection all rooms are subscribed again and then put in
-//! doubt, since packets may have been missed. The node also publishes a probe to itself once a
+//! the bounded inbox. After every new connection all rooms are subscribed again and then read
+//! again, since packets may have been missed. The node also publishes a probe to itself once a
 //! second. If no probe comes back for three seconds, the subscription is dead, whatever the socket
 //! says.
 
@@ -229,7 +229,7 @@ impl Shared {
                     warn!(%room, %error, packets = now.failures,
                         "this version cannot read a packet, its room is read from the stream");
                 }
-                self.inbox.doubt(&room);
+                self.inbox.resync(&room);
             }
         }
     }
@@ -253,7 +253,7 @@ async fn keep(
                 }
                 backoff = Backoff::new();
                 live.send_replace(Some(connection));
-                shared.inbox.doubt_all();
+                shared.inbox.resync_all();
                 let why = wait_until_dead(&link, &shared, &lost).await;
                 live.send_replace(None);
                 *shared.probe() = None;

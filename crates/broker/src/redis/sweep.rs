@@ -45,7 +45,7 @@ impl Sweep {
             match self.look(&rooms).await {
                 Ok(lost) => {
                     for room in lost {
-                        self.inbox.doubt_registrations_in(room);
+                        self.inbox.resync_registrations_in(room);
                     }
                     last = rooms.last().cloned();
                 }

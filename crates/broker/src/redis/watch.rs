@@ -25,7 +25,7 @@ use crate::inbox::{InboxSender, RoomHead};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How far a look reaches behind the one before.
 const OVERLAP_MS: u64 = 2_500;
-/// After a pause longer than this, changes may have been missed, so all rooms are put in doubt.
+/// After a pause longer than this, changes may have been missed, so all rooms are read again.
 const LATE: Duration = Duration::from_secs(5);
 
 /// A room's epoch, top offset, presence version and count of changes of access.
@@ -58,8 +58,8 @@ impl Watch {
                         began.duration_since(last) > LATE || ms < last_ms
                     });
                     if is_late {
-                        debug!("a late look at what changed, all rooms are in doubt");
-                        self.inbox.doubt_all();
+                        debug!("looked late for changed rooms, all rooms are read again");
+                        self.inbox.resync_all();
                     }
                     looked = Some((began, ms));
                 }
@@ -79,7 +79,7 @@ impl Watch {
             .call(Instant::now() + LOOK_INTERVAL, check)
             .await?
         {
-            self.inbox.doubt_run();
+            self.inbox.resync_run();
         }
         Ok(())
     }

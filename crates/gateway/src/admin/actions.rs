@@ -172,14 +172,14 @@ pub(super) async fn drain_node(
     Path(node): Path<String>,
 ) -> Result<Response, ApiError> {
     let node = NodeId::new(&node).map_err(|error| ApiError::BadRequest(error.to_string()))?;
-    let gate = Arc::clone(&state.gate);
+    let gateway = Arc::clone(&state.gateway);
     let deed = Deed {
         action: "drain",
         target: node.to_string(),
         detail: json!({}),
     };
     act(state, operator, deed, async move {
-        let known = gate.node.nodes().await?;
+        let known = gateway.node.nodes().await?;
         let is_known = known.nodes.iter().any(|info| info.node == node.as_str())
             || known.silent.iter().any(|silent| silent == node.as_str());
         if !is_known {
@@ -188,7 +188,7 @@ pub(super) async fn drain_node(
                 "there is no such node",
             ));
         }
-        let issued = gate.node.order(&Order::Drain { node }, None).await?;
+        let issued = gateway.node.order(&Order::Drain { node }, None).await?;
         Ok(json!({ "sequence": issued.sequence }))
     })
     .await
@@ -200,7 +200,7 @@ pub(super) async fn delete_message(
     Path((room, offset)): Path<(String, u64)>,
 ) -> Result<Response, ApiError> {
     let room = RoomId::new(&room).map_err(ApiError::Room)?;
-    let gate = Arc::clone(&state.gate);
+    let gateway = Arc::clone(&state.gateway);
     let deed = Deed {
         action: "delete",
         target: format!("{room} {offset}"),
@@ -211,7 +211,7 @@ pub(super) async fn delete_message(
             id: UserId::new("operator").expect("letters are a valid user id"),
             name: "Operator".into(),
         };
-        let place = gate.node.remove_message(&by, &room, offset).await?;
+        let place = gateway.node.remove_message(&by, &room, offset).await?;
         Ok(json!({ "room": room, "target": offset, "offset": place.offset }))
     })
     .await
@@ -222,7 +222,7 @@ async fn body<T: DeserializeOwned>(
     request: Request,
     example: &str,
 ) -> Result<T, ApiError> {
-    let read = read_free_json(&state.gate, request, MAX_BODY_BYTES, example).await?;
+    let read = read_free_json(&state.gateway, request, MAX_BODY_BYTES, example).await?;
     read.ok_or_else(|| ApiError::BadRequest(format!("the body must be like {example}")))
 }
 
@@ -234,9 +234,9 @@ async fn give(
     order: Order,
     life: Option<Duration>,
 ) -> Result<Response, ApiError> {
-    let gate = Arc::clone(&state.gate);
+    let gateway = Arc::clone(&state.gateway);
     act(state, operator, deed, async move {
-        let issued = gate.node.order(&order, life).await?;
+        let issued = gateway.node.order(&order, life).await?;
         Ok(json!({ "sequence": issued.sequence, "until": issued.until }))
     })
     .await
@@ -249,14 +249,14 @@ async fn act(
     deed: Deed,
     done: impl Future<Output = Result<Value, ApiError>> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let gate = Arc::clone(&state.gate);
-    let task = state.gate.tasks.spawn(async move {
+    let gateway = Arc::clone(&state.gateway);
+    let task = state.gateway.tasks.spawn(async move {
         let done = done.await;
         let result = match &done {
             Ok(_) => "ok",
             Err(error) => error.code_text(),
         };
-        let audited = gate.node.audit(&entry(&operator, deed, result)).await;
+        let audited = gateway.node.audit(&entry(&operator, deed, result)).await;
         done.map(|mut answer| {
             answer["audited"] = audited.into();
             answer

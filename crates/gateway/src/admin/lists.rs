@@ -38,14 +38,14 @@ struct Rule<'a> {
 
 /// `GET /admin/nodes`.
 pub(super) async fn list_nodes(State(state): State<AdminState>) -> Result<Response, ApiError> {
-    let nodes = state.gate.node.nodes().await;
+    let nodes = state.gateway.node.nodes().await;
     let nodes = nodes.map_err(|error| unanswered(&state, error))?;
     Ok(Json(nodes).into_response())
 }
 
 /// `GET /admin/settings`: which nodes differ in what.
 pub(super) async fn list_settings(State(state): State<AdminState>) -> Result<Response, ApiError> {
-    let node = &state.gate.node;
+    let node = &state.gateway.node;
     match node.settings_of_all().await {
         Ok(settings) => Ok(Json(settings).into_response()),
         Err(error) => Err(match node.obstacle() {
@@ -60,7 +60,7 @@ fn unanswered(state: &AdminState, error: CommandError) -> ApiError {
     if !matches!(error, CommandError::Unavailable) {
         return error.into();
     }
-    let problem = state.gate.node.health().problem;
+    let problem = state.gateway.node.health().problem;
     let problem = problem.unwrap_or_else(|| "redis did not answer in time".to_owned());
     ApiError::Unavailable(format!(
         "the cluster cannot be asked now: {problem}; try again when /readyz says ready"
@@ -80,7 +80,7 @@ pub(super) async fn list_connections(
         after: id(&query, "after", hubbub_protocol::ConnectionId::new)?,
         limit: limit(&query)?,
     };
-    let page = state.gate.node.connections_of_all(&wanted).await;
+    let page = state.gateway.node.connections_of_all(&wanted).await;
     let page = page.map_err(|error| unanswered(&state, error))?;
     Ok(Json(page).into_response())
 }
@@ -92,7 +92,7 @@ pub(super) async fn list_rooms(
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let after = query.text("after")?.unwrap_or_default();
-    let rooms = state.gate.node.all_rooms(after, limit(&query)?).await;
+    let rooms = state.gateway.node.all_rooms(after, limit(&query)?).await;
     let (rooms, more) = rooms.map_err(|error| unanswered(&state, error))?;
     Ok(Json(json!({ "rooms": rooms, "more": more })).into_response())
 }
@@ -104,7 +104,7 @@ pub(super) async fn list_rules(
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let (after, limit) = (query.text("after")?.unwrap_or_default(), limit(&query)?);
-    let mut rules = state.gate.node.rules(after, limit + 1);
+    let mut rules = state.gateway.node.rules(after, limit + 1);
     let more = rules.len() > limit;
     rules.truncate(limit);
     let rules: Vec<Rule<'_>> = rules
@@ -121,7 +121,7 @@ pub(super) async fn list_audit(
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let (before, limit) = (query.number("before")?, limit(&query)?);
-    let entries = state.gate.node.audited(before, limit + 1).await;
+    let entries = state.gateway.node.audited(before, limit + 1).await;
     let mut entries = entries.map_err(|error| match error {
         CommandError::Unavailable => {
             ApiError::Unavailable("the archive does not answer, try again later".to_owned())

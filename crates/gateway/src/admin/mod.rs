@@ -21,8 +21,8 @@ pub(crate) use self::key::AdminKey;
 use self::key::Verdict;
 use crate::auth::bearer;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::headers::make_safe;
+use crate::state::{GatewayState, Peer};
 
 /// The name of the key in the audit log.
 const WHO: &str = "ops.token";
@@ -30,7 +30,7 @@ const WHO: &str = "ops.token";
 /// The state behind the admin API.
 #[derive(Clone)]
 pub(crate) struct AdminState {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gateway: Arc<GatewayState>,
     /// `None`: the admin API is off.
     pub(crate) key: Option<Arc<AdminKey>>,
 }

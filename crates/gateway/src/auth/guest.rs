@@ -1,4 +1,4 @@
-//! Guests: who has no token gets an id and a name that is easy on the ear.
+//! Guests: a user without a token gets an id and a name that is easy to say.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};

@@ -12,44 +12,44 @@ use hubbub_node::{Amount, Payer, Reservation, address_key};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
+use crate::state::{GatewayState, Peer};
 
 /// Bytes in memory for each byte of a body that is read and parsed.
 const PARSED: usize = 4;
 
 /// Reads a client's JSON object like `example`; an empty body is none.
 pub(super) async fn read_json<T: DeserializeOwned>(
-    gate: &Gate,
+    gateway: &GatewayState,
     request: Request,
     limit: usize,
     example: &str,
 ) -> Result<Option<T>, ApiError> {
-    let (body, _reservation) = read_reserved_json(gate, request, limit, example).await?;
+    let (body, _reservation) = read_reserved_json(gateway, request, limit, example).await?;
     Ok(body)
 }
 
 /// Reads as [`read_json`] does, and returns the reservation too: for bodies that are worked on for long.
 pub(super) async fn read_reserved_json<T: DeserializeOwned>(
-    gate: &Gate,
+    gateway: &GatewayState,
     request: Request,
     limit: usize,
     example: &str,
 ) -> Result<(Option<T>, Reservation), ApiError> {
-    let (payer, amount) = cost(gate, &request, limit)?;
-    let reservation = gate.node.reserve(&payer, amount).await?;
-    let body = read_free_json(gate, request, limit, example).await?;
+    let (payer, amount) = cost(gateway, &request, limit)?;
+    let reservation = gateway.node.reserve(&payer, amount).await?;
+    let body = read_free_json(gateway, request, limit, example).await?;
     Ok((body, reservation))
 }
 
 /// Reads as [`read_json`] does, from an operator, for whom nothing is reserved.
 pub(crate) async fn read_free_json<T: DeserializeOwned>(
-    gate: &Gate,
+    gateway: &GatewayState,
     request: Request,
     limit: usize,
     example: &str,
 ) -> Result<Option<T>, ApiError> {
     let kind = check_kind(request.headers());
-    let body = read(request.into_body(), limit, gate.limits().header_timeout).await?;
+    let body = read(request.into_body(), limit, gateway.limits().header_timeout).await?;
     if body.is_empty() {
         return Ok(None);
     }
@@ -59,14 +59,18 @@ pub(crate) async fn read_free_json<T: DeserializeOwned>(
 
 /// Returns who pays for a body, and how much memory it takes once it is parsed. The client's address
 /// pays, so a slow client holds up nobody at another address.
-fn cost(gate: &Gate, request: &Request, limit: usize) -> Result<(Payer, Amount), ApiError> {
+fn cost(
+    gateway: &GatewayState,
+    request: &Request,
+    limit: usize,
+) -> Result<(Payer, Amount), ApiError> {
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = length.unwrap_or(limit).min(limit);
     let peer = request.extensions().get::<Peer>();
     let peer = peer.ok_or(ApiError::Internal)?;
     let payer = Payer {
-        address: Some(address_key(gate.client(peer, request.headers()))),
+        address: Some(address_key(gateway.client(peer, request.headers()))),
         ..Payer::default()
     };
     Ok((payer, Amount::bytes(bytes.saturating_mul(PARSED))))

@@ -14,38 +14,44 @@ use hubbub_node::{
 use crate::auth::{TokenError, bearer};
 use crate::config::AuthMode;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
-use crate::proof::{Bringer, Door, MISSING, REVOKED};
+use crate::proof::{MISSING, REVOKED, TokenSource, Transport};
+use crate::state::{GatewayState, Peer};
 
 /// The user of the request's token, within their limits.
 pub(crate) struct Caller {
     pub(super) identity: Identity,
     payer: Payer,
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
 }
 
 /// The user of the request's token, whose limits are checked when the content is known.
 pub(crate) struct Sender(Caller);
 
-impl FromRequestParts<Arc<Gate>> for Caller {
+impl FromRequestParts<Arc<GatewayState>> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
-        let caller = Self::identify(parts, gate).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<GatewayState>,
+    ) -> Result<Self, ApiError> {
+        let caller = Self::identify(parts, gateway).await?;
         let pace = match is_read(parts) {
             true => Pace::Reads,
             false => Pace::Writes,
         };
-        gate.node.keep_pace(&caller.identity, pace)?;
+        gateway.node.keep_pace(&caller.identity, pace)?;
         Ok(caller)
     }
 }
 
-impl FromRequestParts<Arc<Gate>> for Sender {
+impl FromRequestParts<Arc<GatewayState>> for Sender {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
-        Caller::identify(parts, gate).await.map(Self)
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<GatewayState>,
+    ) -> Result<Self, ApiError> {
+        Caller::identify(parts, gateway).await.map(Self)
     }
 }
 
@@ -64,9 +70,13 @@ impl Sender {
     }
 
     /// Stores something, even if the caller goes away meanwhile.
-    pub(super) async fn post(&self, gate: &Gate, mut post: Post) -> Result<Receipt, CommandError> {
+    pub(super) async fn post(
+        &self,
+        gateway: &GatewayState,
+        mut post: Post,
+    ) -> Result<Receipt, CommandError> {
         post.address = self.address();
-        let (node, identity) = (Arc::clone(&gate.node), self.0.identity.clone());
+        let (node, identity) = (Arc::clone(&gateway.node), self.0.identity.clone());
         self.change(async move { node.post(&identity, post).await })
             .await
     }
@@ -81,23 +91,23 @@ impl Sender {
 }
 
 impl Caller {
-    async fn identify(parts: &Parts, gate: &Arc<Gate>) -> Result<Self, ApiError> {
+    async fn identify(parts: &Parts, gateway: &Arc<GatewayState>) -> Result<Self, ApiError> {
         bearer::query_without_token(&parts.uri)?;
         let peer = parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
-        let from_page = gate.check_origin(peer, &parts.headers)?;
+        let from_page = gateway.check_origin(peer, &parts.headers)?;
         let is_ours = from_page || (is_read(parts) && bearer::is_same_origin(&parts.headers));
-        let client = gate.client(peer, &parts.headers);
-        let door = Door::Rest;
-        let bringer = Bringer { client, door };
-        let token = gate.token(peer, &parts.headers, is_ours);
-        let token = token.ok_or_else(|| missing(gate, bringer))?;
-        let identity = verify(gate, bringer, token).await?;
-        match gate.node.exclusion(&identity, None) {
+        let client = gateway.client(peer, &parts.headers);
+        let transport = Transport::Rest;
+        let token_source = TokenSource { client, transport };
+        let token = gateway.token(peer, &parts.headers, is_ours);
+        let token = token.ok_or_else(|| missing(gateway, token_source))?;
+        let identity = verify(gateway, token_source, token).await?;
+        match gateway.node.exclusion(&identity, None) {
             None => {}
             Some(Exclusion::Banned) => return Err(ApiError::Banned),
             Some(Exclusion::Revoked) => {
-                gate.refused_token(bringer, REVOKED);
-                let revoked = format!("this token was revoked: {}", how(gate));
+                gateway.refused_token(token_source, REVOKED);
+                let revoked = format!("this token was revoked: {}", how(gateway));
                 return Err(ApiError::Unauthorized(revoked));
             }
         }
@@ -109,7 +119,7 @@ impl Caller {
         Ok(Self {
             identity,
             payer,
-            gate: Arc::clone(gate),
+            gateway: Arc::clone(gateway),
         })
     }
 
@@ -120,7 +130,7 @@ impl Caller {
 
     /// Reserves a read before it is done. [`crate::paid`] makes the answer.
     pub(super) async fn reserve(&self, amount: Amount) -> Result<Reservation, ApiError> {
-        Ok(self.gate.node.reserve(&self.payer, amount).await?)
+        Ok(self.gateway.node.reserve(&self.payer, amount).await?)
     }
 
     /// Reads something small.
@@ -138,7 +148,7 @@ impl Caller {
         &self,
         change: impl Future<Output = Result<T, CommandError>> + Send + 'static,
     ) -> Result<T, CommandError> {
-        let done = self.gate.tasks.spawn(change).await;
+        let done = self.gateway.tasks.spawn(change).await;
         done.unwrap_or_else(|error| {
             tracing::error!(%error, "a change of a room failed");
             Err(CommandError::Internal)
@@ -148,30 +158,30 @@ impl Caller {
 
 /// Returns the identity that the token proves.
 pub(crate) async fn verify(
-    gate: &Gate,
-    bringer: Bringer,
+    gateway: &GatewayState,
+    token_source: TokenSource,
     token: &str,
 ) -> Result<Identity, ApiError> {
-    let identity = gate.verify(bringer, token).await;
-    identity.map_err(|error| refused(gate, error))
+    let identity = gateway.verify(token_source, token).await;
+    identity.map_err(|error| refused(gateway, error))
 }
 
 /// There is no token.
-pub(crate) fn missing(gate: &Gate, bringer: Bringer) -> ApiError {
-    gate.refused_token(bringer, MISSING);
-    ApiError::Unauthorized(format!("there is no token: {}", how(gate)))
+pub(crate) fn missing(gateway: &GatewayState, token_source: TokenSource) -> ApiError {
+    gateway.refused_token(token_source, MISSING);
+    ApiError::Unauthorized(format!("there is no token: {}", how(gateway)))
 }
 
-fn refused(gate: &Gate, error: TokenError) -> ApiError {
+fn refused(gateway: &GatewayState, error: TokenError) -> ApiError {
     match error.is_temporary() {
         true => ApiError::Unavailable(error.to_string()),
-        false => ApiError::Unauthorized(format!("{error}: {}", how(gate))),
+        false => ApiError::Unauthorized(format!("{error}: {}", how(gateway))),
     }
 }
 
 /// How a person gets a token here.
-fn how(gate: &Gate) -> &'static str {
-    match gate.auth.mode() {
+fn how(gateway: &GatewayState) -> &'static str {
+    match gateway.auth.mode() {
         AuthMode::Guest => {
             "send one that POST /v1/guests gives to anyone, as the header 'Authorization: Bearer <token>'"
         }

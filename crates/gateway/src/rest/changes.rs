@@ -16,8 +16,8 @@ use super::idempotency::IdempotencyKey;
 use super::path::{InRoomMessage, InRoomReaction};
 use super::sends::{answer, any_value};
 use crate::error::ApiError;
-use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::state::GatewayState;
 
 const EDIT_EXAMPLE: &str = r#"{"body":{"text":"hello"}}"#;
 const EXAMPLE: &str = r#"{"nonce":"…"}"#;
@@ -38,60 +38,67 @@ struct Change {
 /// Gives a message another body.
 #[utoipa::path(patch, path = "/v1/rooms/{room}/messages/{offset}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), request_body = Change, responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn edit_message(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     InRoomMessage(room, target): InRoomMessage,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (change, terms) = read(&gate, request, key, EDIT_EXAMPLE).await?;
+    let (change, terms) = read(&gateway, request, key, EDIT_EXAMPLE).await?;
     let body = change.body.ok_or_else(|| {
         ApiError::BadRequest(format!(
             "'body' is missing: send a body like {EDIT_EXAMPLE}"
         ))
     })?;
-    store(&gate, &caller, room, terms, Action::Edit { target, body }).await
+    store(
+        &gateway,
+        &caller,
+        room,
+        terms,
+        Action::Edit { target, body },
+    )
+    .await
 }
 
 /// Takes a message's body away everywhere; its place stays.
 #[utoipa::path(delete, path = "/v1/rooms/{room}/messages/{offset}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn delete_message(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     InRoomMessage(room, target): InRoomMessage,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
-    store(&gate, &caller, room, terms, Action::Delete { target }).await
+    let (_, terms) = read(&gateway, request, key, EXAMPLE).await?;
+    store(&gateway, &caller, room, terms, Action::Delete { target }).await
 }
 
 /// Reacts to a message.
 #[utoipa::path(put, path = "/v1/rooms/{room}/messages/{offset}/reactions/{key}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("key" = shapes::ReactionKey, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn add_reaction(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     place: InRoomReaction,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
+    let (_, terms) = read(&gateway, request, key, EXAMPLE).await?;
     let (room, action) = place.into_action(true);
-    store(&gate, &caller, room, terms, action).await
+    store(&gateway, &caller, room, terms, action).await
 }
 
 /// Takes a reaction back.
 #[utoipa::path(delete, path = "/v1/rooms/{room}/messages/{offset}/reactions/{key}", tag = "Messages", params(("room" = shapes::RoomId, Path), ("offset" = shapes::Offset, Path), ("key" = shapes::ReactionKey, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), responses((status = 200, description = "Stored.", body = shapes::Sent)))]
 pub(crate) async fn remove_reaction(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     place: InRoomReaction,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (_, terms) = read(&gate, request, key, EXAMPLE).await?;
+    let (_, terms) = read(&gateway, request, key, EXAMPLE).await?;
     let (room, action) = place.into_action(false);
-    store(&gate, &caller, room, terms, action).await
+    store(&gateway, &caller, room, terms, action).await
 }
 
 impl InRoomReaction {
@@ -102,13 +109,13 @@ impl InRoomReaction {
 }
 
 async fn read(
-    gate: &Gate,
+    gateway: &GatewayState,
     request: Request,
     key: IdempotencyKey,
     example: &str,
 ) -> Result<(Change, Terms), ApiError> {
-    let limit = usize::try_from(gate.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
-    let change: Option<Change> = read_json(gate, request, limit, example).await?;
+    let limit = usize::try_from(gateway.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
+    let change: Option<Change> = read_json(gateway, request, limit, example).await?;
     let mut change = change.unwrap_or_default();
     let terms = Terms {
         nonce: change.nonce.take().or(key.nonce()),
@@ -118,7 +125,7 @@ async fn read(
 }
 
 async fn store(
-    gate: &Gate,
+    gateway: &GatewayState,
     caller: &Sender,
     room: RoomId,
     terms: Terms,
@@ -130,5 +137,5 @@ async fn store(
         action,
         address: None,
     };
-    Ok(answer(&caller.post(gate, post).await?, StatusCode::OK))
+    Ok(answer(&caller.post(gateway, post).await?, StatusCode::OK))
 }

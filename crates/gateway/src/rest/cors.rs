@@ -17,8 +17,8 @@ use axum::routing::MethodRouter;
 
 use crate::conditional;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::headers::make_safe;
+use crate::state::{GatewayState, Peer};
 
 /// Headers of answers that pages may read.
 const EXPOSED: &str = "etag, location, retry-after, www-authenticate";
@@ -30,8 +30,8 @@ const ASKED: &str =
 /// methods.
 pub(crate) fn resource(
     allow: &'static str,
-    methods: MethodRouter<Arc<Gate>>,
-) -> MethodRouter<Arc<Gate>> {
+    methods: MethodRouter<Arc<GatewayState>>,
+) -> MethodRouter<Arc<GatewayState>> {
     methods
         .options(move || async move { preflight(allow) })
         .fallback(move || async move { ApiError::Method(allow) })
@@ -39,12 +39,12 @@ pub(crate) fn resource(
 
 /// Around all resources: pages of other origins are refused, allowed ones may read the answer.
 pub(crate) async fn check_page(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    let cors = match cors(&gate, &peer, request.headers()) {
+    let cors = match cors(&gateway, &peer, request.headers()) {
         Ok(cors) => cors,
         Err(error) => return error.into_response(),
     };
@@ -62,15 +62,15 @@ pub(crate) async fn check_page(
 }
 
 /// Lets an allowed page read the answer, and send its cookie where pages are listed one by one.
-fn cors(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
+fn cors(gateway: &GatewayState, peer: &Peer, headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
     let mut answer = HeaderMap::new();
     answer.insert(VARY, HeaderValue::from_static("origin"));
-    if gate.check_origin(peer, headers)?
+    if gateway.check_origin(peer, headers)?
         && let Some(origin) = headers.get(ORIGIN)
     {
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         // Where any page may ask, no cookie counts.
-        if gate.origins.trusts_cookies() {
+        if gateway.origins.trusts_cookies() {
             let allowed = HeaderValue::from_static("true");
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, allowed);
         }

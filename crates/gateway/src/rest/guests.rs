@@ -15,8 +15,8 @@ use crate::auth::name::check_name;
 use crate::auth::{Grant, TokenError};
 use crate::config::AuthMode;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::openapi::shapes;
+use crate::state::{GatewayState, Peer};
 
 /// A guest's token lasts so long.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,35 +42,35 @@ struct GuestToken {
 /// Makes a guest. An empty body, or one without a name, gets a made-up name.
 #[utoipa::path(post, path = "/v1/guests", tag = "Callers", security(()), request_body = Option<NewGuest>, responses((status = 201, description = "Made.", body = GuestToken)))]
 pub(crate) async fn create_guest(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = make_guest(&gate, request).await?;
+    let token = make_guest(&gateway, request).await?;
     Ok((StatusCode::CREATED, Json(token)).into_response())
 }
 
-async fn make_guest(gate: &Gate, request: Request) -> Result<GuestToken, ApiError> {
+async fn make_guest(gateway: &GatewayState, request: Request) -> Result<GuestToken, ApiError> {
     let peer = request
         .extensions()
         .get::<Peer>()
         .ok_or(ApiError::Internal)?;
-    let client = gate.client(peer, request.headers());
-    if gate.auth.mode() != AuthMode::Guest {
+    let client = gateway.client(peer, request.headers());
+    if gateway.auth.mode() != AuthMode::Guest {
         return Err(ApiError::NotFound);
     }
-    let wanted: Option<NewGuest> = read_json(gate, request, MAX_BODY_BYTES, EXAMPLE).await?;
+    let wanted: Option<NewGuest> = read_json(gateway, request, MAX_BODY_BYTES, EXAMPLE).await?;
     let name = match wanted.unwrap_or_default().name {
         Some(name) => Some(check_name(&name).map_err(|e| ApiError::BadRequest(e.to_string()))?),
         None => None,
     };
-    let user = gate.new_guest(client, name)?.user;
+    let user = gateway.new_guest(client, name)?.user;
     let grant = Grant {
         sub: user.id.clone(),
         name: Some(user.name.to_string()),
         rooms: None,
         lifetime: LIFETIME,
     };
-    match gate.auth.mint_guest(&grant) {
+    match gateway.auth.mint_guest(&grant) {
         Ok((token, expires)) => Ok(GuestToken {
             token,
             user,

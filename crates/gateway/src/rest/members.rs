@@ -14,9 +14,9 @@ use super::caller::Caller;
 use super::path::{InRoom, InRoomUser};
 use super::rooms::of_record;
 use crate::error::{ApiError, StateProblem};
-use crate::gate::Gate;
 use crate::openapi::shapes;
 use crate::paid;
+use crate::state::GatewayState;
 
 /// A user id needs no more.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -46,11 +46,11 @@ struct Invitation {
 /// The users in a room, and of a private one its members.
 #[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "The members.", body = Members)))]
 pub(crate) async fn list_members(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
 ) -> Result<Response, ApiError> {
-    let (node, identity) = (&gate.node, &caller.identity);
+    let (node, identity) = (&gateway.node, &caller.identity);
     let reservation = caller.reserve(node.cost_of_list()).await?;
     let presence = node.members(identity, &room).await?;
     let invited = node.invited(identity, &room).await?;
@@ -66,16 +66,16 @@ pub(crate) async fn list_members(
 /// Makes a user a member of a room.
 #[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Invitation, responses((status = 204, description = "May join now.")))]
 pub(crate) async fn invite_member(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let invitation = read_json(&gate, request, MAX_BODY_BYTES, EXAMPLE).await?;
+    let invitation = read_json(&gateway, request, MAX_BODY_BYTES, EXAMPLE).await?;
     let Some(Invitation { user }) = invitation else {
         return Err(ApiError::BadRequest(format!("send a body like {EXAMPLE}")));
     };
-    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let (node, identity) = (Arc::clone(&gateway.node), caller.identity.clone());
     let invite = async move { node.invite(&identity, &room, &user).await };
     caller.change(invite).await.map_err(of_record)?;
     Ok(StatusCode::NO_CONTENT)
@@ -84,11 +84,11 @@ pub(crate) async fn invite_member(
 /// Takes a user's place in a private room away.
 #[utoipa::path(delete, path = "/v1/rooms/{room}/members/{user}", tag = "Rooms", params(("room" = shapes::RoomId, Path), ("user" = shapes::UserId, Path)), responses((status = 204, description = "Is out.")))]
 pub(crate) async fn remove_member(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoomUser(room, user): InRoomUser,
 ) -> Result<StatusCode, ApiError> {
-    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let (node, identity) = (Arc::clone(&gateway.node), caller.identity.clone());
     let remove = async move { node.remove_member(&identity, &room, &user).await };
     match caller.change(remove).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),

@@ -13,9 +13,9 @@ use super::caller::Caller;
 use super::path::InRoom;
 use super::query::Query;
 use crate::error::ApiError;
-use crate::gate::Gate;
 use crate::openapi::shapes;
 use crate::paid;
+use crate::state::GatewayState;
 
 /// Messages of a page when nobody says how many; the node knows how many there may be.
 const DEFAULT_LIMIT: u64 = 50;
@@ -23,7 +23,7 @@ const DEFAULT_LIMIT: u64 = 50;
 /// A page of messages as they stand now, newest last; one of `before`, `after` and `around` at most.
 #[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("before" = inline(Option<shapes::Whole>), Query, description = "Older than this offset."), ("after" = inline(Option<shapes::Whole>), Query, description = "Newer than this offset."), ("around" = inline(Option<shapes::Whole>), Query, description = "On both sides of this offset."), ("limit" = inline(Option<shapes::Whole>), Query, description = "How many; 50 where it is missing.")), responses((status = 200, description = "The page.", body = shapes::Page)))]
 pub(crate) async fn get_messages(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
     uri: Uri,
@@ -32,7 +32,7 @@ pub(crate) async fn get_messages(
     let span = span(&query)?;
     let limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let node = &gate.node;
+    let node = &gateway.node;
     let reservation = caller.reserve(node.cost_of_page(limit)).await?;
     let page = node.history(&caller.identity, &room, span, limit).await?;
     reservation.charge_read(page.read_beside());

@@ -1,7 +1,6 @@
 //! Plain HTTP resources, one a file; what they share: who asks (`caller`), from which page (`cors`),
 //! and what they say (`body`, `query`).
 
-pub(crate) mod asides;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod changes;
@@ -17,4 +16,5 @@ pub(crate) mod rooms;
 pub(crate) mod search;
 pub(crate) mod sends;
 pub(crate) mod session;
+pub(crate) mod signals;
 pub(crate) mod tickets;

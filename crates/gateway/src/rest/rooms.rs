@@ -18,9 +18,9 @@ use super::caller::Caller;
 use super::path::InRoom;
 use crate::auth::name::turns_or_controls;
 use crate::error::{ApiError, StateProblem};
-use crate::gate::Gate;
 use crate::openapi::shapes;
 use crate::paid;
+use crate::state::GatewayState;
 
 /// A record's parts together, with room for escapes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -86,39 +86,39 @@ where
 /// The public rooms and the caller's own.
 #[utoipa::path(get, path = "/v1/rooms", tag = "Rooms", responses((status = 200, description = "The rooms.", body = Rooms)))]
 pub(crate) async fn list_rooms(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let reservation = caller.reserve(gate.node.cost_of_list()).await?;
-    let rooms = gate.node.rooms(&caller.identity, &reservation).await?;
+    let reservation = caller.reserve(gateway.node.cost_of_list()).await?;
+    let rooms = gateway.node.rooms(&caller.identity, &reservation).await?;
     paid::value(&Rooms { rooms }, reservation)
 }
 
 /// The record of a room.
 #[utoipa::path(get, path = "/v1/rooms/{room}", tag = "Rooms", params(("room" = shapes::RoomId, Path)), responses((status = 200, description = "Its record.", body = shapes::Record)))]
 pub(crate) async fn get_room(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
 ) -> Result<Response, ApiError> {
     let _reservation = caller.reserve(Amount::read(0)).await?;
-    let record = gate.node.record(&caller.identity, &room).await;
+    let record = gateway.node.record(&caller.identity, &room).await;
     Ok(Json(record.map_err(of_record)?).into_response())
 }
 
 /// Makes a room's record; without a name the room gets one.
 #[utoipa::path(post, path = "/v1/rooms", tag = "Rooms", request_body = Option<Wanted>, responses((status = 201, description = "Made.", body = shapes::Record, headers(("Location" = String)))))]
 pub(crate) async fn create_room(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let wanted: Option<Wanted> = read_json(&gate, request, MAX_BODY_BYTES, EXAMPLE).await?;
+    let wanted: Option<Wanted> = read_json(&gateway, request, MAX_BODY_BYTES, EXAMPLE).await?;
     let new = wanted
         .unwrap_or_default()
         .into_new(caller.identity.user.clone())?;
     let location = format!("/v1/rooms/{}", new.room);
-    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let (node, identity) = (Arc::clone(&gateway.node), caller.identity.clone());
     let address = caller.address();
     let create = async move { node.create_room(&identity, address, &new).await };
     let record = caller.change(create).await.map_err(of_record)?;
@@ -128,14 +128,15 @@ pub(crate) async fn create_room(
 /// Changes what is known of a room; what is not named stays.
 #[utoipa::path(patch, path = "/v1/rooms/{room}", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Option<Change>, responses((status = 200, description = "As it is now.", body = shapes::Record)))]
 pub(crate) async fn change_room(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let change: Option<Change> = read_json(&gate, request, MAX_BODY_BYTES, CHANGE_EXAMPLE).await?;
+    let change: Option<Change> =
+        read_json(&gateway, request, MAX_BODY_BYTES, CHANGE_EXAMPLE).await?;
     let change = change.unwrap_or_default().into_change()?;
-    let (node, identity) = (Arc::clone(&gate.node), caller.identity.clone());
+    let (node, identity) = (Arc::clone(&gateway.node), caller.identity.clone());
     let update = async move { node.change_room(&identity, &room, &change).await };
     let record = caller.change(update).await.map_err(of_record)?;
     Ok(Json(record).into_response())

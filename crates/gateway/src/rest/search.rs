@@ -13,9 +13,9 @@ use super::caller::Caller;
 use super::path::user_id;
 use super::query::Query;
 use crate::error::ApiError;
-use crate::gate::Gate;
 use crate::openapi::shapes;
 use crate::paid;
+use crate::state::GatewayState;
 
 /// Hits of a page when nobody says how many, and at most.
 const DEFAULT_LIMIT: u64 = 20;
@@ -43,12 +43,12 @@ struct FoundHit {
 /// Messages that have all the words, newest first.
 #[utoipa::path(get, path = "/v1/search", tag = "Messages", params(("q" = String, Query, description = "The words to look for, beginnings of words with a star behind (`loo*`), phrases in quotes.", max_length = 1_000, pattern = "\\S"), ("room" = Option<shapes::RoomId>, Query), ("from" = Option<shapes::UserId>, Query, description = "Only what this user said."), ("before" = Option<String>, Query, description = "The `next` of an earlier page.", pattern = "^[0-9]{1,15}$"), ("limit" = inline(Option<shapes::Whole>), Query, description = "20 where it is missing, at most 100.")), responses((status = 200, description = "The hits.", body = Found)))]
 pub(crate) async fn search_messages(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let request = request(&Query::of(&uri)?)?;
-    let node = &gate.node;
+    let node = &gateway.node;
     let cost = Amount {
         searches: 1,
         ..node.cost_of_page(request.limit)

@@ -22,8 +22,8 @@ use super::idempotency::IdempotencyKey;
 use super::path::InRoom;
 use crate::auth::name::check_name;
 use crate::error::ApiError;
-use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::state::GatewayState;
 
 const EXAMPLE: &str = r#"{"body":{"text":"hi"},"nonce":"…"}"#;
 const BATCH_EXAMPLE: &str = r#"{"messages":[{"room":"lobby","body":{"text":"hi"},"nonce":"…"}]}"#;
@@ -117,30 +117,30 @@ impl<'de> Visitor<'de> for Few {
 /// Sends a message.
 #[utoipa::path(post, path = "/v1/rooms/{room}/messages", tag = "Messages", params(("room" = shapes::RoomId, Path), ("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "Counts as the nonce where none is given.")), request_body = NewMessage, responses((status = 201, description = "Stored.", body = shapes::Sent), (status = 200, description = "Stored before.", body = shapes::Sent)))]
 pub(crate) async fn send_message(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     InRoom(room): InRoom,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let limit = usize::try_from(gate.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
-    let new: Option<NewMessage> = read_json(&gate, request, limit, EXAMPLE).await?;
+    let limit = usize::try_from(gateway.limits().frame_bytes.as_u64()).unwrap_or(usize::MAX);
+    let new: Option<NewMessage> = read_json(&gateway, request, limit, EXAMPLE).await?;
     let new = new.ok_or_else(|| ApiError::BadRequest(format!("send a body like {EXAMPLE}")))?;
     let post = new.into_post(room, key.nonce());
     let post = post.map_err(|Refused(_, why)| ApiError::BadRequest(why))?;
-    let receipt = caller.post(&gate, post).await?;
+    let receipt = caller.post(&gateway, post).await?;
     Ok(answer(&receipt, StatusCode::CREATED))
 }
 
 /// Many messages: each is stored or refused by itself.
 #[utoipa::path(post, path = "/v1/messages", tag = "Messages", params(("Idempotency-Key" = inline(Option<shapes::Nonce>), Header, description = "With the place in the batch it counts as the nonce of who has none.")), request_body = Batch, responses((status = 200, description = "What became of each.", body = Results)))]
 pub(crate) async fn send_messages(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Sender,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let body = read_reserved_json(&gate, request, MAX_BATCH_BYTES, BATCH_EXAMPLE).await?;
+    let body = read_reserved_json(&gateway, request, MAX_BATCH_BYTES, BATCH_EXAMPLE).await?;
     let (Some(Batch { messages }), reservation) = body else {
         let missing = format!("send a body like {BATCH_EXAMPLE}");
         return Err(ApiError::BadRequest(missing));
@@ -153,7 +153,7 @@ pub(crate) async fn send_messages(
     for post in &mut posts {
         post.address = caller.address();
     }
-    let node = Arc::clone(&gate.node);
+    let node = Arc::clone(&gateway.node);
     let identity = caller.identity().clone();
     let post_all = async move {
         let receipts = node.post_all(&identity, posts).await;

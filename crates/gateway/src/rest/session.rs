@@ -13,24 +13,24 @@ use super::caller::Caller;
 use crate::auth::bearer;
 use crate::auth::cookie::needs_tls;
 use crate::error::{ApiError, StateProblem};
-use crate::gate::{Gate, Peer};
+use crate::state::{GatewayState, Peer};
 
 /// Takes the token of the `Authorization` header over into the cookie, for as long as it counts.
 #[utoipa::path(post, path = "/v1/session", tag = "Callers", responses((status = 204, description = "The cookie is set.", headers(("Set-Cookie" = String)))))]
 pub(crate) async fn create_session(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !gate.origins.trusts_cookies() {
+    if !gateway.origins.trusts_cookies() {
         return Err(ApiError::State(
             StateProblem::Conflict,
             "cookies do not count where any page may ask: see http.allowed_origins",
         ));
     }
-    let is_secure = gate.is_secure(&peer, &headers);
-    let name = gate.cookie(&peer, &headers);
+    let is_secure = gateway.is_secure(&peer, &headers);
+    let name = gateway.cookie(&peer, &headers);
     if needs_tls(&name) && !is_secure {
         return Err(ApiError::State(
             StateProblem::Conflict,
@@ -48,12 +48,12 @@ pub(crate) async fn create_session(
 /// Forgets the cookie. Whoever has the token elsewhere has it still.
 #[utoipa::path(delete, path = "/v1/session", tag = "Callers", security(()), responses((status = 204, description = "The cookie is gone.", headers(("Set-Cookie" = String)))))]
 pub(crate) async fn delete_session(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    let name = gate.cookie(&peer, &headers);
-    answer(&name, "", Some(0), gate.is_secure(&peer, &headers))
+    let name = gateway.cookie(&peer, &headers);
+    answer(&name, "", Some(0), gateway.is_secure(&peer, &headers))
 }
 
 /// Without an end it lasts as long as the browser's session.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::caller::Caller;
 use crate::error::ApiError;
-use crate::gate::Gate;
+use crate::state::GatewayState;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Ticket)]
@@ -24,15 +24,15 @@ struct NewTicket {
 /// A ticket for `?ticket=`, for clients that can send no header.
 #[utoipa::path(post, path = "/v1/tickets", tag = "Callers", responses((status = 201, description = "Made; good for a minute, and no longer than the token.", body = NewTicket)))]
 pub(crate) async fn create_ticket(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    gate.node.keep_pace(&caller.identity, Pace::Tickets)?;
+    gateway.node.keep_pace(&caller.identity, Pace::Tickets)?;
     // Guests cost nothing: one address makes tickets of many.
     if let Some(address) = caller.address() {
-        gate.node.keep_address_pace(address, Pace::Tickets)?;
+        gateway.node.keep_address_pace(address, Pace::Tickets)?;
     }
-    let ticket = gate.node.issue_ticket(&caller.identity).await?;
+    let ticket = gateway.node.issue_ticket(&caller.identity).await?;
     let ticket = NewTicket {
         ticket: ticket.secret,
         expires: ticket.expires,

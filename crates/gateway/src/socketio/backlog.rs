@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
-/// So many items wait at most; then the ears do, until the client has read.
+/// The most items that wait. When there are more, the inbound half waits until the client has read.
 const CAPACITY: usize = 64;
 
 /// A bounded queue inside one task.
@@ -31,7 +31,7 @@ impl<T> Backlog<T> {
         self.lock().push(item);
     }
 
-    /// Waits until the mouth has taken what is here, if that is much.
+    /// Waits while many items are here, until the outbound half has taken them.
     pub async fn has_room(&self) {
         while self.lock().len() >= CAPACITY {
             self.taken.notified().await;
@@ -47,7 +47,7 @@ impl<T> Backlog<T> {
         items
     }
 
-    /// Ready when something is here: see [`super::Mouth`] for why there is no waker.
+    /// Ready when something is here: see [`super::Outbound`] for why there is no waker.
     pub async fn has_items(&self) {
         poll_fn(|_| match self.lock().is_empty() {
             true => Poll::Pending,

@@ -8,8 +8,8 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
 use http_body_util::BodyExt;
 
-use super::door::{Door, Paid};
 use super::engine::{Engine, text};
+use super::handler::{Handler, Paid};
 use super::refusal::Refusal;
 use crate::paid;
 use crate::ws::decoder::FREE_BYTES;
@@ -17,7 +17,7 @@ use crate::ws::decoder::FREE_BYTES;
 /// Bytes in memory for each byte of a client's body: what has come, and what is made of it.
 const BODY_COPIES: usize = 3;
 
-impl<D: Door> Engine<D> {
+impl<D: Handler> Engine<D> {
     /// Pays for a body that is long, or may become so.
     pub(super) async fn pay(
         &self,
@@ -30,18 +30,18 @@ impl<D: Door> Engine<D> {
             return Ok(None);
         }
         let bytes = bytes.saturating_mul(BODY_COPIES);
-        let paid = self.door.pay(client, bytes).await;
-        paid.map(Some).map_err(Refusal::Door)
+        let paid = self.handler.pay(client, bytes).await;
+        paid.map(Some).map_err(Refusal::Handler)
     }
 
     /// Pays for a long answer, which then counts until it is written. An answer that cannot be paid for is
     /// lost: the client loses its session and resumes in a new one.
-    pub(super) async fn hold(&self, client: IpAddr, body: String) -> Result<Response, Refusal> {
+    pub(super) async fn permits(&self, client: IpAddr, body: String) -> Result<Response, Refusal> {
         let paid = match body.len() > FREE_BYTES {
-            true => Some(self.door.pay(client, body.len()).await),
+            true => Some(self.handler.pay(client, body.len()).await),
             false => None,
         };
-        let paid = paid.transpose().map_err(Refusal::Door)?;
+        let paid = paid.transpose().map_err(Refusal::Handler)?;
         let mut answer = text(body);
         if let Some(paid) = paid {
             paid::attach(&mut answer, paid);
@@ -55,7 +55,7 @@ pub(super) fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads on for a while where a body is too large, so that its sender hears why.
+/// Reads on for a while where a body is too large, so that its sender gets the answer.
 pub(super) async fn read_body(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let mut read = Vec::new();
     let mut length = 0;

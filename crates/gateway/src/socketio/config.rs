@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::chat::COMMANDS;
 use super::engine::EngineOptions;
 
-/// Section `socketio`: the door for Socket.IO clients.
+/// Section `socketio`: the transport for Socket.IO clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SocketIoSection {
-    /// Whether there is such a door.
+    /// Whether Socket.IO clients may connect.
     pub enabled: bool,
     /// The room that every client of the namespace `/` is in.
     pub default_room: String,

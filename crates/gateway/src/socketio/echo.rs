@@ -1,4 +1,4 @@
-//! A WebSocket that says what it hears, over the real upgrade and frame code: for outside suites
+//! A WebSocket that sends back what it receives, over the real upgrade and frame code: for outside suites
 //! that judge them, in no product's routes.
 
 use std::time::Duration;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bodies::{length, read_body};
-use super::door::Door;
+use super::handler::Handler;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::sessions::{Line, Poll, PollAnswer, PollLine, Post, Sessions};
@@ -65,12 +65,12 @@ impl Default for EngineOptions {
 }
 
 /// The Engine.IO sessions of one node.
-pub struct Engine<D: Door> {
+pub struct Engine<D: Handler> {
     pub(super) options: EngineOptions,
     /// Stands in each session's id, so that a request that went astray can be told.
     node: String,
-    pub(super) door: D,
-    pub(super) sessions: Sessions<D::Hold>,
+    pub(super) handler: D,
+    pub(super) sessions: Sessions<D::Permits>,
     /// Holds every connection's task.
     pub(super) tasks: TaskTracker,
     /// Ends those that poll.
@@ -85,19 +85,19 @@ struct Asked {
     sid: Option<String>,
 }
 
-impl<D: Door> Engine<D> {
+impl<D: Handler> Engine<D> {
     /// An engine without sessions.
     pub fn new(
         options: EngineOptions,
         node: &str,
-        door: D,
+        handler: D,
         tasks: TaskTracker,
         closing: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             options,
             node: node.to_owned(),
-            door,
+            handler,
             sessions: Sessions::default(),
             tasks,
             closing,
@@ -106,7 +106,7 @@ impl<D: Door> Engine<D> {
 
     /// Answers one request.
     pub async fn handle(self: Arc<Self>, request: Request) -> Response {
-        let cors = self.door.cors(&request);
+        let cors = self.handler.cors(&request);
         let mut response = match cors {
             Ok(cors) => self.answer_page(request, cors).await,
             Err(refused) => *refused,
@@ -144,11 +144,11 @@ impl<D: Door> Engine<D> {
             (line, true, true) => self.try_socket(request, line),
             (Line::Polling(line), false, false) => match *request.method() {
                 Method::GET => {
-                    let client = self.door.client(&request);
-                    self.hold(client, poll(&line).await?).await
+                    let client = self.handler.client(&request);
+                    self.permits(client, poll(&line).await?).await
                 }
                 Method::POST => {
-                    let client = self.door.client(&request);
+                    let client = self.handler.client(&request);
                     let length = length(request.headers());
                     self.post(&line, client, length, request.into_body()).await
                 }
@@ -195,13 +195,13 @@ impl<D: Door> Engine<D> {
             return Err(Refusal::Version);
         }
         let accept = is_socket.then(|| accept(&request)).transpose()?;
-        let visitor = self.door.admit(&request);
-        let visitor = visitor.map_err(Refusal::Door)?;
+        let handshake = self.handler.admit(&request);
+        let handshake = handshake.map_err(Refusal::Handler)?;
         let sid = format!("{:032x}.{}", random(), self.node);
         match accept {
-            None => Ok(self.begin_polling(sid, visitor, began)),
+            None => Ok(self.begin_polling(sid, handshake, began)),
             Some(accept) => {
-                self.begin_socket(request, sid, visitor, began);
+                self.begin_socket(request, sid, handshake, began);
                 Ok(switching_protocols(&accept, false))
             }
         }
@@ -210,12 +210,12 @@ impl<D: Door> Engine<D> {
     fn begin_polling(
         self: &Arc<Self>,
         sid: String,
-        visitor: D::Visitor,
+        handshake: D::Handshake,
         began: Instant,
     ) -> Response {
         let greeting = self.greeting(&sid, &["websocket"]);
         let (line, inbox) = PollLine::new();
-        let session = Session::new(self, sid, visitor, began, Line::Polling(line));
+        let session = Session::new(self, sid, handshake, began, Line::Polling(line));
         self.tasks.spawn(session.poll(inbox));
         text(greeting)
     }
@@ -224,12 +224,12 @@ impl<D: Door> Engine<D> {
         self: &Arc<Self>,
         mut request: Request,
         sid: String,
-        visitor: D::Visitor,
+        handshake: D::Handshake,
         began: Instant,
     ) {
         let pending = hyper::upgrade::on(&mut request);
         let greeting = Message::text(self.greeting(&sid, &[]));
-        let session = Session::new(self, sid, visitor, began, Line::Socket);
+        let session = Session::new(self, sid, handshake, began, Line::Socket);
         let limits = self.message_limits();
         let patience = self.options.assemble_timeout;
         self.tasks.spawn(async move {
@@ -244,10 +244,10 @@ impl<D: Door> Engine<D> {
     fn try_socket(
         self: Arc<Self>,
         mut request: Request,
-        line: Line<D::Hold>,
+        line: Line<D::Permits>,
     ) -> Result<Response, Refusal> {
         let accept = accept(&request)?;
-        let hold = self.door.hold(&request);
+        let permits = self.handler.permits(&request);
         let pending = hyper::upgrade::on(&mut request);
         let (limits, patience) = (self.message_limits(), self.options.assemble_timeout);
         self.tasks.spawn(async move {
@@ -256,10 +256,10 @@ impl<D: Door> Engine<D> {
             };
             let unused = match line {
                 Line::Polling(line) => {
-                    let offered = line.polls.send(Poll::Socket(socket, hold)).await;
+                    let offered = line.polls.send(Poll::Socket(socket, permits)).await;
                     offered.err().map(|back| back.0)
                 }
-                Line::Socket => Some(Poll::Socket(socket, hold)),
+                Line::Socket => Some(Poll::Socket(socket, permits)),
             };
             if let Some(Poll::Socket(socket, _hold)) = unused {
                 socket.finish(End::Ours(CloseCode::Normal)).await;
@@ -290,7 +290,7 @@ impl<D: Door> Engine<D> {
     /// A POST: answered when everything in it has been dealt with.
     async fn post(
         &self,
-        line: &PollLine<D::Hold>,
+        line: &PollLine<D::Permits>,
         client: IpAddr,
         length: Option<usize>,
         body: Body,
@@ -346,7 +346,7 @@ async fn take_over(
     }
 }
 
-/// A GET: answered when there is something to hear.
+/// A GET: answered when there is a message for the client.
 async fn poll<H>(line: &PollLine<H>) -> Result<String, Refusal> {
     let (get, answer) = oneshot::channel();
     ask(line, Poll::Get(get), answer).await

@@ -1,4 +1,4 @@
-//! A connection over HTTP: GETs wait for what the client is to hear, POSTs bring what it says.
+//! A connection over HTTP: a GET waits for messages to the client, a POST carries messages from it.
 
 use std::future::pending;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::{Clock, Signs, Tick};
-use super::door::{Ears, Ended, Mouth, Sound};
+use super::handler::{ClientMessage, Ended, Inbound, Outbound};
 use super::probe::Probe;
 use super::sessions::{Inbox, Poll, PollAnswer, Post};
 use crate::ws::socket::Socket;
@@ -41,7 +41,7 @@ pub(super) struct Farewell {
 
 /// A polling client as its session sees it.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct PollState {
     /// The GET that waits.
     waiting: Option<oneshot::Sender<PollAnswer>>,
     /// Packets that no GET has fetched yet.
@@ -55,26 +55,26 @@ pub(super) struct Around<'a> {
     pub(super) tasks: &'a TaskTracker,
 }
 
-impl Desk {
+impl PollState {
     /// Runs until the client goes, is sent away, or goes on over a WebSocket.
-    pub(super) async fn serve<E: Ears, M: Mouth>(
+    pub(super) async fn serve<E: Inbound, M: Outbound>(
         &mut self,
-        (ears, mouth): (&mut E, &mut M),
-        inbox: Inbox<E::Hold>,
+        (inbound, outbound): (&mut E, &mut M),
+        inbox: Inbox<E::Permits>,
         around: Around<'_>,
-    ) -> Stop<E::Hold> {
+    ) -> Stop<E::Permits> {
         let signs = Signs::default();
         let Inbox { posts, polls } = inbox;
         tokio::select! {
             biased;
-            stop = read_posts(ears, posts, &signs) => stop,
-            stop = self.answer_polls(mouth, polls, around, &signs) => stop,
+            stop = read_posts(inbound, posts, &signs) => stop,
+            stop = self.answer_polls(outbound, polls, around, &signs) => stop,
         }
     }
 
-    async fn answer_polls<M: Mouth, H: Send + 'static>(
+    async fn answer_polls<M: Outbound, H: Send + 'static>(
         &mut self,
-        mouth: &mut M,
+        outbound: &mut M,
         mut polls: mpsc::Receiver<Poll<H>>,
         around: Around<'_>,
         signs: &Signs,
@@ -97,14 +97,14 @@ impl Desk {
                     Some(Poll::Get(get)) if self.waiting.is_some() => return overlap(get),
                     Some(Poll::Get(get)) => self.waiting = Some(get),
                     Some(Poll::Overlap(post)) => return overlap(post),
-                    Some(Poll::Socket(socket, hold)) => probe.offer(socket, hold),
+                    Some(Poll::Socket(socket, permits)) => probe.offer(socket, permits),
                     None => return ended(Ended::Gone),
                 },
                 () = aborted(&mut self.waiting) => return ended(Ended::Gone),
-                said = listen(mouth, &mut self.batch, has_reader) => if let Err(code) = said {
+                said = listen(outbound, &mut self.batch, has_reader) => if let Err(code) = said {
                     return self.last_words(code);
                 },
-                () = around.clock.due() => match around.clock.tick(signs, mouth.has_joined()) {
+                () = around.clock.due() => match around.clock.tick(signs, outbound.has_joined()) {
                     Tick::Nothing => {}
                     Tick::Ping => self.batch.push(Message::bare("2")),
                     Tick::NoPong => return sent_away(CloseCode::NoPong),
@@ -115,7 +115,7 @@ impl Desk {
                     Some(_) if signs.busy.load(Ordering::Relaxed) => {
                         return sent_away(CloseCode::BadFrames);
                     }
-                    Some((socket, hold)) => return Stop::Upgraded(socket, hold),
+                    Some((socket, permits)) => return Stop::Upgraded(socket, permits),
                     None => {}
                 },
                 () = around.closing.cancelled() => return sent_away(CloseCode::Restart),
@@ -124,7 +124,7 @@ impl Desk {
     }
 
     /// A client that is told the reason and shall not come back gets no packet after that: the library
-    /// would hear of the end first and begin to come back. Its next GET finds no session.
+    /// would learn of the end first and begin to reconnect. Its next GET finds no session.
     fn last_words<H>(&self, code: CloseCode) -> Stop<H> {
         match CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
             true => sent_away(code),
@@ -137,8 +137,8 @@ impl Desk {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
-        let rest = self.batch.split_off(most.min(self.batch.len()));
-        let body = encode_payload(&std::mem::replace(&mut self.batch, rest));
+        let delay = self.batch.split_off(most.min(self.batch.len()));
+        let body = encode_payload(&std::mem::replace(&mut self.batch, delay));
         // A client that has gone meanwhile is noticed by its session, and resumes.
         drop(waiting.send(PollAnswer::Body(body)));
     }
@@ -171,16 +171,16 @@ impl Desk {
     }
 }
 
-/// Waits for something to say, or only for a reason to end while nobody would hear it.
-async fn listen<M: Mouth>(
-    mouth: &mut M,
+/// Waits for something to send, or only for a reason to end while no request could carry it.
+async fn listen<M: Outbound>(
+    outbound: &mut M,
     batch: &mut Vec<Message>,
     has_reader: bool,
 ) -> Result<(), CloseCode> {
     if has_reader {
-        return mouth.say(batch).await;
+        return outbound.say(batch).await;
     }
-    mouth.is_shed().await;
+    outbound.is_shed().await;
     Err(CloseCode::Slow)
 }
 
@@ -213,17 +213,17 @@ fn overlap<H>(second: oneshot::Sender<PollAnswer>) -> Stop<H> {
     Stop::Ended(Ended::ByUs(CloseCode::BadFrames), farewell)
 }
 
-async fn read_posts<E: Ears>(
-    ears: &mut E,
+async fn read_posts<E: Inbound>(
+    inbound: &mut E,
     mut posts: mpsc::Receiver<Post>,
     signs: &Signs,
-) -> Stop<E::Hold> {
+) -> Stop<E::Permits> {
     loop {
         let Some(Post { body, done, paid }) = posts.recv().await else {
             return ended(Ended::Gone);
         };
         signs.busy.store(true, Ordering::Relaxed);
-        let heard = Box::pin(hear_all(ears, body.as_deref(), signs)).await;
+        let heard = Box::pin(hear_all(inbound, body.as_deref(), signs)).await;
         signs.busy.store(false, Ordering::Relaxed);
         drop((body, paid));
         let (end, last, is_good) = match heard {
@@ -254,24 +254,28 @@ enum Fault {
     Refused(CloseCode),
 }
 
-async fn hear_all<E: Ears>(ears: &mut E, body: Option<&str>, signs: &Signs) -> Result<(), Fault> {
+async fn hear_all<E: Inbound>(
+    inbound: &mut E,
+    body: Option<&str>,
+    signs: &Signs,
+) -> Result<(), Fault> {
     for packet in decode_payload(body.ok_or(Fault::Unreadable)?) {
-        let sound = match packet {
-            Ok(EnginePacket::Text(text)) => Sound::Text(text),
-            Ok(EnginePacket::Binary(bytes)) => Sound::Binary(bytes),
+        let message = match packet {
+            Ok(EnginePacket::Text(text)) => ClientMessage::Text(text),
+            Ok(EnginePacket::Binary(bytes)) => ClientMessage::Binary(bytes),
             Ok(EnginePacket::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
-                ears.count_packet().map_err(Fault::Refused)?;
+                inbound.count_packet().map_err(Fault::Refused)?;
                 continue;
             }
             Ok(EnginePacket::Upgrade | EnginePacket::Idle) => {
-                ears.count_packet().map_err(Fault::Refused)?;
+                inbound.count_packet().map_err(Fault::Refused)?;
                 continue;
             }
             Ok(EnginePacket::Close) => return Err(Fault::Close),
             Ok(EnginePacket::Probe) | Err(_) => return Err(Fault::Unreadable),
         };
-        ears.hear(sound).await.map_err(Fault::Refused)?;
+        inbound.receive(message).await.map_err(Fault::Refused)?;
     }
     Ok(())
 }

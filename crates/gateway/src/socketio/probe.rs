@@ -23,7 +23,7 @@ pub(super) struct Probe<H> {
 
 struct Tried<H> {
     socket: Box<Socket>,
-    hold: H,
+    permits: H,
     until: Instant,
     /// The client has asked `2probe` and stops polling.
     is_answered: bool,
@@ -35,13 +35,13 @@ impl<H: Send + 'static> Probe<H> {
     }
 
     /// A further WebSocket is closed.
-    pub(super) fn offer(&mut self, socket: Box<Socket>, hold: H) {
+    pub(super) fn offer(&mut self, socket: Box<Socket>, permits: H) {
         if self.tried.is_some() {
-            return self.turn_away(socket, hold);
+            return self.turn_away(socket, permits);
         }
         self.tried = Some(Tried {
             socket,
-            hold,
+            permits,
             until: Instant::now() + PATIENCE,
             is_answered: false,
         });
@@ -60,7 +60,7 @@ impl<H: Send + 'static> Probe<H> {
         };
         match (tried.listen().await, tried.is_answered) {
             (true, false) => tried.is_answered = true,
-            (true, true) => return self.tried.take().map(|tried| (tried.socket, tried.hold)),
+            (true, true) => return self.tried.take().map(|tried| (tried.socket, tried.permits)),
             (false, _) => self.give_up(),
         }
         None
@@ -69,15 +69,15 @@ impl<H: Send + 'static> Probe<H> {
     /// The polling goes on as if there had been no WebSocket.
     fn give_up(&mut self) {
         if let Some(tried) = self.tried.take() {
-            self.turn_away(tried.socket, tried.hold);
+            self.turn_away(tried.socket, tried.permits);
         }
     }
 
     /// The socket keeps its places until it is closed.
-    fn turn_away(&self, socket: Box<Socket>, hold: H) {
+    fn turn_away(&self, socket: Box<Socket>, permits: H) {
         self.tasks.spawn(async move {
             socket.finish(End::Ours(CloseCode::Normal)).await;
-            drop(hold);
+            drop(permits);
         });
     }
 }

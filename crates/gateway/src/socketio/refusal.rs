@@ -20,8 +20,8 @@ pub(super) enum Refusal {
     Version,
     /// 413.
     TooLarge,
-    /// The door's own answer.
-    Door(Box<Response>),
+    /// The handler's own answer.
+    Handler(Box<Response>),
 }
 
 impl IntoResponse for Refusal {
@@ -35,7 +35,7 @@ impl IntoResponse for Refusal {
             Self::Bad(what) => (3, format!("Bad request: {what}")),
             Self::Version => (5, "Unsupported protocol version".to_owned()),
             Self::TooLarge => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-            Self::Door(response) => return *response,
+            Self::Handler(response) => return *response,
         };
         refused(StatusCode::BAD_REQUEST, code, &message)
     }

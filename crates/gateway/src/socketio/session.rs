@@ -9,41 +9,41 @@ use hubbub_protocol::socketio::Message;
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::door::{Door, Ears, Ended};
 use super::engine::Engine;
-use super::polling::{Around, Desk, Farewell, Stop};
+use super::handler::{Ended, Handler, Inbound};
+use super::polling::{Around, Farewell, PollState, Stop};
 use super::sessions::{Inbox, Line};
 use super::socket::talk;
 use crate::ws::socket::{End, Socket};
 
 /// The state of a connection.
-pub(super) struct Session<D: Door> {
+pub(super) struct Session<D: Handler> {
     place: Place<D>,
-    ears: D::Ears,
-    mouth: D::Mouth,
+    inbound: D::Inbound,
+    outbound: D::Outbound,
     clock: Clock,
 }
 
 /// A session can be found by its id until this is dropped.
-struct Place<D: Door> {
+struct Place<D: Handler> {
     engine: Arc<Engine<D>>,
     sid: Arc<str>,
 }
 
-impl<D: Door> Drop for Place<D> {
+impl<D: Handler> Drop for Place<D> {
     fn drop(&mut self) {
         self.engine.sessions.remove(&self.sid);
     }
 }
 
-impl<D: Door> Session<D> {
+impl<D: Handler> Session<D> {
     /// Can be found from now on. `began` is before the handshake is answered.
     pub(super) fn new(
         engine: &Arc<Engine<D>>,
         sid: String,
-        visitor: D::Visitor,
+        handshake: D::Handshake,
         began: Instant,
-        line: Line<D::Hold>,
+        line: Line<D::Permits>,
     ) -> Box<Self> {
         let sid = Arc::from(sid);
         engine.sessions.put(&sid, line);
@@ -51,47 +51,51 @@ impl<D: Door> Session<D> {
             engine: Arc::clone(engine),
             sid,
         };
-        let (ears, mouth) = engine.door.open(visitor);
+        let (inbound, outbound) = engine.handler.open(handshake);
         let clock = Clock::new(began, &engine.options);
         Box::new(Self {
             place,
-            ears,
-            mouth,
+            inbound,
+            outbound,
             clock,
         })
     }
 
     /// Begins over HTTP, and may go on over a WebSocket.
-    pub(super) async fn poll(mut self: Box<Self>, inbox: Inbox<D::Hold>) {
-        let mut desk = Desk::default();
+    pub(super) async fn poll(mut self: Box<Self>, inbox: Inbox<D::Permits>) {
+        let mut poll_state = PollState::default();
         // On the heap: it is gone when the connection goes on over a WebSocket.
-        let stop = Box::pin(self.serve_polls(&mut desk, inbox)).await;
+        let stop = Box::pin(self.serve_polls(&mut poll_state, inbox)).await;
         match stop {
-            Stop::Upgraded(socket, hold) => {
+            Stop::Upgraded(socket, permits) => {
                 let engine = &self.place.engine;
                 engine.sessions.put(&self.place.sid, Line::Socket);
-                desk.answer("6");
-                self.ears.moved(hold);
-                Box::pin(self.run(socket, desk.batch)).await;
+                poll_state.answer("6");
+                self.inbound.moved(permits);
+                Box::pin(self.run(socket, poll_state.batch)).await;
             }
             Stop::Ended(end, farewell) => {
                 drop((*self).end(end));
-                desk.bid(farewell);
+                poll_state.bid(farewell);
             }
         }
     }
 
-    async fn serve_polls(&mut self, desk: &mut Desk, inbox: Inbox<D::Hold>) -> Stop<D::Hold> {
+    async fn serve_polls(
+        &mut self,
+        poll_state: &mut PollState,
+        inbox: Inbox<D::Permits>,
+    ) -> Stop<D::Permits> {
         let engine = Arc::clone(&self.place.engine);
         let around = Around {
             clock: &mut self.clock,
             closing: &engine.closing,
             tasks: &engine.tasks,
         };
-        let served = desk.serve((&mut self.ears, &mut self.mouth), inbox, around);
+        let served = poll_state.serve((&mut self.inbound, &mut self.outbound), inbox, around);
         let stop = AssertUnwindSafe(served).catch_unwind().await;
         stop.unwrap_or_else(|_panic| {
-            engine.door.panicked();
+            engine.handler.panicked();
             Stop::Ended(Ended::ByUs(CloseCode::Internal), Farewell::default())
         })
     }
@@ -99,30 +103,30 @@ impl<D: Door> Session<D> {
     /// Runs over a WebSocket until the end; `first` goes out before anything else.
     pub(super) async fn run(mut self: Box<Self>, mut socket: Box<Socket>, first: Vec<Message>) {
         let end = {
-            let ends = (&mut self.ears, &mut self.mouth);
+            let ends = (&mut self.inbound, &mut self.outbound);
             let timeout = self.place.engine.options.write_timeout;
             // On the heap, since a future keeps room for what it is given twice.
             let talk = Box::pin(talk(&mut socket, ends, &mut self.clock, first, timeout));
             AssertUnwindSafe(talk).catch_unwind().await
         };
         let end = end.unwrap_or_else(|_panic| {
-            self.place.engine.door.panicked();
+            self.place.engine.handler.panicked();
             End::Ours(CloseCode::Internal)
         });
-        let hold = (*self).end(match end {
+        let permits = (*self).end(match end {
             End::Ours(code) => Ended::ByUs(code),
             End::Theirs(_) => Ended::ByThem,
             End::Gone => Ended::Gone,
         });
         // The socket keeps its places until it is closed, however slowly the client goes.
         Box::pin(socket.finish(end)).await;
-        drop(hold);
+        drop(permits);
     }
 
-    /// From now on the session cannot be found, and its rooms hear of the leave before the
+    /// From now on the session cannot be found, and its rooms learn of the leave before the
     /// goodbyes are said.
-    fn end(self, end: Ended) -> D::Hold {
-        self.place.engine.door.ended(&self.ears, end);
-        self.ears.into_hold()
+    fn end(self, end: Ended) -> D::Permits {
+        self.place.engine.handler.ended(&self.inbound, end);
+        self.inbound.into_permits()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::door::Paid;
+use super::handler::Paid;
 use crate::ws::socket::Socket;
 
 /// Polls that wait for a session to look: a client has one at a time.

@@ -1,4 +1,4 @@
-//! A connection over a WebSocket, as the native door has it: a reading and a writing loop in one
+//! A connection over a WebSocket, built like the native transport: a reading and a writing loop in one
 //! task.
 
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use hubbub_protocol::CloseCode;
 use hubbub_protocol::socketio::{EnginePacket, Message, decode_packet};
 
 use super::clock::{Clock, Signs, Tick};
-use super::door::{Ears, Mouth, Paid, Sound};
+use super::handler::{ClientMessage, Inbound, Outbound, Paid};
 use crate::ws::socket::{Data, End, Progress, Reader, Socket, Writer};
 use crate::ws::wire::Opcode;
 
@@ -17,9 +17,9 @@ use crate::ws::wire::Opcode;
 const TURN: u32 = 16;
 
 /// Runs both loops until one of them ends. `first` goes out before anything else.
-pub(super) async fn talk<E: Ears, M: Mouth>(
+pub(super) async fn talk<E: Inbound, M: Outbound>(
     socket: &mut Socket,
-    (ears, mouth): (&mut E, &mut M),
+    (inbound, outbound): (&mut E, &mut M),
     clock: &mut Clock,
     mut first: Vec<Message>,
     write_timeout: Duration,
@@ -28,12 +28,12 @@ pub(super) async fn talk<E: Ears, M: Mouth>(
     let signs = Signs::default();
     tokio::select! {
         biased;
-        end = read_loop(&mut reader, ears, &signs) => end,
-        end = write_loop(&writer, mouth, clock, &signs, &mut first, write_timeout) => end,
+        end = read_loop(&mut reader, inbound, &signs) => end,
+        end = write_loop(&writer, outbound, clock, &signs, &mut first, write_timeout) => end,
     }
 }
 
-async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs) -> End {
+async fn read_loop<E: Inbound>(reader: &mut Reader<'_>, inbound: &mut E, signs: &Signs) -> End {
     let mut turn = 0;
     let mut paid: Option<Paid> = None;
     loop {
@@ -46,12 +46,12 @@ async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs
         let heard = match data {
             Data::Large(bytes) => {
                 drop(paid.take());
-                let pays = Box::pin(ears.pay(bytes)).await;
+                let pays = Box::pin(inbound.pay(bytes)).await;
                 reader.admit(bytes);
                 pays.map(|pays| paid = Some(pays)).map_err(End::Ours)
             }
             data => {
-                let heard = Box::pin(hear(ears, signs, data)).await;
+                let heard = Box::pin(receive(inbound, signs, data)).await;
                 drop(paid.take());
                 heard
             }
@@ -67,31 +67,31 @@ async fn read_loop<E: Ears>(reader: &mut Reader<'_>, ears: &mut E, signs: &Signs
     }
 }
 
-async fn hear<E: Ears>(ears: &mut E, signs: &Signs, data: Data) -> Result<(), End> {
-    let sound = match &data {
+async fn receive<E: Inbound>(inbound: &mut E, signs: &Signs, data: Data) -> Result<(), End> {
+    let message = match &data {
         // The loop has paid for it.
         Data::Large(_) => return Ok(()),
-        Data::Binary(bytes) => Sound::Binary(Bytes::copy_from_slice(bytes)),
+        Data::Binary(bytes) => ClientMessage::Binary(Bytes::copy_from_slice(bytes)),
         Data::Text(text) => match decode_packet(text) {
-            Ok(EnginePacket::Text(text)) => Sound::Text(text),
-            Ok(EnginePacket::Binary(bytes)) => Sound::Binary(bytes),
+            Ok(EnginePacket::Text(text)) => ClientMessage::Text(text),
+            Ok(EnginePacket::Binary(bytes)) => ClientMessage::Binary(bytes),
             Ok(EnginePacket::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
-                return ears.count_packet().map_err(End::Ours);
+                return inbound.count_packet().map_err(End::Ours);
             }
             Ok(EnginePacket::Upgrade | EnginePacket::Idle) => {
-                return ears.count_packet().map_err(End::Ours);
+                return inbound.count_packet().map_err(End::Ours);
             }
             Ok(EnginePacket::Close) => return Err(End::Ours(CloseCode::Normal)),
             Ok(EnginePacket::Probe) | Err(_) => return Err(End::Ours(CloseCode::BadFrames)),
         },
     };
-    ears.hear(sound).await.map_err(End::Ours)
+    inbound.receive(message).await.map_err(End::Ours)
 }
 
-async fn write_loop<M: Mouth>(
+async fn write_loop<M: Outbound>(
     writer: &Writer<'_>,
-    mouth: &mut M,
+    outbound: &mut M,
     clock: &mut Clock,
     signs: &Signs,
     batch: &mut Vec<Message>,
@@ -100,7 +100,7 @@ async fn write_loop<M: Mouth>(
     let mut turn = 0;
     let mut last = None;
     loop {
-        if let Err(end) = write(writer, mouth, batch, clock, timeout).await {
+        if let Err(end) = write(writer, outbound, batch, clock, timeout).await {
             return end;
         }
         if let Some(code) = last {
@@ -109,8 +109,8 @@ async fn write_loop<M: Mouth>(
         tokio::select! {
             biased;
             () = writer.has_unsent() => {}
-            said = mouth.say(batch) => last = said.err(),
-            () = clock.due() => match clock.tick(signs, mouth.has_joined()) {
+            said = outbound.say(batch) => last = said.err(),
+            () = clock.due() => match clock.tick(signs, outbound.has_joined()) {
                 Tick::Nothing => {}
                 Tick::Ping => batch.push(Message::bare("2")),
                 Tick::NoPong => return End::Ours(CloseCode::NoPong),
@@ -125,9 +125,9 @@ async fn write_loop<M: Mouth>(
 }
 
 /// Writes everything; the other side must take at least a byte in every `timeout`.
-async fn write<M: Mouth>(
+async fn write<M: Outbound>(
     writer: &Writer<'_>,
-    mouth: &mut M,
+    outbound: &mut M,
     batch: &mut Vec<Message>,
     clock: &mut Clock,
     timeout: Duration,
@@ -135,7 +135,7 @@ async fn write<M: Mouth>(
     let mut frames = batch.drain(..).map(on_wire);
     while writer.try_write(&mut frames).map_err(|_| End::Gone)? == Progress::Blocked {
         // On the heap, so that an idle connection does not carry its size.
-        Box::pin(wait(writer, mouth, clock, timeout)).await?;
+        Box::pin(wait(writer, outbound, clock, timeout)).await?;
     }
     drop(frames);
     // An idle connection keeps no room for them.
@@ -144,16 +144,16 @@ async fn write<M: Mouth>(
 }
 
 /// Waits until the socket takes bytes again.
-async fn wait<M: Mouth>(
+async fn wait<M: Outbound>(
     writer: &Writer<'_>,
-    mouth: &mut M,
+    outbound: &mut M,
     clock: &mut Clock,
     timeout: Duration,
 ) -> Result<(), End> {
     tokio::select! {
         ready = writer.writable() => ready.map_err(|_| End::Gone),
         () = clock.stalled(timeout) => Err(End::Ours(CloseCode::Slow)),
-        () = mouth.is_shed() => Err(End::Ours(CloseCode::Slow)),
+        () = outbound.is_shed() => Err(End::Ours(CloseCode::Slow)),
     }
 }
 

@@ -120,7 +120,7 @@ fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 /// The first field of every frame.
 fn kind_of(text: &str) -> &str {
     let kind = text.strip_prefix(r#"{"type":""#);
-    let kind = kind.and_then(|rest| rest.split_once('"'));
+    let kind = kind.and_then(|delay| delay.split_once('"'));
     kind.map_or("message", |(kind, _)| kind)
 }
 
@@ -136,8 +136,8 @@ fn position_of(text: &str) -> Option<Since> {
 
 /// The last two fields of an event.
 fn last_position(text: &str) -> Option<Position> {
-    let (rest, offset) = text.strip_suffix('}')?.rsplit_once(r#","offset":"#)?;
-    let (_, epoch) = rest.strip_suffix('"')?.rsplit_once(r#","epoch":""#)?;
+    let (delay, offset) = text.strip_suffix('}')?.rsplit_once(r#","offset":"#)?;
+    let (_, epoch) = delay.strip_suffix('"')?.rsplit_once(r#","epoch":""#)?;
     let epoch = Epoch::new(epoch).ok()?;
     let offset = offset.parse().ok()?;
     Some(Position { epoch, offset })
@@ -145,9 +145,9 @@ fn last_position(text: &str) -> Option<Position> {
 
 /// The third field of an event. Neither it nor the room before it ever has an escaped character.
 fn message_of(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once(r#","room":""#)?;
-    let (_, rest) = rest.split_once('"')?;
-    let (message, _) = rest.strip_prefix(r#","message":""#)?.split_once('"')?;
+    let (_, delay) = text.split_once(r#","room":""#)?;
+    let (_, delay) = delay.split_once('"')?;
+    let (message, _) = delay.strip_prefix(r#","message":""#)?.split_once('"')?;
     Some(message)
 }
 

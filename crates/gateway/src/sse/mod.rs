@@ -1,5 +1,5 @@
 //! `GET /v1/rooms/{room}/events`: a room's events for who only listens, such as a browser's
-//! `EventSource`. Plain HTTP brings the client here; then one task owns the bare socket.
+//! `EventSource`. A plain HTTP request begins it; then one task owns the bare socket.
 
 mod encode;
 mod open;
@@ -22,9 +22,9 @@ use self::encode::Form;
 pub(crate) use self::open::{__path_open_events, open_events};
 use self::stream::{EventStream, Gone};
 use crate::admission::{AddressSlot, Permit};
-use crate::gate::Gate;
-use crate::handover::Taken;
-use crate::patience;
+use crate::hijack::Hijacked;
+use crate::state::GatewayState;
+use crate::tcp_timeout;
 
 /// Between two signs of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ const RETRY_MS: std::ops::RangeInclusive<u32> = 1_000..=3_000;
 
 /// A client that has been let in.
 struct Listener {
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
     client: IpAddr,
     form: Form,
     /// Rooms that are entered while the stream is on.
@@ -54,17 +54,17 @@ enum End {
 }
 
 /// Owns a stream from its head to its end.
-async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
+async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Hijacked>) {
     // Nothing comes when the client went while it was let in.
     let Ok(taken) = taken.await else { return };
     // Nothing else tells of a client that has vanished while nothing is written but signs of life.
-    patience::set(
+    tcp_timeout::set(
         taken.stream.tcp(),
-        Some(2 * listener.gate.limits().write_timeout),
+        Some(2 * listener.gateway.limits().write_timeout),
     );
     let (stream, head) = EventStream::new(taken);
     let Listener {
-        gate,
+        gateway,
         client,
         form,
         also,
@@ -73,12 +73,12 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
         _permit,
         _slot,
     } = *listener;
-    let _open = gate.metrics.opened();
-    let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
-    if gate.lines.admits_connection() {
+    let _open = gateway.metrics.opened();
+    let (connection, user, node) = (session.connection(), &session.user().id, gateway.node.id());
+    if gateway.lines.admits_connection() {
         tracing::info!(%connection, %user, %node, %client, door = "sse", "connection opened");
     }
-    let write_timeout = gate.limits().write_timeout;
+    let write_timeout = gateway.limits().write_timeout;
     let speak = async {
         // In its place from the start: what is moved takes its room twice, for as long as the stream is on.
         let mut speak = pin!(speak(&stream, &mut outbox, head, &form, write_timeout));
@@ -93,33 +93,33 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Taken>) {
     };
     let end = AssertUnwindSafe(speak).catch_unwind().await;
     let end = end.unwrap_or_else(|_panic| {
-        gate.metrics.panicked();
+        gateway.metrics.panicked();
         End::Ours(CloseCode::Internal)
     });
     let (connection, user) = (session.connection(), &session.user().id);
-    let is_logged = gate.lines.admits_connection();
+    let is_logged = gateway.lines.admits_connection();
     match end {
         End::Ours(close) => {
-            gate.metrics.closed_by_server(close);
+            gateway.metrics.closed_by_server(close);
             let (code, reason) = (close.as_u16(), close.reason());
             if is_logged {
                 tracing::info!(%connection, %user, %node, %client, door = "sse", by = "server", code, reason, "connection closed");
             }
         }
         End::Theirs(Gone::Closed | Gone::Talks) => {
-            gate.metrics.closed_by_client();
+            gateway.metrics.closed_by_client();
             if is_logged {
                 tracing::info!(%connection, %user, %node, %client, door = "sse", by = "client", "connection closed");
             }
         }
         End::Theirs(Gone::Broken) => {
-            gate.metrics.closed_abruptly();
+            gateway.metrics.closed_abruptly();
             if is_logged {
                 tracing::info!(%connection, %user, %node, %client, door = "sse", by = "network", "connection closed");
             }
         }
     }
-    // The room hears of the leave before the goodbyes are said.
+    // The room learns of the leave before the goodbyes are said.
     drop((session, outbox));
     if let End::Ours(code) = end {
         let mut last = Vec::new();
@@ -139,7 +139,7 @@ async fn enter(session: &mut Session, rooms: Vec<(RoomId, JoinFrom)>) {
     }
 }
 
-/// Writes what the session hears until something ends it.
+/// Writes the session's frames until something ends it.
 async fn speak(
     stream: &EventStream,
     outbox: &mut OutboxReader,
@@ -220,11 +220,11 @@ async fn write(
     timeout: Duration,
 ) -> Result<(), End> {
     let out = std::mem::take(out);
-    let mut rest = &out[..];
-    while !rest.is_empty() {
-        let written = stream.try_write(rest);
+    let mut delay = &out[..];
+    while !delay.is_empty() {
+        let written = stream.try_write(delay);
         let written = written.map_err(|_| End::Theirs(Gone::Broken))?;
-        rest = &rest[written..];
+        delay = &delay[written..];
         if written > 0 {
             continue;
         }

@@ -20,12 +20,12 @@ use super::{Listener, serve};
 use crate::auth::bearer;
 use crate::config::AuthMode;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::openapi::shapes;
-use crate::proof::{Bringer, Door, TICKET};
+use crate::proof::{TICKET, TokenSource, Transport};
 use crate::rest::caller::{self, missing};
 use crate::rest::path::InRoom;
 use crate::rest::query::Query;
+use crate::state::{GatewayState, Peer};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Proxies such as nginx would keep events back until they have many.
@@ -47,7 +47,7 @@ struct Beginning {
 /// room that is refused is an `error` whose `id` is the room's name.
 #[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "Messages", params(("room" = shapes::RoomId, Path), ("recent" = inline(Option<shapes::Whole>), Query, description = "Begin with the newest so many."), ("since" = Option<String>, Query, description = "Begin after this position: `EPOCH:OFFSET:MESSAGE` or `EPOCH:OFFSET`."), ("also" = Option<Vec<String>>, Query, description = "Further rooms: `ROOM`, `ROOM~RECENT` or `ROOM@EPOCH:OFFSET:MESSAGE` (or `ROOM@EPOCH:OFFSET`)."), ("Last-Event-ID" = Option<String>, Header, description = "As `since`, and counts more."), ("ticket" = Option<String>, Query, description = "From `POST /v1/tickets`, for who can send no header.")), responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn open_events(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     InRoom(room): InRoom,
     request: Request,
@@ -56,25 +56,26 @@ pub(crate) async fn open_events(
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let query = Query::of(uri)?;
     let beginning = beginning(headers, &query)?;
-    if gate.phase.is_draining() {
-        gate.metrics.rejected("draining");
+    if gateway.phase.is_draining() {
+        gateway.metrics.rejected("draining");
         return Err(ApiError::Busy("it is being shut down"));
     }
-    let client = gate.client(&peer, headers);
-    let identity = identify(&gate, &peer, headers, &query).await?;
+    let client = gateway.client(&peer, headers);
+    let identity = identify(&gateway, &peer, headers, &query).await?;
     if method == Method::HEAD {
         return Ok(head(Body::empty()));
     }
-    let slot = gate.take_place(&peer, client)?;
-    let attached = gate.node.attach(identity, Some(client));
-    let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
+    let slot = gateway.take_place(&peer, client)?;
+    let attached = gateway.node.attach(identity, Some(client));
+    let attached =
+        attached.inspect_err(|code| gateway.refused_identity(token_source(client), *code));
     let (mut session, outbox) = attached.map_err(ApiError::without_session)?;
     session.join_room(&room, &beginning.from).await?;
-    gate.metrics.handshake(began.elapsed());
-    let taken = peer.claim.take();
-    let tasks = gate.tasks.clone();
+    gateway.metrics.handshake(began.elapsed());
+    let taken = peer.hijack.take();
+    let tasks = gateway.tasks.clone();
     let listener = Box::new(Listener {
-        gate,
+        gateway,
         client,
         form: form(beginning.from, &beginning.also),
         also: beginning.also,
@@ -91,9 +92,9 @@ pub(crate) async fn open_events(
 }
 
 /// Where tokens come from here.
-fn bringer(client: IpAddr) -> Bringer {
-    let door = Door::EventStream;
-    Bringer { client, door }
+fn token_source(client: IpAddr) -> TokenSource {
+    let transport = Transport::EventStream;
+    TokenSource { client, transport }
 }
 
 /// Events of several rooms have no ids, so that frames are as on a WebSocket.
@@ -121,39 +122,43 @@ fn head(body: Body) -> Response {
 
 /// The identity of the token; without one a new guest, if guests are allowed.
 async fn identify(
-    gate: &Arc<Gate>,
+    gateway: &Arc<GatewayState>,
     peer: &Peer,
     headers: &HeaderMap,
     query: &Query,
 ) -> Result<Identity, ApiError> {
-    let from_page = gate.check_origin(peer, headers)?;
+    let from_page = gateway.check_origin(peer, headers)?;
     let is_ours = from_page || bearer::is_same_origin(headers);
-    let bringer = bringer(gate.client(peer, headers));
-    let token = gate.token(peer, headers, is_ours);
+    let token_source = token_source(gateway.client(peer, headers));
+    let token = gateway.token(peer, headers, is_ours);
     let identity = match (token, query.text("ticket")?) {
-        (Some(token), _) => caller::verify(gate, bringer, token).await?,
-        (None, Some(ticket)) => holder(gate, bringer, ticket).await?,
-        (None, None) => match gate.auth.mode() {
+        (Some(token), _) => caller::verify(gateway, token_source, token).await?,
+        (None, Some(ticket)) => holder(gateway, token_source, ticket).await?,
+        (None, None) => match gateway.auth.mode() {
             AuthMode::Guest => {
                 // Browsers send no Origin with a plain read of a page's own host.
                 if !from_page {
-                    gate.check_host(headers)?;
+                    gateway.check_host(headers)?;
                 }
-                return Ok(gate.new_guest(bringer.client, None)?);
+                return Ok(gateway.new_guest(token_source.client, None)?);
             }
-            AuthMode::Jwt => return Err(missing(gate, bringer)),
+            AuthMode::Jwt => return Err(missing(gateway, token_source)),
         },
     };
-    gate.node.keep_pace(&identity, Pace::Reads)?;
+    gateway.node.keep_pace(&identity, Pace::Reads)?;
     Ok(identity)
 }
 
 /// The user of a ticket. It stays good until it or its token expires, since an `EventSource` comes back
 /// with it.
-async fn holder(gate: &Gate, bringer: Bringer, ticket: &str) -> Result<Identity, ApiError> {
-    let holder = gate.redeem_ticket(bringer.client, ticket, TicketUse::UntilExpiry);
+async fn holder(
+    gateway: &GatewayState,
+    token_source: TokenSource,
+    ticket: &str,
+) -> Result<Identity, ApiError> {
+    let holder = gateway.redeem_ticket(token_source.client, ticket, TicketUse::UntilExpiry);
     holder.await?.ok_or_else(|| {
-        gate.refused_token(bringer, TICKET);
+        gateway.refused_token(token_source, TICKET);
         let expired = "the ticket has expired or is none: POST /v1/tickets makes one";
         ApiError::Unauthorized(expired.to_owned())
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubbub_protocol::CloseCode;
 use tokio::io::AsyncWriteExt;
 
-use crate::handover::Taken;
+use crate::hijack::Hijacked;
 use crate::pipe::Pipe;
 
 /// Room for a chunk's length before it is known.
@@ -41,8 +41,8 @@ pub(super) struct EventStream {
 
 impl EventStream {
     /// Takes over after the head of the answer, which is still to be written.
-    pub(super) fn new(taken: Taken) -> (Self, Vec<u8>) {
-        let Taken {
+    pub(super) fn new(taken: Hijacked) -> (Self, Vec<u8>) {
+        let Hijacked {
             stream,
             mut written,
         } = taken;

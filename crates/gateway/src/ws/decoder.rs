@@ -158,7 +158,7 @@ impl Decoder {
     /// Reads and checks the header, before the payload is here.
     fn header(&self) -> Result<Option<Header>, CloseCode> {
         let bytes = &self.input[self.start..];
-        let &[first, second, ref rest @ ..] = bytes else {
+        let &[first, second, ref delay @ ..] = bytes else {
             return Ok(None);
         };
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(CloseCode::ProtocolError)?;
@@ -171,26 +171,26 @@ impl Decoder {
             return Err(CloseCode::ProtocolError);
         }
         self.check_order(opcode)?;
-        let (claimed, rest) = match short {
-            126 => match rest.split_first_chunk() {
-                Some((length, rest)) => (u64::from(u16::from_be_bytes(*length)), rest),
+        let (claimed, delay) = match short {
+            126 => match delay.split_first_chunk() {
+                Some((length, delay)) => (u64::from(u16::from_be_bytes(*length)), delay),
                 None => return Ok(None),
             },
-            127 => match rest.split_first_chunk() {
-                Some((length, rest)) => (u64::from_be_bytes(*length), rest),
+            127 => match delay.split_first_chunk() {
+                Some((length, delay)) => (u64::from_be_bytes(*length), delay),
                 None => return Ok(None),
             },
-            short => (short as u64, rest),
+            short => (short as u64, delay),
         };
         let payload = self.check_size(opcode, claimed)?;
-        let Some((&mask, rest)) = rest.split_first_chunk() else {
+        let Some((&mask, delay)) = delay.split_first_chunk() else {
             return Ok(None);
         };
         Ok(Some(Header {
             fin,
             opcode,
             mask,
-            length: bytes.len() - rest.len(),
+            length: bytes.len() - delay.len(),
             payload,
         }))
     }

@@ -12,15 +12,15 @@ use super::message::{Message, Purse};
 use super::socket::{End, Socket};
 use super::wire::Opcode;
 use crate::config::AuthMode;
-use crate::gate::Gate;
-use crate::proof::{Bringer, Door, MISSING, TICKET};
+use crate::proof::{MISSING, TICKET, TokenSource, Transport};
+use crate::state::GatewayState;
 
 /// In guest mode a client without a token has so long to say `hello` before it is taken for a
 /// guest who only listens.
 const GUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A session and what its connection still has to do for it.
-pub(super) struct Seat {
+pub(super) struct OpenSession {
     pub(super) session: Session,
     pub(super) outbox: OutboxReader,
     /// A frame that came before the session and is to be handled by it.
@@ -30,73 +30,77 @@ pub(super) struct Seat {
 }
 
 /// Where tokens come from here.
-pub(super) fn bringer(client: IpAddr) -> Bringer {
-    let door = Door::WebSocket;
-    Bringer { client, door }
+pub(super) fn token_source(client: IpAddr) -> TokenSource {
+    let transport = Transport::WebSocket;
+    TokenSource { client, transport }
 }
 
 /// Finds out who it is and opens the session.
 pub(super) async fn greet(
-    gate: &Gate,
+    gateway: &GatewayState,
     socket: &mut Socket,
     client: IpAddr,
     token: Option<String>,
     ticket: Option<String>,
-) -> Result<Box<Seat>, End> {
+) -> Result<Box<OpenSession>, End> {
     if let Some(token) = token {
-        return seat_with_token(gate, client, &token).await;
+        return open_with_token(gateway, client, &token).await;
     }
     if let Some(ticket) = ticket {
-        return seat_with_ticket(gate, client, &ticket).await;
+        return open_with_ticket(gateway, client, &ticket).await;
     }
-    match gate.auth.mode() {
-        AuthMode::Guest => greet_guest(gate, socket, client).await,
-        AuthMode::Jwt => greet_stranger(gate, socket, client).await,
+    match gateway.auth.mode() {
+        AuthMode::Guest => greet_guest(gateway, socket, client).await,
+        AuthMode::Jwt => greet_stranger(gateway, socket, client).await,
     }
 }
 
-async fn greet_guest(gate: &Gate, socket: &mut Socket, client: IpAddr) -> Result<Box<Seat>, End> {
-    let Some(message) = first_message(gate, socket, client, GUEST_PATIENCE).await? else {
-        let mut seat = seat_guest(gate, client)?;
-        seat.silent = true;
-        return Ok(seat);
+async fn greet_guest(
+    gateway: &GatewayState,
+    socket: &mut Socket,
+    client: IpAddr,
+) -> Result<Box<OpenSession>, End> {
+    let Some(message) = first_message(gateway, socket, client, GUEST_PATIENCE).await? else {
+        let mut opened = open_guest(gateway, client)?;
+        opened.silent = true;
+        return Ok(opened);
     };
     match decode_command(&message.text).map(|request| request.command) {
-        Ok(Command::Hello { token: Some(token) }) => seat_with_token(gate, client, &token).await,
-        Ok(Command::Hello { token: None }) => seat_guest(gate, client),
+        Ok(Command::Hello { token: Some(token) }) => open_with_token(gateway, client, &token).await,
+        Ok(Command::Hello { token: None }) => open_guest(gateway, client),
         Ok(_) | Err(_) => {
-            let mut seat = seat_guest(gate, client)?;
-            seat.first = Some(message);
-            Ok(seat)
+            let mut opened = open_guest(gateway, client)?;
+            opened.first = Some(message);
+            Ok(opened)
         }
     }
 }
 
 async fn greet_stranger(
-    gate: &Gate,
+    gateway: &GatewayState,
     socket: &mut Socket,
     client: IpAddr,
-) -> Result<Box<Seat>, End> {
-    let place = gate.admission.meet().map_err(|refusal| {
-        gate.metrics.rejected(refusal.as_str());
+) -> Result<Box<OpenSession>, End> {
+    let place = gateway.admission.meet().map_err(|refusal| {
+        gateway.metrics.rejected(refusal.as_str());
         End::Ours(CloseCode::TryLater)
     })?;
-    let patience = gate.limits().hello_timeout;
-    let Some(message) = first_message(gate, socket, client, patience).await? else {
-        gate.refused_token(bringer(client), MISSING);
+    let patience = gateway.limits().hello_timeout;
+    let Some(message) = first_message(gateway, socket, client, patience).await? else {
+        gateway.refused_token(token_source(client), MISSING);
         return Err(End::Ours(CloseCode::NoHello));
     };
     drop(place);
     let id = match decode_command(&message.text) {
         Ok(request) => match request.command {
             Command::Hello { token: Some(token) } => {
-                return seat_with_token(gate, client, &token).await;
+                return open_with_token(gateway, client, &token).await;
             }
             _ => request.id,
         },
         Err(error) => error.id,
     };
-    gate.refused_token(bringer(client), MISSING);
+    gateway.refused_token(token_source(client), MISSING);
     let error = unauthorized(id.as_ref());
     // Should the socket take nothing now, the rest goes out before the close frame.
     drop(
@@ -119,43 +123,47 @@ fn unauthorized(id: Option<&RequestId>) -> Frame {
 
 /// The first message, or nothing within `patience`.
 async fn first_message(
-    gate: &Gate,
+    gateway: &GatewayState,
     socket: &mut Socket,
     client: IpAddr,
     patience: Duration,
 ) -> Result<Option<Message>, End> {
     let (mut reader, _) = socket.split();
-    let purse = Purse::Stranger(gate, client);
+    let purse = Purse::Stranger(gateway, client);
     tokio::select! {
         biased;
         message = Message::read(&mut reader, purse) => message.map(Some),
-        () = gate.closing.cancelled() => Err(End::Ours(CloseCode::Restart)),
+        () = gateway.closing.cancelled() => Err(End::Ours(CloseCode::Restart)),
         () = tokio::time::sleep(patience) => Ok(None),
     }
 }
 
 /// Opens the session of whoever the token names.
-pub(super) async fn seat_with_token(
-    gate: &Gate,
+pub(super) async fn open_with_token(
+    gateway: &GatewayState,
     client: IpAddr,
     token: &str,
-) -> Result<Box<Seat>, End> {
-    let identity = Box::pin(gate.verify(bringer(client), token)).await;
+) -> Result<Box<OpenSession>, End> {
+    let identity = Box::pin(gateway.verify(token_source(client), token)).await;
     let identity = identity.map_err(|error| {
         End::Ours(match error.is_temporary() {
             true => CloseCode::TryLater,
             false => CloseCode::BadToken,
         })
     })?;
-    seat(gate, client, identity)
+    open(gateway, client, identity)
 }
 
 /// Opens the session of whoever the ticket stands for, and uses it up.
-async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<Box<Seat>, End> {
-    match gate.redeem_ticket(client, ticket, TicketUse::Once).await {
-        Ok(Some(identity)) => seat(gate, client, identity),
+async fn open_with_ticket(
+    gateway: &GatewayState,
+    client: IpAddr,
+    ticket: &str,
+) -> Result<Box<OpenSession>, End> {
+    match gateway.redeem_ticket(client, ticket, TicketUse::Once).await {
+        Ok(Some(identity)) => open(gateway, client, identity),
         Ok(None) => {
-            gate.refused_token(bringer(client), TICKET);
+            gateway.refused_token(token_source(client), TICKET);
             Err(End::Ours(CloseCode::BadToken))
         }
         Err(error) => {
@@ -166,20 +174,25 @@ async fn seat_with_ticket(gate: &Gate, client: IpAddr, ticket: &str) -> Result<B
 }
 
 /// A new guest; who makes too many has to wait.
-fn seat_guest(gate: &Gate, client: IpAddr) -> Result<Box<Seat>, End> {
-    let guest = gate.new_guest(client, None);
-    seat(
-        gate,
+fn open_guest(gateway: &GatewayState, client: IpAddr) -> Result<Box<OpenSession>, End> {
+    let guest = gateway.new_guest(client, None);
+    open(
+        gateway,
         client,
         guest.map_err(|_| End::Ours(CloseCode::TryLater))?,
     )
 }
 
-fn seat(gate: &Gate, client: IpAddr, identity: Identity) -> Result<Box<Seat>, End> {
-    let attached = gate.node.attach(identity, Some(client));
-    let attached = attached.inspect_err(|code| gate.refused_identity(bringer(client), *code));
+fn open(
+    gateway: &GatewayState,
+    client: IpAddr,
+    identity: Identity,
+) -> Result<Box<OpenSession>, End> {
+    let attached = gateway.node.attach(identity, Some(client));
+    let attached =
+        attached.inspect_err(|code| gateway.refused_identity(token_source(client), *code));
     let (session, outbox) = attached.map_err(End::Ours)?;
-    Ok(Box::new(Seat {
+    Ok(Box::new(OpenSession {
         session,
         outbox,
         first: None,

@@ -23,33 +23,33 @@ use super::socket::Socket;
 use super::{Arrival, serve};
 use crate::auth::bearer;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
-use crate::handover::Lent;
-use crate::patience;
+use crate::hijack::Hijackable;
 use crate::pipe::Pipe;
+use crate::state::{GatewayState, Peer};
+use crate::tcp_timeout;
 
 /// `GET /v1/ws`. Origin, address and capacity are refused here; tokens are looked at after the
 /// upgrade, since a browser cannot read why a handshake failed.
 pub(crate) async fn upgrade_socket(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     Extension(peer): Extension<Peer>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
     let accept = check_request(request.method(), request.version(), headers)?;
     let ticket = bearer::ticket(request.uri())?;
-    let from_page = gate.check_origin(&peer, headers)?;
-    if gate.phase.is_draining() {
-        gate.metrics.rejected("draining");
+    let from_page = gateway.check_origin(&peer, headers)?;
+    if gateway.phase.is_draining() {
+        gateway.metrics.rejected("draining");
         return Err(ApiError::Busy("it is being shut down"));
     }
-    let client = gate.client(&peer, headers);
+    let client = gateway.client(&peer, headers);
     let from_page = from_page || bearer::is_same_origin(headers);
-    let token = find_token(&gate, &peer, headers, from_page);
-    let slot = gate.take_place(&peer, client)?;
-    let tasks = gate.tasks.clone();
+    let token = find_token(&gateway, &peer, headers, from_page);
+    let slot = gateway.take_place(&peer, client)?;
+    let tasks = gateway.tasks.clone();
     let arrival = Box::new(Arrival {
-        gate,
+        gateway,
         client,
         token,
         ticket,
@@ -66,7 +66,7 @@ pub(crate) async fn upgrade_socket(
 async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
     let raw = Box::pin(raw_stream(pending)).await;
     let socket = match raw {
-        Ok((stream, early)) => Box::new(Socket::new(stream, &early, arrival.gate.limits())),
+        Ok((stream, early)) => Box::new(Socket::new(stream, &early, arrival.gateway.limits())),
         Err(error) => {
             tracing::debug!(%error, client = %arrival.client, "upgrade failed");
             return;
@@ -78,7 +78,7 @@ async fn take_over(pending: OnUpgrade, arrival: Box<Arrival>) {
 /// The pipe itself, without hyper's buffers around it, and what they held.
 pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hyper::Error> {
     let upgraded = pending.await?;
-    let (pipe, early) = match upgraded.downcast::<TokioIo<Lent>>() {
+    let (pipe, early) = match upgraded.downcast::<TokioIo<Hijackable>>() {
         Ok(parts) => {
             let pipe = parts.io.into_inner().into_inner();
             let pipe = pipe.expect("who upgrades does not claim the stream");
@@ -88,12 +88,12 @@ pub(crate) async fn raw_stream(pending: OnUpgrade) -> Result<(Pipe, Bytes), hype
         Err(upgraded) => {
             let parts = upgraded
                 .downcast::<TokioIo<TcpStream>>()
-                .expect("streams are served as Lent or as bare TCP");
+                .expect("streams are served as Hijackable or as bare TCP");
             (Pipe::Plain(parts.io.into_inner()), parts.read_buf)
         }
     };
     // Its pings tell of a peer that has vanished, and its write loop of one that takes nothing.
-    patience::set(pipe.tcp(), None);
+    tcp_timeout::set(pipe.tcp(), None);
     Ok((pipe, early))
 }
 
@@ -178,12 +178,12 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
 /// The first token found: `Authorization`, then the cookie where it may be believed, then the
 /// sub-protocol.
 pub(crate) fn find_token(
-    gate: &Gate,
+    gateway: &GatewayState,
     peer: &Peer,
     headers: &HeaderMap,
     from_page: bool,
 ) -> Option<String> {
-    let token = gate.token(peer, headers, from_page);
+    let token = gateway.token(peer, headers, from_page);
     token.or_else(|| offered_token(headers)).map(str::to_owned)
 }
 
@@ -266,12 +266,12 @@ mod tests {
             let token = bearer::token(headers, name).or_else(|| offered_token(headers));
             token.map(str::to_owned)
         };
-        let (mut rest, name) = (all.clone(), Some("hubbub_token"));
-        assert_eq!(find(&rest, name).as_deref(), Some("a.a.a"));
-        rest.insert("authorization", "Basic YTpi".parse().unwrap());
-        assert_eq!(find(&rest, name).as_deref(), Some("b.b.b"));
+        let (mut delay, name) = (all.clone(), Some("hubbub_token"));
+        assert_eq!(find(&delay, name).as_deref(), Some("a.a.a"));
+        delay.insert("authorization", "Basic YTpi".parse().unwrap());
+        assert_eq!(find(&delay, name).as_deref(), Some("b.b.b"));
         for other in [None, Some("__Host-hubbub_token")] {
-            assert_eq!(find(&rest, other).as_deref(), Some("c.c.c"), "{other:?}");
+            assert_eq!(find(&delay, other).as_deref(), Some("c.c.c"), "{other:?}");
         }
         assert!(offers(&all, NATIVE_PROTOCOL) && !offers(&all, "hubbub.v2"));
         assert_eq!(find(&HeaderMap::new(), name), None);

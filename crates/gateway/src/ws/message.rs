@@ -7,7 +7,7 @@ use hubbub_node::{Reservation, Session};
 use hubbub_protocol::CloseCode;
 
 use super::socket::{Data, End, Reader};
-use crate::gate::Gate;
+use crate::state::GatewayState;
 
 /// A text message, and what it costs until it has been dealt with.
 pub(super) struct Message {
@@ -19,7 +19,7 @@ pub(super) struct Message {
 /// The payer of what is read.
 pub(super) enum Purse<'a> {
     /// Somebody of whom only the address is known.
-    Stranger(&'a Gate, IpAddr),
+    Stranger(&'a GatewayState, IpAddr),
     /// A session. `busy`: while it waits, pongs are not read.
     Session(&'a Session, &'a AtomicBool),
 }
@@ -55,7 +55,7 @@ impl Message {
 impl Purse<'_> {
     async fn pay(&self, bytes: usize) -> Result<Box<Reservation>, End> {
         let paid = match self {
-            Self::Stranger(gate, client) => gate.pay_for_message(*client, bytes).await,
+            Self::Stranger(gateway, client) => gateway.pay_for_message(*client, bytes).await,
             Self::Session(session, busy) => {
                 busy.store(true, Ordering::Relaxed);
                 let paid = session.admit_message(bytes).await;

@@ -1,4 +1,4 @@
-//! The native door: one function owns a connection from open to close.
+//! The native WebSocket transport: one function owns a connection from open to close.
 
 pub(crate) mod decoder;
 mod greeting;
@@ -19,20 +19,20 @@ use hubbub_node::{Limits, OutboxReader, Session};
 use hubbub_protocol::{CloseCode, Command, Frame, decode_command};
 use tokio::time::Instant;
 
-use self::greeting::{Seat, bringer, greet, seat_with_token};
+use self::greeting::{OpenSession, greet, open_with_token, token_source};
 use self::message::{Message, Purse};
 use self::pulse::Pulse;
 use self::socket::{End, Progress, Reader, Socket, Writer};
 use self::wire::Opcode;
 use crate::admission::{AddressSlot, Permit};
-use crate::gate::Gate;
+use crate::state::GatewayState;
 
 /// Messages handled, or batches written, before the other direction gets its turn.
 const TURN: u32 = 16;
 
 /// A new client, as far as the handshake knows it. It lives as long as the connection.
 struct Arrival {
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
     client: IpAddr,
     token: Option<String>,
     /// Counts where there is no token.
@@ -48,59 +48,59 @@ struct Arrival {
 /// twice, and an idle connection is little more than this future.
 async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
     let (token, ticket) = (arrival.token.take(), arrival.ticket.take());
-    let greeted = greet(&arrival.gate, &mut socket, arrival.client, token, ticket);
+    let greeted = greet(&arrival.gateway, &mut socket, arrival.client, token, ticket);
     let greeted = Box::pin(greeted).await;
     let end = match greeted {
-        Ok(seat) => stay(&arrival, &mut socket, seat).await,
+        Ok(opened) => stay(&arrival, &mut socket, opened).await,
         Err(end) => {
-            log_refused(&arrival.gate, arrival.client, end);
+            log_refused(&arrival.gateway, arrival.client, end);
             end
         }
     };
     match end {
-        End::Ours(code) => arrival.gate.metrics.closed_by_server(code),
-        End::Theirs(_) => arrival.gate.metrics.closed_by_client(),
-        End::Gone => arrival.gate.metrics.closed_abruptly(),
+        End::Ours(code) => arrival.gateway.metrics.closed_by_server(code),
+        End::Theirs(_) => arrival.gateway.metrics.closed_by_client(),
+        End::Gone => arrival.gateway.metrics.closed_abruptly(),
     }
     Box::pin(socket.finish(end)).await;
 }
 
-/// From the welcome to whatever ends it. The session ends here: the rooms hear of the leave
+/// From the welcome to whatever ends it. The session ends here: the rooms learn of the leave
 /// before the goodbyes are said.
-async fn stay(arrival: &Arrival, socket: &mut Socket, mut seat: Box<Seat>) -> End {
-    let gate = &*arrival.gate;
-    gate.metrics.handshake(arrival.began.elapsed());
-    let _open = gate.metrics.opened();
+async fn stay(arrival: &Arrival, socket: &mut Socket, mut opened: Box<OpenSession>) -> End {
+    let gateway = &*arrival.gateway;
+    gateway.metrics.handshake(arrival.began.elapsed());
+    let _open = gateway.metrics.opened();
     loop {
-        log_opened(gate, &seat.session, arrival.client);
-        let talk = AssertUnwindSafe(talk(arrival, socket, &mut seat)).catch_unwind();
+        log_opened(gateway, &opened.session, arrival.client);
+        let talk = AssertUnwindSafe(talk(arrival, socket, &mut opened)).catch_unwind();
         let end = match talk.await {
             Ok(Pause::End(end)) => end,
             Ok(Pause::Hello(token)) => {
-                match Box::pin(seat_with_token(gate, arrival.client, &token)).await {
+                match Box::pin(open_with_token(gateway, arrival.client, &token)).await {
                     Ok(next) => {
                         // The guest, who has joined nothing, is gone with this.
-                        seat = next;
+                        opened = next;
                         continue;
                     }
                     Err(end) => end,
                 }
             }
             Err(_panic) => {
-                gate.metrics.panicked();
+                gateway.metrics.panicked();
                 End::Ours(CloseCode::Internal)
             }
         };
-        log_closed(gate, &seat.session, arrival.client, end);
+        log_closed(gateway, &opened.session, arrival.client, end);
         return end;
     }
 }
 
-fn log_refused(gate: &Gate, client: IpAddr, end: End) {
-    if !gate.lines.admits_connection() {
+fn log_refused(gateway: &GatewayState, client: IpAddr, end: End) {
+    if !gateway.lines.admits_connection() {
         return;
     }
-    let node = gate.node.id();
+    let node = gateway.node.id();
     match end {
         End::Ours(close) => {
             let (code, reason) = (close.as_u16(), close.reason());
@@ -112,19 +112,19 @@ fn log_refused(gate: &Gate, client: IpAddr, end: End) {
     }
 }
 
-fn log_opened(gate: &Gate, session: &Session, client: IpAddr) {
-    if !gate.lines.admits_connection() {
+fn log_opened(gateway: &GatewayState, session: &Session, client: IpAddr) {
+    if !gateway.lines.admits_connection() {
         return;
     }
     let (connection, user) = (session.connection(), &session.user().id);
-    tracing::info!(%connection, %user, node = %gate.node.id(), %client, "connection opened");
+    tracing::info!(%connection, %user, node = %gateway.node.id(), %client, "connection opened");
 }
 
-fn log_closed(gate: &Gate, session: &Session, client: IpAddr, end: End) {
-    if !gate.lines.admits_connection() {
+fn log_closed(gateway: &GatewayState, session: &Session, client: IpAddr, end: End) {
+    if !gateway.lines.admits_connection() {
         return;
     }
-    let (connection, user, node) = (session.connection(), &session.user().id, gate.node.id());
+    let (connection, user, node) = (session.connection(), &session.user().id, gateway.node.id());
     match end {
         End::Ours(close) => {
             let (code, reason) = (close.as_u16(), close.reason());
@@ -148,17 +148,17 @@ enum Pause {
 
 /// Runs both loops until one of them ends. The reading one is polled first: the writing one sees
 /// in the same poll what it has left.
-async fn talk(arrival: &Arrival, socket: &mut Socket, seat: &mut Seat) -> Pause {
-    seat.outbox.use_line(socket.line());
+async fn talk(arrival: &Arrival, socket: &mut Socket, opened: &mut OpenSession) -> Pause {
+    opened.outbox.use_line(socket.line());
     let (mut reader, writer) = socket.split();
     let busy = AtomicBool::new(false);
-    let limits = arrival.gate.limits();
-    let Seat {
+    let limits = arrival.gateway.limits();
+    let OpenSession {
         session,
         outbox,
         first,
         silent,
-    } = seat;
+    } = opened;
     tokio::select! {
         biased;
         pause = read_loop(arrival, &mut reader, session, first.take(), *silent, &busy) => pause,
@@ -198,11 +198,11 @@ async fn read_loop(
                 _ => {
                     busy.store(true, Ordering::Relaxed);
                     // On the heap, so that an idle connection does not carry its size.
-                    let from = bringer(arrival.client);
-                    Box::pin(arrival.gate.handle(from, session, request)).await;
+                    let from = token_source(arrival.client);
+                    Box::pin(arrival.gateway.handle(from, session, request)).await;
                     busy.store(false, Ordering::Relaxed);
-                    if let Some(rest) = session.take_rest() {
-                        reader.rest(rest);
+                    if let Some(delay) = session.take_read_delay() {
+                        reader.delay(delay);
                         // That is the other direction's turn, after all that was read.
                         turn = 0;
                     }

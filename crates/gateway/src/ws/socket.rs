@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubbub_node::{Limits, Line, Rest};
+use hubbub_node::{Limits, Line, ReadDelay};
 use hubbub_protocol::{CloseCode, Frame};
 use tokio::time::{Instant, timeout_at};
 
@@ -94,7 +94,7 @@ impl Line for Shared {
             let frame = frames.pop_front()?;
             Some((Opcode::Text, frame.into_bytes()))
         });
-        // A broken connection is found by its task, which hears of it from the socket too.
+        // A broken connection is found by its task, which sees it at the socket too.
         !matches!(self.write(&mut unsent, &mut next), Ok(Progress::Done))
     }
 }
@@ -132,7 +132,7 @@ impl Socket {
         Self::with_limits(stream, early, messages, limits.assemble_timeout)
     }
 
-    /// The same for a door with limits of its own; `timeout` is from a message's first byte to
+    /// The same for a transport with limits of its own; `timeout` is from a message's first byte to
     /// its last.
     pub(crate) fn with_limits(
         stream: Pipe,
@@ -176,7 +176,7 @@ impl Socket {
                 assembly,
                 controls,
                 shared,
-                rest: None,
+                delay: None,
             },
             Writer { shared },
         )
@@ -210,7 +210,7 @@ impl Socket {
                 writer.writable().await?;
             }
             // Bytes that nobody read would make the kernel reset the connection, and our last
-            // words could be lost: so let the client hear the end, and read until it has.
+            // words could be lost: so let the client get the close frame, and read until it has.
             self.shared.stream.shutdown().await?;
             self.discard().await
         };
@@ -238,13 +238,13 @@ pub(crate) struct Reader<'a> {
     controls: &'a mut Controls,
     shared: &'a Shared,
     /// The socket is not read before that has ended.
-    rest: Option<Rest>,
+    delay: Option<ReadDelay>,
 }
 
 impl Reader<'_> {
     /// Has the socket not read before `rest` has ended. What has been read already is not held back.
-    pub(crate) fn rest(&mut self, rest: Rest) {
-        self.rest = Some(rest);
+    pub(crate) fn delay(&mut self, delay: ReadDelay) {
+        self.delay = Some(delay);
     }
 
     /// Reads the message that [`Data::Large`] has announced.
@@ -287,8 +287,8 @@ impl Reader<'_> {
 
     /// An incomplete message has a deadline, which pings in between do not move.
     async fn fill_in_time(&mut self) -> Result<(), End> {
-        if let Some(rest) = self.rest.take() {
-            rest.await;
+        if let Some(delay) = self.delay.take() {
+            delay.await;
         }
         if !self.decoder.is_incomplete() {
             self.assembly.began = None;

@@ -1,5 +1,5 @@
 //! Bringing events into the archive: in a cluster from the rooms' streams, behind the chat; embedded
-//! before anybody hears of them.
+//! before anybody gets them.
 
 mod blocked;
 mod journal;

@@ -314,7 +314,7 @@ impl Node {
         let Some(state) = self.broker.state(room).await? else {
             return Ok(None);
         };
-        let end = archive.life(room).await?;
+        let end = archive.incarnation(room).await?;
         let end = end.and_then(|life| Some((life.epoch?, life.top)));
         match end {
             Some((epoch, top)) if epoch == state.head.epoch => Ok(Some(Start {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use hubbub_archive::{ArchiveError, Life};
+use hubbub_archive::{ArchiveError, Incarnation};
 use hubbub_broker::{
     BrokerError, NewEpoch, Outcome, Page, Place, Reconciliation, Span, StreamState,
 };
@@ -68,7 +68,7 @@ struct Evidence {
     places: Vec<Place>,
     overlap: Overlap,
     /// The room's newest epoch in the archive. `None`: there is none, or the archive was not asked.
-    life: Option<Life>,
+    incarnation: Option<Incarnation>,
     /// Whether every party that had to be asked has answered.
     is_complete: bool,
 }
@@ -91,7 +91,7 @@ impl Node {
             let state = self.broker.state(room).await?;
             let run = self.broker.run(room);
             if let (Some(archive), Some(state)) = (&self.archive, &state)
-                && evidence.life.is_some()
+                && evidence.incarnation.is_some()
             {
                 evidence.overlap = self.overlap(archive, room, state).await?;
             }
@@ -99,7 +99,7 @@ impl Node {
             if verdict.flaw.is_none() && need == Need::Follow {
                 return Ok(false);
             }
-            let life = evidence.life.as_ref();
+            let incarnation = evidence.incarnation.as_ref();
             // Another node has begun the stream after the archive was asked about a room without
             // one.
             let is_begun_since = need == Need::Follow && before.is_none() && state.is_some();
@@ -107,8 +107,8 @@ impl Node {
                 run,
                 found: state.as_ref().map(|state| state.head.epoch.clone()),
                 is_final: evidence.is_complete && !is_begun_since,
-                is_private: life.is_some_and(|life| life.private),
-                outcome: self.completed(verdict.outcome.clone(), life),
+                is_private: incarnation.is_some_and(|incarnation| incarnation.private),
+                outcome: self.completed(verdict.outcome.clone(), incarnation),
             };
             if let Some(head) = self.broker.reconcile(room, &decision).await? {
                 self.report(room, &verdict, &head.epoch);
@@ -152,15 +152,15 @@ impl Node {
             Need::Archive => false,
         };
         match self.archived(room, need, has_stream, may_go_on).await {
-            Ok(life) => {
+            Ok(incarnation) => {
                 let is_only_read = need == Need::Follow && has_stream;
                 evidence.is_complete = !is_only_read || self.archive.is_none();
-                let end = life.as_ref().and_then(end_of);
+                let end = incarnation.as_ref().and_then(end_of);
                 evidence.places.extend(end.map(|(epoch, offset)| Place {
                     position: Position { epoch, offset },
                     message: None,
                 }));
-                evidence.life = life;
+                evidence.incarnation = incarnation;
             }
             Err(why) => {
                 if !may_go_on {
@@ -193,19 +193,19 @@ impl Node {
         need: Need,
         has_stream: bool,
         may_go_on: bool,
-    ) -> Result<Option<Life>, String> {
+    ) -> Result<Option<Incarnation>, String> {
         let Some(archive) = &self.archive else {
             return Ok(None);
         };
         let ask = async {
             if need == Need::Follow || self.broker.is_archived() {
-                let life = archive
-                    .life(room)
+                let incarnation = archive
+                    .incarnation(room)
                     .await
                     .map_err(|error| error.to_string())?;
                 // A room that the archive does not know gets no row before its first event.
-                if has_stream || life.is_none() || self.broker.is_archived() {
-                    return Ok(life);
+                if has_stream || incarnation.is_none() || self.broker.is_archived() {
+                    return Ok(incarnation);
                 }
             }
             self.inquiries.ask_archive(room).await
@@ -233,7 +233,10 @@ impl Node {
         let known = Known {
             foreign_from,
             archived,
-            archive_end: evidence.life.as_ref().map(|life| life.top),
+            archive_end: evidence
+                .incarnation
+                .as_ref()
+                .map(|incarnation| incarnation.top),
         };
         let witnesses = self.witnesses(room, state, evidence.places.clone()).await?;
         let verdict = judge(state, &witnesses, &known);
@@ -292,13 +295,13 @@ impl Node {
 
     /// Raises the new epoch above everything that the archive has. The embedded broker resumes the
     /// epoch that it has committed.
-    fn completed(&self, outcome: Outcome, life: Option<&Life>) -> Outcome {
-        match (outcome, life) {
-            (Outcome::Begin(begin), Some(life)) => {
-                let may_resume = self.broker.is_archived() && life.top >= begin.above;
+    fn completed(&self, outcome: Outcome, incarnation: Option<&Incarnation>) -> Outcome {
+        match (outcome, incarnation) {
+            (Outcome::Begin(begin), Some(incarnation)) => {
+                let may_resume = self.broker.is_archived() && incarnation.top >= begin.above;
                 Outcome::Begin(NewEpoch {
-                    above: begin.above.max(life.top),
-                    resume: life.epoch.clone().filter(|_| may_resume),
+                    above: begin.above.max(incarnation.top),
+                    resume: incarnation.epoch.clone().filter(|_| may_resume),
                     ..begin
                 })
             }

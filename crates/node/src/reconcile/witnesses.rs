@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_archive::{Archive, ArchiveError, Life};
+use hubbub_archive::{Archive, ArchiveError, Incarnation};
 use hubbub_broker::{Place, Run};
 use hubbub_protocol::{Epoch, MessageId, Position, RoomId};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl<T> Inquiry<T> {
 }
 
 /// The archive's answer: its newest epoch of the room, or why it cannot answer.
-type Archived = Result<Option<Life>, String>;
+type Archived = Result<Option<Incarnation>, String>;
 
 /// The sending ends of both queues.
 #[derive(Debug)]
@@ -210,12 +210,15 @@ fn tell<T>(answer: oneshot::Sender<T>, what: T) {
 async fn fence(
     archive: &Archive,
     rooms: Vec<(RoomId, Run)>,
-) -> Result<HashMap<RoomId, Life>, ArchiveError> {
+) -> Result<HashMap<RoomId, Incarnation>, ArchiveError> {
     let lives = archive.fence(&rooms).await?;
     Ok(lives.into_iter().collect())
 }
 
 /// Where the archive's newest epoch of a room ends.
-pub(super) fn end_of(life: &Life) -> Option<(Epoch, u64)> {
-    life.epoch.clone().map(|epoch| (epoch, life.top))
+pub(super) fn end_of(incarnation: &Incarnation) -> Option<(Epoch, u64)> {
+    incarnation
+        .epoch
+        .clone()
+        .map(|epoch| (epoch, incarnation.top))
 }

@@ -14,7 +14,7 @@ use crate::outbox::{Due, Offered, Outbox};
 
 /// A member's cursor in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Cursor {
     /// Its `joined` has not been sent yet, so it gets no events.
     Joining,
     /// It was given everything up to the log's head, and gets new events as they come.
@@ -35,7 +35,7 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) place: Place,
+    pub(crate) cursor: Cursor,
 }
 
 /// A room's members on this node.
@@ -70,7 +70,7 @@ impl Members {
         outbox.caught_up(room);
         let member = Member {
             outbox: Arc::clone(outbox),
-            place: Place::Joining,
+            cursor: Cursor::Joining,
         };
         self.by_connection.insert(connection.clone(), member);
     }
@@ -115,7 +115,7 @@ impl Members {
         for member in self
             .by_connection
             .values_mut()
-            .filter(|member| member.place == Place::Live)
+            .filter(|member| member.cursor == Cursor::Live)
         {
             let Offered {
                 taken,
@@ -169,7 +169,7 @@ impl Members {
         let Some(member) = self.by_connection.get_mut(connection) else {
             return;
         };
-        if member.place != Place::Behind(given) {
+        if member.cursor != Cursor::Behind(given) {
             return;
         }
         // The member's reader is running, and takes the due frames with the rest.
@@ -187,7 +187,7 @@ impl Members {
         for member in self
             .by_connection
             .values_mut()
-            .filter(|member| member.place != Place::Joining)
+            .filter(|member| member.cursor != Cursor::Joining)
         {
             member.outbox.push(frame.clone());
             member.go_on(room, log.head(), log.head());
@@ -199,7 +199,7 @@ impl Members {
         let Some(member) = self.by_connection.get_mut(connection) else {
             return;
         };
-        if matches!(member.place, Place::Behind(_)) {
+        if matches!(member.cursor, Cursor::Behind(_)) {
             member.outbox.push(reset_frame(room, log));
             member.go_on(room, log.head(), log.head());
         }
@@ -207,7 +207,7 @@ impl Members {
 
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
         for (connection, member) in &self.by_connection {
-            if member.place != Place::Joining && Some(connection) != except {
+            if member.cursor != Cursor::Joining && Some(connection) != except {
                 member.outbox.push(frame.clone());
             }
         }
@@ -226,10 +226,10 @@ fn reset_frame(room: &Arc<Room>, log: &RoomLog) -> Frame {
 impl Member {
     fn go_on(&mut self, room: &Arc<Room>, given: u64, head: u64) {
         if given >= head {
-            self.place = Place::Live;
+            self.cursor = Cursor::Live;
             self.outbox.caught_up(room);
         } else {
-            self.place = Place::Behind(given);
+            self.cursor = Cursor::Behind(given);
             self.outbox.fall_behind(room);
         }
     }

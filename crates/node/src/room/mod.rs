@@ -4,10 +4,10 @@
 //! under it. Everything that members get from the room is put into their outboxes under it, so that
 //! all of them get it in one order.
 
-pub(crate) mod gate;
 pub(crate) mod log;
 mod members;
 mod reads;
+pub(crate) mod repair_buffer;
 mod typists;
 mod vigil;
 
@@ -15,22 +15,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hubbub_broker::{Head, Page, Place as SeenPlace, RoomHead};
+use hubbub_broker::{Head, Page, Place, RoomHead};
 use hubbub_protocol::{ConnectionId, Envelope, EpochOrder, Frame, Position, RoomId, User};
 
-use self::gate::{Gate, Mark, Merged};
 use self::log::{LogBudget, RoomLog, Step};
-pub(crate) use self::members::Place;
+pub(crate) use self::members::Cursor;
 use self::members::Source;
 use self::reads::RecentReads;
+use self::repair_buffer::{Mark, Merged, RepairBuffer};
 pub(crate) use self::typists::TYPING_TIMEOUT;
 pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
+use crate::batching::{BatchTick, RoomBatching};
 use crate::lock::lock;
 use crate::metrics::NodeMetrics;
 use crate::outbox::Due;
 use crate::presence::RoomPresence;
-use crate::tempo::{Beats, Tempo};
 
 /// A room's stage of life on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +49,19 @@ pub(crate) struct Room {
     pub(crate) id: RoomId,
     /// Held while the room is opened or closed, because hub and subscription change together.
     pub(crate) stage: tokio::sync::Mutex<Stage>,
-    /// Held while the stream is read to open the gate: one such read at a time.
+    /// Held while the stream is read to end a repair: one such read at a time.
     pub(crate) catching_up: tokio::sync::Mutex<()>,
     /// Held while older events are read for a member: one such read at a time.
     pub(crate) reads: tokio::sync::Mutex<RecentReads>,
     pub(crate) state: Mutex<RoomState>,
-    /// Since when this node hears what happens here: it has subscribed.
+    /// Since when this node is subscribed to the room.
     hears_since: Mutex<Instant>,
     /// The count of changes of access that the broker last named.
     access: AtomicU64,
     /// See [`Room::proven_in`]. 0: never.
     proven_in: AtomicU64,
     /// The rate of sends from this node.
-    tempo: Mutex<Tempo>,
+    batching: Mutex<RoomBatching>,
     budget: LogBudget,
     metrics: Arc<NodeMetrics>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct RoomState {
     /// `None` until the room is open.
     pub(crate) log: Option<RoomLog>,
     /// `Some`: live events wait here until the stream has been read.
-    gate: Option<Gate>,
+    buffer: Option<RepairBuffer>,
     pub(crate) members: members::Members,
     pub(crate) presence: RoomPresence,
     vigil: Vigil,
@@ -80,7 +80,7 @@ pub(crate) struct RoomState {
 
 /// The result of taking a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum PageOutcome {
     /// The room is live.
     Live,
     /// More pages have to be read.
@@ -93,7 +93,7 @@ pub(crate) enum Taken {
 }
 
 impl Room {
-    /// Creates a room whose gate is closed until its first page has been taken.
+    /// Creates a room whose events wait in the repair buffer until its first page has been taken.
     pub(crate) fn new(id: RoomId, budget: &LogBudget, metrics: &Arc<NodeMetrics>) -> Self {
         Self {
             id,
@@ -102,7 +102,7 @@ impl Room {
             reads: tokio::sync::Mutex::new(RecentReads::new(budget.clone())),
             state: Mutex::new(RoomState {
                 log: None,
-                gate: Some(Gate::default()),
+                buffer: Some(RepairBuffer::default()),
                 members: members::Members::default(),
                 presence: RoomPresence::default(),
                 vigil: Vigil::default(),
@@ -110,7 +110,7 @@ impl Room {
             hears_since: Mutex::new(Instant::now()),
             access: AtomicU64::new(0),
             proven_in: AtomicU64::new(0),
-            tempo: Mutex::default(),
+            batching: Mutex::default(),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
         }
@@ -122,11 +122,14 @@ impl Room {
         let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
-            log, gate, members, ..
+            log,
+            buffer,
+            members,
+            ..
         } = &mut *state;
-        let (Some(log), None) = (log.as_mut(), gate.as_ref()) else {
-            let gate = gate.get_or_insert_default();
-            events.into_iter().for_each(|event| gate.push(event));
+        let (Some(log), None) = (log.as_mut(), buffer.as_ref()) else {
+            let buffer = buffer.get_or_insert_default();
+            events.into_iter().for_each(|event| buffer.push(event));
             return (false, due);
         };
         let mut ready = Vec::with_capacity(events.len());
@@ -139,9 +142,9 @@ impl Room {
                 }
                 Step::Old => {}
                 Step::Gap | Step::Fork => {
-                    let gate = gate.insert(Gate::default());
-                    gate.push(event);
-                    events.for_each(|event| gate.push(event));
+                    let buffer = buffer.insert(RepairBuffer::default());
+                    buffer.push(event);
+                    events.for_each(|event| buffer.push(event));
                     members.deliver(self, &ready, log.head(), Source::Live, &mut due);
                     return (true, due);
                 }
@@ -152,18 +155,18 @@ impl Room {
     }
 
     /// Makes live events wait until the stream has been read once more. Returns whether they were
-    /// not waiting before. If they were, a read that is running does not open the gate.
-    pub(crate) fn close_gate(&self) -> bool {
+    /// not waiting before. If they were, a read that is running does not end the repair.
+    pub(crate) fn begin_repair(&self) -> bool {
         let mut state = lock(&self.state);
-        let was_open = state.gate.is_none();
-        state.gate.get_or_insert_default().doubt();
+        let was_open = state.buffer.is_none();
+        state.buffer.get_or_insert_default().note_maybe_missed();
         was_open
     }
 
-    /// The starting point for a read of the stream. `None`: the gate is open.
+    /// The starting point for a read of the stream. `None`: no repair is under way.
     pub(crate) fn mark(&self) -> Option<(Option<Position>, Mark)> {
         let state = lock(&self.state);
-        let mark = state.gate.as_ref()?.mark();
+        let mark = state.buffer.as_ref()?.mark();
         Some((state.log.as_ref().map(RoomLog::position), mark))
     }
 
@@ -172,22 +175,25 @@ impl Room {
         lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
     }
 
-    /// The known places: the newest that was given to members, and the newest that waits at the
-    /// gate. Empty until the room is open.
-    pub(crate) fn places(&self) -> Vec<SeenPlace> {
+    /// The known places: the newest that was given to members, and the newest that waits in the
+    /// repair buffer. Empty until the room is open.
+    pub(crate) fn places(&self) -> Vec<Place> {
         let state = lock(&self.state);
         let Some(log) = &state.log else {
             return Vec::new();
         };
-        let head = SeenPlace {
+        let head = Place {
             position: log.position(),
             message: log.head_message().cloned(),
         };
         let epoch = head.position.epoch.clone();
-        let waiting = state.gate.as_ref().map_or(0, |gate| gate.highest(&epoch));
+        let waiting = state
+            .buffer
+            .as_ref()
+            .map_or(0, |buffer| buffer.highest(&epoch));
         let mut places = vec![head];
         if waiting > log.head() {
-            places.push(SeenPlace {
+            places.push(Place {
                 position: Position {
                     epoch,
                     offset: waiting,
@@ -213,19 +219,22 @@ impl Room {
 
     /// Takes a page that was read after `mark`. For a room without a log it is the newest page;
     /// otherwise it begins at the log's head, with the event there as proof that it is the same
-    /// stream. Opens the gate when nothing is missing.
-    pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> Taken {
+    /// stream. Ends the repair when nothing is missing.
+    pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> PageOutcome {
         // Declared before the lock, so it is dropped, and thereby flushed, after it.
         let mut due = Due::default();
         let mut state = lock(&self.state);
         let RoomState {
-            log, gate, members, ..
+            log,
+            buffer,
+            members,
+            ..
         } = &mut *state;
         let mut ready = Vec::new();
         let (log, mut taken) = match log {
             None => (
                 log.insert(RoomLog::new(self.id.clone(), page, self.budget.clone())),
-                Taken::Live,
+                PageOutcome::Live,
             ),
             Some(log) => {
                 let taken = follow(log, page, &mut ready);
@@ -233,18 +242,20 @@ impl Room {
             }
         };
         match taken {
-            Taken::Fork => return Taken::Fork,
-            Taken::Reset => {
+            PageOutcome::Fork => return PageOutcome::Fork,
+            PageOutcome::Reset => {
                 members.reset(self, log);
-                return Taken::Reset;
+                return PageOutcome::Reset;
             }
-            Taken::More => {}
-            Taken::Live => {
-                let merged = gate.as_mut().map(|gate| gate.merge(log, mark, &mut ready));
+            PageOutcome::More => {}
+            PageOutcome::Live => {
+                let merged = buffer
+                    .as_mut()
+                    .map(|buffer| buffer.merge(log, mark, &mut ready));
                 match merged {
-                    None | Some(Merged::All) => *gate = None,
-                    Some(Merged::Part) => taken = Taken::More,
-                    Some(Merged::Fork) => taken = Taken::Fork,
+                    None | Some(Merged::All) => *buffer = None,
+                    Some(Merged::Part) => taken = PageOutcome::More,
+                    Some(Merged::Fork) => taken = PageOutcome::Fork,
                 }
             }
         }
@@ -257,7 +268,7 @@ impl Room {
         let mut state = lock(&self.state);
         let RoomState {
             log: Some(log),
-            gate: None,
+            buffer: None,
             presence,
             vigil,
             ..
@@ -324,20 +335,20 @@ impl Room {
         members.typists.go_on_watching()
     }
 
-    /// Whether sends are so frequent here that they are published together, once per beat.
+    /// Whether sends are so frequent here that they are published together, once per batch interval.
     pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.tempo).is_busy(Instant::now())
+        lock(&self.batching).is_busy(Instant::now())
     }
 
-    /// Whether a publish has begun in this beat. In a busy room, the next one waits for the next
-    /// beat.
-    pub(crate) fn has_published(&self, beats: &Beats) -> bool {
-        lock(&self.tempo).has_published(beats, Instant::now())
+    /// Whether a publish has begun in this batch interval. In a busy room, the next one waits for the
+    /// next interval.
+    pub(crate) fn has_published(&self, batch_tick: &BatchTick) -> bool {
+        lock(&self.batching).has_published(batch_tick, Instant::now())
     }
 
     /// Counts a publish of so many sends, which begins now.
     pub(crate) fn count_sends(&self, sends: usize) {
-        lock(&self.tempo).count(sends, Instant::now());
+        lock(&self.batching).count(sends, Instant::now());
     }
 
     /// How often bodies were removed while the room was open here, see [`RoomLog::deletions`].
@@ -382,15 +393,15 @@ impl Room {
 /// Follows the stream with the page that begins at the log's head. Two streams cannot be followed
 /// without a gap: one of a newer epoch, and one that no longer has the missing events. Then the log
 /// starts over right before the page's first event.
-fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
+fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> PageOutcome {
     let Page { head, events, .. } = page;
     match head.epoch.order(log.epoch()) {
         EpochOrder::Same => {}
         // Offsets must not go back. The node that began this epoch knew fewer events.
-        EpochOrder::Newer if head.offset < log.head() => return Taken::Fork,
+        EpochOrder::Newer if head.offset < log.head() => return PageOutcome::Fork,
         EpochOrder::Newer => return start_over(log, head, &events),
         // An epoch that was left is never followed again.
-        EpochOrder::Older | EpochOrder::Rival => return Taken::Fork,
+        EpochOrder::Older | EpochOrder::Rival => return PageOutcome::Fork,
     }
     // Events of older epochs stay in the stream, below the base of the present one.
     let events: Vec<_> = events
@@ -405,7 +416,7 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
             .is_some_and(|id| id.is_other(&event.message))
     });
     if head.offset < log.head() || is_other {
-        return Taken::Fork;
+        return PageOutcome::Fork;
     }
     let follows = events
         .iter()
@@ -425,18 +436,18 @@ fn follow(log: &mut RoomLog, page: Page, ready: &mut Vec<Envelope>) -> Taken {
         }
     }
     if log.head() == head.offset {
-        Taken::Live
+        PageOutcome::Live
     } else {
-        Taken::More
+        PageOutcome::More
     }
 }
 
-fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> Taken {
+fn start_over(log: &mut RoomLog, head: Head, events: &[Envelope]) -> PageOutcome {
     let offset = events
         .first()
         .map_or(head.offset, |first| first.position.offset - 1);
     log.restart(Head { offset, ..head });
-    Taken::Reset
+    PageOutcome::Reset
 }
 
 #[cfg(test)]
@@ -448,7 +459,7 @@ mod tests {
     use crate::Limits;
     use crate::outbox::{Outbox, OutboxBudget};
 
-    fn follow_page(head: u64, page: Page) -> (Taken, usize, u64) {
+    fn follow_page(head: u64, page: Page) -> (PageOutcome, usize, u64) {
         let mut log = empty_log(head - 1);
         log.append(log::tests::event("e", head));
         let mut ready = Vec::new();
@@ -470,59 +481,77 @@ mod tests {
         let read = |page| room.take_page(page, room.mark().unwrap().1);
         let mut begun = page("e", 1, 1..=1);
         begun.events.clear();
-        assert_eq!(read(begun), Taken::Live);
+        assert_eq!(read(begun), PageOutcome::Live);
         let joined = Frame::from_json("{}".into()).unwrap();
         let mut state = lock(&room.state);
         state.members.admit(&room, &connection, &outbox);
         state.members.start(&room, &connection, joined, 1, 1);
         drop(state);
         outbox.take_texts();
-        room.close_gate();
-        assert_eq!(read(page("e", 9, 2..=9)), Taken::Live);
+        room.begin_repair();
+        assert_eq!(read(page("e", 9, 2..=9)), PageOutcome::Live);
         assert_eq!(outbox.take_texts(), ["{}"; 3], "three events only");
-        let place = lock(&room.state).members.get(&connection).unwrap().place;
-        assert_eq!(place, Place::Behind(4));
+        let cursor = lock(&room.state).members.get(&connection).unwrap().cursor;
+        assert_eq!(cursor, Cursor::Behind(4));
     }
 
     #[test]
     fn a_page_is_followed_to_its_end() {
-        assert_eq!(follow_page(5, page("e", 8, 5..=8)), (Taken::Live, 3, 8));
-        assert_eq!(follow_page(5, page("e", 20, 5..=8)), (Taken::More, 3, 8));
-        assert_eq!(follow_page(5, page("e", 5, 5..=5)), (Taken::Live, 0, 5));
+        assert_eq!(
+            follow_page(5, page("e", 8, 5..=8)),
+            (PageOutcome::Live, 3, 8)
+        );
+        assert_eq!(
+            follow_page(5, page("e", 20, 5..=8)),
+            (PageOutcome::More, 3, 8)
+        );
+        assert_eq!(
+            follow_page(5, page("e", 5, 5..=5)),
+            (PageOutcome::Live, 0, 5)
+        );
     }
 
     #[test]
     fn an_expired_stream_at_the_same_head_is_no_loss() {
         let mut expired = page("e", 5, 5..=5);
         expired.events.clear();
-        assert_eq!(follow_page(5, expired), (Taken::Live, 0, 5));
+        assert_eq!(follow_page(5, expired), (PageOutcome::Live, 0, 5));
     }
 
     #[test]
     fn what_cannot_be_followed_starts_over() {
         let newer = "000000001-aaaa";
-        assert_eq!(follow_page(5, page(newer, 7, 6..=7)), (Taken::Reset, 0, 5));
-        assert_eq!(follow_page(5, page(newer, 7, 4..=7)), (Taken::Reset, 0, 3));
+        assert_eq!(
+            follow_page(5, page(newer, 7, 6..=7)),
+            (PageOutcome::Reset, 0, 5)
+        );
+        assert_eq!(
+            follow_page(5, page(newer, 7, 4..=7)),
+            (PageOutcome::Reset, 0, 3)
+        );
         let trimmed = follow_page(5, page("e", 9, 8..=9));
-        assert_eq!(trimmed, (Taken::Reset, 0, 7));
+        assert_eq!(trimmed, (PageOutcome::Reset, 0, 7));
         let mut expired = page("e", 9, 9..=9);
         expired.events.clear();
-        assert_eq!(follow_page(5, expired), (Taken::Reset, 0, 9));
+        assert_eq!(follow_page(5, expired), (PageOutcome::Reset, 0, 9));
     }
 
     /// Offsets must not go back, and an epoch that was left is never followed again.
     #[test]
     fn an_epoch_that_is_no_newer_or_ends_below_is_a_fork() {
         let (newer, newest) = ("000000001-aaaa", "000000002-aaaa");
-        assert_eq!(follow_page(5, page("rival", 9, 6..=9)).0, Taken::Fork);
-        assert_eq!(follow_page(5, page(newer, 4, 4..=4)).0, Taken::Fork);
+        assert_eq!(follow_page(5, page("rival", 9, 6..=9)).0, PageOutcome::Fork);
+        assert_eq!(follow_page(5, page(newer, 4, 4..=4)).0, PageOutcome::Fork);
         let mut log = empty_log(5);
         let head = |epoch: &str| page(epoch, 9, 9..=9);
         assert_eq!(
             follow(&mut log, head(newest), &mut Vec::new()),
-            Taken::Reset
+            PageOutcome::Reset
         );
-        assert_eq!(follow(&mut log, head(newer), &mut Vec::new()), Taken::Fork);
+        assert_eq!(
+            follow(&mut log, head(newer), &mut Vec::new()),
+            PageOutcome::Fork
+        );
     }
 
     /// The event right before a new epoch is of an older epoch, and is still in the stream.
@@ -533,11 +562,11 @@ mod tests {
         log.append(log::tests::event("e", 5));
         let mut begun = page(newer, 5, 5..=5);
         begun.events.clear();
-        assert_eq!(follow(&mut log, begun, &mut Vec::new()), Taken::Reset);
+        assert_eq!(follow(&mut log, begun, &mut Vec::new()), PageOutcome::Reset);
         let mut from_head = page(newer, 7, 5..=7);
         from_head.events[0].position.epoch = hubbub_protocol::Epoch::new("e").unwrap();
         let mut ready = Vec::new();
-        assert_eq!(follow(&mut log, from_head, &mut ready), Taken::Live);
+        assert_eq!(follow(&mut log, from_head, &mut ready), PageOutcome::Live);
         assert_eq!((ready.len(), log.head()), (2, 7));
     }
 
@@ -545,10 +574,10 @@ mod tests {
     /// Offsets alone do not show it.
     #[test]
     fn another_stream_under_the_same_epoch_is_a_fork() {
-        assert_eq!(follow_page(5, page("e", 4, 4..=4)).0, Taken::Fork);
+        assert_eq!(follow_page(5, page("e", 4, 4..=4)).0, PageOutcome::Fork);
         let mut overtaken = page("e", 9, 5..=9);
         overtaken.events[0].message = MessageId::new("other").unwrap();
-        assert_eq!(follow_page(5, overtaken).0, Taken::Fork);
+        assert_eq!(follow_page(5, overtaken).0, PageOutcome::Fork);
     }
 }
 

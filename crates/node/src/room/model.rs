@@ -9,7 +9,7 @@ use hubbub_protocol::{ConnectionId, Envelope, Epoch, Frame, MessageId, Position,
 use proptest::prelude::*;
 
 use super::log::LogBudget;
-use super::{Room, Taken};
+use super::{PageOutcome, Room};
 use crate::Limits;
 use crate::lock::lock;
 use crate::outbox::{Outbox, OutboxBudget};
@@ -153,7 +153,7 @@ impl Follower {
         follower
     }
 
-    /// Receives an event live. An event that does not follow waits at the gate for the next repair.
+    /// Receives an event live. An event that does not follow waits in the repair buffer for the next repair.
     fn hear(&mut self, event: Envelope) {
         self.room.take_live(vec![event]).1.flush();
         self.read();
@@ -161,7 +161,7 @@ impl Follower {
 
     /// Does the same as [`crate::node::Node::catch_up`].
     fn repair(&mut self, stream: &mut Stream) {
-        self.room.close_gate();
+        self.room.begin_repair();
         for _ in 0..ROUNDS {
             let Some((known, mark)) = self.room.mark() else {
                 return self.read();
@@ -171,7 +171,7 @@ impl Follower {
             if page.head.epoch != known.epoch {
                 page = stream.page_after(page.base);
             }
-            if self.room.take_page(page, mark) == Taken::Fork {
+            if self.room.take_page(page, mark) == PageOutcome::Fork {
                 let places = self.room.places().into_iter();
                 let newest = places.map(|place| place.position.offset).max();
                 stream.begin_again(newest.expect("the room is open"));

@@ -25,7 +25,7 @@ pub(crate) struct Typists {
 #[derive(Debug)]
 pub(super) struct Typist {
     pub(super) user: User,
-    /// The connection that said so, which does not hear of itself.
+    /// The connection that said so, which is not told of itself.
     pub(super) origin: ConnectionId,
     until: Instant,
 }

@@ -188,7 +188,7 @@ impl Session {
         } = membership;
         lock(&room.state).members.remove(&room, &self.connection);
         let user = &self.identity.user;
-        if let Some(typing) = self.node.courtesies.typing.known(&user.id, &room.id) {
+        if let Some(typing) = self.node.signals.typing.known(&user.id, &room.id) {
             typing.leave(self.node.voice(&self.connection, user, &room.id));
         }
         if is_present {

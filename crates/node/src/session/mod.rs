@@ -1,11 +1,11 @@
 //! [`Session`]: the server's side of one client. One file for each kind of command.
 
-mod aside;
 mod change;
 mod join;
 mod query;
 mod refresh;
 mod send;
+mod signals;
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -22,15 +22,15 @@ use tokio::sync::Semaphore;
 use self::query::Query;
 use crate::address::address_key;
 use crate::alteration::Alteration;
-use crate::courtesy::{Reading, Typing};
 use crate::error::CommandError;
 use crate::hub::Attached;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::presence::Departure;
-use crate::rate::Rate;
 use crate::reservation::Reservation;
 use crate::room::Room;
+use crate::signals::{Reading, Typing};
+use crate::token_bucket::TokenBucket;
 use crate::{Identity, Rights};
 
 /// Sends of one connection that wait for the broker; beyond, its frames are read no further.
@@ -54,8 +54,8 @@ pub struct Session {
     address: Option<IpAddr>,
     /// Few at most, so a list is smaller and no slower than a map.
     rooms: Vec<Membership>,
-    send_rate: Rate,
-    question_rate: Rate,
+    send_rate: TokenBucket,
+    question_rate: TokenBucket,
     in_flight: Arc<Semaphore>,
     bad_frames: u32,
     bad_frames_since: Instant,
@@ -63,8 +63,8 @@ pub struct Session {
     may_rest: bool,
 }
 
-/// See [`Session::take_rest`].
-pub type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// See [`Session::take_read_delay`].
+pub type ReadDelay = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The kinds of commands that have a limit of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Session {
         node.metrics.sessions.inc();
         outbox.push(welcome(&node, &connection, user));
         let now = Instant::now();
-        let send_rate = Rate::new(limits.sends_per_second, limits.sends_burst, now);
+        let send_rate = TokenBucket::new(limits.sends_per_second, limits.sends_burst, now);
         Ok(Self {
             connection,
             identity,
@@ -125,7 +125,7 @@ impl Session {
             address: client.map(address_key),
             rooms: Vec::new(),
             send_rate,
-            question_rate: Rate::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
+            question_rate: TokenBucket::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST, now),
             in_flight: Arc::new(Semaphore::new(SENDS_IN_FLIGHT)),
             bad_frames: 0,
             bad_frames_since: now,
@@ -146,13 +146,13 @@ impl Session {
         &self.identity.user
     }
 
-    /// A wait after which the door may read on: what was sent last waits so long for more of its room,
+    /// A wait after which the transport may read on: what was sent last waits so long for more of its room,
     /// and what is read sooner goes out no sooner; several frames in one read cost less than one
     /// each. Given once a send, and not more than some milliseconds.
-    pub fn take_rest(&mut self) -> Option<Rest> {
+    pub fn take_read_delay(&mut self) -> Option<ReadDelay> {
         std::mem::take(&mut self.may_rest).then(|| {
             let node = Arc::clone(&self.node);
-            Box::pin(async move { node.beats.next().await }) as Rest
+            Box::pin(async move { node.batch_tick.next().await }) as ReadDelay
         })
     }
 
@@ -170,7 +170,7 @@ impl Session {
         }
         let done = match command {
             Command::Hello { .. } => Err(CommandError::LateHello),
-            // Only the doors can prove a token: they call `Session::refresh` instead.
+            // Only the transports can prove a token: they call `Session::refresh` instead.
             Command::Refresh { .. } => Err(CommandError::Internal),
             Command::Join { room, from } => Box::pin(self.join(id.as_ref(), &room, &from)).await,
             Command::Leave { room } => self.leave(id.as_ref(), &room),
@@ -238,7 +238,7 @@ impl Session {
         self.outbox.has_room().await;
     }
 
-    /// Joins as the command does, for a door that says in its own words how that went.
+    /// Joins as the command does, for a transport that answers in a form of its own.
     ///
     /// # Errors
     /// Why the session is not in the room.
@@ -263,7 +263,7 @@ impl Session {
             | Command::Edit { .. }
             | Command::Delete { .. }
             | Command::React { .. } => self.check_rate(Pace::Sends),
-            // The doors do it, at a rate of their own.
+            // The transports answer it, at a rate of their own.
             Command::Refresh { .. } => Ok(()),
         }
     }

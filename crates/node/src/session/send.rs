@@ -11,7 +11,7 @@ use crate::alteration::check_size;
 use crate::error::CommandError;
 use crate::outbox::DueAnswer;
 use crate::publisher::{Answer, Pending};
-use crate::rate::Verdict;
+use crate::token_bucket::Verdict;
 
 /// The pause that a client is told when it is closed for flooding.
 const FLOOD_RETRY: Duration = Duration::from_secs(1);

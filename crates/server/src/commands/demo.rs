@@ -12,8 +12,8 @@ use super::error::CommandError;
 use super::process::{OnHangup, Signals, print, runtime};
 use crate::args::{DemoArgs, environment};
 use crate::config::{Settings, SettingsFile, Sources, load};
-use crate::past::Embedded;
 use crate::server::{Server, StartError};
+use crate::storage::Embedded;
 use crate::{files, logging};
 
 /// Settings that the demo chooses itself.

@@ -53,7 +53,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Section `drain`: how a node leaves.
     pub drain: DrainSection,
-    /// Section `socketio`: the door for Socket.IO clients.
+    /// Section `socketio`: the transport for Socket.IO clients.
     pub socketio: SocketIoSection,
     /// Tables `[[room]]`: what holds for some rooms.
     #[serde(rename = "room")]

@@ -22,7 +22,7 @@ use super::keys::{Key, Rules};
 const SPACING: Duration = Duration::from_secs(10);
 /// How long keys count when the URL does not answer any more.
 const TRUST: Duration = Duration::from_secs(60 * 60);
-/// How long who brings a key that is not known waits for a fetch.
+/// How long a token with an unknown key ID waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a key that was not there is not asked for again.
 const ABSENCE: Duration = Duration::from_secs(5 * 60);

@@ -1,8 +1,8 @@
-//! The chat behind the Socket.IO door: who may come in, and what belongs to each connection.
+//! The chat over Socket.IO: who may connect, and what belongs to each connection.
 
 mod credentials;
-mod ears;
-mod mouth;
+mod inbound;
+mod outbound;
 mod place;
 mod recent;
 mod relay;
@@ -23,18 +23,18 @@ use hubbub_protocol::socketio::Message;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use self::ears::ChatEars;
-use self::mouth::ChatMouth;
+use self::inbound::ChatInbound;
+use self::outbound::ChatOutbound;
 use super::backlog::Backlog;
 use super::config::{SocketIoError, SocketIoSection};
-use super::door::{Door, Ended, Paid};
+use super::handler::{Ended, Handler, Paid};
 use super::refusal::refused;
 use crate::admission::{AddressSlot, Permit, Refusal};
 use crate::auth::bearer;
 use crate::config::AuthMode;
 use crate::error::ApiError;
-use crate::gate::{Gate, Peer};
 use crate::metrics::OpenConnection;
+use crate::state::{GatewayState, Peer};
 use crate::ws::handshake::find_token;
 
 /// Events of clients that are commands of `hubbub.v1`.
@@ -45,7 +45,7 @@ pub(super) const COMMANDS: [&str; 13] = [
 
 /// The state that the Socket.IO clients of one node share.
 pub(crate) struct Chat {
-    gate: Arc<Gate>,
+    gateway: Arc<GatewayState>,
     namespaces: Vec<Namespace>,
     relay_events: Vec<String>,
     max_payload: usize,
@@ -57,22 +57,22 @@ struct Namespace {
     room: RoomId,
 }
 
-/// [`Door`] of the chat.
-pub(crate) struct ChatDoor(Arc<Chat>);
+/// [`Handler`] of the chat.
+pub(crate) struct ChatHandler(Arc<Chat>);
 
 /// A new client, as far as the handshake knows it.
-pub(crate) struct Visitor {
+pub(crate) struct Handshake {
     client: IpAddr,
     token: Option<String>,
     ticket: Option<String>,
-    hold: Hold,
+    permits: Permits,
     /// Given back when it is known who comes.
     stranger: Option<OwnedSemaphorePermit>,
     began: Instant,
 }
 
 /// Given back when the connection ends, or goes on over another socket.
-pub(crate) struct Hold {
+pub(crate) struct Permits {
     _permit: Option<Arc<Permit>>,
     slot: Option<Arc<AddressSlot>>,
 }
@@ -99,7 +99,10 @@ struct Opening {
 type Notes = Backlog<Note>;
 
 impl Chat {
-    pub(crate) fn new(gate: Arc<Gate>, section: &SocketIoSection) -> Result<Self, SocketIoError> {
+    pub(crate) fn new(
+        gateway: Arc<GatewayState>,
+        section: &SocketIoSection,
+    ) -> Result<Self, SocketIoError> {
         let namespaces = section.rooms()?.into_iter();
         Ok(Self {
             namespaces: namespaces
@@ -107,42 +110,42 @@ impl Chat {
                 .collect(),
             relay_events: section.relay_events.clone(),
             max_payload: usize::try_from(section.max_payload.as_u64()).unwrap_or(usize::MAX),
-            gate,
+            gateway,
         })
     }
 
     /// Finds out what the chat needs to know of a client before it lets it in.
-    fn find_visitor(&self, request: &Request) -> Result<Visitor, Box<Response>> {
-        let (gate, headers) = (&self.gate, request.headers());
+    fn begin_handshake(&self, request: &Request) -> Result<Handshake, Box<Response>> {
+        let (gateway, headers) = (&self.gateway, request.headers());
         let ticket = bearer::ticket(request.uri()).map_err(|error| {
             let why = error.to_string();
             Box::new(refused(StatusCode::BAD_REQUEST, 3, &why))
         })?;
-        if gate.phase.is_draining() {
-            gate.metrics.rejected("draining");
+        if gateway.phase.is_draining() {
+            gateway.metrics.rejected("draining");
             return Err(Box::new(
                 ApiError::Busy("it is being shut down").into_response(),
             ));
         }
         let peer = peer(request);
-        let from_page = gate.check_origin(&peer, headers);
+        let from_page = gateway.check_origin(&peer, headers);
         let from_page = from_page.map_err(|error| Box::new(error.into_response()))?;
-        let client = gate.client(&peer, headers);
+        let client = gateway.client(&peer, headers);
         let is_socket = headers.contains_key(axum::http::header::UPGRADE);
         let from_page = from_page || bearer::is_same_origin(headers);
-        let token = find_token(gate, &peer, headers, from_page);
+        let token = find_token(gateway, &peer, headers, from_page);
         // A token or a ticket proves nothing before it is checked, which its first namespace does.
-        let is_stranger = gate.auth.mode() == AuthMode::Jwt;
+        let is_stranger = gateway.auth.mode() == AuthMode::Jwt;
         let refuse = |refusal: Refusal| Box::new(ApiError::from(refusal).into_response());
-        let count = |refusal: &Refusal| gate.metrics.rejected(refusal.as_str());
-        let stranger = is_stranger.then(|| gate.admission.meet()).transpose();
+        let count = |refusal: &Refusal| gateway.metrics.rejected(refusal.as_str());
+        let stranger = is_stranger.then(|| gateway.admission.meet()).transpose();
         let stranger = stranger.inspect_err(count).map_err(refuse)?;
-        let hold = self.take_hold(peer, client, is_socket).map_err(refuse)?;
-        Ok(Visitor {
+        let permits = self.take_permits(peer, client, is_socket).map_err(refuse)?;
+        Ok(Handshake {
             client,
             token,
             ticket,
-            hold,
+            permits,
             stranger,
             began: Instant::now(),
         })
@@ -150,42 +153,47 @@ impl Chat {
 
     /// A WebSocket is counted as its TCP connection. Who polls is counted as a connection of its
     /// own: it has none for itself between two requests.
-    fn take_hold(&self, peer: Peer, client: IpAddr, is_socket: bool) -> Result<Hold, Refusal> {
+    fn take_permits(
+        &self,
+        peer: Peer,
+        client: IpAddr,
+        is_socket: bool,
+    ) -> Result<Permits, Refusal> {
         if is_socket {
-            let slot = self.gate.take_place(&peer, client)?;
-            return Ok(Hold {
+            let slot = self.gateway.take_place(&peer, client)?;
+            return Ok(Permits {
                 _permit: peer.permit,
                 slot: Some(slot),
             });
         }
-        let admission = &self.gate.admission;
+        let admission = &self.gateway.admission;
         let taken = admission.take_place(client).and_then(|slot| {
-            Ok(Hold {
+            Ok(Permits {
                 _permit: Some(Arc::new(admission.enter()?)),
                 slot: Some(Arc::new(slot)),
             })
         });
-        taken.inspect_err(|refusal| self.gate.metrics.rejected(refusal.as_str()))
+        taken.inspect_err(|refusal| self.gateway.metrics.rejected(refusal.as_str()))
     }
 }
 
-impl ChatDoor {
+impl ChatHandler {
     pub(crate) fn new(chat: Chat) -> Self {
         Self(Arc::new(chat))
     }
 }
 
-impl Door for ChatDoor {
-    type Visitor = Visitor;
-    type Hold = Hold;
-    type Ears = ChatEars;
-    type Mouth = ChatMouth;
+impl Handler for ChatHandler {
+    type Handshake = Handshake;
+    type Permits = Permits;
+    type Inbound = ChatInbound;
+    type Outbound = ChatOutbound;
 
     fn cors(&self, request: &Request) -> Result<HeaderMap, Box<Response>> {
-        let gate = &self.0.gate;
+        let gateway = &self.0.gateway;
         let mut answer = HeaderMap::new();
         answer.insert(VARY, HeaderValue::from_static("origin"));
-        match gate.check_origin(&peer(request), request.headers()) {
+        match gateway.check_origin(&peer(request), request.headers()) {
             Err(_) => return Err(Box::new(refused(StatusCode::FORBIDDEN, 4, "Forbidden"))),
             Ok(false) => return Ok(answer),
             Ok(true) => {}
@@ -194,48 +202,48 @@ impl Door for ChatDoor {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
         // A balancer's cookie comes along only where it may be stored.
-        if gate.origins.trusts_cookies() {
+        if gateway.origins.trusts_cookies() {
             let allowed = HeaderValue::from_static("true");
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, allowed);
         }
         Ok(answer)
     }
 
-    fn admit(&self, request: &Request) -> Result<Visitor, Box<Response>> {
-        self.0.find_visitor(request)
+    fn admit(&self, request: &Request) -> Result<Handshake, Box<Response>> {
+        self.0.begin_handshake(request)
     }
 
-    fn hold(&self, request: &Request) -> Hold {
+    fn permits(&self, request: &Request) -> Permits {
         let Peer { permit, slot, .. } = peer(request);
-        Hold {
+        Permits {
             _permit: permit,
             slot,
         }
     }
 
     fn client(&self, request: &Request) -> IpAddr {
-        self.0.gate.client(&peer(request), request.headers())
+        self.0.gateway.client(&peer(request), request.headers())
     }
 
     async fn pay(&self, client: IpAddr, bytes: usize) -> Result<Paid, Box<Response>> {
-        match self.0.gate.reserve(client, Amount::bytes(bytes)).await {
+        match self.0.gateway.reserve(client, Amount::bytes(bytes)).await {
             Ok(paid) => Ok(Box::new(paid)),
             Err(error) => Err(Box::new(ApiError::from(error).into_response())),
         }
     }
 
-    fn open(&self, visitor: Visitor) -> (ChatEars, ChatMouth) {
-        let gate = &self.0.gate;
-        gate.metrics.handshake(visitor.began.elapsed());
-        let open: OpenConnection = gate.metrics.opened();
+    fn open(&self, handshake: Handshake) -> (ChatInbound, ChatOutbound) {
+        let gateway = &self.0.gateway;
+        gateway.metrics.handshake(handshake.began.elapsed());
+        let open: OpenConnection = gateway.metrics.opened();
         let notes = Arc::new(Notes::default());
-        let ears = ChatEars::new(Arc::clone(&self.0), visitor, Arc::clone(&notes), open);
-        (ears, ChatMouth::new(Arc::clone(&self.0), notes))
+        let inbound = ChatInbound::new(Arc::clone(&self.0), handshake, Arc::clone(&notes), open);
+        (inbound, ChatOutbound::new(Arc::clone(&self.0), notes))
     }
 
-    fn ended(&self, ears: &ChatEars, end: Ended) {
-        let (metrics, client) = (&self.0.gate.metrics, ears.client());
-        let is_logged = self.0.gate.lines.admits_connection();
+    fn ended(&self, inbound: &ChatInbound, end: Ended) {
+        let (metrics, client) = (&self.0.gateway.metrics, inbound.client());
+        let is_logged = self.0.gateway.lines.admits_connection();
         match end {
             Ended::ByUs(close) => {
                 metrics.closed_by_server(close);
@@ -260,7 +268,7 @@ impl Door for ChatDoor {
     }
 
     fn panicked(&self) {
-        self.0.gate.metrics.panicked();
+        self.0.gateway.metrics.panicked();
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::translator::string;
 
 /// The body of an event's first argument, which stays as it was written. Plain text under the first
-/// relay event is what every other door calls a message's text.
+/// relay event is what every other transport calls a message's text.
 ///
 /// # Errors
 /// Why the argument can be no body.

@@ -103,7 +103,7 @@ impl Translator {
         matches!(self.stage, Stage::In)
     }
 
-    /// Appends what the client hears of a frame.
+    /// Appends what the client gets of a frame.
     ///
     /// # Errors
     /// The room could not be joined just now: the client shall try again.

@@ -73,7 +73,7 @@ pub(super) async fn compare(
     room: &RoomId,
 ) -> Result<Option<Comparison>, ArchiveToolError> {
     // The archive first: it only ever has what the stream had before.
-    let life = archive.life(room).await?;
+    let life = archive.incarnation(room).await?;
     let Some(page) = broker.peek(room, Span::Newest, 0).await? else {
         return Ok(None);
     };

@@ -23,7 +23,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), ArchiveToolError> {
 }
 
 async fn write_room(archive: &Archive, room: &RoomId) -> Result<(), ArchiveToolError> {
-    if archive.life(room).await?.is_none() {
+    if archive.incarnation(room).await?.is_none() {
         return Err(ArchiveToolError::NoRoom(room.clone()));
     }
     let bar = progress(archive.count(room).await?, "events");

@@ -2,7 +2,7 @@
 // SSE, and all that is said by REST.
 
 import { Feed } from "./feed.js";
-import { Remarks } from "./remarks.js";
+import { ThrottledSignals } from "./throttled-signals.js";
 import { problemOf, request } from "./rest.js";
 import { httpUrl } from "./url.js";
 
@@ -26,12 +26,12 @@ const REQUESTS = {
 };
 
 /** What has no answer. */
-const REMARKS = {
+const SIGNALS = {
   typing: (command) => ["PUT", path(command, "/typing"), { on: command.on }],
   read: (command) => ["PUT", path(command, "/read"), { offset: command.offset }],
 };
 
-export class Detour {
+export class FallbackSocket {
   readyState = 0;
   onmessage = null;
   onclose = null;
@@ -46,12 +46,12 @@ export class Detour {
   #announcedAt = 0;
   #feed = new Feed({
     open: (at, signal) => this.#stream(at, signal),
-    hear: (text, frame) => this.#isKnown(frame) || this.#hear(text),
+    take: (text, frame) => this.#isKnown(frame) || this.#take(text),
     refuse: (command, error) => this.#refuse(command, error),
     end: (code, reason) => this.#endStream(code, reason),
   });
-  #remarks = new Remarks((command) => {
-    const [method, at, body] = REMARKS[command.type](command);
+  #signals = new ThrottledSignals((command) => {
+    const [method, at, body] = SIGNALS[command.type](command);
     this.#request(method, at, body).catch(() => {});
   });
 
@@ -64,7 +64,7 @@ export class Detour {
   send(text) {
     const command = JSON.parse(text);
     if (REQUESTS[command.type]) this.#ask(command);
-    else if (REMARKS[command.type]) this.#remark(command);
+    else if (SIGNALS[command.type]) this.#signal(command);
     else if (command.type === "join") this.#feed.join(command);
     else if (command.type === "leave") this.#leave(command);
     else if (command.type === "ping") this.#ping(command);
@@ -74,7 +74,7 @@ export class Detour {
   close() {
     this.readyState = 3;
     this.#feed.close();
-    this.#remarks.stop();
+    this.#signals.stop();
   }
 
   /** Limits and the node's name come with the first stream. */
@@ -101,10 +101,10 @@ export class Detour {
     }
   }
 
-  #remark(command) {
+  #signal(command) {
     const { type, room, offset } = command;
     if (type === "read") this.#read.set(room, Math.max(offset, this.#read.get(room) ?? 0));
-    this.#remarks.add(command);
+    this.#signals.add(command);
   }
 
   async #ping({ id }) {
@@ -160,16 +160,16 @@ export class Detour {
     return isKnown;
   }
 
-  /** The server does not know that who remarks something here listens by this stream. */
+  /** The server does not know that the sender of a signal listens by this stream. */
   #isEcho({ type, room, offset }) {
     return type === "typing" || offset <= (this.#read.get(room) ?? 0);
   }
 
   #say(frame) {
-    this.#hear(JSON.stringify(frame));
+    this.#take(JSON.stringify(frame));
   }
 
-  #hear(data) {
+  #take(data) {
     if (this.readyState === 1) this.onmessage?.({ data });
   }
 

@@ -28,7 +28,7 @@ const MEMORY: Duration = Duration::from_millis(200);
 
 /// Gathers the publishes of a node's quiet rooms.
 #[derive(Debug, Default)]
-pub(crate) struct Gathering {
+pub(crate) struct NodeBatching {
     pace: Mutex<Pace>,
     timer: Timer,
 }
@@ -46,7 +46,7 @@ struct Pace {
     pause: Option<Instant>,
 }
 
-impl Gathering {
+impl NodeBatching {
     /// Waits for the other sends, if any are to be expected. Cancel safe.
     pub(crate) async fn wait(&self) {
         let due = lock(&self.pace).due(Instant::now());

@@ -8,7 +8,7 @@ use crate::{Archive, ArchiveError};
 
 /// A room's newest life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Life {
+pub struct Incarnation {
     /// `None`: nothing has been said in it yet, or its newest life has ended and cannot go on.
     pub epoch: Option<Epoch>,
     /// The highest offset over all its lives; 0: none.
@@ -30,19 +30,21 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError`] when the database does not answer.
-    pub async fn life(&self, room: &RoomId) -> Result<Option<Life>, ArchiveError> {
-        let rows = self.rows::<LifeColumns>(LIFE, values![room.as_str()]);
+    pub async fn incarnation(&self, room: &RoomId) -> Result<Option<Incarnation>, ArchiveError> {
+        let rows = self.rows::<IncarnationColumns>(LIFE, values![room.as_str()]);
         let row = self.state().watch(rows).await?.pop();
-        row.map(life).transpose()
+        row.map(incarnation).transpose()
     }
 }
 
 /// Epoch, top and whether the room is private.
-pub(crate) type LifeColumns = (Option<String>, i64, bool);
+pub(crate) type IncarnationColumns = (Option<String>, i64, bool);
 
-pub(crate) fn life((epoch, top, private): LifeColumns) -> Result<Life, ArchiveError> {
+pub(crate) fn incarnation(
+    (epoch, top, private): IncarnationColumns,
+) -> Result<Incarnation, ArchiveError> {
     let epoch = epoch.map(|epoch| Epoch::new(&epoch)).transpose();
-    Ok(Life {
+    Ok(Incarnation {
         epoch: epoch.map_err(|_| ArchiveError::BadRow("an epoch"))?,
         top: to_u64(top),
         private,

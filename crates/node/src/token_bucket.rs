@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
 
 /// A token bucket, and how often it was found empty.
 #[derive(Debug)]
-pub(crate) struct Rate {
+pub(crate) struct TokenBucket {
     /// The time in which one comes free; zero: there is no limit.
     one: Duration,
     burst: u32,
@@ -31,7 +31,7 @@ pub(crate) struct Rate {
     window_began: Instant,
 }
 
-impl Rate {
+impl TokenBucket {
     /// A full bucket. A rate of 0 allows everything.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         Self::within(Duration::from_secs(1), per_second, burst, now)
@@ -81,7 +81,7 @@ impl Rate {
     }
 }
 
-impl Expires for Rate {
+impl Expires for TokenBucket {
     /// The bucket is full, and no refusal counts any more.
     fn expires(&self) -> Instant {
         match self.refused {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_the_rate_holds() {
         let start = Instant::now();
-        let mut rate = Rate::new(10, 30, start);
+        let mut rate = TokenBucket::new(10, 30, start);
         let passed = (0..40)
             .filter(|_| rate.take(start) == Verdict::Allowed)
             .count();
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn who_does_not_listen_is_flooding() {
         let start = Instant::now();
-        let mut rate = Rate::new(10, 30, start);
+        let mut rate = TokenBucket::new(10, 30, start);
         let verdicts: Vec<_> = (0..200).map(|_| rate.take(start)).collect();
         assert_eq!(
             verdicts
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn zero_means_no_limit() {
         let start = Instant::now();
-        let mut rate = Rate::new(0, 0, start);
+        let mut rate = TokenBucket::new(0, 0, start);
         assert!((0..10_000).all(|_| rate.take(start) == Verdict::Allowed));
     }
 }

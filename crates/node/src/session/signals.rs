@@ -17,7 +17,7 @@ impl Session {
             return Err(CommandError::Forbidden);
         }
         node.check_mute(&user.id, room)?;
-        let of_user = || node.courtesies.typing.of(&user.id, room);
+        let of_user = || node.signals.typing.of(&user.id, room);
         let typing = membership.typing.get_or_insert_with(of_user);
         Arc::clone(typing).say(voice, Some(&connection), on);
         Ok(())
@@ -29,7 +29,7 @@ impl Session {
         let membership = self.membership(room).await?;
         let offset = offset.min(membership.room.head());
         node.note_read(&user.id, room, offset, false);
-        let of_user = || node.courtesies.reading.of(&user.id, room);
+        let of_user = || node.signals.reading.of(&user.id, room);
         let reading = membership.reading.get_or_insert_with(of_user);
         Arc::clone(reading).say(voice, offset);
         Ok(())

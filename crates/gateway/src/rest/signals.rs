@@ -12,8 +12,8 @@ use super::body::read_json;
 use super::caller::Caller;
 use super::path::InRoom;
 use crate::error::ApiError;
-use crate::gate::Gate;
 use crate::openapi::shapes;
+use crate::state::GatewayState;
 
 /// A number or a word needs no more.
 const MAX_BODY_BYTES: usize = 1024;
@@ -34,13 +34,13 @@ struct Typing {
 /// Says how far the caller has read.
 #[utoipa::path(put, path = "/v1/rooms/{room}/read", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = ReadMark, responses((status = 204, description = "Marks only go forward.")))]
 pub(crate) async fn mark_read(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let ReadMark { offset } = read(&gate, request, r#"{"offset":58}"#).await?;
-    let mark = gate.node.mark_read(&caller.identity, &room, offset);
+    let ReadMark { offset } = read(&gateway, request, r#"{"offset":58}"#).await?;
+    let mark = gateway.node.mark_read(&caller.identity, &room, offset);
     caller.read(mark).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -48,23 +48,23 @@ pub(crate) async fn mark_read(
 /// Says that the caller types, or has stopped to.
 #[utoipa::path(put, path = "/v1/rooms/{room}/typing", tag = "Rooms", params(("room" = shapes::RoomId, Path)), request_body = Typing, responses((status = 204, description = "Told to who is there.")))]
 pub(crate) async fn mark_typing(
-    State(gate): State<Arc<Gate>>,
+    State(gateway): State<Arc<GatewayState>>,
     caller: Caller,
     InRoom(room): InRoom,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let Typing { on } = read(&gate, request, r#"{"on":true}"#).await?;
-    let mark = gate.node.mark_typing(&caller.identity, &room, on);
+    let Typing { on } = read(&gateway, request, r#"{"on":true}"#).await?;
+    let mark = gateway.node.mark_typing(&caller.identity, &room, on);
     caller.read(mark).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn read<T: DeserializeOwned>(
-    gate: &Gate,
+    gateway: &GatewayState,
     request: Request,
     example: &str,
 ) -> Result<T, ApiError> {
-    let body = read_json(gate, request, MAX_BODY_BYTES, example).await?;
+    let body = read_json(gateway, request, MAX_BODY_BYTES, example).await?;
     body.ok_or_else(|| ApiError::BadRequest(format!("send a body like {example}")))
 }
 

@@ -1,9 +1,9 @@
-// Typing and read marks on the detour, where each is a request: of a room and kind at most one a second.
+// Typing and read marks over the fallback, where each is a request: of a room and kind at most one a second.
 // The last word is always said.
 
 const INTERVAL_MS = 1_000;
 
-export class Remarks {
+export class ThrottledSignals {
   #say;
   /** What was said within the last second → what is to be said next, or null. */
   #next = new Map();

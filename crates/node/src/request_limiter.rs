@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::expiring_map::ExpiringMap;
 use crate::lock::lock;
 use crate::node::Node;
-use crate::rate::{Rate, Verdict};
+use crate::token_bucket::{TokenBucket, Verdict};
 
 /// Reads of one user a second, kept up, and at once.
 const READS_PER_SECOND: u32 = 50;
@@ -26,7 +26,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The buckets of users and networks.
 #[derive(Debug, Default)]
-pub(crate) struct Paces(Mutex<ExpiringMap<(Holder, Pace), Rate>>);
+pub(crate) struct RequestLimiter(Mutex<ExpiringMap<(Holder, Pace), TokenBucket>>);
 
 /// The holder of a bucket.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -90,9 +90,9 @@ impl Node {
             }
         };
         let (count, burst) = (count.saturating_mul(users), burst.saturating_mul(users));
-        let mut paces = lock(&self.paces.0);
+        let mut paces = lock(&self.request_limiter.0);
         let rate = paces.get_or_insert_with((holder, pace), now, || {
-            Rate::within(period, count, burst, now)
+            TokenBucket::within(period, count, burst, now)
         });
         match rate.take(now) {
             Verdict::Allowed => Ok(()),

@@ -7,7 +7,7 @@ const PAGE = 300;
 const placeOf = ({ epoch, offset, message }) => ({ epoch, offset, message });
 const isEvent = (frame) => frame.offset !== undefined && frame.epoch !== undefined;
 
-export class Seat {
+export class RoomCursor {
   /** The join that has no answer yet. */
   command;
   #link;
@@ -47,16 +47,16 @@ export class Seat {
   }
 
   /** `isPlaced`: an event that has a place of its own; a `joined` that has one is followed by none. */
-  hear(frame, text, isPlaced) {
+  take(frame, text, isPlaced) {
     if (this.#isLive) this.#pass(frame, text);
-    else if (frame.type === "reset") this.#hearReset(frame, text);
+    else if (frame.type === "reset") this.#takeReset(frame, text);
     else if (this.#joined && isPlaced) this.#collect(frame);
     else if (frame.type === "joined") this.#enter(frame, isPlaced);
-    else this.#link.hear(text, frame);
+    else this.#link.take(text, frame);
   }
 
   /** What a `reset` before `joined` says, `joined` says as well; one after it is live. */
-  #hearReset(frame, text) {
+  #takeReset(frame, text) {
     if (!this.#joined) return;
     this.#settle();
     if (this.#isLive) this.#pass(frame, text);
@@ -83,7 +83,7 @@ export class Seat {
       this.command = null;
       if (events.length > 0) this.#since = placeOf(events.at(-1));
       else if (!recovered || !this.#isAt(epoch, offset)) this.#since = { epoch, offset };
-      this.#link.hear(JSON.stringify({ ...joined, id }), joined);
+      this.#link.take(JSON.stringify({ ...joined, id }), joined);
     } else if (recovered) {
       for (const event of events) this.#pass(event, JSON.stringify(event));
     }
@@ -98,6 +98,6 @@ export class Seat {
   /** A `reset` has a place too: the events after it follow its offset. */
   #pass(frame, text) {
     if (isEvent(frame)) this.#since = placeOf(frame);
-    this.#link.hear(text, frame);
+    this.#link.take(text, frame);
   }
 }

@@ -16,7 +16,7 @@ use crate::error::CommandError;
 use crate::expiring_map::{Expires, ExpiringMap};
 use crate::lock::lock;
 use crate::node::Node;
-use crate::pace::Pace;
+use crate::request_limiter::Pace;
 
 /// How long the broker may take to count.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -30,18 +30,18 @@ const SHARE: u32 = 8;
 
 /// The users' shares of the limits.
 #[derive(Debug, Default)]
-pub(crate) struct Allowances(Mutex<State>);
+pub(crate) struct ClusterLimiter(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    taken: ExpiringMap<(PaceKind, UserId), Taken>,
+    taken: ExpiringMap<(PaceKind, UserId), Usage>,
     /// Until then this node counts alone.
     alone_until: Option<Instant>,
 }
 
 /// How far a user is ahead.
 #[derive(Debug, Clone, Copy)]
-struct Taken {
+struct Usage {
     /// On all nodes, as far as it is known here.
     free_at: Instant,
     /// How often it was given here and not told.
@@ -50,7 +50,7 @@ struct Taken {
     untold_until: Instant,
 }
 
-impl Taken {
+impl Usage {
     /// A user who is not ahead.
     fn none(now: Instant) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Taken {
     }
 }
 
-impl Expires for Taken {
+impl Expires for Usage {
     fn expires(&self) -> Instant {
         self.free_at.max(self.untold_until)
     }
@@ -96,7 +96,7 @@ impl State {
         let is_alone = self.alone_until.is_some_and(|until| until > now);
         let (share, untold_cost) = (limit.burst / SHARE, limit.cost * nodes);
         let limit = if is_alone { limit.part(nodes) } else { limit };
-        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
+        let taken = self.taken.get_or_insert_with(key, now, || Usage::none(now));
         let free_at = taken.free_at.max(now) + limit.cost;
         if free_at > now + limit.burst {
             return Local::TooFast(free_at - now - limit.burst);
@@ -118,13 +118,13 @@ impl State {
 
     /// Notes the count of the cluster, beside the share that was granted here meanwhile.
     fn learn(&mut self, key: (PaceKind, UserId), limit: Limit, ahead: Duration, now: Instant) {
-        let taken = self.taken.get_or_insert_with(key, now, || Taken::none(now));
+        let taken = self.taken.get_or_insert_with(key, now, || Usage::none(now));
         taken.free_at = now + ahead + limit.cost * taken.untold;
     }
 }
 
 impl Node {
-    /// One more send of a user, by whatever door.
+    /// One more send of a user, by whatever transport.
     ///
     /// # Errors
     /// [`CommandError::RateLimited`].
@@ -163,7 +163,7 @@ impl Node {
     async fn allow(&self, kind: PaceKind, user: &UserId, limit: Limit) -> Result<(), CommandError> {
         let nodes = u32::try_from(self.broker.living_nodes()).unwrap_or(u32::MAX);
         let key = (kind, user.clone());
-        let local = lock(&self.allowances.0).take(key.clone(), limit, nodes, Instant::now());
+        let local = lock(&self.cluster_limiter.0).take(key.clone(), limit, nodes, Instant::now());
         let given = match local {
             Local::Given => return Ok(()),
             Local::TooFast(wait) => return Err(too_fast(wait)),
@@ -177,7 +177,7 @@ impl Node {
             burst: limit.burst,
         };
         let granted = self.broker.claim(&claim, Instant::now() + PATIENCE).await;
-        let mut state = lock(&self.allowances.0);
+        let mut state = lock(&self.cluster_limiter.0);
         let now = Instant::now();
         let grant = match granted {
             Ok(grant) => grant,

@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The archive, and what keeps it connected.
-pub(crate) struct Past {
+pub(crate) struct Storage {
     pub(crate) archive: Option<Archive>,
     tasks: JoinSet<()>,
 }
 
-impl Past {
+impl Storage {
     /// Opens the archive, if there is to be one. A server that is away is no error: the node is not
     /// ready until it was there once.
     ///
@@ -89,7 +89,7 @@ async fn keep_connected(archive: Archive) {
 /// The storage that the nodes of one process share without Redis.
 pub struct Embedded {
     pub(crate) cluster: MemoryCluster,
-    pub(crate) past: Past,
+    pub(crate) storage: Storage,
     journal: JoinSet<()>,
 }
 
@@ -99,9 +99,9 @@ impl Embedded {
     /// # Errors
     /// [`ArchiveError`] says why the archive cannot be opened.
     pub async fn open(settings: &Settings) -> Result<Self, ArchiveError> {
-        let past = Past::open(&settings.archive).await?;
+        let storage = Storage::open(&settings.archive).await?;
         let mut journal = JoinSet::new();
-        let commits = past.archive.clone().map(|archive| {
+        let commits = storage.archive.clone().map(|archive| {
             let (commits, requests) = Journal::new();
             journal.spawn(keep_journal(archive, requests));
             commits
@@ -109,7 +109,7 @@ impl Embedded {
         let cluster = MemoryCluster::new(settings.broker_config(), commits);
         Ok(Self {
             cluster,
-            past,
+            storage,
             journal,
         })
     }
@@ -118,6 +118,6 @@ impl Embedded {
     pub async fn close(mut self) {
         self.cluster.finish().await;
         self.journal.shutdown().await;
-        self.past.close().await;
+        self.storage.close().await;
     }
 }

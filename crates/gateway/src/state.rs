@@ -23,10 +23,10 @@ use crate::auth::host::Hosts;
 use crate::auth::origin::{Origin, OriginPolicy};
 use crate::auth::{Auth, bearer};
 use crate::error::ApiError;
-use crate::handover::Claim;
+use crate::hijack::HijackHandle;
 use crate::lines::ClientLines;
 use crate::metrics::Metrics;
-use crate::proof::Bringer;
+use crate::proof::TokenSource;
 use crate::tls::Certificates;
 
 /// Characters of what a client wrote that a log line shows.
@@ -34,8 +34,8 @@ const MAX_SHOWN: usize = 100;
 /// Requests of pages that may not connect, and by names that this node is not known by.
 static REFUSED: Outage = Outage::new();
 
-/// The node behind the doors, and who may pass.
-pub(crate) struct Gate {
+/// The node behind the transports, and what decides who may connect.
+pub(crate) struct GatewayState {
     pub(crate) node: Arc<Node>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) origins: OriginPolicy,
@@ -59,16 +59,16 @@ pub(crate) struct Gate {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// Whether the connection itself is encrypted; see [`Gate::is_secure`].
+    /// Whether the connection itself is encrypted; see [`GatewayState::is_secure`].
     pub(crate) tls: bool,
     pub(crate) permit: Option<Arc<Permit>>,
     /// Taken at once from a direct peer; behind a trusted proxy each client takes its own.
     pub(crate) slot: Option<Arc<AddressSlot>>,
     /// Takes the TCP connection out of HTTP's hands.
-    pub(crate) claim: Arc<Claim>,
+    pub(crate) hijack: Arc<HijackHandle>,
 }
 
-impl Gate {
+impl GatewayState {
     pub(crate) fn limits(&self) -> &Limits {
         &self.node.config().limits
     }
@@ -78,7 +78,7 @@ impl Gate {
         self.proxies.client(peer.address.ip(), headers)
     }
 
-    /// Somebody who brings no token, in guest mode; without a name one is made up.
+    /// A user without a token, in guest mode; without a name one is made up.
     pub(crate) fn new_guest(
         &self,
         client: IpAddr,
@@ -136,7 +136,12 @@ impl Gate {
     }
 
     /// Hands a command to the session; the token of a `refresh` is proved first.
-    pub(crate) async fn handle(&self, bringer: Bringer, session: &mut Session, request: Request) {
+    pub(crate) async fn handle(
+        &self,
+        token_source: TokenSource,
+        session: &mut Session,
+        request: Request,
+    ) {
         let Command::Refresh { token } = &request.command else {
             return session.handle(request).await;
         };
@@ -144,7 +149,7 @@ impl Gate {
         if !session.admits_refresh(id) {
             return;
         }
-        match self.verify(bringer, token).await {
+        match self.verify(token_source, token).await {
             Ok(identity) => session.refresh(id, identity).await,
             Err(error) if error.is_temporary() => session.fail(id, &CommandError::Unavailable),
             Err(_) => session.close(CloseCode::BadToken),

@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use super::credentials::Credentials;
 use super::place::Return;
 use super::translator::{CONNECT, RELAY, string};
-use super::{COMMANDS, Chat, Hold, Note, Notes, Opening, Visitor, relay};
+use super::{COMMANDS, Chat, Handshake, Note, Notes, Opening, Permits, relay};
 use crate::config::AuthMode;
 use crate::metrics::OpenConnection;
-use crate::proof::{Bringer, Door, MISSING, TICKET};
-use crate::socketio::door::{Ears, Paid, Sound};
+use crate::proof::{MISSING, TICKET, TokenSource, Transport};
+use crate::socketio::handler::{ClientMessage, Inbound, Paid};
 
 /// Connects of one connection, each of which opens a session and joins a room.
 const CONNECTS: Limit = Limit {
@@ -34,23 +34,23 @@ const IDLE_PACKETS: Limit = Limit {
     per_second: 20.0,
 };
 
-/// The hearing end of one connection. Dropping it ends its sessions.
-pub(crate) struct ChatEars {
+/// The receiving half of one connection. Dropping it ends its sessions.
+pub(crate) struct ChatInbound {
     chat: Arc<Chat>,
     client: IpAddr,
-    /// From the handshake: for every namespace whose connect brings none.
+    /// From the handshake: for every namespace whose connect packet has none.
     token: Option<String>,
     /// The same, where there is no token; used up by the first connect.
     ticket: Option<String>,
     /// The identity of the ticket; few have one. It outlives neither its token nor a revocation, since
     /// each session is opened anew by the node.
     holder: Option<Box<Identity>>,
-    hold: Hold,
-    /// See [`Visitor`].
+    permits: Permits,
+    /// See [`Handshake`].
     stranger: Option<OwnedSemaphorePermit>,
     reader: PacketReader,
     /// One for each namespace that the client is in.
-    seats: Vec<Seat>,
+    entries: Vec<NamespaceSession>,
     notes: Arc<Notes>,
     connects: Bucket,
     idle_packets: Bucket,
@@ -90,14 +90,14 @@ impl Bucket {
     }
 }
 
-struct Seat {
+struct NamespaceSession {
     namespace: usize,
     session: Session,
 }
 
 /// An event as it came.
 struct Event<'a> {
-    seat: usize,
+    entry: usize,
     id: Option<u64>,
     args: Args<'a>,
     is_binary: bool,
@@ -111,17 +111,17 @@ enum Outside {
     Later(CloseCode),
 }
 
-impl Ears for ChatEars {
-    type Hold = Hold;
+impl Inbound for ChatInbound {
+    type Permits = Permits;
 
     async fn pay(&mut self, bytes: usize) -> Result<Paid, CloseCode> {
         self.notes.has_room().await;
-        for seat in &self.seats {
-            seat.session.has_room().await;
+        for entry in &self.entries {
+            entry.session.has_room().await;
         }
-        let paid = match self.seats.first() {
-            Some(seat) => seat.session.admit_message(bytes).await,
-            None => self.chat.gate.pay_for_message(self.client, bytes).await,
+        let paid = match self.entries.first() {
+            Some(entry) => entry.session.admit_message(bytes).await,
+            None => self.chat.gateway.pay_for_message(self.client, bytes).await,
         };
         match paid {
             Ok(paid) => Ok(Box::new(paid)),
@@ -132,11 +132,11 @@ impl Ears for ChatEars {
         }
     }
 
-    async fn hear(&mut self, sound: Sound<'_>) -> Result<(), CloseCode> {
+    async fn receive(&mut self, message: ClientMessage<'_>) -> Result<(), CloseCode> {
         self.notes.has_room().await;
-        let heard = match sound {
-            Sound::Text(text) => self.reader.read_text(text),
-            Sound::Binary(bytes) => self.reader.read_binary(bytes),
+        let heard = match message {
+            ClientMessage::Text(text) => self.reader.read_text(text),
+            ClientMessage::Binary(bytes) => self.reader.read_binary(bytes),
         };
         let heard = heard.map_err(|error| {
             tracing::debug!(%error, client = %self.client, "socket.io packet refused");
@@ -158,10 +158,10 @@ impl Ears for ChatEars {
                 args,
                 attachments,
             }) => {
-                let seat = self.seat(&namespace).ok_or(CloseCode::BadFrames)?;
+                let entry = self.entry(&namespace).ok_or(CloseCode::BadFrames)?;
                 let is_binary = !attachments.is_empty();
                 let event = Event {
-                    seat,
+                    entry,
                     id,
                     args,
                     is_binary,
@@ -176,13 +176,13 @@ impl Ears for ChatEars {
     }
 
     /// The polling's own permit is given back, and its slot where the socket has one.
-    fn moved(&mut self, hold: Hold) {
-        let slot = hold.slot.or_else(|| self.hold.slot.take());
-        self.hold = Hold { slot, ..hold };
+    fn moved(&mut self, permits: Permits) {
+        let slot = permits.slot.or_else(|| self.permits.slot.take());
+        self.permits = Permits { slot, ..permits };
     }
 
-    fn into_hold(self) -> Hold {
-        self.hold
+    fn into_permits(self) -> Permits {
+        self.permits
     }
 }
 
@@ -195,22 +195,22 @@ fn code_of(code: CloseCode) -> ErrorCode {
     }
 }
 
-impl ChatEars {
+impl ChatInbound {
     pub(super) fn new(
         chat: Arc<Chat>,
-        visitor: Visitor,
+        handshake: Handshake,
         notes: Arc<Notes>,
         open: OpenConnection,
     ) -> Self {
         Self {
-            client: visitor.client,
-            token: visitor.token,
-            ticket: visitor.ticket,
+            client: handshake.client,
+            token: handshake.token,
+            ticket: handshake.ticket,
             holder: None,
-            hold: visitor.hold,
-            stranger: visitor.stranger,
+            permits: handshake.permits,
+            stranger: handshake.stranger,
             reader: PacketReader::new(chat.max_payload),
-            seats: Vec::new(),
+            entries: Vec::new(),
             notes,
             connects: Bucket::full(&CONNECTS),
             idle_packets: Bucket::full(&IDLE_PACKETS),
@@ -223,9 +223,11 @@ impl ChatEars {
         self.client
     }
 
-    fn seat(&self, namespace: &str) -> Option<usize> {
-        let name = |seat: &Seat| &self.chat.namespaces[seat.namespace].name;
-        self.seats.iter().position(|seat| name(seat) == namespace)
+    fn entry(&self, namespace: &str) -> Option<usize> {
+        let name = |entry: &NamespaceSession| &self.chat.namespaces[entry.namespace].name;
+        self.entries
+            .iter()
+            .position(|entry| name(entry) == namespace)
     }
 
     async fn connect(&mut self, name: &str, auth: Option<&str>) -> Result<(), CloseCode> {
@@ -246,8 +248,8 @@ impl ChatEars {
         Ok(())
     }
 
-    /// Opens the session and joins the namespace's room. The mouth answers the connect, when it
-    /// hears how that went.
+    /// Opens the session and joins the namespace's room. The outbound half answers the connect
+    /// packet, when it learns how that went.
     async fn enter(&mut self, namespace: usize, auth: Option<&str>) -> Result<(), Outside> {
         let said = Credentials::read(auth).map_err(|error| {
             let message = format!("auth cannot be read: {error}");
@@ -255,9 +257,10 @@ impl ChatEars {
         })?;
         let identity = Box::pin(self.identity(&said)).await?;
         self.stranger = None;
-        let gate = &self.chat.gate;
-        let attached = gate.node.attach(identity, Some(self.client));
-        let attached = attached.inspect_err(|code| gate.refused_identity(self.bringer(), *code));
+        let gateway = &self.chat.gateway;
+        let attached = gateway.node.attach(identity, Some(self.client));
+        let attached =
+            attached.inspect_err(|code| gateway.refused_identity(self.token_source(), *code));
         let (mut session, outbox) =
             attached.map_err(|code| Outside::Refused(code.reason().to_owned(), code_of(code)))?;
         let catches_up = said.catches_up();
@@ -273,7 +276,7 @@ impl ChatEars {
         })));
         let (connection, user) = (session.connection(), &session.user().id);
         let name = &self.chat.namespaces[namespace].name;
-        if self.chat.gate.lines.admits_connection() {
+        if self.chat.gateway.lines.admits_connection() {
             tracing::info!(%connection, %user, client = %self.client, door = "socketio", namespace = name, "session opened");
         }
         let join = Command::Join {
@@ -283,8 +286,8 @@ impl ChatEars {
         let id = Some(RequestId::Text(CONNECT.to_owned()));
         session.handle(Request { id, command: join }).await;
         // Most clients are in one namespace, and a vector would make room for four.
-        self.seats.reserve_exact(1);
-        self.seats.push(Seat { namespace, session });
+        self.entries.reserve_exact(1);
+        self.entries.push(NamespaceSession { namespace, session });
         Ok(())
     }
 
@@ -297,18 +300,20 @@ impl ChatEars {
             if let Some(holder) = self.holder().await? {
                 return Ok(holder);
             }
-            return match self.chat.gate.auth.mode() {
+            return match self.chat.gateway.auth.mode() {
                 AuthMode::Guest => {
-                    let guest = self.chat.gate.new_guest(self.client, None);
+                    let guest = self.chat.gateway.new_guest(self.client, None);
                     guest.map_err(|_: CommandError| Outside::Later(CloseCode::TryLater))
                 }
                 AuthMode::Jwt => {
-                    self.chat.gate.refused_token(self.bringer(), MISSING);
+                    self.chat
+                        .gateway
+                        .refused_token(self.token_source(), MISSING);
                     Err(unauthorized("a token is needed: send it as auth.token"))
                 }
             };
         };
-        let proved = self.chat.gate.verify(self.bringer(), token).await;
+        let proved = self.chat.gateway.verify(self.token_source(), token).await;
         proved.map_err(|error| match error.is_temporary() {
             true => Outside::Later(CloseCode::TryLater),
             false => unauthorized("bad token"),
@@ -316,10 +321,10 @@ impl ChatEars {
     }
 
     /// Where tokens come from here.
-    fn bringer(&self) -> Bringer {
-        Bringer {
+    fn token_source(&self) -> TokenSource {
+        TokenSource {
             client: self.client,
-            door: Door::SocketIo,
+            transport: Transport::SocketIo,
         }
     }
 
@@ -330,7 +335,7 @@ impl ChatEars {
         };
         let redeemed = self
             .chat
-            .gate
+            .gateway
             .redeem_ticket(self.client, ticket, TicketUse::Once);
         match redeemed.await {
             Ok(Some(holder)) => {
@@ -338,7 +343,7 @@ impl ChatEars {
                 Ok(Some(holder))
             }
             Ok(None) => {
-                self.chat.gate.refused_token(self.bringer(), TICKET);
+                self.chat.gateway.refused_token(self.token_source(), TICKET);
                 Err(Outside::Refused(
                     "bad ticket".to_owned(),
                     ErrorCode::Unauthorized,
@@ -353,9 +358,9 @@ impl ChatEars {
 
     fn leave(&mut self, name: &str) {
         self.reader.leave(name);
-        if let Some(index) = self.seat(name) {
-            let seat = self.seats.remove(index);
-            self.notes.push(Note::Left(seat.namespace));
+        if let Some(index) = self.entry(name) {
+            let entry = self.entries.remove(index);
+            self.notes.push(Note::Left(entry.namespace));
         }
     }
 
@@ -363,7 +368,7 @@ impl ChatEars {
     /// Why the connection must end: too many events did nothing.
     async fn take(&mut self, event: Event<'_>) -> Result<(), CloseCode> {
         let bytes = event.args.as_str().len();
-        let limit = self.chat.gate.limits().frame_bytes.as_u64();
+        let limit = self.chat.gateway.limits().frame_bytes.as_u64();
         if bytes as u64 > limit {
             let error = CommandError::TooLarge { bytes, limit };
             self.answer(&event, &error.to_wire(None));
@@ -406,7 +411,7 @@ impl ChatEars {
             Err(error) => return self.complain(event, &format!("'body' is not valid: {error}")),
         };
         let command = Command::Send {
-            room: self.room(event.seat),
+            room: self.room(event.entry),
             terms: Terms::default(),
             body,
         };
@@ -414,7 +419,7 @@ impl ChatEars {
             Some(id) => RequestId::from(id),
             None => RequestId::Text(RELAY.to_owned()),
         });
-        let session = &mut self.seats[event.seat].session;
+        let session = &mut self.entries[event.entry].session;
         session.handle(Request { id, command }).await;
         Ok(())
     }
@@ -430,13 +435,17 @@ impl ChatEars {
         if !fields.starts_with('{') {
             return self.complain(event, "a command's fields come as one object");
         }
-        let decoded = decode_named_command(name, fields, &self.room(event.seat));
+        let decoded = decode_named_command(name, fields, &self.room(event.entry));
         let id = event.id.map(RequestId::from);
-        let bringer = self.bringer();
-        let gate = &*self.chat.gate;
-        let session = &mut self.seats[event.seat].session;
+        let token_source = self.token_source();
+        let gateway = &*self.chat.gateway;
+        let session = &mut self.entries[event.entry].session;
         match decoded {
-            Ok(command) => gate.handle(bringer, session, Request { id, command }).await,
+            Ok(command) => {
+                gateway
+                    .handle(token_source, session, Request { id, command })
+                    .await
+            }
             Err(mut error) => {
                 error.id = id;
                 session.refuse(&error);
@@ -445,8 +454,8 @@ impl ChatEars {
         Ok(())
     }
 
-    fn room(&self, seat: usize) -> hubbub_protocol::RoomId {
-        self.chat.namespaces[self.seats[seat].namespace]
+    fn room(&self, entry: usize) -> hubbub_protocol::RoomId {
+        self.chat.namespaces[self.entries[entry].namespace]
             .room
             .clone()
     }
@@ -465,7 +474,7 @@ impl ChatEars {
 
     /// Answers an event with an error.
     fn answer(&self, event: &Event<'_>, error: &Frame) {
-        let namespace = &self.chat.namespaces[self.seats[event.seat].namespace].name;
+        let namespace = &self.chat.namespaces[self.entries[event.entry].namespace].name;
         self.say(match event.id {
             Some(id) => encode::ack(namespace, id, &[error.as_str()]),
             None => encode::event(namespace, &[&string("error"), error.as_str()]),

@@ -13,16 +13,16 @@ use hubbub_protocol::socketio::Message;
 /// The cost of a long message, given back when it is dropped.
 pub type Paid = Box<dyn Send + Sync>;
 
-/// Lets clients in and gives each its two ends.
-pub trait Door: Send + Sync + 'static {
+/// Accepts clients and makes the two halves of each connection.
+pub trait Handler: Send + Sync + 'static {
     /// The findings of the handshake.
-    type Visitor: Send + 'static;
+    type Handshake: Send + 'static;
     /// The permits that a WebSocket's own TCP connection has taken and gives back at its end.
-    type Hold: Send + 'static;
-    /// The end that hears the client.
-    type Ears: Ears<Hold = Self::Hold>;
-    /// The end that speaks to it.
-    type Mouth: Mouth;
+    type Permits: Send + 'static;
+    /// The half that receives the client's messages.
+    type Inbound: Inbound<Permits = Self::Permits>;
+    /// The half that sends to it.
+    type Outbound: Outbound;
 
     /// The headers that let an allowed page read any answer.
     ///
@@ -33,11 +33,11 @@ pub trait Door: Send + Sync + 'static {
     /// Decides whether a new connection may come in.
     ///
     /// # Errors
-    /// The answer to who may not.
-    fn admit(&self, request: &Request) -> Result<Self::Visitor, Box<Response>>;
+    /// The answer to a client that may not.
+    fn admit(&self, request: &Request) -> Result<Self::Handshake, Box<Response>>;
 
     /// Takes what a WebSocket has to hold that goes on for a connection begun by polling.
-    fn hold(&self, request: &Request) -> Self::Hold;
+    fn permits(&self, request: &Request) -> Self::Permits;
 
     /// Says which client a request comes from.
     fn client(&self, request: &Request) -> IpAddr;
@@ -52,31 +52,31 @@ pub trait Door: Send + Sync + 'static {
         bytes: usize,
     ) -> impl Future<Output = Result<Paid, Box<Response>>> + Send;
 
-    /// Opens the two ends; both live in the connection's one task.
-    fn open(&self, visitor: Self::Visitor) -> (Self::Ears, Self::Mouth);
+    /// Makes the two halves; both live in the connection's one task.
+    fn open(&self, handshake: Self::Handshake) -> (Self::Inbound, Self::Outbound);
 
-    /// Hears how a connection has ended.
-    fn ended(&self, ears: &Self::Ears, end: Ended);
+    /// Called when a connection has ended.
+    fn ended(&self, inbound: &Self::Inbound, end: Ended);
 
-    /// Hears that a connection ended by a fault of ours.
+    /// Called when a connection's task has panicked.
     fn panicked(&self);
 }
 
 /// A message from the client.
 #[derive(Debug)]
-pub enum Sound<'a> {
+pub enum ClientMessage<'a> {
     /// Text.
     Text(&'a str),
     /// Bytes.
     Binary(Bytes),
 }
 
-/// Hears a client's messages, one after the other.
-pub trait Ears: Send + 'static {
-    /// See [`Door::Hold`].
-    type Hold: Send + 'static;
+/// Receives a client's messages, one after the other.
+pub trait Inbound: Send + 'static {
+    /// See [`Handler::Permits`].
+    type Permits: Send + 'static;
 
-    /// Pays for a long message before it is read. Waits first until the client takes what it is to hear.
+    /// Pays for a long message before it is read. Waits first until the client has read what is on its way to it.
     ///
     /// # Errors
     /// Why the connection must end.
@@ -86,7 +86,10 @@ pub trait Ears: Send + 'static {
     ///
     /// # Errors
     /// Why the connection must end.
-    fn hear(&mut self, sound: Sound<'_>) -> impl Future<Output = Result<(), CloseCode>> + Send;
+    fn receive(
+        &mut self,
+        message: ClientMessage<'_>,
+    ) -> impl Future<Output = Result<(), CloseCode>> + Send;
 
     /// Counts a packet that carries no message, such as a pong.
     ///
@@ -95,15 +98,15 @@ pub trait Ears: Send + 'static {
     fn count_packet(&mut self) -> Result<(), CloseCode>;
 
     /// The connection goes on over a WebSocket.
-    fn moved(&mut self, hold: Self::Hold);
+    fn moved(&mut self, permits: Self::Permits);
 
     /// Ends, and returns what the connection gives back when its socket is closed too.
-    fn into_hold(self) -> Self::Hold;
+    fn into_permits(self) -> Self::Permits;
 }
 
-/// Says what the client is to hear. In every poll of the task the ears come first, so what they
-/// leave for the mouth needs no waker.
-pub trait Mouth: Send + 'static {
+/// Sends to the client. In every poll of the task the inbound half comes first, so what it leaves for
+/// the outbound half needs no waker.
+pub trait Outbound: Send + 'static {
     /// Waits for messages and appends them. Asking again says that the last ones were written.
     /// Cancel safe.
     ///

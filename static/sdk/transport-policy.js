@@ -7,7 +7,7 @@ const ENOUGH = 3;
 const PROBE_BASE_MS = 20_000;
 const PROBE_CAP_MS = 300_000;
 
-export class Doors {
+export class TransportPolicy {
   #kinds;
   #enough;
   #next;

@@ -18,7 +18,7 @@ const say = (http, ...events) => {
   for (const each of events) http.stream.say(each, `${each.epoch}:${each.offset}:${each.message}`);
 };
 
-/** A client on the detour, in the lobby from offset 41 on. */
+/** A client over the fallback, in the lobby from offset 41 on. */
 async function startInside(t, options = {}) {
   const http = new FakeHttp(t);
   const { chat, states } = await start(t, { transports: "sse", ...options });
@@ -35,7 +35,7 @@ async function startInside(t, options = {}) {
   return { http, chat, lobby, heard, states };
 }
 
-test("three sockets that end without a word lead to the detour, and back when one opens", async (t) => {
+test("three sockets that end without a word lead to the fallback, and back when one opens", async (t) => {
   const http = new FakeHttp(t);
   const { chat } = await start(t, { transports: undefined });
   for (let i = 0; i < 3; i++) {
@@ -159,7 +159,7 @@ test("a stream that brings nothing keeps the message of its place, and a reset h
   assert.equal(await nextPath(), "since=e3%3A70");
 });
 
-test("a detour's stream that is renewed resumes each room with the message of its place", async (t) => {
+test("a fallback stream that is renewed resumes each room with the message of its place", async (t) => {
   const { http, chat } = await startInside(t);
   const joining = chat.join("b", { since: { epoch: "e1", offset: 7, message: "m-7" } });
   await wait(() => http.streams.length === 2);

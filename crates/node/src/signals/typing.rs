@@ -164,7 +164,7 @@ impl Node {
         }
         let user = &identity.user;
         self.check_mute(&user.id, room)?;
-        let typing = self.courtesies.typing.of(&user.id, room);
+        let typing = self.signals.typing.of(&user.id, room);
         typing.say(self.voice_without(user, room), None, on);
         Ok(())
     }

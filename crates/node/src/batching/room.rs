@@ -1,4 +1,4 @@
-//! The rate of a room's sends. A busy room publishes once per beat of its node, so that one call,
+//! The rate of a room's sends. A busy room publishes once per batch interval of its node, so that one call,
 //! one packet and one write carry several sends.
 
 use std::time::{Duration, Instant};
@@ -15,20 +15,20 @@ const MEMORY: Duration = Duration::from_millis(20);
 
 /// The recent sends of one room on this node.
 #[derive(Debug, Default)]
-pub(crate) struct Tempo {
+pub(crate) struct RoomBatching {
     /// Counted when their publish begins.
     sends: Frequency,
 }
 
-impl Tempo {
+impl RoomBatching {
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.sends.at(MEMORY, now) >= BUSY
     }
 
-    /// Whether a publish has begun in this beat.
-    pub(crate) fn has_published(&self, beats: &Beats, now: Instant) -> bool {
+    /// Whether a publish has begun in this interval.
+    pub(crate) fn has_published(&self, batch_tick: &BatchTick, now: Instant) -> bool {
         let last = self.sends.counted();
-        last.is_some_and(|last| last >= beats.last(now))
+        last.is_some_and(|last| last >= batch_tick.last(now))
     }
 
     /// Counts a publish that begins now.
@@ -40,12 +40,12 @@ impl Tempo {
 /// Moments at even intervals. Each node has its own, because simultaneous publishes of all nodes
 /// would only queue in Redis.
 #[derive(Debug)]
-pub(crate) struct Beats {
+pub(crate) struct BatchTick {
     first: Instant,
     timer: Timer,
 }
 
-impl Beats {
+impl BatchTick {
     pub(crate) fn new() -> Self {
         Self {
             first: Instant::now(),
@@ -53,14 +53,14 @@ impl Beats {
         }
     }
 
-    /// Waits for the next beat. Cancel safe.
+    /// Waits for the end of the interval. Cancel safe.
     pub(crate) async fn next(&self) {
         self.timer.until(self.last(Instant::now()) + BEAT).await;
     }
 
     fn last(&self, now: Instant) -> Instant {
         let since = now.saturating_duration_since(self.first).as_nanos() % BEAT.as_nanos();
-        now - Duration::from_nanos(u64::try_from(since).expect("shorter than a beat"))
+        now - Duration::from_nanos(u64::try_from(since).expect("shorter than an interval"))
     }
 }
 
@@ -71,11 +71,11 @@ mod tests {
     /// Counts so many sends at even intervals. Returns how often the room was busy right before a
     /// send.
     fn play(number: u32, every: Duration) -> usize {
-        let (mut tempo, start) = (Tempo::default(), Instant::now());
+        let (mut batching, start) = (RoomBatching::default(), Instant::now());
         let busy = (0..number).filter(|index| {
             let now = start + every * *index;
-            let is_busy = tempo.is_busy(now);
-            tempo.count(1, now);
+            let is_busy = batching.is_busy(now);
+            batching.count(1, now);
             is_busy
         });
         busy.count()
@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     fn a_room_that_publishes_at_each_beat_stays_busy() {
-        let (mut tempo, start) = (Tempo::default(), Instant::now());
+        let (mut batching, start) = (RoomBatching::default(), Instant::now());
         let busy = (0..100).filter(|beat| {
             let now = start + BEAT * *beat;
-            let is_busy = tempo.is_busy(now);
-            tempo.count(5, now);
+            let is_busy = batching.is_busy(now);
+            batching.count(5, now);
             is_busy
         });
         assert!(busy.count() > 90);
@@ -106,35 +106,35 @@ mod tests {
 
     #[test]
     fn silence_makes_it_quiet_again() {
-        let (mut tempo, start) = (Tempo::default(), Instant::now());
-        tempo.count(100, start);
-        assert!(tempo.is_busy(start + Duration::from_millis(1)));
-        assert!(!tempo.is_busy(start + Duration::from_secs(1)));
+        let (mut batching, start) = (RoomBatching::default(), Instant::now());
+        batching.count(100, start);
+        assert!(batching.is_busy(start + Duration::from_millis(1)));
+        assert!(!batching.is_busy(start + Duration::from_secs(1)));
     }
 
     #[test]
     fn a_busy_room_publishes_once_a_beat() {
-        let (beats, mut tempo) = (Beats::new(), Tempo::default());
-        let at = |micros| beats.first + Duration::from_micros(micros);
-        let waits = |tempo: &Tempo, micros| {
-            tempo.is_busy(at(micros)) && tempo.has_published(&beats, at(micros))
+        let (batch_tick, mut batching) = (BatchTick::new(), RoomBatching::default());
+        let at = |micros| batch_tick.first + Duration::from_micros(micros);
+        let waits = |batching: &RoomBatching, micros| {
+            batching.is_busy(at(micros)) && batching.has_published(&batch_tick, at(micros))
         };
-        assert!(!waits(&tempo, 1_000));
-        tempo.count(20, at(1_000));
-        assert!(waits(&tempo, 4_799));
-        assert!(!waits(&tempo, 4_800), "none in this beat yet");
-        tempo.count(4, at(4_900));
-        assert!(waits(&tempo, 9_000));
-        tempo.count(1, at(500_000));
-        assert!(!waits(&tempo, 500_001), "quiet again");
+        assert!(!waits(&batching, 1_000));
+        batching.count(20, at(1_000));
+        assert!(waits(&batching, 4_799));
+        assert!(!waits(&batching, 4_800), "none in this beat yet");
+        batching.count(4, at(4_900));
+        assert!(waits(&batching, 9_000));
+        batching.count(1, at(500_000));
+        assert!(!waits(&batching, 500_001), "quiet again");
     }
 
     #[test]
     fn the_last_beat_is_less_than_one_away() {
-        let beats = Beats::new();
+        let batch_tick = BatchTick::new();
         for (nanos, since) in [(0, 0), (1, 1), (4_799_999, 4_799_999), (4_800_000, 0)] {
-            let now = beats.first + Duration::from_nanos(nanos);
-            assert_eq!(now - beats.last(now), Duration::from_nanos(since));
+            let now = batch_tick.first + Duration::from_nanos(nanos);
+            assert_eq!(now - batch_tick.last(now), Duration::from_nanos(since));
         }
     }
 }

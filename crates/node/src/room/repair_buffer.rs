@@ -1,6 +1,6 @@
 //! Live events that wait while a room is read from its stream.
 //!
-//! The gate is bounded. When it is full, the oldest events are dropped, and the hole that they
+//! The buffer is bounded. When it is full, the oldest events are dropped, and the hole that they
 //! leave makes the reader read once more.
 
 use std::collections::VecDeque;
@@ -9,45 +9,45 @@ use hubbub_protocol::{Envelope, Epoch};
 
 use super::log::{RoomLog, Step};
 
-const GATE_EVENTS: usize = 1_000;
-const GATE_BYTES: usize = 256 * 1024;
+const BUFFER_EVENTS: usize = 1_000;
+const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A closed gate.
+/// The live events that have come since the repair began.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct RepairBuffer {
     waiting: VecDeque<Envelope>,
     bytes: usize,
     /// How many events have ever arrived, so that a reader knows which arrived before its read.
     arrived: u64,
     /// How often events may have been missed.
-    doubts: u64,
+    maybe_missed: u64,
 }
 
 /// The result of merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Merged {
-    /// Nothing is left, so the gate may open.
+    /// Nothing is left, so the repair is over.
     All,
-    /// Something is left, or was in doubt, so the stream has to be read once more.
+    /// Something is left, or events may have been missed, so the stream has to be read once more.
     Part,
     /// An event that arrived before the read is above the end of the read stream: the stream fell
     /// back.
     Fork,
 }
 
-/// The gate's state when a read of the stream began.
+/// The buffer's state when a read of the stream began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     arrived: u64,
-    doubts: u64,
+    maybe_missed: u64,
 }
 
-impl Gate {
+impl RepairBuffer {
     pub(crate) fn push(&mut self, event: Envelope) {
         self.bytes += event.frame.len();
         self.waiting.push_back(event);
         self.arrived += 1;
-        while self.waiting.len() > GATE_EVENTS || self.bytes > GATE_BYTES {
+        while self.waiting.len() > BUFFER_EVENTS || self.bytes > BUFFER_BYTES {
             let Some(oldest) = self.waiting.pop_front() else {
                 return;
             };
@@ -58,14 +58,14 @@ impl Gate {
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             arrived: self.arrived,
-            doubts: self.doubts,
+            maybe_missed: self.maybe_missed,
         }
     }
 
     /// Notes that events may have been missed just now: a read that has already begun cannot show
     /// them.
-    pub(crate) fn doubt(&mut self) {
-        self.doubts += 1;
+    pub(crate) fn note_maybe_missed(&mut self) {
+        self.maybe_missed += 1;
     }
 
     /// The highest waiting offset of this epoch. 0: none waits.
@@ -116,7 +116,7 @@ impl Gate {
             self.bytes -= event.frame.len();
             number += 1;
         }
-        if self.doubts == mark.doubts {
+        if self.maybe_missed == mark.maybe_missed {
             Merged::All
         } else {
             Merged::Part
@@ -136,27 +136,27 @@ mod tests {
     fn foreign_events_wait_only_if_they_may_be_newer_than_the_read() {
         let room = hubbub_protocol::RoomId::new("r").unwrap();
         let mut log = RoomLog::new(room, page("new", 5, 5..=5), LogBudget::default());
-        let mut gate = Gate::default();
-        gate.push(event("old", 9));
-        let mark = gate.mark();
-        gate.push(event("newer", 6));
+        let mut buffer = RepairBuffer::default();
+        buffer.push(event("old", 9));
+        let mark = buffer.mark();
+        buffer.push(event("newer", 6));
         let mut ready = Vec::new();
-        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Part);
+        assert_eq!(buffer.merge(&mut log, mark, &mut ready), Merged::Part);
         assert!(ready.is_empty());
-        let mark = gate.mark();
-        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::All);
+        let mark = buffer.mark();
+        assert_eq!(buffer.merge(&mut log, mark, &mut ready), Merged::All);
     }
 
     #[test]
-    fn a_doubt_during_a_read_asks_for_another() {
+    fn a_possible_miss_during_a_read_asks_for_another() {
         let mut log = empty_log(5);
-        let mut gate = Gate::default();
-        let mark = gate.mark();
-        gate.doubt();
+        let mut buffer = RepairBuffer::default();
+        let mark = buffer.mark();
+        buffer.note_maybe_missed();
         let ready = &mut Vec::new();
-        assert_eq!(gate.merge(&mut log, mark, ready), Merged::Part);
-        let mark = gate.mark();
-        assert_eq!(gate.merge(&mut log, mark, ready), Merged::All);
+        assert_eq!(buffer.merge(&mut log, mark, ready), Merged::Part);
+        let mark = buffer.mark();
+        assert_eq!(buffer.merge(&mut log, mark, ready), Merged::All);
     }
 
     /// A replica that was behind was promoted, and the node had already received the events that it
@@ -165,12 +165,12 @@ mod tests {
     fn what_came_before_the_read_and_is_beyond_it_is_a_fork() {
         for ahead in [6, 7] {
             let mut log = empty_log(5);
-            let mut gate = Gate::default();
-            gate.push(event("e", ahead));
-            let mark = gate.mark();
+            let mut buffer = RepairBuffer::default();
+            buffer.push(event("e", ahead));
+            let mark = buffer.mark();
             let mut ready = Vec::new();
-            assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Fork);
-            assert_eq!(gate.highest(log.epoch()), ahead);
+            assert_eq!(buffer.merge(&mut log, mark, &mut ready), Merged::Fork);
+            assert_eq!(buffer.highest(log.epoch()), ahead);
             assert!(ready.is_empty());
         }
     }
@@ -178,13 +178,13 @@ mod tests {
     #[test]
     fn a_full_gate_forgets_the_oldest() {
         let mut log = empty_log(0);
-        let mut gate = Gate::default();
-        for offset in 1..=GATE_EVENTS as u64 + 1 {
-            gate.push(event("e", offset));
+        let mut buffer = RepairBuffer::default();
+        for offset in 1..=BUFFER_EVENTS as u64 + 1 {
+            buffer.push(event("e", offset));
         }
         let mut ready = Vec::new();
-        let mark = Gate::default().mark();
-        assert_eq!(gate.merge(&mut log, mark, &mut ready), Merged::Part);
+        let mark = RepairBuffer::default().mark();
+        assert_eq!(buffer.merge(&mut log, mark, &mut ready), Merged::Part);
         assert!(ready.is_empty());
     }
 
@@ -200,7 +200,7 @@ mod tests {
             arrivals in 0_u64..40,
         ) {
             let mut log = empty_log(head);
-            let mut gate = Gate::default();
+            let mut buffer = RepairBuffer::default();
             let mut given = Vec::new();
             let mut published = head;
             loop {
@@ -209,12 +209,12 @@ mod tests {
                 let until = (published + arrivals).min(total);
                 for offset in published + 1..=until {
                     if kept[usize::try_from(offset).unwrap() % kept.len()] {
-                        gate.push(event("e", offset));
-                        gate.push(event("e", offset));
+                        buffer.push(event("e", offset));
+                        buffer.push(event("e", offset));
                     }
                 }
                 published = until.max(published);
-                let mark = gate.mark();
+                let mark = buffer.mark();
                 let from = log.head() + 1;
                 for offset in from..=(from + page_size - 1).min(published) {
                     let next = event("e", offset);
@@ -223,7 +223,7 @@ mod tests {
                     given.push(next);
                 }
                 let opened = log.head() >= published
-                    && gate.merge(&mut log, mark, &mut given) == Merged::All;
+                    && buffer.merge(&mut log, mark, &mut given) == Merged::All;
                 if opened && (published == total || arrivals == 0) {
                     break;
                 }

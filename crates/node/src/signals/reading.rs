@@ -100,7 +100,7 @@ impl Node {
         let (user, offset) = (&identity.user, offset.min(head));
         if offset > 0 {
             self.note_read(&user.id, room, offset, false);
-            let reading = self.courtesies.reading.of(&user.id, room);
+            let reading = self.signals.reading.of(&user.id, room);
             reading.say(self.voice_without(user, room), offset);
         }
         Ok(())

@@ -34,7 +34,7 @@ enum Turn {
 
 /// The users' latest signals in rooms.
 #[derive(Debug, Default)]
-pub(crate) struct Courtesies {
+pub(crate) struct Signals {
     pub(crate) typing: Lately<Typing>,
     pub(crate) reading: Lately<Reading>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Voice {
 }
 
 impl Node {
-    /// The voice of a connection, which does not hear itself.
+    /// The connection that it came from, which is not told of it.
     pub(crate) fn voice(
         self: &Arc<Self>,
         connection: &ConnectionId,

@@ -10,35 +10,35 @@ use hubbub_protocol::{CloseCode, Frame};
 
 use super::translator::Translator;
 use super::{Chat, Note, Notes, Opening};
-use crate::socketio::door::Mouth;
+use crate::socketio::handler::Outbound;
 
 /// The speaking end of one connection.
-pub(crate) struct ChatMouth {
+pub(crate) struct ChatOutbound {
     chat: Arc<Chat>,
     notes: Arc<Notes>,
-    seats: Vec<Seat>,
+    entries: Vec<NamespaceOutbox>,
 }
 
 /// One namespace that the client is in, or about to be.
-struct Seat {
+struct NamespaceOutbox {
     namespace: usize,
     outbox: OutboxReader,
     frames: Vec<Frame>,
     translator: Translator,
 }
 
-impl Mouth for ChatMouth {
+impl Outbound for ChatOutbound {
     async fn say(&mut self, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
         loop {
             self.take_notes(batch);
             if !batch.is_empty() {
                 return Ok(());
             }
-            let Self { notes, seats, .. } = self;
+            let Self { notes, entries, .. } = self;
             let (index, next) = tokio::select! {
                 biased;
                 () = notes.has_items() => continue,
-                next = next_of(seats) => next,
+                next = next_of(entries) => next,
             };
             self.translate(index, batch)?;
             if let Err(code) = next {
@@ -46,15 +46,15 @@ impl Mouth for ChatMouth {
                 return Err(code);
             }
             // Namespaces take turns.
-            self.seats.rotate_left(1);
+            self.entries.rotate_left(1);
         }
     }
 
     async fn is_shed(&mut self) {
         let mut shed: Vec<_> = self
-            .seats
+            .entries
             .iter()
-            .map(|seat| Box::pin(seat.outbox.is_shed()))
+            .map(|entry| Box::pin(entry.outbox.is_shed()))
             .collect();
         poll_fn(|context| {
             let mut all = shed.iter_mut();
@@ -67,16 +67,16 @@ impl Mouth for ChatMouth {
     }
 
     fn has_joined(&self) -> bool {
-        self.seats.iter().any(|seat| seat.translator.is_in())
+        self.entries.iter().any(|entry| entry.translator.is_in())
     }
 }
 
-impl ChatMouth {
+impl ChatOutbound {
     pub(super) fn new(chat: Arc<Chat>, notes: Arc<Notes>) -> Self {
         Self {
             chat,
             notes,
-            seats: Vec::new(),
+            entries: Vec::new(),
         }
     }
 
@@ -85,7 +85,7 @@ impl ChatMouth {
             match note {
                 Note::Say(message) => batch.push(message),
                 Note::Opened(opening) => self.open(*opening),
-                Note::Left(namespace) => self.seats.retain(|seat| seat.namespace != namespace),
+                Note::Left(namespace) => self.entries.retain(|entry| entry.namespace != namespace),
             }
         }
     }
@@ -98,8 +98,8 @@ impl ChatMouth {
             catches_up,
         } = opening;
         let translator = Translator::new(pid, catches_up);
-        self.seats.reserve_exact(1);
-        self.seats.push(Seat {
+        self.entries.reserve_exact(1);
+        self.entries.push(NamespaceOutbox {
             namespace,
             outbox,
             frames: Vec::new(),
@@ -108,12 +108,12 @@ impl ChatMouth {
     }
 
     fn translate(&mut self, index: usize, batch: &mut Vec<Message>) -> Result<(), CloseCode> {
-        let Seat {
+        let NamespaceOutbox {
             namespace,
             frames,
             translator,
             ..
-        } = &mut self.seats[index];
+        } = &mut self.entries[index];
         let namespace = &self.chat.namespaces[*namespace];
         for frame in frames.drain(..) {
             translator.translate(&self.chat.relay_events, namespace, &frame, batch)?;
@@ -127,21 +127,21 @@ impl ChatMouth {
     /// after the end of the transport alone it does.
     fn end(&self, index: usize, code: CloseCode, batch: &mut Vec<Message>) {
         if !CloseCode::is_resumable(code.as_u16()) {
-            let namespace = self.seats[index].namespace;
+            let namespace = self.entries[index].namespace;
             batch.push(encode::disconnected(&self.chat.namespaces[namespace].name));
         }
     }
 }
 
-/// Waits for the first seat that has frames.
-async fn next_of(seats: &mut [Seat]) -> (usize, Result<(), CloseCode>) {
-    match seats {
+/// Waits for the first namespace that has frames.
+async fn next_of(entries: &mut [NamespaceOutbox]) -> (usize, Result<(), CloseCode>) {
+    match entries {
         [] => pending().await,
-        [seat] => (0, seat.outbox.next(&mut seat.frames).await),
-        seats => {
-            let mut waits: Vec<_> = seats
+        [entry] => (0, entry.outbox.next(&mut entry.frames).await),
+        entries => {
+            let mut waits: Vec<_> = entries
                 .iter_mut()
-                .map(|seat| Box::pin(seat.outbox.next(&mut seat.frames)))
+                .map(|entry| Box::pin(entry.outbox.next(&mut entry.frames)))
                 .collect();
             poll_fn(|context| {
                 for (index, wait) in waits.iter_mut().enumerate() {

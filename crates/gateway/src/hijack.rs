@@ -13,36 +13,36 @@ use crate::pipe::Pipe;
 
 /// The stream as hyper has it.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct Hijackable {
     /// Gone once it was handed over.
     stream: Option<Pipe>,
-    claim: Arc<Claim>,
+    hijack: Arc<HijackHandle>,
 }
 
 /// By which a handler takes the stream of its connection.
 #[derive(Debug, Default)]
-pub(crate) struct Claim(Mutex<Option<Claimed>>);
+pub(crate) struct HijackHandle(Mutex<Option<PendingHijack>>);
 
 #[derive(Debug)]
-struct Claimed {
+struct PendingHijack {
     /// The bytes that hyper has written since.
     written: Vec<u8>,
-    taker: oneshot::Sender<Taken>,
+    taker: oneshot::Sender<Hijacked>,
 }
 
 /// The stream, and what has to be written to it first: the answer's head.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Hijacked {
     pub(crate) stream: Pipe,
     pub(crate) written: Vec<u8>,
 }
 
-impl Claim {
+impl HijackHandle {
     /// From now on hyper writes nowhere; when it has done with the answer, which must say
     /// `Connection: close`, the stream comes out of the receiver. Nothing comes if the client has gone.
-    pub(crate) fn take(&self) -> oneshot::Receiver<Taken> {
+    pub(crate) fn take(&self) -> oneshot::Receiver<Hijacked> {
         let (taker, taken) = oneshot::channel();
-        let claimed = Claimed {
+        let claimed = PendingHijack {
             written: Vec::new(),
             taker,
         };
@@ -52,8 +52,8 @@ impl Claim {
 
     /// Keeps what would have been written; `None`: the stream is hyper's still.
     fn keep(&self, bytes: &[IoSlice<'_>]) -> Option<usize> {
-        let mut claim = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = &mut claim.as_mut()?.written;
+        let mut hijack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = &mut hijack.as_mut()?.written;
         let before = written.len();
         for bytes in bytes {
             written.extend_from_slice(bytes);
@@ -62,11 +62,11 @@ impl Claim {
     }
 }
 
-impl Lent {
-    pub(crate) fn new(stream: Pipe, claim: Arc<Claim>) -> Self {
+impl Hijackable {
+    pub(crate) fn new(stream: Pipe, hijack: Arc<HijackHandle>) -> Self {
         Self {
             stream: Some(stream),
-            claim,
+            hijack,
         }
     }
 
@@ -83,7 +83,7 @@ impl Lent {
     }
 }
 
-impl AsyncRead for Lent {
+impl AsyncRead for Hijackable {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,13 +93,13 @@ impl AsyncRead for Lent {
     }
 }
 
-impl AsyncWrite for Lent {
+impl AsyncWrite for Hijackable {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.claim.keep(&[IoSlice::new(bytes)]) {
+        match self.hijack.keep(&[IoSlice::new(bytes)]) {
             Some(kept) => Poll::Ready(Ok(kept)),
             None => self.stream()?.poll_write(context, bytes),
         }
@@ -110,7 +110,7 @@ impl AsyncWrite for Lent {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.claim.keep(bytes) {
+        match self.hijack.keep(bytes) {
             Some(kept) => Poll::Ready(Ok(kept)),
             None => self.stream()?.poll_write_vectored(context, bytes),
         }
@@ -132,14 +132,14 @@ impl AsyncWrite for Lent {
     /// Where the stream was claimed, this is when hyper has done with it.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let claimed = this.claim.0.lock();
+        let claimed = this.hijack.0.lock();
         let claimed = claimed.unwrap_or_else(PoisonError::into_inner).take();
         match (claimed, this.stream.as_mut()) {
             (None, Some(stream)) => Pin::new(stream).poll_shutdown(context),
-            (Some(Claimed { written, taker }), Some(_)) => {
+            (Some(PendingHijack { written, taker }), Some(_)) => {
                 let stream = this.stream.take().expect("it was just looked at");
                 // The claimant may have gone: then the connection ends here.
-                drop(taker.send(Taken { stream, written }));
+                drop(taker.send(Hijacked { stream, written }));
                 Poll::Ready(Ok(()))
             }
             (_, None) => Poll::Ready(Ok(())),
