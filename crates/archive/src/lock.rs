@@ -7,10 +7,10 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use crate::ArchiveError;
 use crate::sidecar::Sidecar;
+use parking_lot::Mutex;
 
 /// The lock of one database, held for as long as it lives. The sidecar stays where it is: a process that
 /// removed it could not know who has opened it meanwhile.
@@ -94,20 +94,20 @@ impl FileLock {
             }
             Some(_) => {}
         }
-        let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = *self.log.lock();
         let is_other = log.is_some_and(|log| Identity::of(&self.log_path()) != Some(log));
         is_other.then(|| format!("the write-ahead log of {path} was removed while it was in use"))
     }
 
     /// Remembers which write-ahead log the open connection writes, unless it is known.
     pub(crate) fn learn_log(&self) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         *log = log.or_else(|| Identity::of(&self.log_path()));
     }
 
     /// Forgets the write-ahead log: the connection is closed, and the next one may make another.
     pub(crate) fn forget_log(&self) {
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.log.lock() = None;
     }
 
     /// The file beside the database.

@@ -1,9 +1,9 @@
 //! How the archive is doing: whether its schema is ready, and what its last call ended with.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::ArchiveError;
@@ -54,42 +54,27 @@ impl State {
     }
 
     pub(crate) fn unwritable(&self) -> Option<String> {
-        self.unwritable
-            .lock()
-            .expect("nothing panics while it is held")
-            .clone()
+        self.unwritable.lock().clone()
     }
 
     /// A try to write failed, for this reason.
     pub(crate) fn cannot_write(&self, error: &ArchiveError) {
-        *self
-            .unwritable
-            .lock()
-            .expect("nothing panics while it is held") = Some(error.to_string());
+        *self.unwritable.lock() = Some(error.to_string());
     }
 
     /// Something was written.
     pub(crate) fn has_written(&self) {
-        *self
-            .unwritable
-            .lock()
-            .expect("nothing panics while it is held") = None;
+        *self.unwritable.lock() = None;
     }
 
     pub(crate) fn wrong(&self) -> Option<String> {
-        self.wrong
-            .lock()
-            .expect("nothing panics while it is held")
-            .clone()
+        self.wrong.lock().clone()
     }
 
     /// Has every session of this moment closed instead of used: what made one of them stale has most
     /// likely reached all of them.
     fn retire_sessions(&self) {
-        let mut retired = self
-            .retired
-            .lock()
-            .expect("nothing panics while it is held");
+        let mut retired = self.retired.lock();
         if retired.is_none_or(|at| at.elapsed() >= RETIREMENT) {
             *retired = Some(Instant::now());
         }
@@ -97,10 +82,7 @@ impl State {
 
     /// Whether a session of this age is not to be used again.
     pub(crate) fn is_retired(&self, age: Duration) -> bool {
-        let retired = *self
-            .retired
-            .lock()
-            .expect("nothing panics while it is held");
+        let retired = *self.retired.lock();
         retired.is_some_and(|at| age >= at.elapsed())
     }
 
@@ -124,7 +106,7 @@ impl State {
             Err(_) | Ok(_) => {}
         }
         let wrong = result.as_ref().err().map(ToString::to_string);
-        *self.wrong.lock().expect("nothing panics while it is held") = wrong;
+        *self.wrong.lock() = wrong;
         result
     }
 }

@@ -7,10 +7,11 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hubbub_protocol::{Epoch, Packet, RoomId};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::control::{ControlReceiver, ControlSender, control};
@@ -131,7 +132,7 @@ impl PendingResyncs {
 
 impl Resyncs {
     fn raise(&self, change: impl FnOnce(&mut PendingResyncs)) {
-        change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.open.lock());
         self.raised.notify_one();
     }
 }
@@ -145,8 +146,7 @@ impl ResyncReceiver {
     pub async fn next(&mut self) -> Resync {
         loop {
             let raised = self.0.raised.notified();
-            let taken = self.0.open.lock();
-            let taken = taken.unwrap_or_else(PoisonError::into_inner).take();
+            let taken = self.0.open.lock().take();
             if let Some(resync) = taken {
                 return resync;
             }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hubbub_node::{Expires, ExpiringMap, address_key};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -167,7 +168,7 @@ impl Admission {
             return Ok(());
         }
         let rate = f64::from(self.limits.accepts_per_second);
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock();
         bucket.take(rate, Instant::now()).ok_or(Refusal::Rate)
     }
 
@@ -179,7 +180,7 @@ impl Admission {
             return Ok(());
         }
         let (rate, now) = (f64::from(rate), Instant::now());
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.shares.lock();
         let full = || Bucket {
             tokens: rate,
             filled: now,
@@ -191,10 +192,7 @@ impl Admission {
     /// Counts one more connection of a client's address.
     fn take_slot(self: &Arc<Self>, client: IpAddr) -> Result<AddressSlot, Refusal> {
         let key = address_key(client);
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock();
         let count = addresses.entry(key).or_default();
         let limit = self.limits.connections_per_address;
         if limit > 0 && *count >= limit {
@@ -224,11 +222,7 @@ impl Drop for Permit {
 
 impl Drop for AddressSlot {
     fn drop(&mut self) {
-        let mut addresses = self
-            .admission
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.admission.addresses.lock();
         if let Some(count) = addresses.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -294,7 +288,7 @@ mod tests {
         assert_eq!(admission.take_slot(mine).unwrap_err(), Refusal::Address);
         assert!(admission.take_slot(other).is_ok());
         drop(slots);
-        assert!(admission.addresses.lock().unwrap().is_empty());
+        assert!(admission.addresses.lock().is_empty());
         assert!(admission.take_slot(mine).is_ok());
     }
 }

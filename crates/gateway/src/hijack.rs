@@ -3,9 +3,10 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
@@ -46,13 +47,13 @@ impl HijackHandle {
             written: Vec::new(),
             taker,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(claimed);
+        *self.0.lock() = Some(claimed);
         taken
     }
 
     /// Keeps what would have been written; `None`: the stream is hyper's still.
     fn keep(&self, bytes: &[IoSlice<'_>]) -> Option<usize> {
-        let mut hijack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hijack = self.0.lock();
         let written = &mut hijack.as_mut()?.written;
         let before = written.len();
         for bytes in bytes {
@@ -132,8 +133,7 @@ impl AsyncWrite for Hijackable {
     /// Where the stream was claimed, this is when hyper has done with it.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let claimed = this.hijack.0.lock();
-        let claimed = claimed.unwrap_or_else(PoisonError::into_inner).take();
+        let claimed = this.hijack.0.lock().take();
         match (claimed, this.stream.as_mut()) {
             (None, Some(stream)) => Pin::new(stream).poll_shutdown(context),
             (Some(PendingHijack { written, taker }), Some(_)) => {

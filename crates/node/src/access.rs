@@ -8,7 +8,7 @@
 //! noticed by the room's count of changes, or by a lost connection, and then everybody in the room is
 //! looked at again.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_archive::Archive;
@@ -16,12 +16,12 @@ use hubbub_broker::Span;
 use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, ConnectionId, Frame, RoomId, UserId};
+use parking_lot::Mutex;
 
 use tokio::time::{sleep, timeout};
 
 use crate::error::CommandError;
 use crate::expiring_map::{Expires, ExpiringMap};
-use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 use crate::{Identity, Rights};
@@ -90,7 +90,7 @@ impl Known {
 impl AccessCache {
     /// Forgets what is known of a room.
     pub(crate) fn forget(&self, room: &RoomId) {
-        let mut answers = lock(&self.0);
+        let mut answers = self.0.lock();
         answers.forgotten += 1;
         answers.private.remove(room);
         answers.members.retain(|(of, _), _| of != room);
@@ -100,21 +100,21 @@ impl AccessCache {
 impl AccessCache {
     /// The known answer whether a room is private, and how often an answer was forgotten until now.
     fn private(&self, room: &RoomId, known: Known) -> (Option<Answer>, u64) {
-        let answers = lock(&self.0);
+        let answers = self.0.lock();
         let answer = answers.private.get(room).copied();
         (answer.filter(|it| known.counts(it)), answers.forgotten)
     }
 
     /// The same for a user's membership.
     fn member(&self, key: &(RoomId, UserId), known: Known) -> (Option<Answer>, u64) {
-        let answers = lock(&self.0);
+        let answers = self.0.lock();
         let answer = answers.members.get(key).copied();
         (answer.filter(|it| known.counts(it)), answers.forgotten)
     }
 
     /// Remembers an answer, unless something was forgotten since it was asked for.
     fn remember_private(&self, room: &RoomId, answer: Answer, forgotten: u64) {
-        let answers = &mut lock(&self.0);
+        let answers = &mut self.0.lock();
         if answers.forgotten != forgotten {
             return;
         }
@@ -123,7 +123,7 @@ impl AccessCache {
 
     /// The same for a user's membership.
     fn remember_member(&self, key: (RoomId, UserId), answer: Answer, forgotten: u64) {
-        let answers = &mut lock(&self.0);
+        let answers = &mut self.0.lock();
         if answers.forgotten != forgotten {
             return;
         }
@@ -353,7 +353,7 @@ impl Node {
         let Some(outbox) = self.hub.outbox(connection) else {
             return;
         };
-        lock(&room.state).members.remove(room, connection);
+        room.state.lock().members.remove(room, connection);
         let (id, room) = (None, &room.id);
         outbox.push(Frame::encode(&ServerFrame::Left { id, room }));
         outbox.close(CloseCode::StateLost);

@@ -1,15 +1,15 @@
 //! The levels that a `sent` reply may promise beyond the stream: a replica, or the archive.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_broker::Span;
 use hubbub_protocol::{AckLevel, Position, RoomId};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout_at};
 
-use crate::lock::lock;
 use crate::node::Node;
 
 /// The pause between two looks at a room while somebody waits for the archive to have it. It grows while
@@ -63,7 +63,7 @@ impl Node {
 
     /// Looks at the room for as long as somebody holds what this returns.
     fn progress_of(self: &Arc<Self>, room: &RoomId) -> watch::Receiver<Option<Position>> {
-        let mut rooms = lock(&self.archive_progress.0);
+        let mut rooms = self.archive_progress.0.lock();
         if let Some(sender) = rooms.get(room) {
             return sender.subscribe();
         }
@@ -88,7 +88,7 @@ impl Node {
     /// Returns whether the archive has got more since the last look; `None`: nobody waits any more.
     async fn look_at_progress(&self, room: &RoomId) -> Option<bool> {
         let page = self.broker.peek(room, Span::Newest, 0).await;
-        let mut rooms = lock(&self.archive_progress.0);
+        let mut rooms = self.archive_progress.0.lock();
         let sender = rooms.get(room)?;
         if sender.receiver_count() == 0 {
             rooms.remove(room);

@@ -8,7 +8,6 @@ use hubbub_protocol::{Draft, Envelope, EventKind, ReactionKey, RoomId, StoredEve
 
 use crate::Rights;
 use crate::error::{CommandError, UNREADABLE};
-use crate::lock::lock;
 use crate::node::Node;
 use crate::reservation::Payer;
 
@@ -128,7 +127,7 @@ impl Node {
             return Ok(None);
         };
         let known = self.hub.room(room).and_then(|here| {
-            let state = lock(&here.state);
+            let state = here.state.lock();
             state.log.as_ref()?.get(offset).cloned()
         });
         if known.is_some() {

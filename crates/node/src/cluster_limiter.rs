@@ -6,15 +6,15 @@
 //! part of the limit.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
+
 use std::time::{Duration, Instant};
 
 use hubbub_broker::{Claim, PaceKind};
 use hubbub_protocol::UserId;
+use parking_lot::Mutex;
 
 use crate::error::CommandError;
 use crate::expiring_map::{Expires, ExpiringMap};
-use crate::lock::lock;
 use crate::node::Node;
 use crate::request_limiter::Pace;
 
@@ -163,7 +163,11 @@ impl Node {
     async fn allow(&self, kind: PaceKind, user: &UserId, limit: Limit) -> Result<(), CommandError> {
         let nodes = u32::try_from(self.broker.living_nodes()).unwrap_or(u32::MAX);
         let key = (kind, user.clone());
-        let local = lock(&self.cluster_limiter.0).take(key.clone(), limit, nodes, Instant::now());
+        let local = self
+            .cluster_limiter
+            .0
+            .lock()
+            .take(key.clone(), limit, nodes, Instant::now());
         let given = match local {
             Local::Given => return Ok(()),
             Local::TooFast(wait) => return Err(too_fast(wait)),
@@ -177,7 +181,7 @@ impl Node {
             burst: limit.burst,
         };
         let granted = self.broker.claim(&claim, Instant::now() + PATIENCE).await;
-        let mut state = lock(&self.cluster_limiter.0);
+        let mut state = self.cluster_limiter.0.lock();
         let now = Instant::now();
         let grant = match granted {
             Ok(grant) => grant,

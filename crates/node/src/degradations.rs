@@ -1,10 +1,9 @@
 //! Reasons why this node is degraded: it serves, but with less than it promises, and another node could
 //! not serve better.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
-use crate::lock::lock;
+use std::collections::BTreeMap;
 
 /// The reasons, one for each part of the node. A part sets its own reason and clears it when it is
 /// healed; `/readyz` shows all of them.
@@ -14,7 +13,7 @@ pub struct Degradations(Mutex<BTreeMap<&'static str, String>>);
 impl Degradations {
     /// Sets the reason of `part`; `None`: the part is healed.
     pub fn set(&self, part: &'static str, reason: Option<String>) {
-        let mut reasons = lock(&self.0);
+        let mut reasons = self.0.lock();
         match reason {
             Some(reason) => drop(reasons.insert(part, reason)),
             None => drop(reasons.remove(part)),
@@ -24,7 +23,7 @@ impl Degradations {
     /// Returns each degraded part with its reason.
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, String)> {
-        let reasons = lock(&self.0);
+        let reasons = self.0.lock();
         let reasons = reasons.iter().map(|(part, reason)| (*part, reason.clone()));
         reasons.collect()
     }

@@ -2,13 +2,13 @@
 //! connection needs no timer for it.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+
 use std::time::Duration;
 
 use hubbub_protocol::{CloseCode, ConnectionId};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::lock::lock;
 use crate::node::Node;
 use crate::orders::now_ms;
 
@@ -22,19 +22,19 @@ pub(crate) struct Expiry(Mutex<BTreeSet<(u64, ConnectionId)>>);
 impl Expiry {
     pub(crate) fn add(&self, expires: Option<u64>, connection: &ConnectionId) {
         if let Some(expires) = expires {
-            lock(&self.0).insert((expires, connection.clone()));
+            self.0.lock().insert((expires, connection.clone()));
         }
     }
 
     pub(crate) fn remove(&self, expires: Option<u64>, connection: &ConnectionId) {
         if let Some(expires) = expires {
-            lock(&self.0).remove(&(expires, connection.clone()));
+            self.0.lock().remove(&(expires, connection.clone()));
         }
     }
 
     /// Takes out whoever's token has expired.
     fn take_due(&self, now: u64) -> Vec<ConnectionId> {
-        let mut list = lock(&self.0);
+        let mut list = self.0.lock();
         let mut due = Vec::new();
         while list.first().is_some_and(|(expires, _)| *expires <= now) {
             due.extend(list.pop_first().map(|(_, connection)| connection));

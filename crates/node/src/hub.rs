@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hubbub_protocol::{CloseCode, ConnectionId, RoomId, User, UserId};
+use parking_lot::Mutex;
 
 use crate::Identity;
-use crate::lock::lock;
 use crate::metrics::NodeMetrics;
 use crate::orders::{ConnectionInfo, Proof, now_ms};
 use crate::outbox::Outbox;
@@ -62,12 +62,12 @@ impl Hub {
 
     /// The room, if this node has it.
     pub(crate) fn room(&self, id: &RoomId) -> Option<Arc<Room>> {
-        lock(&self.rooms).get(id).cloned()
+        self.rooms.lock().get(id).cloned()
     }
 
     /// The room, made if need be; its stage tells whether it is open.
     pub(crate) fn room_or_new(&self, id: &RoomId) -> Arc<Room> {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         let room = rooms
             .entry(id.clone())
             .or_insert_with(|| Arc::new(Room::new(id.clone(), &self.budget, &self.metrics)));
@@ -76,7 +76,7 @@ impl Hub {
 
     /// Forgets the room. Its stage lock must be held, and set to closed.
     pub(crate) fn remove_room(&self, room: &Arc<Room>) {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         if rooms
             .get(&room.id)
             .is_some_and(|current| Arc::ptr_eq(current, room))
@@ -86,11 +86,11 @@ impl Hub {
     }
 
     pub(crate) fn rooms(&self) -> Vec<Arc<Room>> {
-        lock(&self.rooms).values().cloned().collect()
+        self.rooms.lock().values().cloned().collect()
     }
 
     pub(crate) fn room_count(&self) -> usize {
-        lock(&self.rooms).len()
+        self.rooms.lock().len()
     }
 
     /// Adds a session unless its user has `limit` of them here already (0: no limit).
@@ -100,7 +100,7 @@ impl Hub {
         attached: Attached,
         limit: u32,
     ) -> Result<(), CloseCode> {
-        let mut sessions = lock(&self.sessions);
+        let mut sessions = self.sessions.lock();
         let count = sessions
             .by_user
             .entry(attached.user.id.clone())
@@ -115,14 +115,14 @@ impl Hub {
 
     /// The session has another token now.
     pub(crate) fn renew(&self, connection: &ConnectionId, proof: Proof) {
-        if let Some(attached) = lock(&self.sessions).by_connection.get_mut(connection) {
+        if let Some(attached) = self.sessions.lock().by_connection.get_mut(connection) {
             attached.proof = proof;
         }
     }
 
     /// Closes those for which there is a code.
     pub(crate) fn close_where(&self, code: impl Fn(&Attached) -> Option<CloseCode>) {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let closed: Vec<_> = sessions
             .by_connection
             .values()
@@ -148,12 +148,12 @@ impl Hub {
                 opened: attached.opened,
             })
         };
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         sessions.by_connection.iter().filter_map(info).collect()
     }
 
     pub(crate) fn detach(&self, connection: &ConnectionId, user: &UserId) {
-        let mut sessions = lock(&self.sessions);
+        let mut sessions = self.sessions.lock();
         if sessions.by_connection.remove(connection).is_none() {
             return;
         }
@@ -166,11 +166,12 @@ impl Hub {
     }
 
     pub(crate) fn session_count(&self) -> usize {
-        lock(&self.sessions).by_connection.len()
+        self.sessions.lock().by_connection.len()
     }
 
     pub(crate) fn outboxes(&self) -> Vec<Arc<Outbox>> {
-        lock(&self.sessions)
+        self.sessions
+            .lock()
             .by_connection
             .values()
             .map(|attached| Arc::clone(&attached.outbox))
@@ -178,14 +179,14 @@ impl Hub {
     }
 
     pub(crate) fn outbox(&self, connection: &ConnectionId) -> Option<Arc<Outbox>> {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let attached = sessions.by_connection.get(connection);
         attached.map(|attached| Arc::clone(&attached.outbox))
     }
 
     /// The user of these connections.
     pub(crate) fn users_of(&self, connections: &[ConnectionId]) -> Vec<(ConnectionId, UserId)> {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let user_of = |connection: &ConnectionId| {
             let attached = sessions.by_connection.get(connection)?;
             Some((connection.clone(), attached.user.id.clone()))

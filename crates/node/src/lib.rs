@@ -23,7 +23,6 @@ mod heartbeat;
 mod history;
 mod hub;
 mod identity;
-mod lock;
 mod marks;
 mod metrics;
 mod node;

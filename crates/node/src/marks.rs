@@ -1,14 +1,14 @@
 //! Read marks on their way into the archive: the newest of each user and room, written together.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+
 use std::time::Duration;
 
 use hubbub_archive::{Archive, ReadMark};
 use hubbub_protocol::{RoomId, UserId};
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::lock::lock;
 use crate::node::Node;
 
 /// How often they are written.
@@ -31,7 +31,7 @@ struct Mark {
 
 impl ReadMarks {
     fn put(&self, key: (UserId, RoomId), mark: Mark) {
-        let mut marks = lock(&self.0);
+        let mut marks = self.0.lock();
         if marks.len() >= MOST && !marks.contains_key(&key) {
             return;
         }
@@ -49,7 +49,7 @@ impl ReadMarks {
     }
 
     fn take(&self, of: Option<&UserId>) -> Vec<ReadMark> {
-        let mut marks = lock(&self.0);
+        let mut marks = self.0.lock();
         let taken = marks.extract_if(|(user, _), _| of.is_none_or(|of| user == of));
         taken
             .map(|((user, room), Mark { offset, is_join })| ReadMark {

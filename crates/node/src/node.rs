@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hubbub_archive::Archive;
@@ -11,6 +11,7 @@ use hubbub_broker::{Broker, BrokerHealth, Inbox};
 use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -26,7 +27,6 @@ use crate::delivery::{deliver_from, resync_rooms};
 use crate::expiry::Expiry;
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hub;
-use crate::lock::lock;
 use crate::marks::ReadMarks;
 use crate::metrics::NodeMetrics;
 use crate::orders::Rules;
@@ -351,7 +351,7 @@ impl Node {
         self.tasks.wait().await;
         self.save_last_marks().await;
         // Rooms and presence agenda hold each other's parts: let go of both.
-        *lock(&self.agenda) = PresenceAgenda::default();
+        *self.agenda.lock() = PresenceAgenda::default();
         self.broker.close().await;
     }
 

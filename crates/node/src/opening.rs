@@ -9,7 +9,6 @@ use tracing::debug;
 
 use crate::Identity;
 use crate::error::CommandError;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::room::{Room, Stage};
@@ -52,7 +51,7 @@ impl Node {
                     *stage = Stage::Open;
                 }
             }
-            lock(&room.state).members.admit(&room, connection, outbox);
+            room.state.lock().members.admit(&room, connection, outbox);
             std::mem::forget(unless_cancelled);
             drop(stage);
             return Ok(room);

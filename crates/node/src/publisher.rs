@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use hubbub_broker::{Broker, BrokerError, Place, Published};
 use hubbub_protocol::command::RequestId;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{AckLevel, Draft, Frame, MessageId, Position, RoomId, StoredEvent};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::address::line_of;
 use crate::error::{CommandError, UNREADABLE};
-use crate::lock::lock;
 use crate::node::Node;
 use crate::outbox::DueAnswer;
 use crate::posts::Receipt;
@@ -76,7 +76,7 @@ struct Queues {
 impl Publisher {
     /// Queues a send. Returns whether the room's queue was not being worked on.
     fn push(&self, room: &RoomId, pending: Pending) -> Result<bool, Box<Pending>> {
-        let mut queues = lock(&self.0);
+        let mut queues = self.0.lock();
         if queues.bytes + pending.draft.open.len() > PENDING_BYTES {
             return Err(Box::new(pending));
         }
@@ -93,7 +93,7 @@ impl Publisher {
     /// The next batch; empty when the room has nothing more, and is forgotten. Deletions are in batches
     /// of their own, since a full Redis takes only those.
     fn take(&self, room: &RoomId) -> Vec<Pending> {
-        let mut queues = lock(&self.0);
+        let mut queues = self.0.lock();
         let Some(queue) = queues.by_room.get_mut(room) else {
             return Vec::new();
         };
@@ -123,7 +123,7 @@ impl Publisher {
 
     /// Forgets the room's queue: what waits in it is not answered any more.
     fn forget(&self, room: &RoomId) {
-        let mut queues = lock(&self.0);
+        let mut queues = self.0.lock();
         let waiting = queues.by_room.remove(room).unwrap_or_default();
         let bytes: usize = waiting.iter().map(|pending| pending.draft.open.len()).sum();
         queues.bytes -= bytes;
@@ -134,7 +134,7 @@ impl Publisher {
 
     /// Puts sends back in front, in their order.
     fn put_back(&self, room: &RoomId, batch: Vec<Pending>) {
-        let mut queues = lock(&self.0);
+        let mut queues = self.0.lock();
         queues.bytes += batch
             .iter()
             .map(|pending| pending.draft.open.len())

@@ -15,7 +15,6 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::error::CommandError;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::reconcile::Need;
 use crate::reservation::{Amount, Payer, Reservation};
@@ -139,7 +138,7 @@ impl Node {
     ) -> Result<Vec<Envelope>, PageError> {
         let limit = self.config.limits.resume_page;
         let cached = || {
-            let state = lock(&room.state);
+            let state = room.state.lock();
             let log = state.log.as_ref().ok_or(PageError::Lost)?;
             Ok::<_, PageError>((log.after(after, limit), log.epoch().clone()))
         };
@@ -157,7 +156,7 @@ impl Node {
         // It may have messages that were deleted meanwhile.
         if room.deletions() == deletions {
             reads.remember(after, &events);
-            if let Some(log) = &mut lock(&room.state).log {
+            if let Some(log) = &mut room.state.lock().log {
                 log.prepend(events.clone());
             }
         }
@@ -201,7 +200,9 @@ impl Node {
         payer: &Payer,
         given: u64,
     ) -> Result<Option<Reservation>, CommandError> {
-        let is_here = lock(&room.state)
+        let is_here = room
+            .state
+            .lock()
             .log
             .as_ref()
             .is_none_or(|log| given >= log.floor());
@@ -214,7 +215,9 @@ impl Node {
 
     /// Brings a member that has fallen behind one page further.
     pub(crate) async fn fill_up(&self, room: &Arc<Room>, connection: &ConnectionId, payer: &Payer) {
-        let cursor = lock(&room.state)
+        let cursor = room
+            .state
+            .lock()
             .members
             .get(connection)
             .map(|member| member.cursor);
@@ -231,7 +234,7 @@ impl Node {
                 if let Some(paid) = &mut paid {
                     paid.settle(events.iter().map(|event| event.frame.len()).sum());
                 }
-                let mut state = lock(&room.state);
+                let mut state = room.state.lock();
                 let RoomState {
                     log: Some(log),
                     members,
@@ -245,7 +248,7 @@ impl Node {
             Err(PageError::Lost) => {
                 info!(room = %room.id, %connection, "a slow client's events have left the stream");
                 self.metrics.resets.inc();
-                let mut state = lock(&room.state);
+                let mut state = room.state.lock();
                 let RoomState {
                     log: Some(log),
                     members,
@@ -266,7 +269,7 @@ impl Node {
     /// The cost of the read that a join needs; `None`: the room's log has everything, so that the join
     /// reads nothing, however many clients come at the same time.
     pub(crate) fn cost_of_start(&self, room: &Room, from: &JoinFrom) -> Option<Amount> {
-        let state = lock(&room.state);
+        let state = room.state.lock();
         let log = state.log.as_ref()?;
         let most = self.config.limits.resume_page;
         let (after, events) = match from {
@@ -366,7 +369,9 @@ impl Node {
         room: &Arc<Room>,
         offset: u64,
     ) -> Result<Option<MessageId>, BrokerError> {
-        let known = lock(&room.state)
+        let known = room
+            .state
+            .lock()
             .log
             .as_ref()
             .and_then(|log| log.message_at(offset).cloned());
@@ -386,7 +391,9 @@ impl Node {
         let count = count.min(self.config.limits.resume_page);
         let (epoch, head) = self.known_head(room);
         let after = head.saturating_sub(count as u64);
-        let cached = lock(&room.state)
+        let cached = room
+            .state
+            .lock()
             .log
             .as_ref()
             .and_then(|log| log.after(after, count));
@@ -442,7 +449,7 @@ impl Node {
 
     /// Where an open room is.
     fn known_head(&self, room: &Room) -> (Epoch, u64) {
-        let state = lock(&room.state);
+        let state = room.state.lock();
         let log = state.log.as_ref().expect("an open room has a log");
         (log.epoch().clone(), RoomLog::head(log))
     }

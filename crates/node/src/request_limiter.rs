@@ -1,16 +1,16 @@
 //! How fast a user, or an address, may ask this node for something over transports that hold no session.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
+
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::UserId;
+use parking_lot::Mutex;
 
 use crate::Identity;
 use crate::address::ClientNetwork;
 use crate::error::CommandError;
 use crate::expiring_map::ExpiringMap;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::token_bucket::{TokenBucket, Verdict};
 
@@ -90,7 +90,7 @@ impl Node {
             }
         };
         let (count, burst) = (count.saturating_mul(users), burst.saturating_mul(users));
-        let mut paces = lock(&self.request_limiter.0);
+        let mut paces = self.request_limiter.0.lock();
         let rate = paces.get_or_insert_with((holder, pace), now, || {
             TokenBucket::within(period, count, burst, now)
         });

@@ -15,10 +15,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::{ConnectionId, UserId};
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::sleep_until;
 
@@ -26,7 +27,6 @@ use crate::Limits;
 use crate::address::ClientNetwork;
 use crate::error::CommandError;
 use crate::expiring_map::ExpiringMap;
-use crate::lock::lock;
 use crate::node::Node;
 
 /// An address holds at most one part in so many of the node's budget, and a user as much.
@@ -228,7 +228,7 @@ impl Reservations {
             bytes: amount.bytes.min(most),
             ..amount
         };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let now = Instant::now();
         let fair = self.node.minus(state.taken).part(FREE_SHARE);
         for owner in payer.owners() {
@@ -265,7 +265,7 @@ impl Reservations {
     }
 
     fn give_back(&self, payer: &Payer, amount: Amount) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let taken = state.taken.minus(amount);
         self.set_taken(&mut state, taken);
         for owner in payer.owners() {
@@ -293,7 +293,7 @@ impl Reservations {
 
     /// Moves the moment until which a payer has read what its pace allows.
     fn charge(&self, payer: &Payer, cost: Duration) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let now = Instant::now();
         for owner in payer.owners() {
             let cost = match owner {
@@ -449,7 +449,7 @@ mod tests {
         let foreign = taken(&budgets, &payer("e1", "carol", "10.0.0.2"), READ);
         assert_eq!(foreign.len(), 2, "another address has");
         drop((held, foreign));
-        let state = lock(&budgets.state);
+        let state = budgets.state.lock();
         assert_eq!(state.taken, Amount::default());
         assert!(state.of.is_empty(), "nothing stays behind");
     }
@@ -529,11 +529,11 @@ mod tests {
         let payer = payer("c", "alice", "10.0.0.1");
         let mut read = budgets.take(&payer, READ).unwrap();
         read.settle(300);
-        assert_eq!(lock(&budgets.state).taken, Amount::bytes(300));
+        assert_eq!(budgets.state.lock().taken, Amount::bytes(300));
         read.settle(10_000);
-        assert_eq!(lock(&budgets.state).taken, Amount::bytes(300));
+        assert_eq!(budgets.state.lock().taken, Amount::bytes(300));
         drop(read);
-        assert_eq!(lock(&budgets.state).taken, Amount::default());
+        assert_eq!(budgets.state.lock().taken, Amount::default());
     }
 
     #[test]

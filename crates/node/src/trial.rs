@@ -9,7 +9,6 @@ use hubbub_broker::{Head, Page};
 use hubbub_protocol::{ConnectionId, Envelope, Epoch, Frame, MessageId, Position, RoomId};
 
 use crate::Limits;
-use crate::lock::lock;
 use crate::outbox::{Line, Outbox, OutboxBudget};
 use crate::room::Room;
 use crate::room::log::LogBudget;
@@ -59,7 +58,7 @@ impl Trial {
             )),
         };
         trial.open_gate(Vec::new(), trial.room.mark());
-        let mut state = lock(&trial.room.state);
+        let mut state = trial.room.state.lock();
         for _ in 0..members {
             let (outbox, connection) = (Outbox::new(&limits, &budget), ConnectionId::generate());
             let outbox = Arc::new(outbox);

@@ -26,9 +26,10 @@ mod sampler;
 
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 pub use sampler::Sampler;
 
 /// Between two log lines about the same outage.
@@ -98,8 +99,8 @@ impl Outage {
         Some(ongoing.report(now))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Ongoing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Option<Ongoing>> {
+        self.0.lock()
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Sampler`] decides which of many similar log lines are written.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
+
 use std::time::{Duration, Instant};
 
 /// Admits a few log lines in each period and counts the others. It is for lines that are no failures, such
@@ -75,8 +76,8 @@ impl Sampler {
         false
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Window> {
+        self.window.lock()
     }
 }
 

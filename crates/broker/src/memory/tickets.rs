@@ -1,10 +1,11 @@
 //! The embedded broker's tickets, kept until they expire, are used, or give way to newer ones.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::time::{Duration, Instant};
 
 use super::MemoryBroker;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The tickets that are kept at most, and their bytes. Beyond it the oldest ones go: nobody is refused
 /// because others have many.
@@ -95,8 +96,7 @@ impl MemoryBroker {
     }
 
     fn tickets(&self) -> MutexGuard<'_, State> {
-        let tickets = self.cluster.0.tickets.0.lock();
-        tickets.unwrap_or_else(PoisonError::into_inner)
+        self.cluster.0.tickets.0.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The checks on each new connection before it is used: whether this Redis is fit to store events,
 //! and the cluster's secret.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, ServerErrorKind};
 use tokio::sync::watch;
@@ -45,7 +46,7 @@ struct Server {
 
 impl Server {
     fn see(&self, run_id: &str) {
-        let mut known = self.run_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.run_id.lock();
         if !known.is_empty() && *known != run_id {
             self.is_changed.store(true, Ordering::Relaxed);
         }
@@ -85,7 +86,7 @@ impl Greeting {
     /// The run ID of the server that answered last. Empty if the server does not tell it.
     pub(crate) fn run_id(&self) -> String {
         let known = self.server.run_id.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+        known.clone()
     }
 
     /// The result of the newest connection's checks, as it changes.

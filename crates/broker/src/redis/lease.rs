@@ -7,11 +7,12 @@
 //! it expires, and is evicted, when no such call can be on its way any longer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_outage::Outage;
 use hubbub_protocol::{NodeId, random_name};
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -71,19 +72,19 @@ impl Lease {
     }
 
     pub(crate) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.name.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.name.lock())
     }
 
     /// Whether a script of this node has written to Redis within the last [`FRESH`].
     pub(crate) fn is_fresh(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewed = *self.renewed.lock();
         renewed.is_some_and(|renewed| renewed.elapsed() < FRESH)
     }
 
     /// All leases that lived when this one was last renewed. The list is kept while a full Redis
     /// refuses renewals, because the rooms that wait for the archive must still be served.
     pub(crate) fn living(&self) -> Arc<[String]> {
-        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = self.living.lock();
         living
             .back()
             .map_or_else(Arc::default, |known| Arc::clone(&known.leases))
@@ -92,7 +93,7 @@ impl Lease {
     /// All values of [`Lease::living`] within the last [`LEARNT`]. A conclusion that follows from
     /// each of them holds on the other nodes too. In the beginning the list of leases is empty.
     pub(crate) fn lately_living(&self) -> Vec<Arc<[String]>> {
-        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = self.living.lock();
         let old = living
             .iter()
             .skip(1)
@@ -103,7 +104,7 @@ impl Lease {
     }
 
     fn set_living(&self, leases: Vec<String>) {
-        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = self.living.lock();
         if living.back().is_some_and(|known| *known.leases == *leases) {
             return;
         }
@@ -120,11 +121,11 @@ impl Lease {
     }
 
     fn set_renewed(&self, now: Instant) {
-        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.renewed.lock() = Some(now);
     }
 
     fn take_another(&self) {
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = new_name(&self.node);
+        *self.name.lock() = new_name(&self.node);
     }
 }
 
@@ -449,12 +450,12 @@ mod tests {
         lease.set_living(vec!["a".to_owned()]);
         lease.set_living(vec!["a".to_owned()]);
         assert_eq!((lately(&lease), lease.living().len()), (vec![0, 1], 1));
-        for known in lease.living.lock().unwrap().iter_mut() {
+        for known in lease.living.lock().iter_mut() {
             known.since = known.since.checked_sub(2 * LEARNT).unwrap();
         }
         assert_eq!(lately(&lease), [1]);
         lease.set_living(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!((lately(&lease), lease.living().len()), (vec![1, 2], 2));
-        assert_eq!(lease.living.lock().unwrap().len(), 2);
+        assert_eq!(lease.living.lock().len(), 2);
     }
 }

@@ -1,8 +1,9 @@
 //! Redis' `maxmemory-policy` while the node runs: a policy that evicts takes rooms in use away as soon
 //! as the memory is full, and an operator can switch it on at any time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 /// The evicting policy that Redis reported last; clones share it.
@@ -12,7 +13,7 @@ pub(crate) struct Policy(Arc<Mutex<Option<String>>>);
 impl Policy {
     /// The problem, for operators. `None`: Redis evicts nothing.
     pub(crate) fn problem(&self) -> Option<String> {
-        let policy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.0.lock();
         let policy = policy.as_ref()?;
         Some(format!(
             "redis may evict rooms in use: set its maxmemory-policy from {policy} back to noeviction"
@@ -21,7 +22,7 @@ impl Policy {
 
     /// Takes the policy that Redis reports now, and logs a change.
     pub(crate) fn learn(&self, now: Option<String>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if *known == now {
             return;
         }

@@ -7,10 +7,11 @@
 //! another one (a restart, a failover), when the key is gone (an emptied Redis), and when an older
 //! run than a known one comes back (a failover and back, a restored copy).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubbub_protocol::Epoch;
+use parking_lot::{Mutex, MutexGuard};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
@@ -127,7 +128,7 @@ impl Runs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

@@ -3,9 +3,10 @@
 //! Sends stop while there is still some room, so that joins, presence, orders and deletions go on: a
 //! Redis that is quite full takes nothing but what gives memory back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -111,8 +112,8 @@ impl Space {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.0.lock()
     }
 }
 

@@ -9,13 +9,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hubbub_outage::Outage;
 use hubbub_protocol::{Packet, RoomId};
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, watch};
@@ -158,14 +159,12 @@ impl Subscriber {
 }
 
 impl Shared {
-    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<String, RoomId>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rooms(&self) -> parking_lot::MutexGuard<'_, HashMap<String, RoomId>> {
+        self.rooms.lock()
     }
 
-    fn probe(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.probe_heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn probe(&self) -> parking_lot::MutexGuard<'_, Option<Instant>> {
+        self.probe_heard.lock()
     }
 
     fn probe_age(&self) -> Option<Duration> {

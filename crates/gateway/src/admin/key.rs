@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hubbub_node::address_key;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Wrong keys from one address before it is locked out.
@@ -48,7 +49,7 @@ impl AdminKey {
     /// How long a key takes to be refused does not say how much of it is right.
     pub(super) fn try_key(&self, client: IpAddr, key: &[u8]) -> Verdict {
         let (client, now) = (address_key(client), Instant::now());
-        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guesses = self.guesses.lock();
         let known = guesses.get(&client).filter(|known| known.until > now);
         if let Some(known) = known.filter(|known| known.count >= GUESSES) {
             return Verdict::LockedOut(known.until - now);
@@ -107,6 +108,6 @@ mod tests {
         for number in 0..2_000_u32 {
             key.try_key(IpAddr::V4(number.into()), b"");
         }
-        assert_eq!(key.guesses.lock().unwrap().len(), REMEMBERED);
+        assert_eq!(key.guesses.lock().len(), REMEMBERED);
     }
 }

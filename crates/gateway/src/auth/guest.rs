@@ -1,11 +1,12 @@
 //! Guests: a user without a token gets an id and a name that is easy to say.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+
 use std::time::Duration;
 
 use hubbub_node::{ExpiringMap, Identity, address_key};
 use hubbub_protocol::{User, UserId};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How every guest's id begins; a token that names one must be ours.
@@ -75,7 +76,7 @@ impl GuestPace {
             return Ok(());
         }
         let now = Instant::now().into_std();
-        let mut addresses = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.full_at.lock();
         let full_at = addresses.get_or_insert_with(address_key(client), now, || now);
         let next = (*full_at).max(now) + MINUTE / self.per_minute;
         match next.duration_since(now).checked_sub(MINUTE) {

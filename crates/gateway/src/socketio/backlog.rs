@@ -1,9 +1,10 @@
 //! Messages from the reading side to the writing side of one connection.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::task::Poll;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The most items that wait. When there are more, the inbound half waits until the client has read.
@@ -57,6 +58,6 @@ impl<T> Backlog<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        self.items.lock()
     }
 }

@@ -1,9 +1,10 @@
 //! The sessions of this node by their id, and the lines over which HTTP requests reach them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handler::Paid;
@@ -129,6 +130,6 @@ impl<H> Sessions<H> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line<H>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -2,9 +2,10 @@
 //! connected stays; a file that cannot be used changes nothing but what operators see.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -75,7 +76,7 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.0.read();
         Some(Arc::clone(&current))
     }
 }
@@ -115,7 +116,7 @@ impl Certificates {
 
     /// Why the newest files are not in use; `None`: they are.
     pub(crate) fn problem(&self) -> Option<String> {
-        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let problem = self.problem.lock();
         problem.clone()
     }
 
@@ -152,7 +153,7 @@ impl Certificates {
     }
 
     fn report(&self, problem: Option<String>) {
-        let mut known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.problem.lock();
         if *known != problem
             && let Some(problem) = &problem
         {
@@ -164,7 +165,7 @@ impl Certificates {
 
 impl Current {
     fn replace(&self, certified: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        *self.0.write() = Arc::new(certified);
     }
 }
 

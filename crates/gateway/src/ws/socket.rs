@@ -5,14 +5,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_node::{Limits, Line, ReadDelay};
 use hubbub_protocol::{CloseCode, Frame};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use super::decoder::{Decoder, Incoming, MessageLimits};
@@ -383,7 +384,7 @@ impl Writer<'_> {
 
 impl Shared {
     fn unsent(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsent.lock()
     }
 
     /// See [`Writer::try_write`].

@@ -5,13 +5,12 @@
 //! answer to the one before would wait for nothing. So the sends that come during waits are counted
 //! too, and while they are few, no send waits.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::LONGEST;
 use super::frequency::Frequency;
 use super::timer::Timer;
-use crate::lock::lock;
+use parking_lot::Mutex;
 
 /// Sends to wait for, including the first.
 const WANTED: f32 = 4.0;
@@ -49,7 +48,7 @@ struct Pace {
 impl NodeBatching {
     /// Waits for the other sends, if any are to be expected. Cancel safe.
     pub(crate) async fn wait(&self) {
-        let due = lock(&self.pace).due(Instant::now());
+        let due = self.pace.lock().due(Instant::now());
         if let Some(due) = due {
             self.timer.until(due).await;
         }
@@ -57,7 +56,7 @@ impl NodeBatching {
 
     /// Counts sends that are published now, whether they waited or not.
     pub(crate) fn count(&self, sends: usize) {
-        lock(&self.pace).count(sends, Instant::now());
+        self.pace.lock().count(sends, Instant::now());
     }
 }
 

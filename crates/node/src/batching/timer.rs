@@ -41,16 +41,14 @@ fn is_to_come(due: Instant) -> bool {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;
-    use std::sync::Mutex;
     use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
     };
     use tokio::net::unix::pipe::Receiver;
-
-    use crate::lock::lock;
 
     /// A timer of the kernel, which is read like a pipe.
     #[derive(Debug)]
@@ -75,7 +73,7 @@ mod linux {
         pub(super) async fn ring(&self, due: Instant) -> io::Result<()> {
             self.set_for(due)?;
             self.timer.readable().await?;
-            let mut set = lock(&self.set);
+            let mut set = self.set.lock();
             // Reads until nothing is left, so that the next wait does not find an old firing.
             // Another waiting task may have read it first.
             loop {
@@ -88,7 +86,7 @@ mod linux {
         }
 
         fn set_for(&self, due: Instant) -> io::Result<()> {
-            let mut set = lock(&self.set);
+            let mut set = self.set.lock();
             if set.is_some_and(|set| set <= due) {
                 return Ok(());
             }

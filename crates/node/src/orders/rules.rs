@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+
 use std::time::SystemTime;
 
 use hubbub_protocol::{CloseCode, Issued, Order, RoomId, Subject, Tokens, UserId};
 use ipnet::IpNet;
+use parking_lot::RwLock;
 
 use crate::Identity;
 
@@ -219,12 +220,12 @@ impl Rules {
         self.has_kicks.store(kicks, Ordering::Relaxed);
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, State> {
+        self.state.read()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> parking_lot::RwLockWriteGuard<'_, State> {
+        self.state.write()
     }
 }
 

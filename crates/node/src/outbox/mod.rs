@@ -14,18 +14,18 @@ mod reader;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::{CloseCode, Frame};
+use parking_lot::Mutex;
 
 pub(crate) use self::budget::OutboxBudget;
 pub(crate) use self::line::Due;
 pub use self::line::Line;
 pub use self::reader::OutboxReader;
 use crate::Limits;
-use crate::lock::lock;
 use crate::room::Room;
 
 /// A client that falls behind this often within [`LAG_WINDOW`] is closed with 4408.
@@ -95,7 +95,7 @@ impl Outbox {
     /// Accepts as many of the live `frames` as fit, in order.
     pub(crate) fn offer<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> Offered {
         let has_budget = self.budget.excess() == 0;
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let before = state.bytes;
         let mut offered = Offered {
             taken: 0,
@@ -120,7 +120,7 @@ impl Outbox {
 
     /// Sets the state of a sleeping connection task. For benchmarks.
     pub(crate) fn fall_asleep(&self, line: &Arc<dyn Line>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.line = Some(Arc::clone(line));
         state.reader = Some(Waker::noop().clone());
     }
@@ -128,7 +128,7 @@ impl Outbox {
     /// Writes the queued frames to the socket if the connection's task sleeps. The task writes the
     /// rest that the socket does not take at once.
     pub(crate) fn flush(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if !state.can_flush() {
             return state.wake_reader();
         }
@@ -158,7 +158,7 @@ impl Outbox {
 
     /// Queues a reply, or a push without an offset.
     pub(crate) fn push(&self, frame: Frame) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.bytes >= self.max_bytes.saturating_mul(2) {
             state.end(CloseCode::Slow);
         } else {
@@ -171,12 +171,12 @@ impl Outbox {
 
     /// The queued bytes.
     pub(crate) fn bytes(&self) -> usize {
-        lock(&self.state).bytes
+        self.state.lock().bytes
     }
 
     /// Bytes that will become free by themselves, because the outbox has been shed.
     pub(crate) fn shed_bytes(&self) -> usize {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         if state.is_shed { state.bytes } else { 0 }
     }
 
@@ -184,7 +184,7 @@ impl Outbox {
     /// this frees, some of them only when the connection has ended. `None`: the outbox has been
     /// shed already, or holds nothing.
     pub(crate) fn shed(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.is_shed || state.bytes == 0 {
             return None;
         }
@@ -201,7 +201,7 @@ impl Outbox {
     /// Notes that the client is behind in `room`, so that the reader catches up. Called under the
     /// room's lock, like [`Outbox::caught_up`], so that both agree.
     pub(crate) fn fall_behind(&self, room: &Arc<Room>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.close.is_none() && !state.behind.iter().any(|behind| Arc::ptr_eq(behind, room)) {
             state.behind.push_back(Arc::clone(room));
         }
@@ -210,14 +210,15 @@ impl Outbox {
 
     /// Notes that the client has caught up in `room`, or has left it.
     pub(crate) fn caught_up(&self, room: &Arc<Room>) {
-        lock(&self.state)
+        self.state
+            .lock()
             .behind
             .retain(|behind| !Arc::ptr_eq(behind, room));
     }
 
     /// Moves the room to the end: rooms take turns.
     fn next_behind(&self, last: &Arc<Room>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state
             .behind
             .front()
@@ -229,7 +230,7 @@ impl Outbox {
 
     /// Counts one lag of the client. Too many within [`LAG_WINDOW`] end the connection.
     pub(crate) fn strike(&self, now: Instant) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state
             .lags
             .retain(|lag| now.duration_since(*lag) < LAG_WINDOW);
@@ -242,7 +243,7 @@ impl Outbox {
 
     /// Ends the connection after the frames that are queued now. The first code counts.
     pub(crate) fn close(&self, code: CloseCode) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.end(code);
         state.wake_reader();
     }
@@ -251,7 +252,7 @@ impl Outbox {
     /// closed, so that there will be no answer.
     pub(crate) async fn has_room(&self) -> bool {
         poll_fn(|context| {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             let has_room = state.len() < self.max_frames && state.bytes < self.max_bytes;
             if state.has_ended() || has_room {
                 return Poll::Ready(!state.has_ended());
@@ -265,7 +266,7 @@ impl Outbox {
     /// Waits until the connection is being closed, or its client is gone.
     pub(crate) async fn ended(&self) {
         poll_fn(|context| {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if state.has_ended() {
                 return Poll::Ready(());
             }
@@ -277,7 +278,7 @@ impl Outbox {
 
     /// Notes that the client is gone. Answers in preparation are given up.
     pub(crate) fn abandon(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.is_abandoned = true;
         state.wake_writers();
     }
@@ -368,13 +369,13 @@ pub(crate) struct DueAnswer(Arc<Outbox>);
 
 impl DueAnswer {
     pub(crate) fn new(outbox: &Arc<Outbox>) -> Self {
-        lock(&outbox.state).due_answers += 1;
+        outbox.state.lock().due_answers += 1;
         Self(Arc::clone(outbox))
     }
 
     /// Queues the answer even if the connection is being closed: an accepted send is answered.
     pub(crate) fn give(&self, frame: Frame) {
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         let before = state.bytes;
         state.put_last(frame);
         self.0.budget.add(state.bytes - before);
@@ -384,7 +385,7 @@ impl DueAnswer {
 
 impl Drop for DueAnswer {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         state.due_answers -= 1;
         state.wake_reader();
     }
@@ -395,7 +396,7 @@ impl Outbox {
     /// Takes everything that is queued, as if it had been written.
     pub(crate) fn take_texts(&self) -> Vec<String> {
         let mut batch = Vec::new();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.take_all(&mut batch);
         self.budget.give_back(state.settle());
         batch
@@ -427,7 +428,7 @@ mod tests {
 
     fn take(outbox: &Outbox) -> usize {
         let mut batch = Vec::new();
-        let mut state = lock(&outbox.state);
+        let mut state = outbox.state.lock();
         state.settle();
         state.take_all(&mut batch);
         state.settle();
@@ -475,9 +476,9 @@ mod tests {
         let outbox = outbox(100_000, 100);
         outbox.push(frame(1_900));
         let mut batch = Vec::new();
-        lock(&outbox.state).take_all(&mut batch);
+        outbox.state.lock().take_all(&mut batch);
         assert_eq!(outbox.shed(), Some(1_900 + FRAME_OVERHEAD));
-        assert!(lock(&outbox.state).is_shed);
+        assert!(outbox.state.lock().is_shed);
     }
 
     #[test]
@@ -486,7 +487,7 @@ mod tests {
         for _ in 0..10 {
             outbox.push(frame(100));
         }
-        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
+        assert_eq!(outbox.state.lock().close, Some(CloseCode::Slow));
         assert_eq!(take(&outbox), 5);
     }
 
@@ -507,9 +508,9 @@ mod tests {
         for seconds in [0, 61, 62] {
             outbox.strike(start + Duration::from_secs(seconds));
         }
-        assert_eq!(lock(&outbox.state).close, None);
+        assert_eq!(outbox.state.lock().close, None);
         outbox.strike(start + Duration::from_secs(63));
-        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Slow));
+        assert_eq!(outbox.state.lock().close, Some(CloseCode::Slow));
     }
 
     /// A line that takes so many frames, then no more.
@@ -518,7 +519,7 @@ mod tests {
 
     impl Line for Narrow {
         fn send(&self, frames: &mut VecDeque<Frame>) -> bool {
-            let mut room = lock(&self.0);
+            let mut room = self.0.lock();
             let count = frames.len().min(*room);
             frames.drain(..count);
             *room -= count;
@@ -529,11 +530,11 @@ mod tests {
     #[test]
     fn live_frames_go_to_the_line_only_while_the_task_sleeps() {
         let outbox = outbox(10_000, 100);
-        lock(&outbox.state).line = Some(Arc::new(Narrow(Mutex::new(3))));
+        outbox.state.lock().line = Some(Arc::new(Narrow(Mutex::new(3))));
         let frames = vec![frame(100); 2];
         assert!(!outbox.offer(frames.iter()).is_due, "the task is awake");
         assert_eq!(take(&outbox), 2);
-        let sleep = || lock(&outbox.state).reader = Some(Waker::noop().clone());
+        let sleep = || outbox.state.lock().reader = Some(Waker::noop().clone());
         sleep();
         assert!(outbox.offer(frames.iter()).is_due);
         outbox.flush();
@@ -541,7 +542,7 @@ mod tests {
         assert!(outbox.offer(frames.iter()).is_due, "the task still sleeps");
         outbox.flush();
         // One frame went out, and counts until the task has run. One is left.
-        let state = lock(&outbox.state);
+        let state = outbox.state.lock();
         assert!(state.reader.is_none(), "the task was woken");
         assert_eq!((state.frames.len(), state.taken_frames), (1, 1));
         drop(state);
@@ -564,9 +565,9 @@ mod tests {
         outbox.close(CloseCode::Restart);
         answer.give(frame(1));
         assert_eq!(take(&outbox), 1);
-        assert_eq!(lock(&outbox.state).due_answers, 1);
+        assert_eq!(outbox.state.lock().due_answers, 1);
         drop(answer);
-        assert_eq!(lock(&outbox.state).due_answers, 0);
+        assert_eq!(outbox.state.lock().due_answers, 0);
     }
 
     #[test]
@@ -577,6 +578,6 @@ mod tests {
         outbox.close(CloseCode::Slow);
         outbox.push(frame(1));
         assert_eq!(take(&outbox), 1);
-        assert_eq!(lock(&outbox.state).close, Some(CloseCode::Restart));
+        assert_eq!(outbox.state.lock().close, Some(CloseCode::Restart));
     }
 }

@@ -8,7 +8,6 @@ use hubbub_protocol::{CloseCode, ConnectionId, Frame};
 
 use super::{Line, Outbox};
 use crate::Payer;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 
@@ -25,7 +24,7 @@ pub struct OutboxReader {
 impl Drop for OutboxReader {
     /// From now on only the transport writes to the socket.
     fn drop(&mut self) {
-        lock(&self.outbox.state).line = None;
+        self.outbox.state.lock().line = None;
     }
 }
 
@@ -40,7 +39,7 @@ impl OutboxReader {
     /// Allows live events to go straight to the socket while [`Self::next`] waits. The transport's
     /// own writes must go through the same line.
     pub fn use_line(&self, line: Arc<dyn Line>) {
-        lock(&self.outbox.state).line = Some(line);
+        self.outbox.state.lock().line = Some(line);
     }
 
     /// Waits for frames and appends all queued ones to `batch`. The next call says that the last
@@ -68,7 +67,7 @@ impl OutboxReader {
     /// frames that it has taken. Cancel safe.
     pub async fn is_shed(&self) {
         poll_fn(|context| {
-            let mut state = lock(&self.outbox.state);
+            let mut state = self.outbox.state.lock();
             if state.is_shed {
                 return Poll::Ready(());
             }
@@ -81,7 +80,7 @@ impl OutboxReader {
     /// Frames come first, then rooms to catch up in. A close comes after all frames.
     async fn find(&self, batch: &mut Vec<Frame>) -> Found {
         poll_fn(|context| {
-            let mut state = lock(&self.outbox.state);
+            let mut state = self.outbox.state.lock();
             self.outbox.budget.give_back(state.settle());
             if !state.frames.is_empty() {
                 state.take_all(batch);

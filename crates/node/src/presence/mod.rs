@@ -18,7 +18,6 @@ use tokio::time::{sleep, timeout};
 
 use self::state::Heard;
 pub(crate) use self::state::RoomPresence;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 
@@ -63,7 +62,7 @@ impl Node {
         room: &Arc<Room>,
         user: &User,
     ) -> Result<Presence, BrokerError> {
-        if lock(&room.state).presence.roster.arrive(user) {
+        if room.state.lock().presence.roster.arrive(user) {
             self.register_soon(room);
         }
         let limit = self.config.limits.send_timeout;
@@ -76,10 +75,10 @@ impl Node {
     }
 
     async fn registered(&self, room: &Room, user: &UserId) -> Result<Presence, BrokerError> {
-        let mut outcome = lock(&room.state).presence.roster.outcome();
+        let mut outcome = room.state.lock().presence.roster.outcome();
         let mut failure = None;
         loop {
-            if let Some(presence) = lock(&room.state).presence.roster.registered(user) {
+            if let Some(presence) = room.state.lock().presence.roster.registered(user) {
                 return Ok(presence);
             }
             if let Some(error) = failure {
@@ -99,14 +98,14 @@ impl Node {
             Departure::Said => now,
             Departure::Cut => now + LEAVE_DELAY,
         };
-        if !lock(&room.state).presence.roster.depart(user, due) {
+        if !room.state.lock().presence.roster.depart(user, due) {
             return;
         }
         match departure {
             Departure::Said => self.leave_for_good(room, user),
             Departure::Cut => {
                 let leave = (due, Arc::clone(room), user.clone());
-                lock(&self.agenda).leaves.push_back(leave);
+                self.agenda.lock().leaves.push_back(leave);
             }
         }
     }
@@ -114,7 +113,7 @@ impl Node {
     /// Handles a presence change that the broker announces.
     pub(crate) fn hear_presence(self: &Arc<Self>, room: &Arc<Room>, delta: PresenceDelta) {
         let limit = self.config.limits.presence_list;
-        let heard = lock(&room.state).presence.hear(delta, limit);
+        let heard = room.state.lock().presence.hear(delta, limit);
         match heard {
             Heard::Applied => self.tell_presence(room),
             Heard::Old => {}
@@ -137,7 +136,7 @@ impl Node {
 
     fn settle_later(&self, room: &Arc<Room>, pause: Duration) {
         let settle = (Instant::now() + pause, Arc::clone(room));
-        lock(&self.agenda).settles.push_back(settle);
+        self.agenda.lock().settles.push_back(settle);
     }
 
     /// Asks for the new lists whose time to fill is over. A list that cannot be read now is asked
@@ -146,7 +145,7 @@ impl Node {
         while let Some(room) = self.next_due_settle() {
             let open = self.hub.room(&room.id);
             let is_open = open.is_some_and(|open| Arc::ptr_eq(&open, &room));
-            if is_open && lock(&room.state).presence.is_settling() {
+            if is_open && room.state.lock().presence.is_settling() {
                 self.refresh_presence_soon(&room);
                 self.settle_later(&room, SETTLE_RETRY);
             }
@@ -154,7 +153,7 @@ impl Node {
     }
 
     fn next_due_settle(&self) -> Option<Arc<Room>> {
-        let mut agenda = lock(&self.agenda);
+        let mut agenda = self.agenda.lock();
         let is_due = |(due, _): &mut (Instant, Arc<Room>)| *due <= Instant::now();
         agenda.settles.pop_front_if(is_due).map(|(_, room)| room)
     }
@@ -162,7 +161,7 @@ impl Node {
     /// Reads a room's presence before the first member joins here.
     pub(crate) async fn open_presence(&self, room: &Room) -> Result<(), BrokerError> {
         let presence = self.ask_presence(room).await?;
-        lock(&room.state).presence.begin(presence);
+        room.state.lock().presence.begin(presence);
         Ok(())
     }
 
@@ -175,9 +174,9 @@ impl Node {
     /// Reads the room's presence from the broker and tells members the difference.
     async fn refresh_presence(self: &Arc<Self>, room: &Arc<Room>) -> Result<(), BrokerError> {
         loop {
-            let before = lock(&room.state).presence.version();
+            let before = room.state.lock().presence.version();
             let presence = self.ask_presence(room).await?;
-            let mut state = lock(&room.state);
+            let mut state = room.state.lock();
             // A change that arrived meanwhile may be newer than the answer.
             let is_overtaken =
                 state.presence.version() != before && state.presence.version() > presence.version;
@@ -195,7 +194,7 @@ impl Node {
     }
 
     pub(crate) fn refresh_presence_soon(self: &Arc<Self>, room: &Arc<Room>) {
-        if !lock(&room.state).presence.begin_refresh() {
+        if !room.state.lock().presence.begin_refresh() {
             return;
         }
         let (node, room) = (Arc::clone(self), Arc::clone(room));
@@ -204,7 +203,7 @@ impl Node {
                 let _turn = node.repairs.acquire().await;
                 node.refresh_presence(&room).await
             };
-            lock(&room.state).presence.end_refresh();
+            room.state.lock().presence.end_refresh();
             if let Err(error) = refreshed {
                 // The next look at changed rooms finds the same difference.
                 tracing::debug!(room = %room.id, %error, "cannot read the room's presence");
@@ -215,7 +214,7 @@ impl Node {
     /// Registers all users in these rooms again, because the broker may have lost them.
     pub(crate) fn register_again(self: &Arc<Self>, rooms: impl IntoIterator<Item = Arc<Room>>) {
         for room in rooms {
-            if lock(&room.state).presence.roster.lose() {
+            if room.state.lock().presence.roster.lose() {
                 self.register_soon(&room);
             } else {
                 self.refresh_presence_soon(&room);
@@ -225,7 +224,7 @@ impl Node {
 
     /// Starts registering changed users with the broker, unless that is running already.
     fn register_soon(self: &Arc<Self>, room: &Arc<Room>) {
-        if lock(&room.state).presence.roster.begin() {
+        if room.state.lock().presence.roster.begin() {
             let (node, room) = (Arc::clone(self), Arc::clone(room));
             self.spawn(async move { node.keep_registering(&room).await });
         }
@@ -235,7 +234,7 @@ impl Node {
     /// retried, as long as the room is open.
     async fn keep_registering(self: &Arc<Self>, room: &Arc<Room>) {
         loop {
-            let Some(next) = lock(&room.state).presence.roster.next() else {
+            let Some(next) = room.state.lock().presence.roster.next() else {
                 break;
             };
             let told = {
@@ -246,12 +245,12 @@ impl Node {
             if let Err(error) = &told {
                 tracing::debug!(room = %room.id, %error, "cannot register users yet");
             }
-            lock(&room.state).presence.roster.end(next, told);
+            room.state.lock().presence.roster.end(next, told);
             if failed {
                 sleep(RETRY_PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             }
         }
-        if lock(&room.state).presence.roster.end_loss() {
+        if room.state.lock().presence.roster.end_loss() {
             self.refresh_presence_soon(room);
         }
         if room.is_idle() {
@@ -262,11 +261,11 @@ impl Node {
     /// Sends the presence frame to members now, or as soon as the last one is a second old.
     fn tell_presence(&self, room: &Arc<Room>) {
         let now = Instant::now();
-        let mut state = lock(&room.state);
+        let mut state = room.state.lock();
         if !state.presence.is_due(now) {
             if state.presence.begin_waiting() {
                 drop(state);
-                lock(&self.agenda).frames.push_back(Arc::clone(room));
+                self.agenda.lock().frames.push_back(Arc::clone(room));
             }
             return;
         }
@@ -278,7 +277,7 @@ impl Node {
 
     /// Tells members nothing for `pause`, because the changes may be undone in that time.
     pub(crate) fn hold_presence(&self, room: &Room, pause: Duration) {
-        lock(&room.state).presence.hold(Instant::now() + pause);
+        room.state.lock().presence.hold(Instant::now() + pause);
     }
 
     /// Handles due leaves and frames. Runs as long as the node.
@@ -290,9 +289,9 @@ impl Node {
             self.beat();
             self.settle_due();
             self.end_due_typing();
-            let frames = std::mem::take(&mut lock(&self.agenda).frames);
+            let frames = std::mem::take(&mut self.agenda.lock().frames);
             for room in frames {
-                lock(&room.state).presence.end_waiting();
+                room.state.lock().presence.end_waiting();
                 self.tell_presence(&room);
             }
             while let Some((room, user)) = self.next_due_leave() {
@@ -303,19 +302,19 @@ impl Node {
 
     /// Looks at a room until nobody types in it any more.
     pub(crate) fn watch_typing(&self, room: &Arc<Room>) {
-        lock(&self.agenda).typing.push(Arc::clone(room));
+        self.agenda.lock().typing.push(Arc::clone(room));
     }
 
     /// Ends the typing of users who have not renewed it in time.
     fn end_due_typing(&self) {
-        let mut rooms = std::mem::take(&mut lock(&self.agenda).typing);
+        let mut rooms = std::mem::take(&mut self.agenda.lock().typing);
         let now = Instant::now();
         rooms.retain(|room| room.expire_typing(now));
-        lock(&self.agenda).typing.append(&mut rooms);
+        self.agenda.lock().typing.append(&mut rooms);
     }
 
     fn next_due_leave(&self) -> Option<(Arc<Room>, UserId)> {
-        let mut agenda = lock(&self.agenda);
+        let mut agenda = self.agenda.lock();
         let is_due = agenda
             .leaves
             .front()
@@ -325,7 +324,9 @@ impl Node {
     }
 
     fn leave_for_good(self: &Arc<Self>, room: &Arc<Room>, user: &UserId) {
-        if lock(&room.state)
+        if room
+            .state
+            .lock()
             .presence
             .roster
             .leave(user, Instant::now())

@@ -6,7 +6,6 @@ use hubbub_broker::{BrokerError, Span, StreamState};
 use hubbub_protocol::{Envelope, MessageId, RoomId};
 
 use super::archive_error;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::room::Room;
 
@@ -50,7 +49,7 @@ impl Node {
         state: &StreamState,
     ) -> Result<Option<u64>, BrokerError> {
         let ours: Vec<(u64, MessageId)> = {
-            let log = &lock(&room.state).log;
+            let log = &room.state.lock().log;
             let log = log.as_ref().filter(|log| *log.epoch() == state.head.epoch);
             log.map_or_else(Vec::new, |log| log.recent().map(place_of).collect())
         };

@@ -3,12 +3,10 @@
 //! room.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use hubbub_broker::Place;
 use hubbub_protocol::{EpochOrder, RoomId};
-
-use crate::lock::lock;
+use parking_lot::Mutex;
 
 /// Rooms of one generation. When it is full, the generation before is forgotten.
 const ROOMS: usize = 20_000;
@@ -26,7 +24,7 @@ struct Generations {
 impl AckedPlaces {
     /// Notes that an event was stored at this place.
     pub(crate) fn note(&self, room: &RoomId, place: Place) {
-        let mut generations = lock(&self.0);
+        let mut generations = self.0.lock();
         if generations.newer.len() >= ROOMS && !generations.newer.contains_key(room) {
             generations.older = std::mem::take(&mut generations.newer);
         }
@@ -38,12 +36,12 @@ impl AckedPlaces {
 
     /// The newest place of a room. `None`: this node remembers none.
     pub(crate) fn get(&self, room: &RoomId) -> Option<Place> {
-        lock(&self.0).get(room).cloned()
+        self.0.lock().get(room).cloned()
     }
 
     /// All remembered rooms.
     pub(crate) fn rooms(&self) -> Vec<RoomId> {
-        let generations = lock(&self.0);
+        let generations = self.0.lock();
         let older = generations.older.keys();
         let older = older.filter(|room| !generations.newer.contains_key(*room));
         generations.newer.keys().chain(older).cloned().collect()

@@ -11,12 +11,13 @@ pub(crate) mod repair_buffer;
 mod typists;
 mod vigil;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hubbub_broker::{Head, Page, Place, RoomHead};
 use hubbub_protocol::{ConnectionId, Envelope, EpochOrder, Frame, Position, RoomId, User};
+use parking_lot::Mutex;
 
 use self::log::{LogBudget, RoomLog, Step};
 pub(crate) use self::members::Cursor;
@@ -27,7 +28,6 @@ pub(crate) use self::typists::TYPING_TIMEOUT;
 pub(crate) use self::vigil::Missing;
 use self::vigil::Vigil;
 use crate::batching::{BatchTick, RoomBatching};
-use crate::lock::lock;
 use crate::metrics::NodeMetrics;
 use crate::outbox::Due;
 use crate::presence::RoomPresence;
@@ -120,7 +120,7 @@ impl Room {
     /// the room's stream has to be read, and the sockets that have to be written to.
     pub(crate) fn take_live(self: &Arc<Self>, events: Vec<Envelope>) -> (bool, Due) {
         let mut due = Due::default();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let RoomState {
             log,
             buffer,
@@ -157,7 +157,7 @@ impl Room {
     /// Makes live events wait until the stream has been read once more. Returns whether they were
     /// not waiting before. If they were, a read that is running does not end the repair.
     pub(crate) fn begin_repair(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let was_open = state.buffer.is_none();
         state.buffer.get_or_insert_default().note_maybe_missed();
         was_open
@@ -165,20 +165,20 @@ impl Room {
 
     /// The starting point for a read of the stream. `None`: no repair is under way.
     pub(crate) fn mark(&self) -> Option<(Option<Position>, Mark)> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let mark = state.buffer.as_ref()?.mark();
         Some((state.log.as_ref().map(RoomLog::position), mark))
     }
 
     /// The newest known offset. 0: none is known.
     pub(crate) fn head(&self) -> u64 {
-        lock(&self.state).log.as_ref().map_or(0, RoomLog::head)
+        self.state.lock().log.as_ref().map_or(0, RoomLog::head)
     }
 
     /// The known places: the newest that was given to members, and the newest that waits in the
     /// repair buffer. Empty until the room is open.
     pub(crate) fn places(&self) -> Vec<Place> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let Some(log) = &state.log else {
             return Vec::new();
         };
@@ -223,7 +223,7 @@ impl Room {
     pub(crate) fn take_page(self: &Arc<Self>, page: Page, mark: Mark) -> PageOutcome {
         // Declared before the lock, so it is dropped, and thereby flushed, after it.
         let mut due = Due::default();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let RoomState {
             log,
             buffer,
@@ -265,7 +265,7 @@ impl Room {
 
     /// Compares the log with the broker's report of where the room stands.
     pub(crate) fn compare(&self, head: RoomHead) -> Missing {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let RoomState {
             log: Some(log),
             buffer: None,
@@ -286,21 +286,21 @@ impl Room {
 
     /// Notes that this node has just subscribed.
     pub(crate) fn hear_from_now(&self) {
-        *lock(&self.hears_since) = Instant::now();
+        *self.hears_since.lock() = Instant::now();
     }
 
     pub(crate) fn hears_since(&self) -> Instant {
-        *lock(&self.hears_since)
+        *self.hears_since.lock()
     }
 
     /// The connections of the members here.
     pub(crate) fn connections(&self) -> Vec<ConnectionId> {
-        lock(&self.state).members.connections()
+        self.state.lock().members.connections()
     }
 
     /// Pushes a frame without an offset to every member but one.
     pub(crate) fn push_to_all(&self, frame: &Frame, except: Option<&ConnectionId>) {
-        lock(&self.state).members.push_to_all(frame, except);
+        self.state.lock().members.push_to_all(frame, except);
     }
 
     /// Hears that a user types or has stopped, and gives members the frame that says so. Returns whether
@@ -312,7 +312,7 @@ impl Room {
         origin: &ConnectionId,
         frame: &Frame,
     ) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let typists = &mut state.members.typists;
         let is_news = if on {
             typists.begin(user, origin, Instant::now())
@@ -328,7 +328,7 @@ impl Room {
 
     /// Ends the typing of users who have not renewed it in time. Returns whether others type still.
     pub(crate) fn expire_typing(&self, now: Instant) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let members = &mut state.members;
         let expired = members.typists.take_expired(now);
         members.tell_stopped(self, &expired);
@@ -337,33 +337,35 @@ impl Room {
 
     /// Whether sends are so frequent here that they are published together, once per batch interval.
     pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.batching).is_busy(Instant::now())
+        self.batching.lock().is_busy(Instant::now())
     }
 
     /// Whether a publish has begun in this batch interval. In a busy room, the next one waits for the
     /// next interval.
     pub(crate) fn has_published(&self, batch_tick: &BatchTick) -> bool {
-        lock(&self.batching).has_published(batch_tick, Instant::now())
+        self.batching
+            .lock()
+            .has_published(batch_tick, Instant::now())
     }
 
     /// Counts a publish of so many sends, which begins now.
     pub(crate) fn count_sends(&self, sends: usize) {
-        lock(&self.batching).count(sends, Instant::now());
+        self.batching.lock().count(sends, Instant::now());
     }
 
     /// How often bodies were removed while the room was open here, see [`RoomLog::deletions`].
     pub(crate) fn deletions(&self) -> u64 {
-        lock(&self.state).log.as_ref().map_or(0, RoomLog::deletions)
+        self.state.lock().log.as_ref().map_or(0, RoomLog::deletions)
     }
 
     /// When the newest event arrived. `None`: the room is not open.
     pub(crate) fn appended(&self) -> Option<Instant> {
-        lock(&self.state).log.as_ref().map(RoomLog::appended)
+        self.state.lock().log.as_ref().map(RoomLog::appended)
     }
 
     /// Drops the events kept in memory. They are read again when they are needed.
     pub(crate) fn forget_events(&self) {
-        if let Some(log) = &mut lock(&self.state).log {
+        if let Some(log) = &mut self.state.lock().log {
             log.clear();
         }
         // A lock that is in use keeps its pages for now; they still count.
@@ -374,7 +376,7 @@ impl Room {
 
     /// Drops the events kept in memory that were stored before `cutoff` (milliseconds since 1970).
     pub(crate) fn expire_events(&self, cutoff: u64) {
-        if let Some(log) = &mut lock(&self.state).log {
+        if let Some(log) = &mut self.state.lock().log {
             log.expire(cutoff);
         }
         // If the lock is in use, the next round expires them.
@@ -385,7 +387,7 @@ impl Room {
 
     /// Whether the room has no members here and no user who may come back.
     pub(crate) fn is_idle(&self) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.members.is_empty() && state.presence.is_empty()
     }
 }
@@ -483,7 +485,7 @@ mod tests {
         begun.events.clear();
         assert_eq!(read(begun), PageOutcome::Live);
         let joined = Frame::from_json("{}".into()).unwrap();
-        let mut state = lock(&room.state);
+        let mut state = room.state.lock();
         state.members.admit(&room, &connection, &outbox);
         state.members.start(&room, &connection, joined, 1, 1);
         drop(state);
@@ -491,7 +493,7 @@ mod tests {
         room.begin_repair();
         assert_eq!(read(page("e", 9, 2..=9)), PageOutcome::Live);
         assert_eq!(outbox.take_texts(), ["{}"; 3], "three events only");
-        let cursor = lock(&room.state).members.get(&connection).unwrap().cursor;
+        let cursor = room.state.lock().members.get(&connection).unwrap().cursor;
         assert_eq!(cursor, Cursor::Behind(4));
     }
 

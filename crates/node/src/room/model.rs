@@ -11,7 +11,6 @@ use proptest::prelude::*;
 use super::log::LogBudget;
 use super::{PageOutcome, Room};
 use crate::Limits;
-use crate::lock::lock;
 use crate::outbox::{Outbox, OutboxBudget};
 
 /// More reads than the repair of the longest history needs, at four events each.
@@ -144,7 +143,7 @@ impl Follower {
         follower.room.take_page(stream.page_after(0), mark);
         let connection = ConnectionId::generate();
         let joined = Frame::from_json("{}".into()).unwrap();
-        let mut state = lock(&follower.room.state);
+        let mut state = follower.room.state.lock();
         let members = &mut state.members;
         members.admit(&follower.room, &connection, &follower.outbox);
         members.start(&follower.room, &connection, joined, 0, 0);

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use super::{Membership, ReplyId, Session};
 use crate::access::Known;
 use crate::error::CommandError;
-use crate::lock::lock;
 use crate::presence::Departure;
 use crate::recovery::Start;
 use crate::room::RoomState;
@@ -127,7 +126,7 @@ impl Session {
                 .start_of(&room, from)
                 .await
                 .map_err(CommandError::of_read)?;
-            let mut state = lock(&room.state);
+            let mut state = room.state.lock();
             let RoomState {
                 log: Some(log),
                 members,
@@ -186,7 +185,7 @@ impl Session {
         let Membership {
             room, is_present, ..
         } = membership;
-        lock(&room.state).members.remove(&room, &self.connection);
+        room.state.lock().members.remove(&room, &self.connection);
         let user = &self.identity.user;
         if let Some(typing) = self.node.signals.typing.known(&user.id, &room.id) {
             typing.leave(self.node.voice(&self.connection, user, &room.id));

@@ -5,15 +5,15 @@ mod reading;
 mod typing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ConnectionId, Frame, RoomId, User, UserId};
+use parking_lot::Mutex;
 
 pub(crate) use self::reading::Reading;
 pub(crate) use self::typing::Typing;
-use crate::lock::lock;
 use crate::node::Node;
 
 /// Between two signals of a user in a room.
@@ -66,7 +66,7 @@ impl<T> Default for Lately<T> {
 
 impl<T: Default + Counts> Lately<T> {
     pub(crate) fn of(&self, user: &UserId, room: &RoomId) -> Arc<T> {
-        let mut known = lock(&self.0);
+        let mut known = self.0.lock();
         if known.by_user.len() >= known.many {
             let now = Instant::now();
             let in_use = |it: &Arc<T>| Arc::strong_count(it) > 1 || it.counts(now);
@@ -80,7 +80,7 @@ impl<T: Default + Counts> Lately<T> {
     /// The state of a user in a room, if there is one.
     pub(crate) fn known(&self, user: &UserId, room: &RoomId) -> Option<Arc<T>> {
         let key = (user.clone(), room.clone());
-        lock(&self.0).by_user.get(&key).cloned()
+        self.0.lock().by_user.get(&key).cloned()
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
         for number in 1..10 * FEW {
             lately.of(&user(number), &room);
         }
-        assert!(lock(&lately.0).by_user.len() <= FEW);
+        assert!(lately.0.lock().by_user.len() <= FEW);
         assert!(Arc::ptr_eq(&held, &lately.of(&user(0), &room)));
     }
 }

@@ -1,17 +1,17 @@
 //! `read`: how far a user has read a room. Marks only go forward; they are kept with the archive and
 //! told to the others, at most once in [`INTERVAL`].
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hubbub_protocol::RoomId;
 use hubbub_protocol::frame::ServerFrame;
+use parking_lot::Mutex;
 use tokio::time::sleep_until;
 
 use super::{Counts, INTERVAL, Turn, Voice};
 use crate::Identity;
 use crate::error::CommandError;
-use crate::lock::lock;
 use crate::node::Node;
 
 /// The newest mark, and the one that was passed on.
@@ -29,7 +29,7 @@ struct ReadingState {
 impl Reading {
     /// Passes it on now, at the interval's end, or not at all.
     pub(crate) fn say(self: Arc<Self>, voice: Voice, offset: u64) {
-        let turn = lock(&self.0).say(offset, Instant::now());
+        let turn = self.0.lock().say(offset, Instant::now());
         let node = Arc::clone(&voice.node);
         let tell = async move |offset| {
             let (room, user) = (&voice.room, &voice.user);
@@ -40,7 +40,7 @@ impl Reading {
             Turn::Tell => node.spawn(async move { tell(offset).await }),
             Turn::Wait(until) => node.spawn(async move {
                 sleep_until(until.into()).await;
-                let wanted = lock(&self.0).end_wait(Instant::now());
+                let wanted = self.0.lock().end_wait(Instant::now());
                 tell(wanted).await;
             }),
         }
@@ -49,7 +49,7 @@ impl Reading {
 
 impl Counts for Reading {
     fn counts(&self, now: Instant) -> bool {
-        let told = lock(&self.0).told;
+        let told = self.0.lock().told;
         told.is_some_and(|(_, at)| now < at + INTERVAL)
     }
 }

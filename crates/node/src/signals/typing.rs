@@ -4,18 +4,18 @@
 //! does. Every node ends it for its own members after a message of the user, and after 6 s without a
 //! renewal (`room/typists.rs`), so that it ends although the typist's node has died.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{ConnectionId, Frame, RoomId, User};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::sleep_until;
 
 use super::{Counts, INTERVAL, Turn, Voice};
 use crate::Identity;
 use crate::error::CommandError;
-use crate::lock::lock;
 use crate::node::Node;
 use crate::room::{Room, TYPING_TIMEOUT};
 
@@ -48,13 +48,13 @@ struct TypingFrame {
 impl Typing {
     /// A message: it says that its sender has stopped typing.
     pub(crate) fn end(&self) {
-        lock(&self.0).is_over = true;
+        self.0.lock().is_over = true;
     }
 
     /// The connection of `voice` leaves the room: passes on that the user has stopped, if that connection,
     /// or nobody's, has said of late that the user types.
     pub(crate) fn leave(&self, voice: Voice) {
-        if lock(&self.0).leave(&voice.connection, Instant::now()) {
+        if self.0.lock().leave(&voice.connection, Instant::now()) {
             let node = Arc::clone(&voice.node);
             node.spawn(async move { tell(&voice, false).await });
         }
@@ -63,7 +63,7 @@ impl Typing {
     /// Passes it on now, at the interval's end, or not at all. `by` is the connection that says so.
     pub(crate) fn say(self: Arc<Self>, voice: Voice, by: Option<&ConnectionId>, on: bool) {
         let turn = {
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             state.by = by.cloned();
             state.say(on, Instant::now())
         };
@@ -73,7 +73,7 @@ impl Typing {
             Turn::Tell => node.spawn(async move { tell(&voice, on).await }),
             Turn::Wait(until) => node.spawn(async move {
                 sleep_until(until.into()).await;
-                let wanted = lock(&self.0).end_wait(Instant::now());
+                let wanted = self.0.lock().end_wait(Instant::now());
                 if let Some(on) = wanted {
                     tell(&voice, on).await;
                 }
@@ -89,7 +89,7 @@ async fn tell(voice: &Voice, on: bool) {
 
 impl Counts for Typing {
     fn counts(&self, now: Instant) -> bool {
-        let told = lock(&self.0).told;
+        let told = self.0.lock().told;
         // Until the others have ended it by themselves.
         told.is_some_and(|(on, at)| now < at + if on { TYPING_TIMEOUT } else { INTERVAL })
     }
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn who_types_again_after_a_message_is_told() {
         let (typing, start) = (Typing::default(), Instant::now());
-        let say = |on| lock(&typing.0).say(on, start);
+        let say = |on| typing.0.lock().say(on, start);
         assert_eq!(say(true), Turn::Tell);
         assert_eq!(say(false), Turn::Wait(start + INTERVAL));
         typing.end();
         assert_eq!(say(true), Turn::Nothing);
-        let told = lock(&typing.0).end_wait(start + INTERVAL);
+        let told = typing.0.lock().end_wait(start + INTERVAL);
         assert_eq!(told, Some(true));
     }
 
@@ -263,11 +263,11 @@ mod tests {
     #[test]
     fn a_word_after_a_message_is_passed_on_too() {
         let (typing, start) = (Typing::default(), Instant::now());
-        let say = |on| lock(&typing.0).say(on, start);
+        let say = |on| typing.0.lock().say(on, start);
         assert_eq!(say(true), Turn::Tell);
         typing.end();
         assert_eq!(say(false), Turn::Wait(start + INTERVAL));
-        let told = lock(&typing.0).end_wait(start + INTERVAL);
+        let told = typing.0.lock().end_wait(start + INTERVAL);
         assert_eq!(told, Some(false));
     }
 }

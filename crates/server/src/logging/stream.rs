@@ -5,9 +5,10 @@
 
 use std::io::{self, ErrorKind, Write, stderr};
 use std::os::fd::AsFd;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -51,7 +52,7 @@ pub(super) struct LogStream;
 impl Write for LogStream {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let dropped = {
-            let mut state = STREAM.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = STREAM.lock();
             state.put(line, &mut stderr().lock())
         };
         // The stream is free again: this line goes the same way.

@@ -4,12 +4,13 @@ mod error;
 mod fault;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_node::{Identity, RoomGrants};
 use hubbub_protocol::{User, UserId};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::RwLock;
 
 pub use self::error::{AuthError, TokenError};
 use super::api_keys::{self, ApiKeys};
@@ -136,12 +137,12 @@ impl Auth {
     /// They are for guest mode without `auth.secret`, and nobody else may call this.
     pub fn provide_secrets(&self, secrets: &[[u8; MIN_SECRET_BYTES]]) {
         let secrets = secrets.iter().map(|it| Secret::new(it, &self.rules));
-        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.secrets.write();
         *known = secrets.collect();
     }
 
     fn secrets(&self) -> Arc<[Secret]> {
-        Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.secrets.read())
     }
 
     /// Whether there is a shared secret.
