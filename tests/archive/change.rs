@@ -258,9 +258,10 @@ pub(crate) async fn deletions_leave_nothing_in_the_files(fixture: Fixture) {
     for number in 0..400_usize {
         let filler = format!("word{number} ").repeat([0, 3, 60, 700, 3_000][number % 5]);
         let is_doomed = number % 3 != 0;
-        let text = match is_doomed {
-            true => format!("{filler}{CANARY}{number} {filler} {CANARY}"),
-            false => format!("{filler}stays"),
+        let text = if is_doomed {
+            format!("{filler}{CANARY}{number} {filler} {CANARY}")
+        } else {
+            format!("{filler}stays")
         };
         let said = lobby.say("alice", &text);
         if number % 2 == 0 {

@@ -276,9 +276,10 @@ async fn who_has_gone_is_noticed_in_silence() {
         events.next_of("joined").await;
         assert_eq!(open().await, 1.0);
         let start = Instant::now();
-        match reset {
-            true => events.reset(),
-            false => drop(events),
+        if reset {
+            events.reset()
+        } else {
+            drop(events)
         }
         eventually("it is noticed", DEADLINE, async || {
             (open().await == 0.0).then_some(())

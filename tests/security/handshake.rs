@@ -59,9 +59,10 @@ async fn c03_what_is_no_websocket_handshake_is_refused_with_its_status() {
     for (status, request) in cases {
         // A keep-alive answer is read to the end only when the node closes.
         let request = request.replace("host:", "x-test: 1\r\nhost:");
-        let request = match request.contains("connection: close") {
-            true => request,
-            false => request.replace("connection: Upgrade", "connection: Upgrade, close"),
+        let request = if request.contains("connection: close") {
+            request
+        } else {
+            request.replace("connection: Upgrade", "connection: Upgrade, close")
         };
         let answer = refusal(address, request.clone()).await;
         assert_eq!(answer.status, status, "{request}\n{answer:?}");

@@ -313,9 +313,10 @@ impl Request {
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(&self.body);
         let expected = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
-        match self.header("webhook-signature") == expected {
-            true => Ok(()),
-            false => fault("wrong signature"),
+        if self.header("webhook-signature") == expected {
+            Ok(())
+        } else {
+            fault("wrong signature")
         }
     }
 }

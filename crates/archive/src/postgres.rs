@@ -104,9 +104,10 @@ impl Postgres {
 
     /// Only once the schema is known to be right.
     pub(crate) fn pool(&self) -> Result<&PgPool, ArchiveError> {
-        match self.0.state.is_ready() {
-            true => Ok(&self.0.pool),
-            false => Err(ArchiveError::Unavailable("not connected yet".to_owned())),
+        if self.0.state.is_ready() {
+            Ok(&self.0.pool)
+        } else {
+            Err(ArchiveError::Unavailable("not connected yet".to_owned()))
         }
     }
 

@@ -166,9 +166,10 @@ pub fn shorten(values: &[String]) -> String {
     if values.len() > LISTED {
         shown.push("…".to_owned());
     }
-    match shown.is_empty() {
-        true => "none".to_owned(),
-        false => shown.join(", "),
+    if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(", ")
     }
 }
 

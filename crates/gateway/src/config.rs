@@ -177,9 +177,10 @@ impl OpsSection {
 
     /// Without a token the port may be reached from this machine and its private networks only.
     pub(crate) fn check_reach(&self, address: IpAddr) -> Result<(), OpsError> {
-        match self.token.is_empty() && is_public(address) {
-            true => Err(OpsError::Open(address)),
-            false => Ok(()),
+        if self.token.is_empty() && is_public(address) {
+            Err(OpsError::Open(address))
+        } else {
+            Ok(())
         }
     }
 }

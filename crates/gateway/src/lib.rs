@@ -135,9 +135,10 @@ impl Gateway {
                 Some((listener, address))
             }
         };
-        let tls = match config.http.has_tls() {
-            true => Some(Certificates::load(&config.http.tls_cert, &config.http.tls_key).await?),
-            false => None,
+        let tls = if config.http.has_tls() {
+            Some(Certificates::load(&config.http.tls_cert, &config.http.tls_key).await?)
+        } else {
+            None
         };
         let (certificates, files) = tls.unzip();
         let assets = Assets::new(&config.http.public_urls)?;

@@ -51,15 +51,17 @@ pub(crate) async fn read_header(
 /// How many bytes follow the fixed ones.
 fn length(fixed: &[u8; FIXED_BYTES]) -> Result<usize, HeaderError> {
     if fixed[..SIGNATURE.len()] != SIGNATURE {
-        return Err(match fixed.starts_with(b"PROXY ") {
-            true => HeaderError::TextVersion,
-            false => HeaderError::Absent,
+        return Err(if fixed.starts_with(b"PROXY ") {
+            HeaderError::TextVersion
+        } else {
+            HeaderError::Absent
         });
     }
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
-    match length <= MAX_BYTES {
-        true => Ok(length),
-        false => Err(HeaderError::Malformed),
+    if length <= MAX_BYTES {
+        Ok(length)
+    } else {
+        Err(HeaderError::Malformed)
     }
 }
 

@@ -132,9 +132,10 @@ impl Server {
             });
         }
         // A client whom a balancer is about to name takes a place then.
-        let slot = match self.entry.has_header() {
-            true => None,
-            false => self.take_slot(peer)?,
+        let slot = if self.entry.has_header() {
+            None
+        } else {
+            self.take_slot(peer)?
         };
         let permit = self.admission.enter()?;
         Ok(Places {
@@ -146,9 +147,10 @@ impl Server {
     /// Takes the place and the turn of a client that comes by itself. Behind a trusted proxy each client
     /// takes its own later, when it is known: see [`GatewayState::take_place`].
     fn take_slot(&self, client: SocketAddr) -> Result<Option<AddressSlot>, Refusal> {
-        match self.gateway.proxies.trusts(client.ip()) {
-            true => Ok(None),
-            false => self.admission.take_place(client.ip()).map(Some),
+        if self.gateway.proxies.trusts(client.ip()) {
+            Ok(None)
+        } else {
+            self.admission.take_place(client.ip()).map(Some)
         }
     }
 

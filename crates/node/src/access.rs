@@ -167,9 +167,10 @@ impl Node {
         identity: &Identity,
         room: &RoomId,
     ) -> Result<(), CommandError> {
-        match self.rights(identity, room).await?.read {
-            true => Ok(()),
-            false => Err(CommandError::Forbidden),
+        if self.rights(identity, room).await?.read {
+            Ok(())
+        } else {
+            Err(CommandError::Forbidden)
         }
     }
 

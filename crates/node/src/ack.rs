@@ -35,10 +35,7 @@ impl Node {
             AckLevel::Replicated => self.broker.replicated(deadline).await,
             AckLevel::Archived => self.is_archived(room, position, deadline).await,
         };
-        match is_reached {
-            true => wanted,
-            false => AckLevel::Stream,
-        }
+        if is_reached { wanted } else { AckLevel::Stream }
     }
 
     async fn is_archived(

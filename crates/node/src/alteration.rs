@@ -35,9 +35,10 @@ impl Alteration {
             check_size(body, body_bytes)?;
         }
         let moderates = rights.moderate && matches!(self, Self::Delete);
-        match rights.write || moderates {
-            true => Ok(()),
-            false => Err(CommandError::Forbidden),
+        if rights.write || moderates {
+            Ok(())
+        } else {
+            Err(CommandError::Forbidden)
         }
     }
 
@@ -99,9 +100,10 @@ impl Node {
             Alteration::React { key, on } => Draft::react(room, by, nonce, target, key, *on),
         };
         let draft = draft.of_epoch(original.position.epoch.clone());
-        Ok(match event.deleted {
-            true => draft.too_late(),
-            false => draft,
+        Ok(if event.deleted {
+            draft.too_late()
+        } else {
+            draft
         })
     }
 

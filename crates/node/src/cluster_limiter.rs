@@ -195,11 +195,12 @@ impl Node {
             }
         };
         state.learn(key, limit, grant.ahead, now);
-        match grant.is_allowed {
-            true => Ok(()),
-            false => Err(too_fast(
+        if grant.is_allowed {
+            Ok(())
+        } else {
+            Err(too_fast(
                 (grant.ahead + limit.cost).saturating_sub(limit.burst),
-            )),
+            ))
         }
     }
 }

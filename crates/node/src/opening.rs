@@ -65,9 +65,10 @@ impl Node {
         address: Option<IpAddr>,
         id: &RoomId,
     ) -> Result<(), CommandError> {
-        match self.is_new(id).await {
-            true => self.allow_new_room(&identity.user.id, address).await,
-            false => Ok(()),
+        if self.is_new(id).await {
+            self.allow_new_room(&identity.user.id, address).await
+        } else {
+            Ok(())
         }
     }
 

@@ -101,9 +101,10 @@ impl Node {
         let mut submitted = Vec::new();
         for post in posts {
             let room = post.room.clone();
-            let mut awaited = match stuck.contains(&room) {
-                true => Err(CommandError::Unavailable),
-                false => self.submit(identity, post, deadline).await,
+            let mut awaited = if stuck.contains(&room) {
+                Err(CommandError::Unavailable)
+            } else {
+                self.submit(identity, post, deadline).await
             };
             // Refused before it was in the room's queue: what follows must not overtake it.
             if let Err(CommandError::RateLimited { .. } | CommandError::Unavailable) = &mut awaited
@@ -242,9 +243,10 @@ fn may_send<'a>(
         Some(from) => (rights.publish, from),
         None => (rights.write, &identity.user),
     };
-    match is_allowed {
-        true => Ok(from),
-        false => Err(CommandError::Forbidden),
+    if is_allowed {
+        Ok(from)
+    } else {
+        Err(CommandError::Forbidden)
     }
 }
 

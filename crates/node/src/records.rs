@@ -124,9 +124,10 @@ impl Node {
         let removed = removed.map_err(CommandError::of_archive)?;
         // Even if nobody was: an earlier try may have removed them, and told nobody.
         self.announce_access(room, None).await?;
-        match removed {
-            true => Ok(()),
-            false => Err(CommandError::NotFound),
+        if removed {
+            Ok(())
+        } else {
+            Err(CommandError::NotFound)
         }
     }
 

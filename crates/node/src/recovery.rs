@@ -187,9 +187,10 @@ impl Node {
             return Ok(page.events);
         }
         let older = self.archived_after(&room.id, epoch, after, limit).await?;
-        match follows(&older) {
-            true => Ok(older),
-            false => Err(PageError::Lost),
+        if follows(&older) {
+            Ok(older)
+        } else {
+            Err(PageError::Lost)
         }
     }
 

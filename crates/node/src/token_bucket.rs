@@ -74,9 +74,10 @@ impl TokenBucket {
             self.refused = 0;
         }
         self.refused += 1;
-        match self.refused > FLOOD_BURSTS * self.burst {
-            true => Verdict::Flooding,
-            false => Verdict::TooFast(Duration::ZERO),
+        if self.refused > FLOOD_BURSTS * self.burst {
+            Verdict::Flooding
+        } else {
+            Verdict::TooFast(Duration::ZERO)
         }
     }
 }

@@ -205,9 +205,10 @@ async fn edit<'a>(tx: &mut Tx, targets: &Targets<'a>) -> Result<Vec<WordsRow<'a>
             edit: edit.id,
             number: edit.entry.event.offset,
             words: edit.words.as_deref(),
-            vector: match tx.is_sqlite() {
-                true => None,
-                false => edit.words.as_deref().map(vector),
+            vector: if tx.is_sqlite() {
+                None
+            } else {
+                edit.words.as_deref().map(vector)
             },
             room: place.0,
         });

@@ -78,9 +78,10 @@ pub(super) async fn events<'a>(
         return Ok(Vec::new());
     }
     let words: Vec<Option<String>> = entries.iter().map(words).collect();
-    let vectors: Vec<Option<String>> = match tx.is_sqlite() {
-        true => vec![None; entries.len()],
-        false => entries.iter().zip(&words).map(vector_of).collect(),
+    let vectors: Vec<Option<String>> = if tx.is_sqlite() {
+        vec![None; entries.len()]
+    } else {
+        entries.iter().zip(&words).map(vector_of).collect()
     };
     let rows: Vec<Row<'_>> = entries.iter().zip(&vectors).map(row).collect();
     let mut ids: HashMap<(i64, i64, String), i64> = insert(tx, &rows)
@@ -146,9 +147,10 @@ pub(super) fn is_message(entry: &Entry<'_>) -> bool {
 }
 
 fn words(entry: &Entry<'_>) -> Option<String> {
-    match entry.event.deleted {
-        true => None,
-        false => indexed(&entry.event.text()?),
+    if entry.event.deleted {
+        None
+    } else {
+        indexed(&entry.event.text()?)
     }
 }
 

@@ -86,9 +86,10 @@ pub(crate) async fn reindex(tx: &mut Tx, rows: &[WordsRow<'_>]) -> Result<(), Ar
 
 /// Takes messages out of what can be searched.
 pub(crate) async fn unsearch(tx: &mut Tx, ids: &[i64]) -> Result<(), ArchiveError> {
-    match tx.is_sqlite() {
-        true => remove(tx, ids.iter().copied()).await,
-        false => Ok(()),
+    if tx.is_sqlite() {
+        remove(tx, ids.iter().copied()).await
+    } else {
+        Ok(())
     }
 }
 

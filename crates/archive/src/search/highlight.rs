@@ -23,12 +23,11 @@ pub(super) fn highlight(text: &str, phrases: &Phrases) -> Vec<Fragment> {
     let hits = words(text).filter(|word| phrases.has(&word.plain));
     let hits: Vec<_> = hits.map(|word| word.place).collect();
     let first = hits.first().map_or(0, |hit| hit.start);
-    let (start, end) = match text.len() <= SHOWN {
-        true => (0, text.len()),
-        false => {
-            let start = text.floor_char_boundary(first.saturating_sub(BEFORE));
-            (start, text.floor_char_boundary(start + SHOWN))
-        }
+    let (start, end) = if text.len() <= SHOWN {
+        (0, text.len())
+    } else {
+        let start = text.floor_char_boundary(first.saturating_sub(BEFORE));
+        (start, text.floor_char_boundary(start + SHOWN))
     };
     let mut fragments = Vec::new();
     if start > 0 {

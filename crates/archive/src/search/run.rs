@@ -113,9 +113,10 @@ fn late(error: sqlx::Error, patience: Duration) -> ArchiveError {
         }
         _ => false,
     };
-    match is_late {
-        true => ArchiveError::SearchTimeout(patience),
-        false => error.into(),
+    if is_late {
+        ArchiveError::SearchTimeout(patience)
+    } else {
+        error.into()
     }
 }
 

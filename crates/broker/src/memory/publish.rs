@@ -203,8 +203,9 @@ fn is_reliable(state: &State, room: &RoomId, seen: Option<&Position>) -> Result<
         EpochOrder::Same | EpochOrder::Newer => head.offset < seen.offset,
         EpochOrder::Older | EpochOrder::Rival => true,
     });
-    match is_behind {
-        true => Err(BrokerError::Unreconciled),
-        false => Ok(()),
+    if is_behind {
+        Err(BrokerError::Unreconciled)
+    } else {
+        Ok(())
     }
 }

@@ -78,9 +78,12 @@ impl Kept {
     /// Returns the event moved into another epoch, `shift` offsets further. Its target moves too if
     /// it is at or above `from`.
     fn renumbered(self, epoch: &Epoch, from: u64, shift: u64) -> Self {
-        let target = self.target.map(|target| match target >= from {
-            true => target + shift,
-            false => target,
+        let target = self.target.map(|target| {
+            if target >= from {
+                target + shift
+            } else {
+                target
+            }
         });
         let position = Position {
             epoch: epoch.clone(),

@@ -85,12 +85,11 @@ impl MemoryBroker {
 
     pub(crate) fn ticket(&self, digest: &str, once: bool) -> Option<String> {
         let mut tickets = self.tickets();
-        let (expires, content) = match once {
-            true => tickets.remove(digest).map(|it| (it.expires, it.content))?,
-            false => {
-                let ticket = tickets.by_digest.get(digest)?;
-                (ticket.expires, ticket.content.clone())
-            }
+        let (expires, content) = if once {
+            tickets.remove(digest).map(|it| (it.expires, it.content))?
+        } else {
+            let ticket = tickets.by_digest.get(digest)?;
+            (ticket.expires, ticket.content.clone())
         };
         (expires > Instant::now()).then_some(content)
     }

@@ -159,9 +159,10 @@ impl MemoryBroker {
             top: page.as_ref().map(|page| page.head.offset),
             events: page.map_or_else(Vec::new, |page| page.events),
             attended: wants_attendance.then_some(here.webhooks.attended),
-            attendance: match wants_attendance {
-                true => attendance.take(limit).cloned().collect(),
-                false => Vec::new(),
+            attendance: if wants_attendance {
+                attendance.take(limit).cloned().collect()
+            } else {
+                Vec::new()
             },
             limit,
         };
@@ -180,9 +181,10 @@ impl MemoryBroker {
             let stream = here.stream.as_ref().filter(|_| webhook.wants_events());
             let top = stream.map_or(0, |stream| stream.head().offset);
             let queues = &mut here.webhooks;
-            let attended = match webhook.wants_attendance() {
-                true => queues.attended,
-                false => 0,
+            let attended = if webhook.wants_attendance() {
+                queues.attended
+            } else {
+                0
             };
             let Some(known) = queues.marks.get_mut(&webhook.name) else {
                 return false;

@@ -106,9 +106,10 @@ fn read(setting: &str, path: &str) -> Result<Vec<u8>, BrokerError> {
         Ok(text) => text,
         Err(error) => return bad(format!("{setting}: cannot read {path}: {error}")),
     };
-    match text.windows(11).any(|window| window == b"-----BEGIN ") {
-        true => Ok(text),
-        false => bad(format!("{setting}: {path} is not in PEM form")),
+    if text.windows(11).any(|window| window == b"-----BEGIN ") {
+        Ok(text)
+    } else {
+        bad(format!("{setting}: {path} is not in PEM form"))
     }
 }
 

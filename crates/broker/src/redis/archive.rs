@@ -209,9 +209,10 @@ impl RedisBroker {
 
 /// The most events that a stream keeps while the archive is behind. 0: there is no archive.
 pub(super) fn backlog(config: &BrokerConfig) -> usize {
-    match config.has_archive {
-        true => config.history.archive_backlog.max(1),
-        false => 0,
+    if config.has_archive {
+        config.history.archive_backlog.max(1)
+    } else {
+        0
     }
 }
 

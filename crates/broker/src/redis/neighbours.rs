@@ -59,9 +59,10 @@ impl Neighbours {
         if text.is_empty() || self.logged.get(node) == Some(&text) {
             return;
         }
-        match has_joined {
-            true => warn!(node, differences = %text, "a node of the cluster has other settings"),
-            false => warn!(node, differences = %text, "a node with other settings waits to join"),
+        if has_joined {
+            warn!(node, differences = %text, "a node of the cluster has other settings")
+        } else {
+            warn!(node, differences = %text, "a node with other settings waits to join")
         }
         self.logged.insert(node.to_owned(), text);
     }

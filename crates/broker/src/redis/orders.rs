@@ -146,9 +146,10 @@ impl OrderWatch {
                 break;
             }
         }
-        let rules = match has_lost {
-            true => Control::Remains(rules),
-            false => Control::Rules(rules),
+        let rules = if has_lost {
+            Control::Remains(rules)
+        } else {
+            Control::Rules(rules)
         };
         self.control.tell(rules).await;
         for issued in orders.next.into_iter().filter_map(|entry| entry.issued) {

@@ -168,9 +168,10 @@ impl RedisBroker {
             mark,
             top: last,
             events,
-            attended: match webhook.wants_attendance() {
-                true => Some(parse_number(attended)?),
-                false => None,
+            attended: if webhook.wants_attendance() {
+                Some(parse_number(attended)?)
+            } else {
+                None
             },
             attendance: attendance.collect::<Result<_, _>>()?,
             limit,

@@ -92,9 +92,10 @@ impl<'de> Deserialize<'de> for Ttl {
             }
         }
         let ttl = deserializer.deserialize_any(Visitor)?;
-        match ttl >= Duration::from_secs(1) && ttl <= MAX_TTL {
-            true => Ok(Self(ttl)),
-            false => Err(serde::de::Error::custom("ttl must be 1 s to 10 years")),
+        if ttl >= Duration::from_secs(1) && ttl <= MAX_TTL {
+            Ok(Self(ttl))
+        } else {
+            Err(serde::de::Error::custom("ttl must be 1 s to 10 years"))
         }
     }
 }
@@ -129,11 +130,12 @@ impl Revoke {
             (None, Some(token)) => {
                 let is_id = (1..=MAX_TOKEN_ID_BYTES).contains(&token.len())
                     && !token.chars().any(char::is_control);
-                match is_id {
-                    true => Ok(Tokens::Id(token.clone())),
-                    false => Err(bad(
+                if is_id {
+                    Ok(Tokens::Id(token.clone()))
+                } else {
+                    Err(bad(
                         "'token' is a token's id, its claim jti: 1 to 256 bytes",
-                    )),
+                    ))
                 }
             }
             (Some(_), Some(_)) | (None, None) => Err(bad("give 'user' or 'token'")),
@@ -153,11 +155,12 @@ fn network(text: &str) -> Result<IpNet, ApiError> {
         IpNet::V4(_) => LARGEST_NETWORKS.0,
         IpNet::V6(_) => LARGEST_NETWORKS.1,
     };
-    match net.prefix_len() >= least {
-        true => Ok(net.trunc()),
-        false => Err(bad(
+    if net.prefix_len() >= least {
+        Ok(net.trunc())
+    } else {
+        Err(bad(
             "'address' is too large a network: IPv4 from /8, IPv6 from /19",
-        )),
+        ))
     }
 }
 
@@ -171,19 +174,21 @@ pub(super) fn check_reason(reason: Option<String>) -> Result<Option<String>, Api
 
 pub(super) fn check_text(text: &str) -> Result<(), ApiError> {
     check("text", text, MAX_TEXT_CHARS)?;
-    match text.trim().is_empty() {
-        true => Err(bad("'text' is empty")),
-        false => Ok(()),
+    if text.trim().is_empty() {
+        Err(bad("'text' is empty"))
+    } else {
+        Ok(())
     }
 }
 
 fn check(name: &str, text: &str, most: usize) -> Result<(), ApiError> {
     let is_odd = |c: char| c.is_control() && c != '\n';
-    match text.chars().count() > most || text.chars().any(is_odd) {
-        true => Err(ApiError::BadRequest(format!(
+    if text.chars().count() > most || text.chars().any(is_odd) {
+        Err(ApiError::BadRequest(format!(
             "'{name}' may have {most} characters and no control characters"
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }
 

@@ -64,9 +64,10 @@ fn check(table: &ApiKey) -> Result<(), ApiKeyError> {
         ));
     }
     let is_long = (MIN_BYTES..=MAX_BYTES).contains(&table.key.len());
-    match is_long && table.key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(()),
-        false => Err(ApiKeyError::Key(name.clone())),
+    if is_long && table.key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(ApiKeyError::Key(name.clone()))
     }
 }
 

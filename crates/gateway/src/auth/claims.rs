@@ -44,9 +44,10 @@ impl TryFrom<f64> for Moment {
 
     fn try_from(seconds: f64) -> Result<Self, Self::Error> {
         // The year 9999.
-        match (0.0..=253_402_300_799.0).contains(&seconds) {
-            true => Ok(Self(seconds)),
-            false => Err("a time is a number of seconds since 1970"),
+        if (0.0..=253_402_300_799.0).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err("a time is a number of seconds since 1970")
         }
     }
 }

@@ -31,9 +31,10 @@ impl CookieName {
         // The characters of a token of RFC 9110.
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        match setting.len() <= MAX_BYTES && setting.bytes().all(is_token) {
-            true => Ok(Self(Some(setting.to_owned()))),
-            false => Err(BadCookieName(setting.chars().take(MAX_BYTES).collect())),
+        if setting.len() <= MAX_BYTES && setting.bytes().all(is_token) {
+            Ok(Self(Some(setting.to_owned())))
+        } else {
+            Err(BadCookieName(setting.chars().take(MAX_BYTES).collect()))
         }
     }
 

@@ -31,9 +31,10 @@ pub fn check_name(name: &str) -> Result<String, BadName> {
     let words: Vec<&str> = name.split_whitespace().collect();
     let name: String = without_invisible(words.join(" ").nfc());
     let (name, length) = (name.trim(), name.trim().chars().count());
-    match (1..=MAX_CHARS).contains(&length) && !is_heaped(name) {
-        true => Ok(name.to_owned()),
-        false => Err(BadName),
+    if (1..=MAX_CHARS).contains(&length) && !is_heaped(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(BadName)
     }
 }
 

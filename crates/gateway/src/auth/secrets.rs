@@ -40,9 +40,10 @@ impl From<Secrets> for OneOrMore {
 /// An empty text is no secret.
 impl From<String> for Secrets {
     fn from(secret: String) -> Self {
-        match secret.is_empty() {
-            true => Self::default(),
-            false => Self(vec![secret]),
+        if secret.is_empty() {
+            Self::default()
+        } else {
+            Self(vec![secret])
         }
     }
 }

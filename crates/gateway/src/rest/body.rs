@@ -83,9 +83,10 @@ fn check_kind(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = kind.split(';').next().unwrap_or_default();
     let coding = text(CONTENT_ENCODING).unwrap_or("identity");
     let is_plain = headers.get(CONTENT_ENCODING).is_none() || coding == "identity";
-    match kind.trim().eq_ignore_ascii_case("application/json") && is_plain {
-        true => Ok(()),
-        false => Err(ApiError::MediaType),
+    if kind.trim().eq_ignore_ascii_case("application/json") && is_plain {
+        Ok(())
+    } else {
+        Err(ApiError::MediaType)
     }
 }
 

@@ -35,9 +35,10 @@ impl FromRequestParts<Arc<GatewayState>> for Caller {
         gateway: &Arc<GatewayState>,
     ) -> Result<Self, ApiError> {
         let caller = Self::identify(parts, gateway).await?;
-        let pace = match is_read(parts) {
-            true => Pace::Reads,
-            false => Pace::Writes,
+        let pace = if is_read(parts) {
+            Pace::Reads
+        } else {
+            Pace::Writes
         };
         gateway.node.keep_pace(&caller.identity, pace)?;
         Ok(caller)
@@ -173,9 +174,10 @@ pub(crate) fn missing(gateway: &GatewayState, token_source: TokenSource) -> ApiE
 }
 
 fn refused(gateway: &GatewayState, error: TokenError) -> ApiError {
-    match error.is_temporary() {
-        true => ApiError::Unavailable(error.to_string()),
-        false => ApiError::Unauthorized(format!("{error}: {}", how(gateway))),
+    if error.is_temporary() {
+        ApiError::Unavailable(error.to_string())
+    } else {
+        ApiError::Unauthorized(format!("{error}: {}", how(gateway)))
     }
 }
 

@@ -215,9 +215,10 @@ fn check_settings(
         return Ok(None);
     };
     let bytes = serde_json::to_vec(&settings).map_or(usize::MAX, |json| json.len());
-    match bytes <= MAX_SETTINGS_BYTES {
-        true => Ok(Some(settings)),
-        false => Err(ApiError::TooLarge(MAX_SETTINGS_BYTES)),
+    if bytes <= MAX_SETTINGS_BYTES {
+        Ok(Some(settings))
+    } else {
+        Err(ApiError::TooLarge(MAX_SETTINGS_BYTES))
     }
 }
 

@@ -243,9 +243,10 @@ impl Author {
 
 /// The `sent` object; a duplicate made nothing.
 pub(super) fn answer(receipt: &Receipt, made: StatusCode) -> Response {
-    let status = match receipt.duplicate {
-        true => StatusCode::OK,
-        false => made,
+    let status = if receipt.duplicate {
+        StatusCode::OK
+    } else {
+        made
     };
     (status, json(receipt.frame.as_bytes().to_vec())).into_response()
 }

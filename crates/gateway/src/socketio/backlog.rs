@@ -50,9 +50,12 @@ impl<T> Backlog<T> {
 
     /// Ready when something is here: see [`super::Outbound`] for why there is no waker.
     pub async fn has_items(&self) {
-        poll_fn(|_| match self.lock().is_empty() {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+        poll_fn(|_| {
+            if self.lock().is_empty() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
         })
         .await;
     }

@@ -37,9 +37,10 @@ impl<D: Handler> Engine<D> {
     /// Pays for a long answer, which then counts until it is written. An answer that cannot be paid for is
     /// lost: the client loses its session and resumes in a new one.
     pub(super) async fn permits(&self, client: IpAddr, body: String) -> Result<Response, Refusal> {
-        let paid = match body.len() > FREE_BYTES {
-            true => Some(self.handler.pay(client, body.len()).await),
-            false => None,
+        let paid = if body.len() > FREE_BYTES {
+            Some(self.handler.pay(client, body.len()).await)
+        } else {
+            None
         };
         let paid = paid.transpose().map_err(Refusal::Handler)?;
         let mut answer = text(body);

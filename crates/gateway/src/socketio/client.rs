@@ -132,9 +132,10 @@ pub(crate) async fn get_client(
         let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
         return (StatusCode::NOT_FOUND, kind, text).into_response();
     };
-    let kind = match name.ends_with(".map") {
-        true => "application/json; charset=utf-8",
-        false => "text/javascript; charset=utf-8",
+    let kind = if name.ends_with(".map") {
+        "application/json; charset=utf-8"
+    } else {
+        "text/javascript; charset=utf-8"
     };
     let headers = [
         (CONTENT_TYPE, kind),

@@ -126,9 +126,10 @@ impl PollState {
     /// A client that is told the reason and shall not come back gets no packet after that: the library
     /// would learn of the end first and begin to reconnect. Its next GET finds no session.
     fn last_words<H>(&self, code: CloseCode) -> Stop<H> {
-        match CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
-            true => sent_away(code),
-            false => ended(Ended::ByUs(code)),
+        if CloseCode::is_resumable(code.as_u16()) || self.batch.is_empty() {
+            sent_away(code)
+        } else {
+            ended(Ended::ByUs(code))
         }
     }
 

@@ -146,9 +146,10 @@ pub(super) async fn open_with_token(
 ) -> Result<Box<OpenSession>, End> {
     let identity = Box::pin(gateway.verify(token_source(client), token)).await;
     let identity = identity.map_err(|error| {
-        End::Ours(match error.is_temporary() {
-            true => CloseCode::TryLater,
-            false => CloseCode::BadToken,
+        End::Ours(if error.is_temporary() {
+            CloseCode::TryLater
+        } else {
+            CloseCode::BadToken
         })
     })?;
     open(gateway, client, identity)

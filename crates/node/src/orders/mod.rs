@@ -67,9 +67,10 @@ impl Node {
     /// # Errors
     /// [`CommandError::Muted`].
     pub fn check_mute(&self, user: &UserId, room: &RoomId) -> Result<(), CommandError> {
-        match self.rules.mutes(user, room) {
-            true => Err(CommandError::Muted),
-            false => Ok(()),
+        if self.rules.mutes(user, room) {
+            Err(CommandError::Muted)
+        } else {
+            Ok(())
         }
     }
 

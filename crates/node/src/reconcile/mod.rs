@@ -178,9 +178,10 @@ impl Node {
     /// The places that other nodes have seen, while these may be more than Redis has.
     async fn others(&self, room: &RoomId) -> Testimonies {
         let is_asked = self.broker.living_nodes() > 1 && self.broker.run_age() < YOUNG;
-        match is_asked {
-            true => self.inquiries.ask_nodes(room).await,
-            false => Testimonies::default(),
+        if is_asked {
+            self.inquiries.ask_nodes(room).await
+        } else {
+            Testimonies::default()
         }
     }
 
@@ -210,12 +211,11 @@ impl Node {
             }
             self.inquiries.ask_archive(room).await
         };
-        match may_go_on {
-            false => ask.await,
-            true => {
-                let answer = timeout(PATIENCE, ask).await;
-                answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-            }
+        if may_go_on {
+            let answer = timeout(PATIENCE, ask).await;
+            answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        } else {
+            ask.await
         }
     }
 
@@ -408,8 +408,9 @@ impl Node {
 
 /// An archive that may answer later counts as unavailable.
 fn archive_error(error: ArchiveError) -> BrokerError {
-    match error.is_retryable() {
-        true => BrokerError::Unavailable(error.to_string()),
-        false => BrokerError::Unexpected(error.to_string()),
+    if error.is_retryable() {
+        BrokerError::Unavailable(error.to_string())
+    } else {
+        BrokerError::Unexpected(error.to_string())
     }
 }

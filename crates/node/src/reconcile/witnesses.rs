@@ -187,9 +187,12 @@ impl Node {
     /// The newest of these places.
     pub(crate) fn newest_seen(&self, room: &RoomId) -> Option<Position> {
         let places = self.seen_of(room).into_iter();
-        let newest = places.reduce(|newest, place| match is_later(&place, &newest) {
-            true => place,
-            false => newest,
+        let newest = places.reduce(|newest, place| {
+            if is_later(&place, &newest) {
+                place
+            } else {
+                newest
+            }
         });
         newest.map(|place| place.position)
     }

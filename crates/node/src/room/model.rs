@@ -57,9 +57,10 @@ impl Stream {
     fn publish(&mut self) -> Envelope {
         self.top += 1;
         self.published += 1;
-        let id = match self.has_ids {
-            true => format!("m{}", self.published),
-            false => "any".to_owned(),
+        let id = if self.has_ids {
+            format!("m{}", self.published)
+        } else {
+            "any".to_owned()
         };
         let event = Envelope {
             position: Position {

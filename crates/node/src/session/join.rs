@@ -80,9 +80,10 @@ impl Session {
         {
             let membership = self.rooms.swap_remove(index);
             // A user who was never told that the join succeeded was not there.
-            let departure = match membership.is_joined {
-                true => Departure::Cut,
-                false => Departure::Said,
+            let departure = if membership.is_joined {
+                Departure::Cut
+            } else {
+                Departure::Said
             };
             self.give_up(membership, departure);
         }

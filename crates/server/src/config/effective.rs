@@ -46,9 +46,12 @@ pub fn print_effective(loaded: &Loaded) -> String {
     for key in &loaded.settings.api_keys {
         let table = toml::to_string(key).expect("plain structs serialize");
         // The same for a hidden value here.
-        let lines = table.lines().map(|line| match line.starts_with("key =") {
-            true => format!("# key = \"{HIDDEN}\"\n"),
-            false => format!("{line}\n"),
+        let lines = table.lines().map(|line| {
+            if line.starts_with("key =") {
+                format!("# key = \"{HIDDEN}\"\n")
+            } else {
+                format!("{line}\n")
+            }
         });
         write!(text, "\n[[api_key]]\n{}", lines.collect::<String>())
             .expect("writing to a string never fails");

@@ -59,9 +59,10 @@ fn read_api_keys(value: Value) -> Result<Vec<ApiKey>, ConfigError> {
 /// An error about a value shows it, and it may be the secret; the others name a key only.
 fn read_webhooks(value: Value) -> Result<Vec<Webhook>, ConfigError> {
     read_all(WEBHOOK, value, |problem| {
-        match problem.contains("invalid type") || problem.contains("invalid value") {
-            true => "expected url = \"…\", secret = \"…\" and the like".to_owned(),
-            false => problem,
+        if problem.contains("invalid type") || problem.contains("invalid value") {
+            "expected url = \"…\", secret = \"…\" and the like".to_owned()
+        } else {
+            problem
         }
     })
 }

@@ -62,12 +62,13 @@ impl Source {
             _ => false,
         };
         let has_password = url.authority().is_some_and(|it| it.as_str().contains('@'));
-        match is_allowed && !has_password {
-            true => Ok(Self {
+        if is_allowed && !has_password {
+            Ok(Self {
                 url,
                 client: OnceLock::new(),
-            }),
-            false => Err(BadUrl),
+            })
+        } else {
+            Err(BadUrl)
         }
     }
 

@@ -85,9 +85,10 @@ impl KeySet {
             }
             set.all.push(key);
         }
-        match set.all.is_empty() {
-            true => Err(FetchError::NoKey),
-            false => Ok(set),
+        if set.all.is_empty() {
+            Err(FetchError::NoKey)
+        } else {
+            Ok(set)
         }
     }
 

@@ -127,9 +127,10 @@ impl Auth {
             api_keys: ApiKeys::new(api_keys)?,
         };
         let has_no_key = has_none && auth.public.is_empty() && auth.jwks.is_none();
-        match has_no_key && section.mode == AuthMode::Jwt {
-            true => Err(AuthError::NoKey),
-            false => Ok(auth),
+        if has_no_key && section.mode == AuthMode::Jwt {
+            Err(AuthError::NoKey)
+        } else {
+            Ok(auth)
         }
     }
 
@@ -244,9 +245,10 @@ impl Auth {
             return Err(error.into());
         }
         let comes = self.mode == AuthMode::Guest && !self.has_secret();
-        Err(match comes && !is_asymmetric(algorithm) {
-            true => TokenError::NotReady,
-            false => TokenError::UnknownKey,
+        Err(if comes && !is_asymmetric(algorithm) {
+            TokenError::NotReady
+        } else {
+            TokenError::UnknownKey
         })
     }
 
@@ -291,9 +293,10 @@ impl Auth {
             return Ok(false);
         }
         let is_ours = claims.guest && signed == Signed::BySecret && self.mode == AuthMode::Guest;
-        match is_ours {
-            true => Ok(true),
-            false => Err(TokenError::Reserved(GUEST_PREFIX)),
+        if is_ours {
+            Ok(true)
+        } else {
+            Err(TokenError::Reserved(GUEST_PREFIX))
         }
     }
 

@@ -264,9 +264,10 @@ impl ChatInbound {
         let (mut session, outbox) =
             attached.map_err(|code| Outside::Refused(code.reason().to_owned(), code_of(code)))?;
         let catches_up = said.catches_up();
-        let back = match catches_up {
-            true => said.place(),
-            false => Return::default(),
+        let back = if catches_up {
+            said.place()
+        } else {
+            Return::default()
         };
         self.notes.push(Note::Opened(Box::new(Opening {
             namespace,
@@ -314,9 +315,12 @@ impl ChatInbound {
             };
         };
         let proved = self.chat.gateway.verify(self.token_source(), token).await;
-        proved.map_err(|error| match error.is_temporary() {
-            true => Outside::Later(CloseCode::TryLater),
-            false => unauthorized("bad token"),
+        proved.map_err(|error| {
+            if error.is_temporary() {
+                Outside::Later(CloseCode::TryLater)
+            } else {
+                unauthorized("bad token")
+            }
         })
     }
 

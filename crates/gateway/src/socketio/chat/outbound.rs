@@ -58,9 +58,10 @@ impl Outbound for ChatOutbound {
             .collect();
         poll_fn(|context| {
             let mut all = shed.iter_mut();
-            match all.any(|shed| shed.as_mut().poll(context).is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if all.any(|shed| shed.as_mut().poll(context).is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;

@@ -20,9 +20,10 @@ pub(super) fn body(
 ) -> Result<Body, serde_json::Error> {
     let data = data.map_or("null", RawValue::get);
     let is_first = events.first().is_some_and(|first| first == name);
-    let json = match is_first && data.starts_with('"') {
-        true => format!(r#"{{"text":{data}}}"#),
-        false => format!(r#"{{"event":{},"data":{data}}}"#, string(name)),
+    let json = if is_first && data.starts_with('"') {
+        format!(r#"{{"text":{data}}}"#)
+    } else {
+        format!(r#"{{"event":{},"data":{data}}}"#, string(name))
     };
     Body::new(&RawValue::from_string(json)?)
 }

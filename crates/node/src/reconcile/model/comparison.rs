@@ -40,9 +40,12 @@ impl World {
 
     pub(super) fn newest_seen(&self, node: usize) -> Option<Position> {
         let places = self.places_of(node).into_iter();
-        let newest = places.reduce(|newest, place| match is_later(&place, &newest) {
-            true => place,
-            false => newest,
+        let newest = places.reduce(|newest, place| {
+            if is_later(&place, &newest) {
+                place
+            } else {
+                newest
+            }
         });
         newest.map(|place| place.position)
     }

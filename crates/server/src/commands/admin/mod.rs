@@ -156,9 +156,10 @@ fn get(path: &str, query: &[(&str, Option<String>)]) -> Ask {
         Some(format!("{name}={value}"))
     };
     let query: Vec<String> = query.iter().filter_map(pair).collect();
-    let path = match query.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", query.join("&")),
+    let path = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", query.join("&"))
     };
     Ask {
         method: "GET",

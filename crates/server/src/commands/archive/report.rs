@@ -153,13 +153,14 @@ impl fmt::Display for Report {
             "{} rooms with {} events in the archive",
             self.rooms, self.events
         )?;
-        match self.with_streams {
-            true => writeln!(
+        if self.with_streams {
+            writeln!(
                 f,
                 "{} streams in Redis, {} events compared, {} wait for the archive",
                 self.streams, self.compared, self.waiting
-            )?,
-            false => writeln!(f, "no streams to compare: redis.url is not set")?,
+            )?
+        } else {
+            writeln!(f, "no streams to compare: redis.url is not set")?
         }
         if self.lost > 0 {
             writeln!(f, "{} events are recorded as lost", self.lost)?;

@@ -33,12 +33,13 @@ pub(super) fn verify(args: &SettingsArgs) -> Result<(), ArchiveToolError> {
 
 async fn verify_all(settings: &Settings) -> Result<Report, ArchiveToolError> {
     let archive = open(&settings.archive).await?;
-    let broker = match settings.redis.url.is_empty() {
-        true => None,
-        false => Some(Broker::onlooker(&BrokerConfig {
+    let broker = if settings.redis.url.is_empty() {
+        None
+    } else {
+        Some(Broker::onlooker(&BrokerConfig {
             send_timeout: PATIENCE,
             ..settings.broker_config()
-        })?),
+        })?)
     };
     let report = verify_rooms(&archive, broker.as_ref()).await;
     if let Some(broker) = &broker {
