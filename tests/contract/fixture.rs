@@ -10,6 +10,7 @@ use hubbub_broker::{
 };
 use hubbub_protocol::command::Body;
 use hubbub_protocol::{Draft, Epoch, NodeId, Nonce, Packet, Position, RoomId, User, UserId};
+use hubbub_supervisor::Supervisor;
 use hubbub_tests::deadline::{eventually, within};
 use hubbub_tests::redis::{Fsync, Redis};
 
@@ -108,7 +109,7 @@ impl Pair {
 impl Line {
     async fn redis(config: &BrokerConfig, name: &str) -> Self {
         let node = NodeId::new(name).unwrap();
-        let (broker, inbox) = Broker::redis(config, &node).unwrap();
+        let (broker, inbox) = Broker::redis(config, &node, &Supervisor::default()).unwrap();
         broker.declare(Declaration::default());
         assert!(broker.joined(PATIENCE).await, "the node joins");
         eventually("the broker is ready", PATIENCE, || {

@@ -260,9 +260,10 @@ async fn c36_a_user_begins_so_many_rooms_a_minute() {
         raw.next_of("welcome").await;
         let join = json!({"type": "join", "room": format!("room-{number}")});
         let reply = raw.ask(join).await;
-        match reply["type"] == "joined" {
-            true => begun += 1,
-            false => refused = Some(reply),
+        if reply["type"] == "joined" {
+            begun += 1
+        } else {
+            refused = Some(reply)
         }
     }
     println!("{begun} rooms begun");

@@ -1,5 +1,5 @@
-//! B20, B21, B23, B24 and B27: a node is killed, drained or paused, dies between storing and
-//! acking, or panics in a session.
+//! B20, B21, B23, B24, B27, B48 and B49: a node is killed, drained or paused, dies between storing
+//! and acking, or panics in a session or a background task.
 
 use std::time::Duration;
 
@@ -21,7 +21,10 @@ use crate::workload::TO_HEAD;
 
 /// Five times the goal of 5 s for a client to be back.
 const RESUMED: Duration = Duration::from_secs(25);
+/// Five times the time for which a background task is shown after its panic.
+const WELL: Duration = Duration::from_secs(55);
 const FAILPOINTS: &str = "HUBBUB_FAILPOINTS";
+const PANIC_IN_TASK: &str = "panic-in-task";
 
 /// How long after the fault each resuming client of the node was back, sorted.
 async fn times_back(row: &Row, node: usize) -> Vec<Duration> {
@@ -275,4 +278,81 @@ async fn b27_task_panic() {
         (0, 0),
         "other sessions keep running"
     );
+}
+
+/// Has the background task of node 0 panic.
+async fn panic_in(row: &Row, task: &str) {
+    let mut sender = Raw::connect(row.arena.doors[0]).await;
+    sender.join("room-0").await;
+    let nonce = format!("{PANIC_IN_TASK}:{task}");
+    let send = json!({"type": "send", "room": "room-0", "nonce": nonce, "body": task});
+    sender.write(send.to_string()).await;
+}
+
+async fn with_panics() -> Arena {
+    Arena::start_with(Fsync::Always, |mut launch, number| {
+        if number == 0 {
+            let names = PANIC_IN_TASK.to_owned();
+            launch.env.push((FAILPOINTS.to_owned(), names));
+        }
+        launch
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b48_background_tasks_panic() {
+    const TASKS: [&str; 5] = ["delivery", "resync", "presence", "outbox_budget", "expiry"];
+    let injected = "each background task of a node that can begin again panics once";
+    let mut row = Row::start_in("B48", injected, with_panics().await, Scale::of_run()).await;
+    row.fault().await;
+    let ops = row.arena.ops[0];
+    for task in TASKS {
+        panic_in(&row, task).await;
+        let problem = format!("the background task '{task}' has panicked and begins again");
+        let told = async || {
+            let answer = http::try_get(ops, "/readyz").await?;
+            let is_told = answer.body.starts_with("degraded: ") && answer.body.contains(&problem);
+            (answer.status == 200 && is_told).then_some(())
+        };
+        eventually("the problem is shown", RESUMED, told).await;
+        let metric = format!("background_task_panics_total{{task=\"{task}\"}}");
+        let panics = row.arena.metrics(0).await.get(&metric);
+        row.check(
+            panics >= 1.0,
+            format!("{task}: {panics} panics are counted"),
+        );
+    }
+    row.healed(Instant::now()).await;
+    let well = async || {
+        let answer = http::try_get(ops, "/readyz").await?;
+        answer.body.starts_with("ready").then_some(())
+    };
+    eventually("the node is ready again", WELL, well).await;
+    for node in 0..3 {
+        row.expect_steady(node);
+    }
+    let tally = row.finish().await;
+    assert_eq!(
+        (tally.refused, tally.unknown),
+        (0, 0),
+        "every send was acked"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b49_background_task_cannot_begin_again() {
+    let injected = "the task that renews a node's lease panics";
+    let mut row = Row::start_in("B49", injected, with_panics().await, Scale::of_run()).await;
+    row.harm(0);
+    row.fault().await;
+    panic_in(&row, "lease").await;
+    let ended = async || row.arena.node(0).await.exited();
+    let (status, _) = eventually("the node ends", RESUMED, ended).await;
+    row.check(
+        status.code() == Some(1),
+        format!("the node ends with exit code 1, not with {status}"),
+    );
+    row.healed(Instant::now()).await;
+    row.finish().await;
 }

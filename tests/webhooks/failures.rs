@@ -89,9 +89,12 @@ async fn what_is_deleted_while_an_endpoint_is_down_is_told_without_its_body(brok
 
 async fn an_event_that_is_never_taken_is_a_dead_letter(brokers: Brokers) {
     let receiver = Receiver::start().await;
-    receiver.judge(|body| match body["event"]["body"]["text"] == "poison" {
-        true => Mood::Status(422),
-        false => Mood::Fine,
+    receiver.judge(|body| {
+        if body["event"]["body"]["text"] == "poison" {
+            Mood::Status(422)
+        } else {
+            Mood::Fine
+        }
     });
     let table = receiver.table("give_up_after = \"1s\"\nevents = [\"message\"]");
     let cluster = cluster(brokers, &table).await;

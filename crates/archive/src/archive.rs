@@ -124,7 +124,7 @@ impl Archive {
 
     /// Runs for as long as the node. When a call has failed, tries to write something small, and goes on
     /// until that succeeds: nobody else may try, since a node that stores nothing gets no clients.
-    pub async fn keep_writable(&self) {
+    pub async fn keep_writable(self) {
         loop {
             sleep(WRITE_RETRY).await;
             let was_unwritable = self.is_unwritable();

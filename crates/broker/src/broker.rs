@@ -9,6 +9,7 @@ use hubbub_protocol::{
     ConnectionId, Draft, Envelope, Frame, Issued, NodeId, Order, Position, RoomId,
 };
 
+use hubbub_supervisor::Supervisor;
 use tokio::sync::watch;
 
 use crate::memory::MemoryBroker;
@@ -57,8 +58,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::BadUrl`] when the URL can never work.
-    pub fn redis(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
-        let (broker, inbox) = RedisBroker::open(config, node)?;
+    pub fn redis(
+        config: &BrokerConfig,
+        node: &NodeId,
+        supervisor: &Supervisor,
+    ) -> Result<(Self, Inbox), BrokerError> {
+        let (broker, inbox) = RedisBroker::open(config, node, supervisor)?;
         Ok((Self::Redis(broker), inbox))
     }
 

@@ -112,6 +112,19 @@ fn parts(gateway: &GatewayState) -> Vec<Part> {
         problem: Some(reason),
         effect: Effect::Degraded,
     }));
+    let supervisor = gateway.node.supervisor();
+    // A task that cannot begin again ends the node.
+    let effect = if supervisor.has_failed() {
+        Effect::NotReady
+    } else {
+        Effect::Degraded
+    };
+    let problems = supervisor.problems().into_iter();
+    parts.extend(problems.map(|(name, problem)| Part {
+        name,
+        problem: Some(problem),
+        effect,
+    }));
     // Last: where something else is missing, that is why the node has not joined.
     parts.push(Part {
         name: "settings",

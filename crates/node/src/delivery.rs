@@ -6,13 +6,19 @@ use std::time::SystemTime;
 
 use hubbub_broker::{Delivery, Missed, News, Resync, ResyncReceiver, RoomHead, WorkerQueue};
 use hubbub_protocol::{Envelope, Packet};
+use tokio::sync::Mutex;
 
 use crate::node::Node;
 use crate::outbox::Due;
 use crate::room::{Missing, Room};
 
 /// Delivers what comes out of one queue, until the broker ends.
-pub(crate) async fn deliver_from(mut queue: WorkerQueue, node: Arc<Node>) {
+pub(crate) async fn deliver_from(queue: Arc<Mutex<WorkerQueue>>, node: Arc<Node>) {
+    let mut queue = queue.lock().await;
+    if node.supervisor.has_problem("delivery") {
+        // The packet that was at work when this panicked is lost.
+        node.repair_all(node.hub.rooms());
+    }
     while let Some(delivery) = queue.next().await {
         node.deliver(delivery);
         // A long run of ready packets must not starve the connections on this thread.

@@ -10,14 +10,19 @@ pub struct Failpoints {
     pub abort_after_publish: bool,
     /// The session's task panics.
     pub panic_in_session: bool,
+    /// The background task panics that the nonce names after a colon.
+    pub panic_in_task: bool,
 }
 
 const ABORT_AFTER_PUBLISH: &str = "abort-after-publish";
 const PANIC_IN_SESSION: &str = "panic-in-session";
+const PANIC_IN_TASK: &str = "panic-in-task";
 
 /// A name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no failpoint {0:?}; there are: {ABORT_AFTER_PUBLISH}, {PANIC_IN_SESSION}")]
+#[error(
+    "no failpoint {0:?}; there are: {ABORT_AFTER_PUBLISH}, {PANIC_IN_SESSION}, {PANIC_IN_TASK}"
+)]
 pub struct UnknownFailpoint(String);
 
 impl Failpoints {
@@ -35,6 +40,7 @@ impl Failpoints {
             match name {
                 ABORT_AFTER_PUBLISH => failpoints.abort_after_publish = true,
                 PANIC_IN_SESSION => failpoints.panic_in_session = true,
+                PANIC_IN_TASK => failpoints.panic_in_task = true,
                 unknown => return Err(UnknownFailpoint(unknown.to_owned())),
             }
         }
@@ -46,6 +52,12 @@ impl Failpoints {
         if self.abort_after_publish && nonces.any(|nonce| nonce.as_str() == ABORT_AFTER_PUBLISH) {
             std::process::abort();
         }
+    }
+
+    /// The background task that has to panic, if the send asks for it.
+    pub(crate) fn in_task(self, nonce: Option<&Nonce>) -> Option<&str> {
+        let nonce = nonce.filter(|_| self.panic_in_task)?.as_str();
+        nonce.strip_prefix(PANIC_IN_TASK)?.strip_prefix(':')
     }
 
     /// Panics if the send asks for it.
@@ -75,6 +87,14 @@ mod tests {
             refused.contains("there are: abort-after-publish"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_nonce_names_the_task_that_panics() {
+        let nonce = Nonce::new("panic-in-task:presence").unwrap();
+        let failpoints = Failpoints::parse(PANIC_IN_TASK).unwrap();
+        assert_eq!(failpoints.in_task(Some(&nonce)), Some("presence"));
+        assert_eq!(Failpoints::default().in_task(Some(&nonce)), None);
     }
 
     #[test]

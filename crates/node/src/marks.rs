@@ -1,6 +1,7 @@
 //! Read marks on their way into the archive: the newest of each user and room, written together.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Node {
     }
 
     /// Runs for as long as the node.
-    pub(crate) async fn keep_marks(&self, archive: Archive) {
+    pub(crate) async fn keep_marks(self: Arc<Self>, archive: Archive) {
         loop {
             sleep(INTERVAL).await;
             self.save_marks(&archive, None).await;

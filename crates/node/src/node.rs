@@ -11,6 +11,7 @@ use hubbub_broker::{Broker, BrokerHealth, Inbox};
 use hubbub_outage::Outage;
 use hubbub_protocol::frame::ServerFrame;
 use hubbub_protocol::{CloseCode, Frame, NodeId};
+use hubbub_supervisor::Supervisor;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -33,7 +34,7 @@ use crate::orders::Rules;
 use crate::outbox::{Outbox, OutboxBudget, OutboxReader};
 use crate::presence::PresenceAgenda;
 use crate::publisher::Publisher;
-use crate::reconcile::{AckedPlaces, Inquiries};
+use crate::reconcile::{AckedPlaces, Inquiries, InquiryQueues};
 use crate::request_limiter::RequestLimiter;
 use crate::reservation::Reservations;
 use crate::session::Session;
@@ -78,6 +79,7 @@ pub struct Node {
     pub(crate) agenda: Mutex<PresenceAgenda>,
     pub(crate) heartbeat: Heartbeat,
     degradations: Degradations,
+    pub(crate) supervisor: Supervisor,
     pub(crate) repairs: Semaphore,
     pub(crate) registrations: Semaphore,
     pub(crate) looks: Semaphore,
@@ -113,6 +115,7 @@ impl Node {
         broker: Broker,
         archive: Option<Archive>,
         inbox: Inbox,
+        supervisor: Supervisor,
     ) -> Arc<Self> {
         let metrics = Arc::<NodeMetrics>::default();
         let (inquiries, inquiry_queues) = Inquiries::new();
@@ -141,6 +144,7 @@ impl Node {
             agenda: Mutex::default(),
             heartbeat: Heartbeat::new(),
             degradations: Degradations::default(),
+            supervisor,
             repairs: Semaphore::new(REPAIRS_AT_ONCE),
             registrations: Semaphore::new(REGISTRATIONS_AT_ONCE),
             looks: Semaphore::new(LOOKS_AT_ONCE),
@@ -150,38 +154,62 @@ impl Node {
             tasks: TaskTracker::new(),
             stopped: CancellationToken::new(),
         });
-        for queue in inbox.workers {
-            node.spawn(deliver_from(queue, Arc::clone(&node)));
-        }
-        node.spawn(resync_rooms(inbox.resyncs, Arc::clone(&node)));
-        node.spawn(Arc::clone(&node).keep_orders(inbox.control));
-        node.spawn(Arc::clone(&node).keep_inquiries(inquiry_queues));
-        let keeper = Arc::clone(&node);
-        node.spawn(async move { keeper.keep_presence().await });
-        let keeper = Arc::clone(&node);
-        node.spawn(async move { keeper.keep_outbox_budget().await });
-        let keeper = Arc::clone(&node);
-        node.spawn(async move { keeper.keep_log_budget().await });
-        let keeper = Arc::clone(&node);
-        node.spawn(async move { keeper.keep_expiry().await });
-        if let Some(archive) = node.archive.clone() {
-            let keeper = Arc::clone(&node);
-            node.spawn(async move { keeper.keep_marks(archive).await });
-        }
-        if let Some(archive) = node.archive.clone() {
-            let keeper = Arc::clone(&node);
-            node.spawn(async move { keeper.rebuild_search(archive).await });
-        }
-        let keeper = Arc::clone(&node);
-        node.spawn(async move { keeper.keep_retention().await });
-        if let Some(archive) = node.archive.clone().filter(|_| node.broker.is_archived()) {
-            node.spawn(async move { archive.keep_writable().await });
-        }
-        if let Some(archive) = node.archive.clone().filter(|_| !node.broker.is_archived()) {
-            node.spawn(Arc::clone(&node).keep_archive(archive.clone()));
-            node.spawn(Arc::clone(&node).keep_run_record(archive));
-        }
+        node.begin_tasks(inbox, inquiry_queues);
         node
+    }
+
+    fn begin_tasks(self: &Arc<Self>, inbox: Inbox, inquiries: InquiryQueues) {
+        for queue in inbox.workers {
+            let queue = Arc::new(tokio::sync::Mutex::new(queue));
+            self.keep("delivery", move |node| {
+                deliver_from(Arc::clone(&queue), node)
+            });
+        }
+        let resyncs = inbox.resyncs;
+        self.keep("resync", move |node| resync_rooms(resyncs.clone(), node));
+        self.require("orders", Arc::clone(self).keep_orders(inbox.control));
+        self.require("inquiries", Arc::clone(self).keep_inquiries(inquiries));
+        self.keep("presence", async |node| node.keep_presence().await);
+        self.keep("outbox_budget", async |node| {
+            node.keep_outbox_budget().await
+        });
+        self.keep("log_budget", async |node| node.keep_log_budget().await);
+        self.keep("expiry", async |node| node.keep_expiry().await);
+        self.keep("retention", async |node| node.keep_retention().await);
+        let Some(archive) = self.archive.clone() else {
+            return;
+        };
+        let own = archive.clone();
+        self.keep("read_marks", move |node| node.keep_marks(own.clone()));
+        let own = archive.clone();
+        self.keep("search_index", move |node| node.rebuild_search(own.clone()));
+        if self.broker.is_archived() {
+            self.keep("archive_check", move |_| archive.clone().keep_writable());
+        } else {
+            let own = archive.clone();
+            self.keep("archiving", move |node| node.keep_archive(own.clone()));
+            self.keep("run_record", move |node| {
+                node.keep_run_record(archive.clone())
+            });
+        }
+    }
+
+    /// Runs a task for as long as the node. It begins again after a panic.
+    fn keep<W>(
+        self: &Arc<Self>,
+        name: &'static str,
+        begin: impl Fn(Arc<Self>) -> W + Send + 'static,
+    ) where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let node = Arc::clone(self);
+        let work = move || begin(Arc::clone(&node));
+        self.spawn(self.supervisor.keep(name, work));
+    }
+
+    /// The same for a task that cannot begin again: its panic ends the node.
+    fn require(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(self.supervisor.require(name, work));
     }
 
     /// Runs a task until it ends or the node is shut down. On the heap by itself: the runtime's place
@@ -230,6 +258,12 @@ impl Node {
     #[must_use]
     pub fn degradations(&self) -> &Degradations {
         &self.degradations
+    }
+
+    /// The node's background tasks.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// How the archive is doing; `None`: there is none.
@@ -359,5 +393,6 @@ impl Node {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.metrics.register(registry);
         self.broker.metrics().register(registry);
+        self.supervisor.register(registry);
     }
 }

@@ -1,5 +1,6 @@
 //! Full-text search over the rooms that a user may read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_archive::{AllowedRooms, Archive, RoomPattern, SearchCursor, SearchPage, SearchQuery};
@@ -67,7 +68,7 @@ impl Node {
 impl Node {
     /// Enters messages of before into what can be searched, until all are. A new version may have other
     /// rules for words.
-    pub(crate) async fn rebuild_search(&self, archive: Archive) {
+    pub(crate) async fn rebuild_search(self: Arc<Self>, archive: Archive) {
         let outage = Outage::new();
         let mut rounds = 0_usize;
         loop {

@@ -11,6 +11,7 @@ use hubbub_gateway::auth::Auth;
 use hubbub_gateway::{AuthMode, Gateway, GatewayError};
 use hubbub_node::{DrainSection, Node};
 use hubbub_protocol::{InvalidId, NodeId};
+use hubbub_supervisor::Supervisor;
 use hubbub_webhooks::Webhooks;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -53,6 +54,13 @@ pub enum StartError {
     Gateway(#[from] GatewayError),
 }
 
+/// What a node is built upon.
+struct Shared {
+    broker: Broker,
+    archive: Option<Archive>,
+    supervisor: Supervisor,
+}
+
 /// The parts that a node does not share with others of its process.
 enum Own {
     /// All is shared.
@@ -92,14 +100,21 @@ impl Server {
             return Ok(server);
         }
         let id = node_id(&settings.node.id)?;
-        let storage = Storage::open(&settings.archive).await?;
-        let (broker, inbox) = Broker::redis(&settings.broker_config(), &start_id(&id))?;
+        let supervisor = Supervisor::default();
+        let storage = Storage::open(&settings.archive, &supervisor).await?;
+        let config = settings.broker_config();
+        let (broker, inbox) = Broker::redis(&config, &start_id(&id), &supervisor)?;
         if let Err(error) = broker.first_contact(REDIS_PATIENCE).await {
             broker.close().await;
             return Err(error.into());
         }
         let archive = storage.archive.clone();
-        let mut server = Self::assemble(settings, id, broker, archive, inbox).await?;
+        let shared = Shared {
+            broker,
+            archive,
+            supervisor,
+        };
+        let mut server = Self::assemble(settings, id, shared, inbox).await?;
         server.own = Own::Storage(storage);
         Ok(server)
     }
@@ -112,17 +127,25 @@ impl Server {
         settings.check()?;
         let id = node_id(&settings.node.id)?;
         let (broker, inbox) = Broker::memory(&embedded.cluster);
-        let archive = embedded.storage.archive.clone();
-        Self::assemble(settings, id, broker, archive, inbox).await
+        let shared = Shared {
+            broker,
+            archive: embedded.storage.archive.clone(),
+            supervisor: embedded.supervisor.clone(),
+        };
+        Self::assemble(settings, id, shared, inbox).await
     }
 
     async fn assemble(
         settings: Settings,
         id: NodeId,
-        broker: Broker,
-        archive: Option<Archive>,
+        shared: Shared,
         inbox: Inbox,
     ) -> Result<Self, StartError> {
+        let Shared {
+            broker,
+            archive,
+            supervisor,
+        } = shared;
         let auth = Arc::new(settings.make_auth().map_err(CheckError::from)?);
         let mut tasks = JoinSet::new();
         let config = settings.node_config();
@@ -133,18 +156,26 @@ impl Server {
                 broker: broker.clone(),
                 archive: archive.clone(),
             };
-            tasks.spawn(joining.run());
+            tasks.spawn(supervisor.require("joining", joining.run()));
         }
-        let node = Node::start(id, config, broker.clone(), archive.clone(), inbox);
-        let webhooks = match Webhooks::start(&settings.webhooks, &broker) {
+        let node = Node::start(
+            id,
+            config,
+            broker.clone(),
+            archive.clone(),
+            inbox,
+            supervisor.clone(),
+        );
+        let webhooks = match Webhooks::start(&settings.webhooks, &broker, &supervisor) {
             Ok(webhooks) => webhooks,
             Err(error) => {
                 node.shutdown().await;
                 return Err(CheckError::from(error).into());
             }
         };
-        provide_secrets(&auth, &broker, &mut tasks).await;
-        tasks.spawn(Arc::clone(&auth).keep_keys());
+        provide_secrets(&auth, &broker, &supervisor, &mut tasks).await;
+        let keys = Arc::clone(&auth);
+        tasks.spawn(supervisor.keep("token_keys", move || Arc::clone(&keys).keep_keys()));
         let connections = match settings.limits.connections {
             0 => files::connection_limit(),
             connections => connections,
@@ -196,6 +227,11 @@ impl Server {
     #[must_use]
     pub fn ops_addr(&self) -> Option<SocketAddr> {
         self.gateway.ops_addr()
+    }
+
+    /// Ends when a background task has panicked that cannot begin again: the node has to stop.
+    pub async fn failed(&self) {
+        self.node.supervisor().failed().await;
     }
 
     /// Ends when an operator has ordered this node to leave.
@@ -258,7 +294,12 @@ impl Server {
 
 /// In guest mode without `auth.secret` the cluster has secrets of its own. Until Redis has given them,
 /// guest tokens are `unavailable` and the node is not ready. They may change when Redis was emptied.
-async fn provide_secrets(auth: &Arc<Auth>, broker: &Broker, tasks: &mut JoinSet<()>) {
+async fn provide_secrets(
+    auth: &Arc<Auth>,
+    broker: &Broker,
+    supervisor: &Supervisor,
+    tasks: &mut JoinSet<()>,
+) {
     if auth.mode() != AuthMode::Guest || auth.has_secret() {
         return;
     }
@@ -268,11 +309,12 @@ async fn provide_secrets(auth: &Arc<Auth>, broker: &Broker, tasks: &mut JoinSet<
     drop(timeout(SECRET_PATIENCE, known).await);
     auth.provide_secrets(&secrets.borrow_and_update());
     let auth = Arc::clone(auth);
-    tasks.spawn(async move {
+    let provide = async move {
         while secrets.changed().await.is_ok() {
             auth.provide_secrets(&secrets.borrow_and_update());
         }
-    });
+    };
+    tasks.spawn(supervisor.require("cluster_secrets", provide));
 }
 
 /// The name that people see; without one, the host's and a random suffix.

@@ -6,6 +6,7 @@ use hubbub_archive::{Archive, ArchiveError, ArchiveSection};
 use hubbub_broker::{Journal, MemoryCluster};
 use hubbub_node::keep_journal;
 use hubbub_outage::Outage;
+use hubbub_supervisor::Supervisor;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -29,7 +30,10 @@ impl Storage {
     ///
     /// # Errors
     /// [`ArchiveError`] says what can never work.
-    pub(crate) async fn open(section: &ArchiveSection) -> Result<Self, ArchiveError> {
+    pub(crate) async fn open(
+        section: &ArchiveSection,
+        supervisor: &Supervisor,
+    ) -> Result<Self, ArchiveError> {
         let mut tasks = JoinSet::new();
         let archive = Archive::open(section).await?;
         if let Some(archive) = archive.clone() {
@@ -39,7 +43,8 @@ impl Storage {
                 Ok(Err(error)) => tracing::warn!(%error, "the archive is not there yet"),
                 Err(_) => tracing::warn!("the archive does not answer yet"),
             }
-            tasks.spawn(keep_connected(archive));
+            let keep = move || keep_connected(archive.clone());
+            tasks.spawn(supervisor.keep("archive_connection", keep));
         }
         Ok(Self { archive, tasks })
     }
@@ -90,6 +95,8 @@ async fn keep_connected(archive: Archive) {
 pub struct Embedded {
     pub(crate) cluster: MemoryCluster,
     pub(crate) storage: Storage,
+    /// Of all nodes of the process.
+    pub(crate) supervisor: Supervisor,
     journal: JoinSet<()>,
 }
 
@@ -99,17 +106,20 @@ impl Embedded {
     /// # Errors
     /// [`ArchiveError`] says why the archive cannot be opened.
     pub async fn open(settings: &Settings) -> Result<Self, ArchiveError> {
-        let storage = Storage::open(&settings.archive).await?;
+        let supervisor = Supervisor::default();
+        let storage = Storage::open(&settings.archive, &supervisor).await?;
         let mut journal = JoinSet::new();
         let commits = storage.archive.clone().map(|archive| {
             let (commits, requests) = Journal::new();
-            journal.spawn(keep_journal(archive, requests));
+            let keep = keep_journal(archive, requests);
+            journal.spawn(supervisor.require("journal", keep));
             commits
         });
         let cluster = MemoryCluster::new(settings.broker_config(), commits);
         Ok(Self {
             cluster,
             storage,
+            supervisor,
             journal,
         })
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use config::{Webhook, WebhookError, check};
 use hubbub_broker::Broker;
+use hubbub_supervisor::Supervisor;
 use prometheus_client::registry::Registry;
 pub use secret::Secret;
 use tokio::task::JoinSet;
@@ -41,7 +42,11 @@ impl Webhooks {
     ///
     /// # Errors
     /// The settings of a webhook are invalid, or the system has no CA certificates.
-    pub fn start(webhooks: &[Webhook], broker: &Broker) -> Result<Self, WebhookError> {
+    pub fn start(
+        webhooks: &[Webhook],
+        broker: &Broker,
+        supervisor: &Supervisor,
+    ) -> Result<Self, WebhookError> {
         check(webhooks)?;
         let metrics = Metrics::default();
         let stopping = CancellationToken::new();
@@ -51,10 +56,12 @@ impl Webhooks {
             let metrics = metrics.of(&queue.name);
             let endpoint =
                 Endpoint::new(webhook, queue, broker.clone(), metrics, stopping.clone())?;
-            let worker = Worker {
-                endpoint: Arc::new(endpoint),
+            let endpoint = Arc::new(endpoint);
+            let begin = move || {
+                let endpoint = Arc::clone(&endpoint);
+                Worker { endpoint }.run()
             };
-            workers.spawn(worker.run());
+            workers.spawn(supervisor.keep("webhooks", begin));
         }
         Ok(Self {
             metrics,

@@ -10,6 +10,7 @@ use hubbub_broker::{
 use hubbub_node::{Action, Identity, Node, Post, keep_journal};
 use hubbub_protocol::command::{Body, HistorySpan, Terms};
 use hubbub_protocol::{Envelope, Epoch, NodeId, ReactionKey, RoomId, User, UserId};
+use hubbub_supervisor::Supervisor;
 use hubbub_tests::deadline::eventually;
 use hubbub_tests::local;
 use hubbub_tests::postgres::Postgres;
@@ -62,6 +63,7 @@ impl Stage {
             broker.clone(),
             archive.clone(),
             inbox,
+            Supervisor::default(),
         );
         Self {
             node,
@@ -97,7 +99,8 @@ impl Stage {
             archive.connect().await.unwrap();
         }
         let id = NodeId::new("played").unwrap();
-        let (broker, inbox) = Broker::redis(&settings.broker_config(), &id).unwrap();
+        let (broker, inbox) =
+            Broker::redis(&settings.broker_config(), &id, &Supervisor::default()).unwrap();
         broker.declare(Declaration::default());
         assert!(broker.joined(DEADLINE).await, "the node joins");
         eventually("the broker is ready", DEADLINE, async || {
@@ -110,6 +113,7 @@ impl Stage {
             broker.clone(),
             archive.clone(),
             inbox,
+            Supervisor::default(),
         );
         Self {
             node,

@@ -199,10 +199,11 @@ impl MemoryBroker {
             more
         });
         let waiting = state.waiting.entry(webhook.name.clone()).or_default();
-        match more {
+        if more {
             // Requeued behind the others: a busy room must not delay them.
-            true => waiting.insert(room.clone(), now_ms()),
-            false => waiting.remove(room),
+            waiting.insert(room.clone(), now_ms())
+        } else {
+            waiting.remove(room)
         };
         Ok(more)
     }

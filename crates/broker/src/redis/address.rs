@@ -44,10 +44,11 @@ pub(crate) fn client(section: &RedisSection) -> Result<Client, BrokerError> {
         );
     }
     let is_odd = |error: redis::RedisError| BrokerError::BadUrl(error.to_string());
-    let info = match section.tls_insecure {
+    let info = if section.tls_insecure && tls {
         // The redis crate reads this setting from the URL's fragment.
-        true if tls => format!("{url}#insecure").into_connection_info(),
-        _ => url.as_str().into_connection_info(),
+        format!("{url}#insecure").into_connection_info()
+    } else {
+        url.as_str().into_connection_info()
     };
     let info = ours(info.map_err(is_odd)?);
     match info.addr() {

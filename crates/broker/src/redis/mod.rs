@@ -36,7 +36,9 @@ mod webhooks;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use hubbub_protocol::{ConnectionId, Frame, NodeId, Packet, RoomId};
+use hubbub_supervisor::Supervisor;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
@@ -152,18 +154,24 @@ impl RedisBroker {
     /// takes no lease and subscribes to nothing.
     pub(crate) fn look_on(config: &BrokerConfig) -> Result<Self, BrokerError> {
         let nobody = NodeId::new("onlooker").expect("letters are a valid node ID");
-        let (broker, _inbox) = Self::assemble(config, &nobody, Role::Onlooker)?;
+        let supervisor = Supervisor::default();
+        let (broker, _inbox) = Self::assemble(config, &nobody, Role::Onlooker, &supervisor)?;
         Ok(broker)
     }
 
-    pub(crate) fn open(config: &BrokerConfig, node: &NodeId) -> Result<(Self, Inbox), BrokerError> {
-        Self::assemble(config, node, Role::Node)
+    pub(crate) fn open(
+        config: &BrokerConfig,
+        node: &NodeId,
+        supervisor: &Supervisor,
+    ) -> Result<(Self, Inbox), BrokerError> {
+        Self::assemble(config, node, Role::Node, supervisor)
     }
 
     fn assemble(
         config: &BrokerConfig,
         node: &NodeId,
         role: Role,
+        supervisor: &Supervisor,
     ) -> Result<(Self, Inbox), BrokerError> {
         let client = client(&config.redis)?;
         let keys = Keys::new(&config.redis.prefix);
@@ -269,16 +277,20 @@ impl RedisBroker {
         };
 
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(closed.clone().run_until_cancelled_owned(keep_link));
+        let run = |name, work| {
+            let work = supervisor.require(name, work);
+            tasks.spawn(closed.clone().run_until_cancelled_owned(work));
+        };
+        run("redis_connection", keep_link.boxed());
         if role == Role::Node {
-            tasks.spawn(closed.clone().run_until_cancelled_owned(keep_subscriber));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(lease_keeper.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(eviction.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(watch.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(sweep.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(orders.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(space_watch.run()));
-            tasks.spawn(closed.clone().run_until_cancelled_owned(budgets.run()));
+            run("redis_subscription", keep_subscriber.boxed());
+            run("lease", lease_keeper.run().boxed());
+            run("eviction", eviction.run().boxed());
+            run("room_watch", watch.run().boxed());
+            run("room_sweep", sweep.run().boxed());
+            run("order_watch", orders.run().boxed());
+            run("redis_memory", space_watch.run().boxed());
+            run("stream_budgets", budgets.run().boxed());
         }
         tasks.close();
         let shared = Shared {

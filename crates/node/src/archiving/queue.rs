@@ -239,11 +239,12 @@ impl Node {
                 }
                 Err(ArchiveError::Taken { room, offset }) => {
                     progress.forget(&room);
-                    match progress.is_refused_again(&room, offset) {
-                        // Comparing it anew has not helped: the others are not to wait for it.
-                        true => pass_over(&mut all, &room, offset, "another event has its place"),
+                    if progress.is_refused_again(&room, offset) {
+                        // Comparing it again has not helped: the others are not to wait for it.
+                        pass_over(&mut all, &room, offset, "another event has its place")
+                    } else {
                         // It is compared with the archive before the next try.
-                        false => all.retain(|next| next.batch.room != room),
+                        all.retain(|next| next.batch.room != room)
                     }
                 }
                 Err(error) if all.len() == 1 => {

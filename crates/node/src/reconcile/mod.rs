@@ -33,7 +33,7 @@ use tracing::{debug, info, warn};
 use self::foreign::Overlap;
 use self::judge::{Flaw, Known, Verdict, Witness, judge};
 pub(crate) use self::places::AckedPlaces;
-pub(crate) use self::witnesses::{Inquiries, Testimony};
+pub(crate) use self::witnesses::{Inquiries, InquiryQueues, Testimony};
 use self::witnesses::{Testimonies, end_of};
 use crate::node::Node;
 

@@ -32,7 +32,11 @@ impl Session {
         let is_busy = membership.room.is_busy();
         self.node.check_mute(&self.identity.user.id, room)?;
         check_size(&body, self.node.config.limits.body_bytes.as_u64())?;
-        self.node.config.failpoints.in_session(terms.nonce.as_ref());
+        let failpoints = self.node.config.failpoints;
+        failpoints.in_session(terms.nonce.as_ref());
+        if let Some(task) = failpoints.in_task(terms.nonce.as_ref()) {
+            self.node.supervisor.make_panic(task);
+        }
         let deadline = self.node.send_deadline();
         self.check_user_sends().await?;
         if let Some(typing) = typing {

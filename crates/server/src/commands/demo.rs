@@ -88,6 +88,7 @@ async fn run(args: &DemoArgs, settings: Vec<Settings>) -> Result<(), CommandErro
 async fn keep(server: Server, mut stopping: watch::Receiver<bool>) {
     tokio::select! {
         () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {}
+        () = server.failed() => {}
         () = server.dismissed() => {
             server.drain().await;
             return;

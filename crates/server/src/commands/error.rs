@@ -45,6 +45,8 @@ pub(crate) enum CommandError {
         path: std::path::PathBuf,
         source: io::Error,
     },
+    #[error("a background task has panicked and cannot begin again, see the log")]
+    TaskFailed,
     #[error("ended at once by a second signal")]
     Interrupted,
     #[error("{0}")]

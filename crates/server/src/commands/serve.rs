@@ -22,6 +22,10 @@ pub(crate) fn serve(args: &SettingsArgs) -> Result<(), CommandError> {
         tokio::select! {
             () = signals.next() => {}
             () = server.dismissed() => {}
+            () = server.failed() => {
+                server.stop().await;
+                return Err(CommandError::TaskFailed);
+            }
         }
         tokio::select! {
             _cut = server.drain() => Ok(()),
