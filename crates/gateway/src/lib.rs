@@ -5,6 +5,7 @@ mod admin;
 mod admission;
 mod assets;
 pub mod auth;
+mod closed;
 mod conditional;
 mod config;
 mod entry;

@@ -58,10 +58,10 @@ impl GatewayState {
     /// Counts and logs a refused token. `reason` is one of few: it becomes a label.
     pub(crate) fn refused_token(&self, token_source: TokenSource, reason: &'static str) {
         let TokenSource { client, transport } = token_source;
-        let transport = transport.as_str();
-        self.metrics.token_refused(transport, reason);
+        let door = transport.as_str();
+        self.metrics.token_refused(door, reason);
         if self.lines.admits_token() {
-            tracing::info!(%client, node = %self.node.id(), transport, reason, "token refused");
+            tracing::info!(%client, node = %self.node.id(), door, reason, "token refused");
         }
     }
 

@@ -22,7 +22,9 @@ use self::encode::Form;
 pub(crate) use self::open::{__path_open_events, open_events};
 use self::stream::{EventStream, Gone};
 use crate::admission::{AddressSlot, Permit};
+use crate::closed::Closed;
 use crate::hijack::Hijacked;
+use crate::proof::Transport;
 use crate::state::GatewayState;
 use crate::tcp_timeout;
 
@@ -96,29 +98,13 @@ async fn serve(listener: Box<Listener>, taken: oneshot::Receiver<Hijacked>) {
         gateway.metrics.panicked();
         End::Ours(CloseCode::Internal)
     });
-    let (connection, user) = (session.connection(), &session.user().id);
-    let is_logged = gateway.lines.admits_connection();
-    match end {
-        End::Ours(close) => {
-            gateway.metrics.closed_by_server(close);
-            let (code, reason) = (close.as_u16(), close.reason());
-            if is_logged {
-                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "server", code, reason, "connection closed");
-            }
-        }
-        End::Theirs(Gone::Closed | Gone::Talks) => {
-            gateway.metrics.closed_by_client();
-            if is_logged {
-                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "client", "connection closed");
-            }
-        }
-        End::Theirs(Gone::Broken) => {
-            gateway.metrics.closed_abruptly();
-            if is_logged {
-                tracing::info!(%connection, %user, %node, %client, door = "sse", by = "network", "connection closed");
-            }
-        }
-    }
+    let closed = match end {
+        End::Ours(code) => Closed::Server(code),
+        End::Theirs(Gone::Closed | Gone::Talks) => Closed::Client(None),
+        End::Theirs(Gone::Broken) => Closed::Network,
+    };
+    gateway.count_closed(closed);
+    gateway.log_closed(Transport::EventStream, client, Some(&session), closed);
     // The room learns of the leave before the goodbyes are said.
     drop((session, outbox));
     if let End::Ours(code) = end {

@@ -25,6 +25,7 @@ use self::pulse::Pulse;
 use self::socket::{End, Progress, Reader, Socket, Writer};
 use self::wire::Opcode;
 use crate::admission::{AddressSlot, Permit};
+use crate::proof::Transport;
 use crate::state::GatewayState;
 
 /// Messages handled, or batches written, before the other direction gets its turn.
@@ -57,11 +58,7 @@ async fn serve(mut arrival: Box<Arrival>, mut socket: Box<Socket>) {
             end
         }
     };
-    match end {
-        End::Ours(code) => arrival.gateway.metrics.closed_by_server(code),
-        End::Theirs(_) => arrival.gateway.metrics.closed_by_client(),
-        End::Gone => arrival.gateway.metrics.closed_abruptly(),
-    }
+    arrival.gateway.count_closed(end.into());
     Box::pin(socket.finish(end)).await;
 }
 
@@ -91,7 +88,8 @@ async fn stay(arrival: &Arrival, socket: &mut Socket, mut opened: Box<OpenSessio
                 End::Ours(CloseCode::Internal)
             }
         };
-        log_closed(gateway, &opened.session, arrival.client, end);
+        let (client, session) = (arrival.client, Some(&opened.session));
+        gateway.log_closed(Transport::WebSocket, client, session, end.into());
         return end;
     }
 }
@@ -118,25 +116,6 @@ fn log_opened(gateway: &GatewayState, session: &Session, client: IpAddr) {
     }
     let (connection, user) = (session.connection(), &session.user().id);
     tracing::info!(%connection, %user, node = %gateway.node.id(), %client, "connection opened");
-}
-
-fn log_closed(gateway: &GatewayState, session: &Session, client: IpAddr, end: End) {
-    if !gateway.lines.admits_connection() {
-        return;
-    }
-    let (connection, user, node) = (session.connection(), &session.user().id, gateway.node.id());
-    match end {
-        End::Ours(close) => {
-            let (code, reason) = (close.as_u16(), close.reason());
-            tracing::info!(%connection, %user, %node, %client, by = "server", code, reason, "connection closed");
-        }
-        End::Theirs(code) => {
-            tracing::info!(%connection, %user, %node, %client, by = "client", code, "connection closed");
-        }
-        End::Gone => {
-            tracing::info!(%connection, %user, %node, %client, by = "network", "connection closed");
-        }
-    }
 }
 
 /// Why the two loops stopped.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::decoder::{Decoder, Incoming, MessageLimits};
 use super::wire::{Opcode, encode, encode_close};
+use crate::closed::Closed;
 use crate::pipe::Pipe;
 
 /// Bytes read at once.
@@ -45,6 +46,16 @@ pub(crate) enum End {
     Theirs(Option<u16>),
     /// It broke.
     Gone,
+}
+
+impl From<End> for Closed {
+    fn from(end: End) -> Self {
+        match end {
+            End::Ours(code) => Self::Server(code),
+            End::Theirs(code) => Self::Client(code),
+            End::Gone => Self::Network,
+        }
+    }
 }
 
 /// The client's line and what is incomplete on it.

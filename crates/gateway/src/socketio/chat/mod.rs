@@ -31,9 +31,11 @@ use super::handler::{Ended, Handler, Paid};
 use super::refusal::refused;
 use crate::admission::{AddressSlot, Permit, Refusal};
 use crate::auth::bearer;
+use crate::closed::Closed;
 use crate::config::AuthMode;
 use crate::error::ApiError;
 use crate::metrics::OpenConnection;
+use crate::proof::Transport;
 use crate::state::{GatewayState, Peer};
 use crate::ws::handshake::find_token;
 
@@ -242,29 +244,14 @@ impl Handler for ChatHandler {
     }
 
     fn ended(&self, inbound: &ChatInbound, end: Ended) {
-        let (metrics, client) = (&self.0.gateway.metrics, inbound.client());
-        let is_logged = self.0.gateway.lines.admits_connection();
-        match end {
-            Ended::ByUs(close) => {
-                metrics.closed_by_server(close);
-                let (code, reason) = (close.as_u16(), close.reason());
-                if is_logged {
-                    tracing::info!(%client, door = "socketio", by = "server", code, reason, "connection closed");
-                }
-            }
-            Ended::ByThem => {
-                metrics.closed_by_client();
-                if is_logged {
-                    tracing::info!(%client, door = "socketio", by = "client", "connection closed");
-                }
-            }
-            Ended::Gone => {
-                metrics.closed_abruptly();
-                if is_logged {
-                    tracing::info!(%client, door = "socketio", by = "network", "connection closed");
-                }
-            }
-        }
+        let closed = match end {
+            Ended::ByUs(code) => Closed::Server(code),
+            Ended::ByThem => Closed::Client(None),
+            Ended::Gone => Closed::Network,
+        };
+        let gateway = &self.0.gateway;
+        gateway.count_closed(closed);
+        gateway.log_closed(Transport::SocketIo, inbound.client(), None, closed);
     }
 
     fn panicked(&self) {
