@@ -26,6 +26,17 @@ const WELL: Duration = Duration::from_secs(55);
 const FAILPOINTS: &str = "HUBBUB_FAILPOINTS";
 const PANIC_IN_TASK: &str = "panic-in-task";
 
+/// Three nodes, of which the first one has this failpoint.
+async fn with_failpoint(name: &'static str) -> Arena {
+    Arena::start_with(Fsync::Always, move |mut launch, number| {
+        if number == 0 {
+            launch.env.push((FAILPOINTS.to_owned(), name.to_owned()));
+        }
+        launch
+    })
+    .await
+}
+
 /// How long after the fault each resuming client of the node was back, sorted.
 async fn times_back(row: &Row, node: usize) -> Vec<Duration> {
     let mut times = Vec::new();
@@ -197,13 +208,7 @@ async fn b23_node_frozen() {
 async fn b24_crash_between_commit_and_ack() {
     const NONCE: &str = "abort-after-publish";
     let scale = Scale::of_run();
-    let arena = Arena::start_with(Fsync::Always, |mut launch, number| {
-        if number == 0 {
-            launch.env.push((FAILPOINTS.to_owned(), NONCE.to_owned()));
-        }
-        launch
-    })
-    .await;
+    let arena = with_failpoint(NONCE).await;
     let injected = "one node aborts after the script has stored a send and before its ack";
     let mut row = Row::start_in("B24", injected, arena, scale).await;
     row.harm(0);
@@ -247,13 +252,7 @@ async fn b24_crash_between_commit_and_ack() {
 async fn b27_task_panic() {
     const NONCE: &str = "panic-in-session";
     let scale = Scale::of_run();
-    let arena = Arena::start_with(Fsync::Always, |mut launch, number| {
-        if number == 0 {
-            launch.env.push((FAILPOINTS.to_owned(), NONCE.to_owned()));
-        }
-        launch
-    })
-    .await;
+    let arena = with_failpoint(NONCE).await;
     let mut row = Row::start_in("B27", "one session's task panics", arena, scale).await;
     let mut victim = Raw::connect(row.arena.doors[0]).await;
     victim.join("room-0").await;
@@ -289,22 +288,17 @@ async fn panic_in(row: &Row, task: &str) {
     sender.write(send.to_string()).await;
 }
 
-async fn with_panics() -> Arena {
-    Arena::start_with(Fsync::Always, |mut launch, number| {
-        if number == 0 {
-            let names = PANIC_IN_TASK.to_owned();
-            launch.env.push((FAILPOINTS.to_owned(), names));
-        }
-        launch
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b48_background_tasks_panic() {
     const TASKS: [&str; 5] = ["delivery", "resync", "presence", "outbox_budget", "expiry"];
     let injected = "each background task of a node that can begin again panics once";
-    let mut row = Row::start_in("B48", injected, with_panics().await, Scale::of_run()).await;
+    let mut row = Row::start_in(
+        "B48",
+        injected,
+        with_failpoint(PANIC_IN_TASK).await,
+        Scale::of_run(),
+    )
+    .await;
     row.fault().await;
     let ops = row.arena.ops[0];
     for task in TASKS {
@@ -343,7 +337,13 @@ async fn b48_background_tasks_panic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b49_background_task_cannot_begin_again() {
     let injected = "the task that renews a node's lease panics";
-    let mut row = Row::start_in("B49", injected, with_panics().await, Scale::of_run()).await;
+    let mut row = Row::start_in(
+        "B49",
+        injected,
+        with_failpoint(PANIC_IN_TASK).await,
+        Scale::of_run(),
+    )
+    .await;
     row.harm(0);
     row.fault().await;
     panic_in(&row, "lease").await;

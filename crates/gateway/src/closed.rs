@@ -9,7 +9,7 @@ use tracing::field::display;
 use crate::proof::Transport;
 use crate::state::GatewayState;
 
-/// Who ended a connection, and how.
+/// The side that ended a connection, and its close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The server closed it.

@@ -29,7 +29,7 @@ impl Heartbeat {
         }
     }
 
-    /// BatchTick; returns how long the node stood still, if that was too long. Of several callers one
+    /// Beats; returns how long the node stood still, if that was too long. Of several callers one
     /// gets it.
     fn beat(&self, now: Instant) -> Option<Duration> {
         let now = u64::try_from(now.duration_since(self.start).as_millis()).unwrap_or(u64::MAX);

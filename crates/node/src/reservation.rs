@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(budgets.take(&late, READ).unwrap_err(), Spent::Node);
     }
 
-    /// What clients hold who take all that they get, one read after the other in turn.
+    /// Returns the reservations of clients that take all they can get, one read each in turn.
     fn held_by(budgets: &Arc<Reservations>, payers: &[Payer]) -> Vec<Vec<Reservation>> {
         let mut held: Vec<Vec<Reservation>> = payers.iter().map(|_| Vec::new()).collect();
         loop {

@@ -54,7 +54,7 @@ pub enum StartError {
     Gateway(#[from] GatewayError),
 }
 
-/// What a node is built upon.
+/// The parts that a node is built from.
 struct Shared {
     broker: Broker,
     archive: Option<Archive>,

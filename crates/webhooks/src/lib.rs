@@ -16,6 +16,7 @@ mod secret;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Webhook, WebhookError, check};
 use hubbub_broker::Broker;
@@ -23,11 +24,15 @@ use hubbub_supervisor::Supervisor;
 use prometheus_client::registry::Registry;
 pub use secret::Secret;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
+
+/// How long the workers may take to stop: a little more than their requests may.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// The deliveries of one node. Call [`Webhooks::stop`] before the broker is closed.
 #[derive(Debug)]
@@ -79,6 +84,10 @@ impl Webhooks {
     /// for the next owner.
     pub async fn stop(mut self) {
         self.stopping.cancel();
-        while self.workers.join_next().await.is_some() {}
+        let ended = async { while self.workers.join_next().await.is_some() {} };
+        if timeout(STOP_PATIENCE, ended).await.is_err() {
+            // A worker that has panicked a moment ago still waits before it begins again.
+            self.workers.shutdown().await;
+        }
     }
 }

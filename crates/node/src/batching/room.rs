@@ -122,7 +122,7 @@ mod tests {
         assert!(!waits(&batching, 1_000));
         batching.count(20, at(1_000));
         assert!(waits(&batching, 4_799));
-        assert!(!waits(&batching, 4_800), "none in this beat yet");
+        assert!(!waits(&batching, 4_800), "none in this interval yet");
         batching.count(4, at(4_900));
         assert!(waits(&batching, 9_000));
         batching.count(1, at(500_000));
